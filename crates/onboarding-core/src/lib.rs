@@ -1,1 +1,12 @@
-//! Placeholder while the workspace is laid out.
+//! The pure domain of Spot onboarding: ids, inventory, desired state, plans, guard rails, policy handling,
+//! CloudFormation template rendering and custom-resource decisions.
+//!
+//! Guarantees: no I/O, no clock, no environment, no async runtime. Whatever depends on time takes `now` as an
+//! argument. Everything that decides lives here, so that it can be tested with tables and properties.
+
+pub mod governor;
+pub mod ids;
+pub mod inventory;
+pub mod policy;
+pub mod secret;
+pub mod template;

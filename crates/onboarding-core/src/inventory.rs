@@ -1,0 +1,10 @@
+//! What was observed: one ledger row per AWS account, with four sources side by side (Organizations, stack instance,
+//! live role, Spot account), and the organization's tree.
+
+pub mod organization;
+pub mod spot_account;
+pub mod stack_set;
+
+pub use organization::{Account, AccountState, OrganizationSnapshot, OrganizationalUnit};
+pub use spot_account::SpotAccountRecord;
+pub use stack_set::{InstanceDetailedStatus, InstanceStatus, ObservedStackSet, StackInstance};
