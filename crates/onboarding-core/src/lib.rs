@@ -4,9 +4,12 @@
 //! Guarantees: no I/O, no clock, no environment, no async runtime. Whatever depends on time takes `now` as an
 //! argument. Everything that decides lives here, so that it can be tested with tables and properties.
 
+pub mod desired;
 pub mod governor;
 pub mod ids;
 pub mod inventory;
+pub mod plan;
 pub mod policy;
 pub mod secret;
+pub mod status;
 pub mod template;

@@ -1,0 +1,167 @@
+//! What should be: profiles (which organizational units get which policies, products, names and adopt rule), mapped
+//! from configuration by the program.
+
+use std::{collections::BTreeSet, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AwsAccountId, InvalidId, OuId, Region, StackSetName};
+
+/// A parent named in configuration: the root, an id, or a path of names below the root (`Workloads/Prod`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OuRef {
+    /// The root of the organization, whatever its id (`root`).
+    Root,
+    /// By id.
+    Id(OuId),
+    /// By the names from below the root down to it, joined by `/`.
+    Path(String),
+}
+
+impl FromStr for OuRef {
+    type Err = InvalidId;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        if s.eq_ignore_ascii_case("root") {
+            return Ok(Self::Root);
+        }
+        if s.starts_with("ou-") || s.starts_with("r-") {
+            return s.parse().map(Self::Id);
+        }
+        let path = s.trim_matches('/');
+        let path = path.strip_prefix("Root/").unwrap_or(path);
+        if path.is_empty() || path.split('/').any(|name| name.trim().is_empty()) {
+            return Err(InvalidId {
+                value: s.to_owned(),
+                expected: "\"root\", an organizational unit id (ou-…), a root id (r-…) or a path of names (Workloads/Prod)",
+            });
+        }
+        Ok(Self::Path(path.to_owned()))
+    }
+}
+
+impl std::fmt::Display for OuRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Root => f.write_str("root"),
+            Self::Id(id) => id.fmt(f),
+            Self::Path(path) => f.write_str(path),
+        }
+    }
+}
+
+/// Which accounts a profile is for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Targets {
+    /// All accounts below these parents.
+    pub ous: Vec<OuRef>,
+    /// Accounts beside those.
+    pub accounts: BTreeSet<AwsAccountId>,
+    /// Except all accounts below these parents.
+    pub exclude_ous: Vec<OuRef>,
+    /// Except these accounts.
+    pub exclude_accounts: BTreeSet<AwsAccountId>,
+}
+
+impl Targets {
+    /// Whether the selection is finer than organizational units, which AWS's auto-deployment ignores.
+    #[must_use]
+    pub fn is_finer_than_ous(&self) -> bool {
+        !(self.accounts.is_empty()
+            && self.exclude_ous.is_empty()
+            && self.exclude_accounts.is_empty())
+    }
+}
+
+/// Who creates stack instances for accounts that appear later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deployment {
+    /// AWS's auto-deployment. It ignores excludes and account lists.
+    Auto,
+    /// This program, on schedule and on events; auto-deployment is off.
+    Runner,
+}
+
+/// What to do with an account that is already linked to a Spot account which we did not link.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdoptRule {
+    /// Keep that link: report the account as enrolled elsewhere and change nothing.
+    #[default]
+    KeepLink,
+    /// Take it over: our role, policies, link and name.
+    Relink,
+    /// Refuse, with a finding.
+    Refuse,
+}
+
+/// A stack set's definition as it should be, ready to be compared and sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StackSetDefinition {
+    /// Its description.
+    pub description: String,
+    /// The rendered template, as it is sent.
+    pub template_body: String,
+    /// The template's digest ([`crate::template`]).
+    pub template_digest: String,
+    /// Parameters whose values we know, by name.
+    pub parameters: std::collections::BTreeMap<String, String>,
+    /// NoEcho parameters: given when the stack set is made, kept with UsePreviousValue afterwards.
+    pub secret_parameters: BTreeSet<String>,
+    /// Tags on the stack set and its stacks.
+    pub tags: std::collections::BTreeMap<String, String>,
+    /// Capabilities that the template needs.
+    pub capabilities: BTreeSet<String>,
+}
+
+/// One profile: a set of accounts and how they are enrolled, through a stack set of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name in configuration.
+    pub name: String,
+    /// Its stack set.
+    pub stack_set: StackSetName,
+    /// The one Region that it deploys to: IAM is global, and a custom resource's topic must be in the stack's Region.
+    pub region: Region,
+    /// Which accounts it is for.
+    pub targets: Targets,
+    /// Who deploys to accounts that appear later; none: decided by [`Targets::is_finer_than_ous`].
+    pub deployment: Option<Deployment>,
+    /// What to do with accounts that are already linked.
+    pub adopt: AdoptRule,
+    /// Whether non-conflicting operations may run together.
+    pub managed_execution: bool,
+    /// The definition of the stack set.
+    pub definition: StackSetDefinition,
+}
+
+/// Limits that every removal obeys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemovalLimits {
+    /// How long a closed account keeps its stack instance, in seconds.
+    pub closed_grace_seconds: i64,
+    /// At most this many removals per run.
+    pub max_removals: usize,
+    /// Refuse removals when the organization lists fewer accounts than last time by more than this share (0.0 to 1.0).
+    pub max_shrink: f64,
+}
+
+/// Everything that should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// The profiles, sorted by name.
+    pub profiles: Vec<Profile>,
+    /// Accounts that nothing is ever removed from.
+    pub protected_accounts: BTreeSet<AwsAccountId>,
+    /// Limits that every removal obeys.
+    pub removal: RemovalLimits,
+    /// Failed attempts after which an account is quarantined.
+    pub quarantine_after: u32,
+    /// Whether failed accounts are retried now, whatever their clock says (`--retry-failed`).
+    pub retry_failed: bool,
+    /// Whether trusted access may be switched on.
+    pub activate_trusted_access: bool,
+}

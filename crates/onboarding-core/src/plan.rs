@@ -1,0 +1,202 @@
+//! A plan: what a run would do, as data. Every job kind produces this one form; the journal, `plan.json` and reports
+//! share it, while each kind keeps its typed step payloads to itself.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{AwsAccountId, SpotAccountId},
+    status::{Reason, Standing},
+};
+
+/// How much a step can hurt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Risk {
+    /// Only adds, or changes nothing outside our own records.
+    Low,
+    /// Changes what runs in accounts.
+    Medium,
+    /// Removes something.
+    High,
+}
+
+/// One idempotent step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Stable across plans of the same situation (`create-stack-instances:default:1`).
+    pub id: String,
+    /// The job kind that planned it and can apply it.
+    pub kind: String,
+    /// What it does, in kebab case (`create-stack-set`).
+    pub action: String,
+    /// The accounts that it works on; empty when it is about the whole organization or stack set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<AwsAccountId>,
+    /// Why, for people.
+    pub reason: String,
+    /// How much it can hurt.
+    pub risk: Risk,
+    /// Steps with a lower order are applied before; those with the same order may run side by side.
+    pub order: u32,
+    /// What must still be true when it is applied, for people and for `runner apply`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preconditions: Vec<String>,
+    /// The kind's own typed payload, erased.
+    pub payload: serde_json::Value,
+}
+
+/// An account and where it stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AccountRow {
+    /// The account.
+    pub account: AwsAccountId,
+    /// Its name in Organizations; its id where Organizations does not know it (any more).
+    pub name: Box<str>,
+    /// Names from the root down to its organizational unit.
+    pub ou_path: Arc<str>,
+    /// The profile that targets it.
+    pub profile: Arc<str>,
+    /// Whether it counts among the targeted accounts. Departed accounts and those outside the targets do not.
+    pub targeted: bool,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Why.
+    pub reason: Reason,
+    /// More about it: AWS's or Spot's words, the time of the next retry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Box<str>>,
+    /// The Spot account that is linked to it, when there is exactly one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spot_account: Option<SpotAccountId>,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Somebody should look.
+    Warning,
+    /// Something is wrong.
+    Error,
+}
+
+/// Something that a person should know, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Finding {
+    /// Stable across runs: the reason code and what it is about.
+    pub id: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The account, when it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<AwsAccountId>,
+    /// The account's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_name: Option<String>,
+    /// The account's place in the organization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ou_path: Option<String>,
+    /// The reason code.
+    pub reason: String,
+    /// What was found and what to do.
+    pub message: String,
+}
+
+/// Something that the plan refuses to do, by a guard rail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The guard rail, in kebab case (`shrink-guard`).
+    pub guard: String,
+    /// What is refused, why, and the ways out.
+    pub message: String,
+    /// Whether the whole plan is void (nothing is applied), or only what this guard rail protects.
+    pub whole_plan: bool,
+}
+
+/// What a run would do.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Plan {
+    /// One row per account, sorted by account.
+    pub accounts: Vec<AccountRow>,
+    /// The steps, sorted by order.
+    pub steps: Vec<Step>,
+    /// What a person should know.
+    pub findings: Vec<Finding>,
+    /// What guard rails refuse.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Plan {
+    /// The targeted rows.
+    pub fn targeted(&self) -> impl Iterator<Item = &AccountRow> {
+        self.accounts.iter().filter(|row| row.targeted)
+    }
+
+    /// Whether any step is due.
+    #[must_use]
+    pub fn has_due_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+}
+
+/// Counts of a run, computed from rows: `targeted = ok + planned + pending + failed + skipped`, `ok = changed + unchanged`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Summary {
+    /// Accounts that the configuration targets.
+    pub targeted: usize,
+    /// As they should be.
+    pub ok: usize,
+    /// Of those, made so by this run.
+    pub changed: usize,
+    /// Of those, so before this run.
+    pub unchanged: usize,
+    /// Would be worked on (dry run only).
+    pub planned: usize,
+    /// Being worked on, or left to the next run.
+    pub pending: usize,
+    /// Went wrong.
+    pub failed: usize,
+    /// Left alone, for a reason.
+    pub skipped: usize,
+}
+
+impl Summary {
+    /// Counts the rows of `after`. A row that is ok counts as changed when `before` had it otherwise.
+    /// `dry_run` says that due rows were only planned.
+    #[must_use]
+    pub fn of(before: &[AccountRow], after: &[AccountRow], dry_run: bool) -> Self {
+        let mut summary = Self::default();
+        for row in after.iter().filter(|row| row.targeted) {
+            summary.targeted += 1;
+            match row.standing {
+                Standing::Ok => {
+                    summary.ok += 1;
+                    let was_ok = before
+                        .binary_search_by_key(&row.account, |earlier| earlier.account)
+                        .is_ok_and(|index| before[index].standing == Standing::Ok);
+                    if was_ok {
+                        summary.unchanged += 1;
+                    } else {
+                        summary.changed += 1;
+                    }
+                }
+                Standing::Due if dry_run => summary.planned += 1,
+                Standing::Due | Standing::Pending => summary.pending += 1,
+                Standing::Failed => summary.failed += 1,
+                Standing::Skipped => summary.skipped += 1,
+            }
+        }
+        summary
+    }
+
+    /// Whether the numbers add up; a report that does not is a defect.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        self.targeted == self.ok + self.planned + self.pending + self.failed + self.skipped
+            && self.ok == self.changed + self.unchanged
+    }
+}

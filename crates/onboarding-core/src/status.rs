@@ -1,0 +1,254 @@
+//! The standing of an account: one state and one reason from a closed, documented set.
+
+use serde::{Deserialize, Serialize};
+
+/// Why an account stands where it stands. The text form (kebab case) is the reason code in reports, metrics and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Its stack instance is current and exactly one Spot account is linked to it.
+    Enrolled,
+    /// An operation is working on it right now.
+    Enrolling,
+    /// It is targeted, active, and has no stack instance.
+    MissingInstance,
+    /// Its stack instance failed, and a retry is due.
+    InstanceFailed,
+    /// Its stack instance failed, and its retry is not due yet.
+    RetryLater,
+    /// Its stack instance failed so often that only a person (or `--retry-failed`) starts it again.
+    Quarantined,
+    /// Its stack instance does not have the stack set's current definition.
+    InstanceOutdated,
+    /// A deletion of its stack instance failed; CloudFormation excludes it from updates.
+    InstanceInoperable,
+    /// Its stack instance is current, but no Spot account is linked to it.
+    NotLinked,
+    /// Several Spot accounts are linked to it; a person must say which one stays.
+    LinkedToSeveral,
+    /// It was linked to a Spot account before us, and the adopt rule keeps that link.
+    EnrolledElsewhere,
+    /// It is linked to a Spot account, and the adopt rule refuses to touch it.
+    AdoptionRefused,
+    /// AWS suspended it.
+    Suspended,
+    /// It is closed.
+    Closed,
+    /// It is being closed.
+    PendingClosure,
+    /// It is not activated yet.
+    PendingActivation,
+    /// AWS did not say what state it is in.
+    StateUnknown,
+    /// The configuration excludes it.
+    Excluded,
+    /// A service control policy denies what enrollment needs.
+    BlockedByScp,
+    /// Spot cannot assume its role although the trust policy is right: a resource control policy denies it.
+    BlockedByRcp,
+    /// It is the management account: stack sets never deploy there.
+    ManagementAccount,
+    /// It left the organization and still has a stack instance.
+    Departed,
+    /// It has a stack instance although no profile targets it any more.
+    OutsideTargets,
+}
+
+/// What a reason means for the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// As it should be.
+    Ok,
+    /// A step of the plan will work on it.
+    Due,
+    /// Something is already working on it.
+    Pending,
+    /// It went wrong, and a later run tries again.
+    Failed,
+    /// Nothing is done to it, for its reason.
+    Skipped,
+}
+
+impl Reason {
+    /// Every reason, in the order of the documentation.
+    pub const ALL: [Self; 23] = [
+        Self::Enrolled,
+        Self::Enrolling,
+        Self::MissingInstance,
+        Self::InstanceFailed,
+        Self::RetryLater,
+        Self::Quarantined,
+        Self::InstanceOutdated,
+        Self::InstanceInoperable,
+        Self::NotLinked,
+        Self::LinkedToSeveral,
+        Self::EnrolledElsewhere,
+        Self::AdoptionRefused,
+        Self::Suspended,
+        Self::Closed,
+        Self::PendingClosure,
+        Self::PendingActivation,
+        Self::StateUnknown,
+        Self::Excluded,
+        Self::BlockedByScp,
+        Self::BlockedByRcp,
+        Self::ManagementAccount,
+        Self::Departed,
+        Self::OutsideTargets,
+    ];
+
+    /// What it means for the account when nothing but observation is known.
+    #[must_use]
+    pub fn standing(self) -> Standing {
+        match self {
+            Self::Enrolled => Standing::Ok,
+            Self::Enrolling => Standing::Pending,
+            Self::MissingInstance | Self::InstanceOutdated | Self::InstanceFailed => Standing::Due,
+            Self::RetryLater
+            | Self::Quarantined
+            | Self::InstanceInoperable
+            | Self::NotLinked
+            | Self::LinkedToSeveral
+            | Self::EnrolledElsewhere
+            | Self::AdoptionRefused
+            | Self::Suspended
+            | Self::Closed
+            | Self::PendingClosure
+            | Self::PendingActivation
+            | Self::StateUnknown
+            | Self::Excluded
+            | Self::BlockedByScp
+            | Self::BlockedByRcp
+            | Self::ManagementAccount
+            | Self::Departed
+            | Self::OutsideTargets => Standing::Skipped,
+        }
+    }
+
+    /// Whether a person has to do something; such accounts are skipped with a finding.
+    #[must_use]
+    pub fn needs_person(self) -> bool {
+        matches!(
+            self,
+            Self::Quarantined
+                | Self::InstanceInoperable
+                | Self::NotLinked
+                | Self::LinkedToSeveral
+                | Self::AdoptionRefused
+                | Self::StateUnknown
+                | Self::BlockedByScp
+                | Self::BlockedByRcp
+                | Self::OutsideTargets
+        )
+    }
+
+    /// The reason code: kebab case, as in reports.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Enrolled => "enrolled",
+            Self::Enrolling => "enrolling",
+            Self::MissingInstance => "missing-instance",
+            Self::InstanceFailed => "instance-failed",
+            Self::RetryLater => "retry-later",
+            Self::Quarantined => "quarantined",
+            Self::InstanceOutdated => "instance-outdated",
+            Self::InstanceInoperable => "instance-inoperable",
+            Self::NotLinked => "not-linked",
+            Self::LinkedToSeveral => "linked-to-several",
+            Self::EnrolledElsewhere => "enrolled-elsewhere",
+            Self::AdoptionRefused => "adoption-refused",
+            Self::Suspended => "suspended",
+            Self::Closed => "closed",
+            Self::PendingClosure => "pending-closure",
+            Self::PendingActivation => "pending-activation",
+            Self::StateUnknown => "state-unknown",
+            Self::Excluded => "excluded",
+            Self::BlockedByScp => "blocked-by-scp",
+            Self::BlockedByRcp => "blocked-by-rcp",
+            Self::ManagementAccount => "management-account",
+            Self::Departed => "departed",
+            Self::OutsideTargets => "outside-targets",
+        }
+    }
+
+    /// What it means and what to do, for people.
+    #[must_use]
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::Enrolled => {
+                "the stack instance is current and exactly one Spot account is linked"
+            }
+            Self::Enrolling => "an operation is working on it; run again or wait",
+            Self::MissingInstance => "no stack instance yet; the next run creates it",
+            Self::InstanceFailed => "the stack instance failed; a retry is due",
+            Self::RetryLater => {
+                "the stack instance failed; it is tried again at the time shown, or now with --retry-failed"
+            }
+            Self::Quarantined => {
+                "it failed too often; mend the cause, then run with --retry-failed"
+            }
+            Self::InstanceOutdated => {
+                "the stack instance lacks the current definition; the next run updates it"
+            }
+            Self::InstanceInoperable => {
+                "a deletion of its stack instance failed; remove the instance with its stack retained, then delete the stack in the account"
+            }
+            Self::NotLinked => {
+                "the stack is there but no Spot account is linked; look whether somebody deleted or unlinked it in Spot"
+            }
+            Self::LinkedToSeveral => {
+                "several Spot accounts are linked to it; delete or unlink all but one in Spot"
+            }
+            Self::EnrolledElsewhere => {
+                "it is linked to a Spot account that we did not link; adopt = \"relink\" would take it over"
+            }
+            Self::AdoptionRefused => {
+                "it is linked to a Spot account and adopt = \"refuse\"; unlink it in Spot or change the adopt rule"
+            }
+            Self::Suspended => "AWS suspended the account; it is enrolled when it is active again",
+            Self::Closed => "the account is closed",
+            Self::PendingClosure => "the account is being closed",
+            Self::PendingActivation => "the account is not activated yet",
+            Self::StateUnknown => {
+                "AWS did not say what state the account is in; look at it in AWS Organizations"
+            }
+            Self::Excluded => "the configuration excludes it",
+            Self::BlockedByScp => {
+                "a service control policy denies what the stack needs; exempt the stack set's execution role from it"
+            }
+            Self::BlockedByRcp => {
+                "Spot cannot assume the role although its trust policy is right; look for a resource control policy that denies sts:AssumeRole"
+            }
+            Self::ManagementAccount => "stack sets never deploy to the management account",
+            Self::Departed => {
+                "it left the organization; its stack instance is taken out of the stack set under the removal limits"
+            }
+            Self::OutsideTargets => {
+                "it has a stack instance but no profile targets it; target it again or remove the instance by hand"
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_serialized_form_and_unique() {
+        let mut seen = std::collections::BTreeSet::new();
+        for reason in Reason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.code());
+            assert!(seen.insert(reason.code()));
+            assert!(!reason.needs_person() || reason.standing() == Standing::Skipped);
+        }
+    }
+}
