@@ -1,0 +1,459 @@
+//! The parts of a template, checked and in the order in which CloudFormation creates them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::parameters::ParameterSpec;
+use super::{MAX_BODY_BYTES, TemplateError, document};
+
+/// Quotas of one template (CloudFormation user guide, "Quotas").
+const MAX_RESOURCES: usize = 500;
+const MAX_PARAMETERS: usize = 200;
+const MAX_OUTPUTS: usize = 200;
+const MAX_MAPPINGS: usize = 200;
+const MAX_DESCRIPTION_BYTES: usize = 1024;
+
+const SECTIONS: [&str; 11] = [
+    "AWSTemplateFormatVersion",
+    "Description",
+    "Metadata",
+    "Parameters",
+    "Mappings",
+    "Conditions",
+    "Transform",
+    "Resources",
+    "Outputs",
+    "Rules",
+    "Hooks",
+];
+
+/// What happens to a resource when its stack lets go of it (attributes `DeletionPolicy` and `UpdateReplacePolicy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeletionPolicy {
+    /// The resource is deleted.
+    Delete,
+    /// The resource stays.
+    Retain,
+    /// The resource stays, except when the operation that created it is rolled back.
+    RetainExceptOnCreate,
+}
+
+/// One resource of a template.
+#[derive(Debug, Clone)]
+pub(crate) struct ResourceSpec {
+    /// Its name in the template.
+    pub(crate) logical_id: Arc<str>,
+    /// Its type, such as `AWS::IAM::Role` or `Custom::SpotAccount`.
+    pub(crate) kind: Arc<str>,
+    /// Its properties, functions unevaluated.
+    pub(crate) properties: Value,
+    /// Positions (in [`Template::resources`]) of the resources that must exist first; always smaller than its own.
+    pub(crate) depends_on: Vec<usize>,
+    /// The condition under which it exists.
+    pub(crate) condition: Option<String>,
+    /// What happens on deletion.
+    pub(crate) deletion_policy: DeletionPolicy,
+    /// What happens to the old resource when an update replaces it.
+    pub(crate) update_replace_policy: DeletionPolicy,
+}
+
+impl ResourceSpec {
+    /// Whether CloudFormation hands this resource to a provider behind a ServiceToken.
+    pub(crate) fn is_custom(&self) -> bool {
+        &*self.kind == "AWS::CloudFormation::CustomResource" || self.kind.starts_with("Custom::")
+    }
+}
+
+/// One output of a template.
+#[derive(Debug, Clone)]
+pub(crate) struct OutputSpec {
+    /// Its key.
+    pub(crate) key: String,
+    /// Its description.
+    pub(crate) description: Option<String>,
+    /// Its value, functions unevaluated.
+    pub(crate) value: Value,
+    /// The condition under which it exists.
+    pub(crate) condition: Option<String>,
+}
+
+/// A template that passed CloudFormation's own checks.
+#[derive(Debug)]
+pub(crate) struct Template {
+    /// The text as sent.
+    pub(crate) body: Arc<str>,
+    /// `AWSTemplateFormatVersion`.
+    pub(crate) version: Option<String>,
+    /// `Description`.
+    pub(crate) description: Option<String>,
+    /// `Metadata` of the template.
+    pub(crate) metadata: Option<Value>,
+    /// Macros that the template names; service-managed stack sets can't run them.
+    pub(crate) transforms: Vec<String>,
+    /// Declared parameters, in template order.
+    pub(crate) parameters: Vec<ParameterSpec>,
+    /// `Mappings`.
+    pub(crate) mappings: Value,
+    /// `Conditions`, functions unevaluated.
+    pub(crate) conditions: Map<String, Value>,
+    /// Resources in creation order: every resource stands behind those that it needs.
+    pub(crate) resources: Vec<ResourceSpec>,
+    /// Outputs.
+    pub(crate) outputs: Vec<OutputSpec>,
+}
+
+impl Template {
+    /// Reads and checks a template.
+    ///
+    /// # Errors
+    /// CloudFormation's text for the first thing that is wrong.
+    pub(crate) fn parse(body: &str) -> Result<Self, TemplateError> {
+        if body.len() > MAX_BODY_BYTES {
+            return Err(TemplateError(format!(
+                "1 validation error detected: Value at 'templateBody' failed to satisfy constraint: Member must have length less than or equal to {MAX_BODY_BYTES}"
+            )));
+        }
+        let Value::Object(mut document) = document::parse(body)? else {
+            return Err(TemplateError::format("unsupported structure."));
+        };
+        let unknown: Vec<&str> = document
+            .keys()
+            .map(String::as_str)
+            .filter(|key| !SECTIONS.contains(key))
+            .collect();
+        if !unknown.is_empty() {
+            return Err(TemplateError(format!(
+                "Invalid template property or properties [{}]",
+                unknown.join(", ")
+            )));
+        }
+        let version = text(document.get("AWSTemplateFormatVersion"));
+        if version.as_deref().is_some_and(|v| v != "2010-09-09") {
+            return Err(TemplateError::format("Unsupported template version."));
+        }
+        let description = match document.get("Description") {
+            None => None,
+            Some(Value::String(text)) if text.len() <= MAX_DESCRIPTION_BYTES => Some(text.clone()),
+            Some(Value::String(_)) => {
+                return Err(TemplateError::format(format_args!(
+                    "'Description' length is greater than {MAX_DESCRIPTION_BYTES}."
+                )));
+            }
+            Some(_) => {
+                return Err(TemplateError::format("Every Description member must be a string."));
+            }
+        };
+        let transforms = match document.get("Transform") {
+            Some(Value::String(name)) => vec![name.clone()],
+            Some(Value::Array(names)) => names.iter().filter_map(|name| text(Some(name))).collect(),
+            _ => Vec::new(),
+        };
+        let parameters = section(&mut document, "Parameters", MAX_PARAMETERS)?
+            .into_iter()
+            .map(|(key, body)| ParameterSpec::parse(key, &body))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mappings = Value::Object(section(&mut document, "Mappings", MAX_MAPPINGS)?);
+        let conditions = section(&mut document, "Conditions", usize::MAX)?;
+        let resources = section(&mut document, "Resources", MAX_RESOURCES)?;
+        if resources.is_empty() {
+            return Err(TemplateError::format(
+                "At least one Resources member must be defined.",
+            ));
+        }
+        let outputs = section(&mut document, "Outputs", MAX_OUTPUTS)?
+            .into_iter()
+            .map(|(key, body)| output(key, &body))
+            .collect::<Result<Vec<_>, _>>()?;
+        let template = Self {
+            body: body.into(),
+            version,
+            description,
+            metadata: document.remove("Metadata"),
+            transforms,
+            resources: order(resources, &parameters, &conditions)?,
+            parameters,
+            mappings,
+            conditions,
+            outputs,
+        };
+        template.check_outputs()?;
+        Ok(template)
+    }
+
+    /// The resource with this logical id.
+    pub(crate) fn resource(&self, logical_id: &str) -> Option<&ResourceSpec> {
+        self.resources.iter().find(|resource| &*resource.logical_id == logical_id)
+    }
+
+    fn check_outputs(&self) -> Result<(), TemplateError> {
+        let mut unresolved = BTreeSet::new();
+        for output in &self.outputs {
+            for name in references(&output.value) {
+                let known = self.resource(&name).is_some()
+                    || self.parameters.iter().any(|parameter| parameter.key == name)
+                    || name.starts_with("AWS::");
+                if !known {
+                    unresolved.insert(name);
+                }
+            }
+        }
+        if unresolved.is_empty() {
+            return Ok(());
+        }
+        Err(TemplateError::format(format_args!(
+            "Unresolved resource dependencies [{}] in the Outputs block of the template",
+            unresolved.into_iter().collect::<Vec<_>>().join(", ")
+        )))
+    }
+}
+
+fn text(value: Option<&Value>) -> Option<String> {
+    match value? {
+        Value::String(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn section(
+    document: &mut Map<String, Value>,
+    name: &str,
+    limit: usize,
+) -> Result<Map<String, Value>, TemplateError> {
+    match document.remove(name) {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(map)) if map.len() > limit => Err(TemplateError::format(format_args!(
+            "Number of {}, {}, is greater than maximum allowed, {limit}",
+            name.to_lowercase(),
+            map.len()
+        ))),
+        Some(Value::Object(map)) => Ok(map),
+        Some(_) => Err(TemplateError::format(format_args!("'{name}' must be an object."))),
+    }
+}
+
+fn output(key: String, body: &Value) -> Result<OutputSpec, TemplateError> {
+    let value = body.get("Value").cloned().ok_or_else(|| {
+        TemplateError::format(format_args!("Output {key} must have a Value."))
+    })?;
+    Ok(OutputSpec {
+        key,
+        description: text(body.get("Description")),
+        value,
+        condition: text(body.get("Condition")),
+    })
+}
+
+fn policy(
+    logical_id: &str,
+    body: &Value,
+    attribute: &str,
+) -> Result<DeletionPolicy, TemplateError> {
+    match body.get(attribute).map(Value::as_str) {
+        None | Some(Some("Delete" | "Snapshot")) => Ok(DeletionPolicy::Delete),
+        Some(Some("Retain")) => Ok(DeletionPolicy::Retain),
+        Some(Some("RetainExceptOnCreate")) if attribute == "DeletionPolicy" => {
+            Ok(DeletionPolicy::RetainExceptOnCreate)
+        }
+        Some(_) => Err(TemplateError::format(format_args!(
+            "Unrecognized {attribute} for resource {logical_id}"
+        ))),
+    }
+}
+
+/// Checks resources and sorts them so that each stands behind its dependencies; ties keep the template's order.
+fn order(
+    resources: Map<String, Value>,
+    parameters: &[ParameterSpec],
+    conditions: &Map<String, Value>,
+) -> Result<Vec<ResourceSpec>, TemplateError> {
+    let names: Vec<String> = resources.keys().cloned().collect();
+    let position: BTreeMap<&str, usize> =
+        names.iter().enumerate().map(|(index, name)| (name.as_str(), index)).collect();
+    let mut unresolved = BTreeSet::new();
+    let mut specs: Vec<(ResourceSpec, BTreeSet<usize>)> = Vec::with_capacity(names.len());
+    for (name, body) in &resources {
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(TemplateError::format(format_args!(
+                "Resource name {name} is non alphanumeric."
+            )));
+        }
+        let Some(kind) = text(body.get("Type")) else {
+            return Err(TemplateError::format(format_args!(
+                "[/Resources/{name}] Every Resources object must contain a Type member."
+            )));
+        };
+        let condition = text(body.get("Condition"));
+        if let Some(condition) = condition.as_ref().filter(|name| !conditions.contains_key(*name)) {
+            return Err(TemplateError::format(format_args!(
+                "Unresolved condition dependency {condition} in the Resources block of the template"
+            )));
+        }
+        let properties = body.get("Properties").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        let explicit = match body.get("DependsOn") {
+            None => Vec::new(),
+            Some(Value::String(one)) => vec![one.clone()],
+            Some(Value::Array(many)) => many.iter().filter_map(|name| text(Some(name))).collect(),
+            Some(_) => {
+                return Err(TemplateError::format("DependsOn must be a string or list of strings."));
+            }
+        };
+        let mut needs = BTreeSet::new();
+        for needed in explicit.into_iter().chain(references(&properties)) {
+            if let Some(&index) = position.get(needed.as_str()) {
+                needs.insert(index);
+            } else if !needed.starts_with("AWS::")
+                && !parameters.iter().any(|parameter| parameter.key == needed)
+            {
+                unresolved.insert(needed);
+            }
+        }
+        let spec = ResourceSpec {
+            logical_id: name.as_str().into(),
+            kind: kind.into(),
+            properties,
+            depends_on: Vec::new(),
+            condition,
+            deletion_policy: policy(name, body, "DeletionPolicy")?,
+            update_replace_policy: policy(name, body, "UpdateReplacePolicy")?,
+        };
+        specs.push((spec, needs));
+    }
+    if !unresolved.is_empty() {
+        return Err(TemplateError::format(format_args!(
+            "Unresolved resource dependencies [{}] in the Resources block of the template",
+            unresolved.into_iter().collect::<Vec<_>>().join(", ")
+        )));
+    }
+    let mut placed: Vec<Option<usize>> = vec![None; specs.len()];
+    let mut sorted = Vec::with_capacity(specs.len());
+    while sorted.len() < specs.len() {
+        let next = specs.iter().enumerate().position(|(index, (_, needs))| {
+            placed[index].is_none() && needs.iter().all(|need| placed[*need].is_some())
+        });
+        let Some(index) = next else {
+            let stuck: Vec<&str> = names
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| placed[*index].is_none())
+                .map(|(_, name)| name.as_str())
+                .collect();
+            return Err(TemplateError(format!(
+                "Circular dependency between resources: [{}]",
+                stuck.join(", ")
+            )));
+        };
+        placed[index] = Some(sorted.len());
+        let (mut spec, needs) = specs[index].clone();
+        spec.depends_on = needs.iter().filter_map(|need| placed[*need]).collect();
+        sorted.push(spec);
+    }
+    Ok(sorted)
+}
+
+/// Every name that `Ref`, `Fn::GetAtt` and `Fn::Sub` inside a value refer to.
+fn references(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(value, &mut found);
+    found
+}
+
+fn collect(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Object(map) => {
+            for (key, argument) in map {
+                match (key.as_str(), argument) {
+                    ("Ref", Value::String(name)) if map.len() == 1 => found.push(name.clone()),
+                    ("Fn::GetAtt", Value::Array(parts)) if map.len() == 1 => {
+                        found.extend(parts.first().and_then(|part| text(Some(part))));
+                    }
+                    ("Fn::GetAtt", Value::String(path)) if map.len() == 1 => {
+                        found.extend(path.split('.').next().map(str::to_owned));
+                    }
+                    ("Fn::Sub", Value::String(text)) if map.len() == 1 => {
+                        found.extend(substituted(text).map(str::to_owned));
+                    }
+                    ("Fn::Sub", Value::Array(parts)) if map.len() == 1 => {
+                        let local = parts.get(1).and_then(Value::as_object);
+                        if let Some(Value::String(text)) = parts.first() {
+                            found.extend(
+                                substituted(text)
+                                    .filter(|name| !local.is_some_and(|map| map.contains_key(*name)))
+                                    .map(str::to_owned),
+                            );
+                        }
+                        parts.iter().skip(1).for_each(|part| collect(part, found));
+                    }
+                    _ => collect(argument, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The names in `${...}` of a `Fn::Sub` text, without attributes and without `${!literal}`.
+fn substituted(text: &str) -> impl Iterator<Item = &str> {
+    text.split("${").skip(1).filter_map(|rest| {
+        let name = rest.split('}').next()?.trim();
+        (!name.starts_with('!')).then(|| name.split('.').next().unwrap_or(name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Template;
+
+    const SEED: &str = include_str!("../../tests/data/stackset-seed.yaml");
+
+    #[test]
+    fn the_seed_template_is_ordered_by_its_dependencies() {
+        let template = Template::parse(SEED).unwrap();
+        let ids: Vec<&str> = template.resources.iter().map(|resource| &*resource.logical_id).collect();
+        assert_eq!(
+            ids,
+            [
+                "SpotManagedPolicy",
+                "SpotAccount",
+                "SpotExternalId",
+                "SpotRole",
+                "SpotLinkedCredentials",
+                "RenamedSpotAccountByAlias"
+            ]
+        );
+        assert!(template.resources.iter().enumerate().all(|(index, resource)| {
+            resource.depends_on.iter().all(|need| *need < index)
+        }));
+    }
+
+    #[test]
+    fn a_template_needs_a_resource() {
+        assert_eq!(
+            Template::parse("{}").unwrap_err().to_string(),
+            "Template format error: At least one Resources member must be defined."
+        );
+    }
+
+    #[test]
+    fn unresolved_and_circular_dependencies_are_named() {
+        let unresolved = Template::parse(
+            r#"{"Resources":{"A":{"Type":"AWS::IAM::Role","Properties":{"X":{"Ref":"Nope"}}}}}"#,
+        );
+        assert!(unresolved.unwrap_err().to_string().contains("[Nope]"));
+        let circular = Template::parse(
+            r#"{"Resources":{"A":{"Type":"T::A","DependsOn":"B"},"B":{"Type":"T::B","Properties":{"X":{"Fn::Sub":"${A.Arn}"}}}}}"#,
+        );
+        assert_eq!(
+            circular.unwrap_err().to_string(),
+            "Circular dependency between resources: [A, B]"
+        );
+    }
+
+    #[test]
+    fn size_limits_hold() {
+        let body = format!("{{\"Description\":\"{}\"}}", "x".repeat(60_000));
+        assert!(Template::parse(&body).unwrap_err().to_string().contains("51200"));
+    }
+}
