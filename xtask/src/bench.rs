@@ -1,0 +1,33 @@
+//! `cargo xtask bench`: the runner measured against the sandbox, from outside, as JSON. Never a timed test: the smoke
+//! run only proves that the benches work.
+
+mod bound;
+mod inventory;
+mod measure;
+
+use anyhow::Result;
+
+/// The benches there are.
+#[derive(clap::Subcommand)]
+pub(crate) enum Bench {
+    /// Read an organization of 10,000 accounts (and one of 100,000), and run a stackset-sync that has nothing to do.
+    Inventory {
+        /// A small organization and the dev profile; figures are printed but not held against their limits.
+        #[arg(long)]
+        smoke: bool,
+    },
+}
+
+impl Bench {
+    /// What continuous integration runs.
+    pub(crate) fn smoke() -> Self {
+        Self::Inventory { smoke: true }
+    }
+}
+
+/// Runs one bench.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Inventory { smoke } => inventory::run(*smoke),
+    }
+}

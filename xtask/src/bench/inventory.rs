@@ -1,0 +1,258 @@
+//! `cargo xtask bench inventory`: how long the runner takes to read an organization, held against the least time in
+//! which it can be read; its memory; and what a stackset-sync costs that has nothing to do.
+//!
+//! `runner bench-inventory` reads the organization once and prints what it did as one JSON document.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::bound::{Shape, Strategy};
+use super::measure::{Cost, measure};
+use crate::build::{self, Profile};
+use crate::paths;
+use crate::sandbox::Sandbox;
+
+const LATENCY: Duration = Duration::from_millis(25);
+/// How much longer than the bound it may take.
+const TOLERANCE: f64 = 1.15;
+/// Calls that may be made beyond those needed.
+const SPARE_CALLS: usize = 10;
+const MIB: u64 = 1024 * 1024;
+
+/// One organization to read.
+struct Case {
+    name: &'static str,
+    accounts: usize,
+    units: usize,
+    /// The part of the published rates that the runner takes; `None` switches them off on both sides.
+    share: Option<f64>,
+    memory_limit_bytes: u64,
+}
+
+const CASES: [Case; 3] = [
+    Case {
+        name: "published rates",
+        accounts: 10_000,
+        units: 400,
+        share: Some(1.0),
+        memory_limit_bytes: 80 * MIB,
+    },
+    Case {
+        name: "no rates",
+        accounts: 10_000,
+        units: 400,
+        share: None,
+        memory_limit_bytes: 80 * MIB,
+    },
+    Case {
+        name: "large, no rates",
+        accounts: 100_000,
+        units: 400,
+        share: None,
+        memory_limit_bytes: 400 * MIB,
+    },
+];
+const SMOKE: [Case; 2] = [
+    Case {
+        name: "published rates",
+        accounts: 60,
+        units: 8,
+        share: Some(1.0),
+        memory_limit_bytes: u64::MAX,
+    },
+    Case {
+        name: "no rates",
+        accounts: 300,
+        units: 20,
+        share: None,
+        memory_limit_bytes: u64::MAX,
+    },
+];
+
+/// What `runner bench-inventory` prints.
+#[derive(Deserialize, Serialize)]
+struct Reading {
+    /// `accounts` or `tree`: the strategy that was used.
+    strategy: String,
+    /// Calls in flight at most.
+    concurrency: usize,
+    accounts: usize,
+    organizational_units: usize,
+    /// From the first call to the last answer.
+    duration_ms: u64,
+    api_calls: BTreeMap<String, usize>,
+}
+
+/// Runs every case and prints one JSON document; fails when a figure is over its limit, unless it is a smoke run.
+pub(super) fn run(smoke: bool) -> Result<()> {
+    let runner = build::runner(if smoke {
+        Profile::Dev
+    } else {
+        Profile::Release
+    })?;
+    let cases: &[Case] = if smoke { &SMOKE } else { &CASES };
+    let mut readings = Vec::new();
+    let mut misses = Vec::new();
+    for case in cases {
+        for strategy in ["auto", "accounts", "tree"] {
+            let (figures, missed) = case.read(&runner, strategy)?;
+            misses.extend(
+                missed
+                    .into_iter()
+                    .map(|miss| format!("{}, {strategy}: {miss}", case.name)),
+            );
+            readings.push(figures);
+        }
+    }
+    let (accounts, units) = if smoke { (30, 5) } else { (10_000, 400) };
+    let (idle, cost) = nothing_to_do(&runner, accounts, units)?;
+    if cost.cpu_seconds >= 1.0 {
+        misses.push(format!(
+            "a stackset-sync with nothing to do took {:.2} s of CPU, limit 1 s",
+            cost.cpu_seconds
+        ));
+    }
+    let report = json!({ "smoke": smoke, "inventory": readings, "idle_stackset_sync": idle, "misses": misses });
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    ensure!(
+        smoke || misses.is_empty(),
+        "{} figures are over their limits",
+        misses.len()
+    );
+    Ok(())
+}
+
+impl Case {
+    fn read(&self, runner: &Path, strategy: &str) -> Result<(Value, Vec<String>)> {
+        let directory = tempfile::tempdir()?;
+        let scenario = directory.path().join("scenario.toml");
+        fs::write(
+            &scenario,
+            format!(
+                "[organization]\naccounts = {}\nous = {}\ndepth = 3\nrates = {}\n\n[latency]\norganizations = \"{}ms\"\n",
+                self.accounts,
+                self.units,
+                self.share.is_some(),
+                LATENCY.as_millis()
+            ),
+        )?;
+        let sandbox = Sandbox::start(runner, &scenario, directory.path())?;
+        let share = self
+            .share
+            .map_or("off".to_owned(), |share| share.to_string());
+        let mut command = Command::new(runner);
+        command
+            .args(["bench-inventory", "--strategy", strategy, "--rates", &share])
+            .current_dir(directory.path())
+            .envs(sandbox.environment());
+        let (stdout, cost) = measure(&command)?;
+        ensure!(
+            cost.exit_code == 0,
+            "`runner bench-inventory` exited with {}",
+            cost.exit_code
+        );
+        let reading: Reading = serde_json::from_str(&stdout)
+            .with_context(|| format!("`runner bench-inventory` printed {stdout:?}"))?;
+        let shape = Shape::of(&sandbox.state()?)?;
+        ensure!(
+            reading.accounts == shape.accounts(),
+            "the runner read {} accounts",
+            reading.accounts
+        );
+
+        let bound = |strategy| shape.bound(strategy, LATENCY, self.share, reading.concurrency);
+        let bounds = (bound(Strategy::Accounts), bound(Strategy::Tree));
+        let (used, bound) = match (strategy, reading.strategy.as_str()) {
+            (_, "accounts") => (Strategy::Accounts, bounds.0),
+            _ => (Strategy::Tree, bounds.1),
+        };
+        // Left to itself, the runner has to be as fast as the better of the two.
+        let bound = if strategy == "auto" {
+            bounds.0.min(bounds.1)
+        } else {
+            bound
+        };
+        let calls: usize = reading.api_calls.values().sum();
+        let mut misses = Vec::new();
+        if reading.duration_ms as f64 > bound.as_millis() as f64 * TOLERANCE {
+            misses.push(format!(
+                "{} ms, bound {} ms",
+                reading.duration_ms,
+                bound.as_millis()
+            ));
+        }
+        if calls > shape.calls(used) + SPARE_CALLS {
+            misses.push(format!("{calls} calls, needed {}", shape.calls(used)));
+        }
+        if cost.peak_rss_bytes > self.memory_limit_bytes {
+            misses.push(format!(
+                "{} MiB, limit {} MiB",
+                cost.peak_rss_bytes / MIB,
+                self.memory_limit_bytes / MIB
+            ));
+        }
+        let figures = json!({
+            "case": self.name,
+            "asked": strategy,
+            "reading": reading,
+            "bound_ms": { "accounts": bounds.0.as_millis() as u64, "tree": bounds.1.as_millis() as u64 },
+            "needed_calls": { "accounts": shape.calls(Strategy::Accounts), "tree": shape.calls(Strategy::Tree) },
+            "cost": cost,
+        });
+        Ok((figures, misses))
+    }
+}
+
+/// Enrolls an organization without latencies and rates, then runs the same job again, measured.
+fn nothing_to_do(runner: &Path, accounts: usize, units: usize) -> Result<(Value, Cost)> {
+    let directory = tempfile::tempdir()?;
+    paths::copy(
+        &paths::root().join("config"),
+        &directory.path().join("config"),
+    )?;
+    let scenario = directory.path().join("scenario.toml");
+    fs::write(
+        &scenario,
+        format!(
+            "clock_speed = 600\n\n[organization]\naccounts = {accounts}\nous = {units}\ndepth = 3\nrates = false\n\n[spot]\nrate_limit = 0\n"
+        ),
+    )?;
+    let sandbox = Sandbox::start(runner, &scenario, directory.path())?;
+    let mut command = Command::new(runner);
+    command
+        .args([
+            "--config",
+            "config",
+            "--output",
+            "json",
+            "exec",
+            "stackset-sync",
+        ])
+        .current_dir(directory.path())
+        .envs(sandbox.environment());
+    let (_, first) = measure(&command)?;
+    ensure!(
+        matches!(first.exit_code, 0 | 3),
+        "the first stackset-sync exited with {}",
+        first.exit_code
+    );
+    let (stdout, cost) = measure(&command)?;
+    let run: Value =
+        serde_json::from_str(&stdout).context("the second stackset-sync printed no JSON")?;
+    ensure!(
+        run["summary"]["changed"] == 0,
+        "the second stackset-sync still changed something: {}",
+        run["summary"]
+    );
+    Ok((
+        json!({ "accounts": accounts, "summary": run["summary"], "first": first, "cost": cost }),
+        cost,
+    ))
+}

@@ -1,0 +1,135 @@
+//! `runner sandbox` as a child process, and the calls of its admin API that demo and bench make.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::process::Background;
+
+/// How long the sandbox may take to listen.
+const START: Duration = Duration::from_secs(20);
+/// How long the admin API may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A running sandbox; dropped, it is stopped.
+pub(crate) struct Sandbox {
+    listening: Listening,
+    _process: Background,
+}
+
+/// The one line that `runner sandbox` prints when it listens.
+#[derive(Deserialize)]
+struct Listening {
+    endpoint: String,
+    environment: BTreeMap<String, String>,
+}
+
+impl Sandbox {
+    /// Starts it on a free port of the loopback interface; its log goes to `directory`.
+    pub(crate) fn start(runner: &Path, scenario: &Path, directory: &Path) -> Result<Self> {
+        let log = File::create(directory.join("sandbox.log"))?;
+        let mut process = Background::start(
+            "runner sandbox",
+            Command::new(runner)
+                .args(["sandbox", "--listen", "127.0.0.1:0", "--scenario"])
+                .arg(scenario)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(log),
+        )?;
+        let stdout = process
+            .child()
+            .stdout
+            .take()
+            .context("the sandbox has no stdout")?;
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(stdout).read_line(&mut line);
+            // The receiver is gone when we have given up on the sandbox.
+            drop(sender.send(read.map(|_| line)));
+        });
+        let line = receiver
+            .recv_timeout(START)
+            .context("the sandbox did not say where it listens")??;
+        let listening =
+            serde_json::from_str(&line).with_context(|| format!("the sandbox said {line:?}"))?;
+        Ok(Self {
+            listening,
+            _process: process,
+        })
+    }
+
+    /// Its base URL.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.listening.endpoint
+    }
+
+    /// The environment variables that point a program at it.
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.listening.environment
+    }
+
+    /// What its admin API says about the simulated world.
+    pub(crate) fn state(&self) -> Result<Value> {
+        self.request("GET", "/_sandbox/state", None)
+    }
+
+    /// Creates an account in an organizational unit and returns its id.
+    pub(crate) fn create_account(&self, name: &str) -> Result<String> {
+        let state = self.state()?;
+        let units = state["organizational_units"]
+            .as_array()
+            .context("the sandbox has no organizational units")?;
+        let unit = units
+            .last()
+            .and_then(|unit| unit["id"].as_str())
+            .context("an organizational unit has no id")?;
+        let account = self.request(
+            "POST",
+            "/_sandbox/accounts",
+            Some(&json!({ "name": name, "parent": unit })),
+        )?;
+        Ok(account["id"]
+            .as_str()
+            .context("the new account has no id")?
+            .to_owned())
+    }
+
+    /// One HTTP/1.1 request on a connection of its own; xtask needs no HTTP client for more.
+    fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let host = self
+            .endpoint()
+            .trim_start_matches("http://")
+            .trim_end_matches('/');
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut stream =
+            TcpStream::connect(host).with_context(|| format!("could not connect to {host}"))?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer
+            .split_once("\r\n\r\n")
+            .context("the sandbox sent no HTTP answer")?;
+        let status = head.split_whitespace().nth(1).unwrap_or_default();
+        if !status.starts_with('2') {
+            bail!("{method} {path}: {status} {body}");
+        }
+        serde_json::from_str(body).with_context(|| format!("{method} {path} answered {body:?}"))
+    }
+}

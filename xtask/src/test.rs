@@ -1,0 +1,77 @@
+//! `cargo xtask test`: builds the binaries, sets up the Python components, runs pytest and then cargo-nextest.
+
+use std::env;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::build::{self, Profile};
+use crate::{paths, process, tools, venv};
+
+/// What to run; everything by default.
+#[derive(clap::Args, Default)]
+pub(crate) struct Options {
+    /// Run only one of the two suites.
+    #[arg(long)]
+    only: Option<Suite>,
+    /// Passed on to pytest (with --only python) or cargo-nextest (otherwise).
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Suite {
+    /// Real clients (boto3, the AWS CLI, spotinst-sdk2) against the sandbox, and the emulators' known gaps.
+    Python,
+    /// Every test of the workspace's crates.
+    Rust,
+}
+
+/// Runs the tests. cargo-nextest comes last and has the last word.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let runner = build::runner(Profile::Dev)?;
+    let venv = match venv::ready() {
+        Ok(venv) => Some(venv),
+        Err(error) if in_ci() => return Err(error),
+        Err(error) => {
+            eprintln!("\nSKIPPED: everything that needs Python components, because: {error:#}\n");
+            None
+        }
+    };
+    let environment = |command: &mut Command| {
+        command.env("RUNNER_BIN", &runner);
+        if let Some(venv) = &venv {
+            command.env("VENV_DIR", venv);
+        }
+    };
+    if options.only != Some(Suite::Rust)
+        && let Some(venv) = &venv
+    {
+        let mut pytest = Command::new(venv.join("bin/python"));
+        pytest
+            .args(["-m", "pytest", "-q", "tests/python"])
+            .current_dir(paths::root());
+        if options.only == Some(Suite::Python) {
+            pytest.args(&options.arguments);
+        }
+        environment(&mut pytest);
+        process::run(&mut pytest)?;
+    }
+    if options.only == Some(Suite::Python) {
+        if venv.is_none() {
+            bail!("the Python suite could not run");
+        }
+        return Ok(());
+    }
+    let mut nextest = tools::nextest()?;
+    nextest
+        .args(["run", "--locked", "--workspace"])
+        .args(&options.arguments);
+    environment(&mut nextest);
+    process::run(&mut nextest)
+}
+
+/// In continuous integration a missing component is a failure, elsewhere a skip that is named.
+pub(crate) fn in_ci() -> bool {
+    env::var("CI").is_ok_and(|value| value == "true")
+}
