@@ -21,6 +21,8 @@ pub(crate) fn run() -> Result<()> {
                 "build",
                 "--locked",
                 "--workspace",
+                "--bin",
+                "runner",
                 "--release",
                 "--target",
                 TARGET,
