@@ -4,6 +4,7 @@
 //! Guarantees: no I/O, no clock, no environment, no async runtime. Whatever depends on time takes `now` as an
 //! argument. Everything that decides lives here, so that it can be tested with tables and properties.
 
+mod canonical;
 pub mod desired;
 pub mod governor;
 pub mod ids;
