@@ -12,5 +12,6 @@ pub mod inventory;
 pub mod plan;
 pub mod policy;
 pub mod secret;
+pub mod stackset_sync;
 pub mod status;
 pub mod template;

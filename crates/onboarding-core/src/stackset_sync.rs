@@ -1,0 +1,177 @@
+//! Planning of `stackset-sync`: what the stack sets must be, which accounts lack their stack instance, which failed
+//! ones are due again, and which instances may be taken out.
+//!
+//! Guarantees: pure; the same observation gives the same plan; applying a plan and observing again gives a plan with
+//! no due step; nothing is removed from a protected account or against a [`guard`].
+
+pub mod actions;
+pub mod definition;
+pub mod guard;
+pub mod ledger;
+pub mod observed;
+pub mod operation_targets;
+pub mod spot_links;
+pub mod targets;
+
+mod steps;
+
+pub use actions::{SyncAction, TargetFilter};
+pub use observed::{ObservedProfile, RetryState, RunningOperation, SyncObserved};
+
+use crate::{
+    desired::Desired,
+    plan::{AccountRow, Finding, Plan, Refusal, Severity},
+    status::Reason,
+};
+
+/// The kind of the job.
+pub const KIND: &str = "stackset-sync";
+
+/// A configuration that contradicts itself or the organization. Nothing is applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A target names a root or organizational unit that is not there.
+    #[error(
+        "profile {profile:?} names {target:?}, which this organization does not have{nearest}; correct it in the profile's targets"
+    )]
+    UnknownOu {
+        /// The profile.
+        profile: String,
+        /// The name as configured.
+        target: String,
+        /// ` (nearest: …)`, or empty.
+        nearest: String,
+    },
+    /// A path of names that fits several organizational units.
+    #[error(
+        "profile {profile:?} names {target:?}, which fits several organizational units ({candidates}); name one by its id"
+    )]
+    AmbiguousOu {
+        /// The profile.
+        profile: String,
+        /// The path as configured.
+        target: String,
+        /// The ids that it fits.
+        candidates: String,
+    },
+    /// An account that is listed but is not in the organization.
+    #[error(
+        "profile {profile:?} lists account {account}, which is not in this organization; remove it from the profile's targets"
+    )]
+    UnknownAccount {
+        /// The profile.
+        profile: String,
+        /// The account.
+        account: String,
+    },
+    /// Two profiles on one account.
+    #[error(
+        "profiles {first:?} and {second:?} both target {accounts}; an account has one profile: exclude it from one of them"
+    )]
+    Overlap {
+        /// One profile.
+        first: String,
+        /// The other.
+        second: String,
+        /// The accounts, the first few of them.
+        accounts: String,
+    },
+    /// StackSets may not deploy to the organization.
+    #[error(
+        "trusted access between CloudFormation StackSets and AWS Organizations is off; switch it on in the management account \
+         (CloudFormation console, StackSets, \"Activate trusted access\"), or set prerequisites.activate_trusted_access = true"
+    )]
+    TrustedAccessOff,
+    /// Auto-deployment together with a selection that it ignores.
+    #[error(
+        "profile {profile:?} asks for deployment = \"auto\" together with excludes or listed accounts, which AWS ignores when it \
+         deploys by itself; set deployment = \"runner\", or target organizational units only"
+    )]
+    AutoIgnoresSelection {
+        /// The profile.
+        profile: String,
+    },
+}
+
+/// Plans a run.
+///
+/// # Errors
+/// The configuration contradicts itself or the organization: see [`PlanError`].
+pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanError> {
+    let resolved = targets::resolve(&observed.organization, desired)?;
+    let links = spot_links::SpotLinks::new(&observed.spot_accounts);
+    let mut plan = Plan::default();
+    steps::trusted_access(observed, desired, &mut plan)?;
+    for (index, profile) in desired.profiles.iter().enumerate() {
+        let Some(state) = observed.profiles.get(index) else {
+            continue;
+        };
+        let deployment = targets::effective_deployment(profile)?;
+        let context = steps::ProfileContext {
+            observed,
+            desired,
+            profile,
+            state,
+            resolved: &resolved.profiles[index],
+            deployment,
+        };
+        let update = steps::stack_set(&context, &mut plan);
+        let rows = ledger::rows(&context, &links, update);
+        steps::instances(&context, &rows, &mut plan);
+        steps::removals(&context, &rows, &mut plan);
+        plan.accounts.extend(rows.into_iter().map(|row| row.row));
+    }
+    plan.accounts.sort_by_key(|row| row.account);
+    // An account that a stack set keeps outside its targets may have its proper row in another profile: that one counts.
+    plan.accounts.dedup_by(|later, earlier| {
+        let same = later.account == earlier.account;
+        if same && later.targeted && !earlier.targeted {
+            std::mem::swap(later, earlier);
+        }
+        same
+    });
+    let needing: Vec<Finding> = plan
+        .accounts
+        .iter()
+        .filter(|row| row.reason.needs_person())
+        .map(finding)
+        .collect();
+    plan.findings.extend(needing);
+    plan.findings.sort();
+    plan.steps
+        .sort_by(|a, b| (a.order, &a.id).cmp(&(b.order, &b.id)));
+    if plan.refusals.iter().any(|refusal| refusal.whole_plan) {
+        plan.steps.clear();
+    }
+    Ok(plan)
+}
+
+/// The finding of an account that needs a person.
+fn finding(row: &AccountRow) -> Finding {
+    let severity = match row.reason {
+        Reason::OutsideTargets => Severity::Warning,
+        _ => Severity::Error,
+    };
+    let message = match &row.detail {
+        Some(detail) => format!("{}: {detail}", row.reason.explanation()),
+        None => row.reason.explanation().to_owned(),
+    };
+    Finding {
+        id: format!("{}:{}", row.reason, row.account),
+        severity,
+        account: Some(row.account),
+        account_name: Some(row.name.to_string()),
+        ou_path: Some(row.ou_path.to_string()),
+        reason: row.reason.code().to_owned(),
+        message,
+    }
+}
+
+/// A refusal that voids the whole plan.
+fn refuse_all(plan: &mut Plan, guard: &str, message: String) {
+    plan.refusals.push(Refusal {
+        guard: guard.to_owned(),
+        message,
+        whole_plan: true,
+    });
+}

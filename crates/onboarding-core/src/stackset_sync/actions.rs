@@ -1,0 +1,99 @@
+//! The typed payloads of this kind's steps. The plan carries them erased, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AwsAccountId, OuId};
+
+/// How a list of accounts narrows the organizational units of an operation (CloudFormation's `AccountFilterType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TargetFilter {
+    /// All accounts below the organizational units.
+    None,
+    /// Only the listed ones.
+    Intersection,
+    /// All but the listed ones.
+    Difference,
+}
+
+/// The targets of one stack set operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationTargets {
+    /// At most 50 organizational units or roots (CloudFormation API reference).
+    pub organizational_units: Vec<OuId>,
+    /// How `accounts` narrows them.
+    pub filter: TargetFilter,
+    /// The accounts of the filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<AwsAccountId>,
+}
+
+/// What a step of `stackset-sync` does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SyncAction {
+    /// Switch on trusted access for StackSets.
+    ActivateTrustedAccess,
+    /// Make the profile's stack set.
+    CreateStackSet {
+        /// The profile.
+        profile: String,
+        /// Whether AWS deploys to accounts that appear later.
+        auto_deployment: bool,
+    },
+    /// Bring the stack set's definition up to date; rolls out to its instances.
+    UpdateStackSet {
+        /// The profile.
+        profile: String,
+        /// Whether AWS deploys to accounts that appear later.
+        auto_deployment: bool,
+        /// The template or a parameter changes, so that every instance is updated.
+        definition: bool,
+        /// Deployment settings (auto-deployment) change; CloudFormation takes them in a call without targets.
+        deployment: bool,
+    },
+    /// Wait for an operation that already runs and read its results.
+    AwaitOperation {
+        /// The profile.
+        profile: String,
+        /// The operation.
+        operation_id: String,
+    },
+    /// Create missing instances, and those whose creation failed.
+    CreateStackInstances {
+        /// The profile.
+        profile: String,
+        /// The targets.
+        targets: OperationTargets,
+    },
+    /// Update instances that lack the current definition.
+    UpdateStackInstances {
+        /// The profile.
+        profile: String,
+        /// The targets.
+        targets: OperationTargets,
+    },
+    /// Take instances out of the stack set, keeping their stacks (accounts that are closed or gone).
+    DeleteStackInstances {
+        /// The profile.
+        profile: String,
+        /// The targets.
+        targets: OperationTargets,
+    },
+}
+
+impl SyncAction {
+    /// The action's name in kebab case.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ActivateTrustedAccess => "activate-trusted-access",
+            Self::CreateStackSet { .. } => "create-stack-set",
+            Self::UpdateStackSet { .. } => "update-stack-set",
+            Self::AwaitOperation { .. } => "await-operation",
+            Self::CreateStackInstances { .. } => "create-stack-instances",
+            Self::UpdateStackInstances { .. } => "update-stack-instances",
+            Self::DeleteStackInstances { .. } => "delete-stack-instances",
+        }
+    }
+}

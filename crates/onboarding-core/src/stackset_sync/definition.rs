@@ -1,0 +1,87 @@
+//! Comparison of a stack set's definition with the desired one.
+
+use crate::{
+    desired::{Deployment, Profile},
+    stackset_sync::observed::ObservedProfile,
+};
+
+/// How a stack set differs from its desired definition.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Difference {
+    /// The template or a parameter differs: an update reaches every instance.
+    pub definition: bool,
+    /// Tags, description, capabilities or managed execution differ.
+    pub settings: bool,
+    /// Auto-deployment differs.
+    pub deployment: bool,
+    /// What differs, in words.
+    pub words: Vec<String>,
+}
+
+impl Difference {
+    /// Whether anything differs.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.definition || self.settings || self.deployment
+    }
+}
+
+/// Compares what is with what should be. A NoEcho parameter reads back as `****` and is only checked for being there.
+#[must_use]
+pub fn compare(profile: &Profile, state: &ObservedProfile, deployment: Deployment) -> Difference {
+    let Some(stack_set) = &state.stack_set else {
+        return Difference::default();
+    };
+    let wanted = &profile.definition;
+    let mut difference = Difference::default();
+    if state.template_digest.as_deref() != Some(wanted.template_digest.as_str()) {
+        difference.definition = true;
+        difference.words.push("template".to_owned());
+    }
+    for (key, value) in &wanted.parameters {
+        if stack_set.parameters.get(key) != Some(value) {
+            difference.definition = true;
+            difference.words.push(format!("parameter {key}"));
+        }
+    }
+    for key in &wanted.secret_parameters {
+        if !stack_set.parameters.contains_key(key) {
+            difference.definition = true;
+            difference.words.push(format!("parameter {key}"));
+        }
+    }
+    for key in stack_set.parameters.keys() {
+        if !wanted.parameters.contains_key(key) && !wanted.secret_parameters.contains(key) {
+            difference.definition = true;
+            difference
+                .words
+                .push(format!("parameter {key} is no longer wanted"));
+        }
+    }
+    if stack_set.tags != wanted.tags {
+        // Tags are put on every stack and its resources, so a change reaches every instance.
+        difference.definition = true;
+        difference.words.push("tags".to_owned());
+    }
+    if stack_set.description.as_deref().unwrap_or_default() != wanted.description {
+        difference.settings = true;
+        difference.words.push("description".to_owned());
+    }
+    if !wanted
+        .capabilities
+        .iter()
+        .all(|capability| stack_set.capabilities.contains(capability))
+    {
+        difference.settings = true;
+        difference.words.push("capabilities".to_owned());
+    }
+    if stack_set.managed_execution != profile.managed_execution {
+        difference.settings = true;
+        difference.words.push("managed execution".to_owned());
+    }
+    if stack_set.auto_deployment != (deployment == Deployment::Auto) {
+        difference.deployment = true;
+        difference.words.push("auto-deployment".to_owned());
+    }
+    difference
+}

@@ -1,0 +1,78 @@
+//! What `stackset-sync` observes before it plans.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    ids::AwsAccountId,
+    inventory::{ObservedStackSet, OrganizationSnapshot, SpotAccountRecord, StackInstance},
+};
+
+/// Everything that one run knows.
+#[derive(Debug, Clone)]
+pub struct SyncObserved {
+    /// The organization, whole: a partial listing is an error before it gets here.
+    pub organization: OrganizationSnapshot,
+    /// How many accounts the organization listed in the last run that listed it.
+    pub previous_account_count: Option<usize>,
+    /// Since when (Unix seconds) each closed account has been seen closed.
+    pub closed_since: BTreeMap<AwsAccountId, i64>,
+    /// Whether trusted access for StackSets is on.
+    pub trusted_access: bool,
+    /// What was observed for each profile, in the order of the desired profiles.
+    pub profiles: Vec<ObservedProfile>,
+    /// All accounts of the Spot organization.
+    pub spot_accounts: Vec<SpotAccountRecord>,
+    /// AWS accounts whose earlier Spot link was kept by the adopt rule, from our state.
+    pub kept_links: BTreeSet<AwsAccountId>,
+    /// AWS accounts whose Spot link is ours, from our state.
+    pub owned_links: BTreeSet<AwsAccountId>,
+    /// Now, in Unix seconds.
+    pub now: i64,
+    /// When this run started, in Unix seconds: failures since then are this run's.
+    pub run_started: i64,
+}
+
+/// What was observed for one profile.
+#[derive(Debug, Clone, Default)]
+pub struct ObservedProfile {
+    /// Its stack set, when there is one.
+    pub stack_set: Option<ObservedStackSet>,
+    /// The digest of the stack set's template, when it can be read as a template.
+    pub template_digest: Option<String>,
+    /// Logical ids whose ServiceToken the desired template would change: CloudFormation refuses that.
+    pub service_token_changes: Vec<String>,
+    /// Its instances, sorted by account.
+    pub instances: Vec<StackInstance>,
+    /// Its operations that run, queue or stop right now, oldest first.
+    pub running: Vec<RunningOperation>,
+    /// The retry clock of its failed accounts.
+    pub retries: BTreeMap<AwsAccountId, RetryState>,
+}
+
+/// A stack set operation that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunningOperation {
+    /// Its id.
+    pub id: String,
+    /// `CREATE`, `UPDATE`, `DELETE` or `DETECT_DRIFT`.
+    pub action: String,
+}
+
+/// The retry clock of one failed account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryState {
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last failure, in Unix seconds.
+    pub last_failed_at: i64,
+    /// When it is tried again, in Unix seconds.
+    pub next_due: i64,
+}
+
+impl SyncObserved {
+    /// Whether this failure happened in this run.
+    #[must_use]
+    pub fn is_of_this_run(&self, retry: &RetryState) -> bool {
+        retry.last_failed_at >= self.run_started
+    }
+}
