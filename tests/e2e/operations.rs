@@ -1,0 +1,151 @@
+//! `tests/operations.toml` held against the code that calls and the tests that it names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use e2e::components::checkout;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Table {
+    #[serde(rename = "system")]
+    systems: Vec<System>,
+    #[serde(rename = "operation", default)]
+    operations: Vec<Operation>,
+}
+
+#[derive(Deserialize)]
+struct System {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Operation {
+    name: String,
+    /// System → `path::test`.
+    proven: BTreeMap<String, String>,
+}
+
+fn table() -> Table {
+    let text = fs::read_to_string(checkout().join("tests/operations.toml")).unwrap();
+    toml::from_str(&text).unwrap()
+}
+
+/// Every Rust file below `directory`.
+fn sources(directory: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push(fs::read_to_string(&path).unwrap());
+        }
+    }
+    all
+}
+
+/// The code before a file's tests.
+fn without_tests(source: &str) -> &str {
+    source.split("#[cfg(test)]").next().unwrap_or_default()
+}
+
+/// String literals of a source, well enough for names of operations.
+fn literals(source: &str) -> impl Iterator<Item = &str> {
+    without_tests(source)
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| line.split('"').skip(1).step_by(2))
+}
+
+const AWS_SERVICES: [&str; 7] = [
+    "organizations",
+    "cloudformation",
+    "iam",
+    "sts",
+    "sqs",
+    "secretsmanager",
+    "ssm",
+];
+
+fn is_operation(literal: &str) -> bool {
+    match literal.split_once(':') {
+        Some(("spot", route)) => route
+            .split_once(' ')
+            .is_some_and(|(_, path)| path.starts_with('/')),
+        Some((service, operation)) => {
+            AWS_SERVICES.contains(&service)
+                && operation.starts_with(|first: char| first.is_ascii_uppercase())
+                && operation
+                    .chars()
+                    .all(|character| character.is_ascii_alphanumeric())
+        }
+        None => false,
+    }
+}
+
+#[test]
+fn every_operation_that_we_call_is_in_the_table_and_no_other() {
+    let sources: Vec<_> = ["crates/aws-ops/src", "crates/spot-api/src"]
+        .iter()
+        .flat_map(|directory| sources(&checkout().join(directory)))
+        .collect();
+    let called: BTreeSet<_> = sources
+        .iter()
+        .flat_map(|source| literals(source))
+        .filter(|literal| is_operation(literal))
+        .collect();
+    let table = table();
+    let listed: BTreeSet<_> = table
+        .operations
+        .iter()
+        .map(|operation| operation.name.as_str())
+        .collect();
+    assert_eq!(
+        listed.len(),
+        table.operations.len(),
+        "an operation is listed twice"
+    );
+    let missing: Vec<_> = called.difference(&listed).collect();
+    let stale: Vec<_> = listed.difference(&called).collect();
+    assert!(
+        missing.is_empty(),
+        "called, but not in tests/operations.toml: {missing:?}"
+    );
+    assert!(
+        stale.is_empty(),
+        "in tests/operations.toml, but not called: {stale:?}"
+    );
+}
+
+#[test]
+fn every_operation_is_proven_by_a_test_that_exists() {
+    let table = table();
+    let systems: BTreeSet<_> = table.systems.iter().map(|system| &system.name).collect();
+    let mut wrong = Vec::new();
+    for Operation { name, proven } in &table.operations {
+        if proven.is_empty() {
+            wrong.push(format!("{name} is proven nowhere"));
+        }
+        for (system, test) in proven {
+            if !systems.contains(system) {
+                wrong.push(format!("{name} is proven by an unknown system {system}"));
+            }
+            if !exists(test) {
+                wrong.push(format!("{name} is proven by {test}, which does not exist"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Whether `path::test` names a function in a file of the checkout.
+fn exists(test: &str) -> bool {
+    let Some((path, function)) = test.split_once("::") else {
+        return false;
+    };
+    let keyword = if path.ends_with(".py") { "def" } else { "fn" };
+    fs::read_to_string(checkout().join(path))
+        .is_ok_and(|source| source.contains(&format!("{keyword} {function}(")))
+}
