@@ -185,6 +185,43 @@ impl RoleArn {
 }
 
 text_id!(
+    /// The ARN of a standard SNS topic.
+    TopicArn,
+    "the ARN of an SNS topic (arn:aws:sns:us-east-1:123456789012:name)",
+    |s| {
+        let parts: Vec<&str> = s.split(':').collect();
+        parts.len() == 6
+            && parts[0] == "arn"
+            && parts[1].starts_with("aws")
+            && parts[2] == "sns"
+            && parts[3].parse::<Region>().is_ok()
+            && parts[4].parse::<AwsAccountId>().is_ok()
+            && (1..=256).contains(&parts[5].len())
+            && parts[5].bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    }
+);
+
+impl TopicArn {
+    /// The partition that the topic is in.
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        self.0.split(':').nth(1).unwrap_or_default()
+    }
+
+    /// The Region that the topic is in.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        self.0.split(':').nth(3).unwrap_or_default()
+    }
+
+    /// The account that owns the topic.
+    #[must_use]
+    pub fn account(&self) -> Option<AwsAccountId> {
+        self.0.split(':').nth(4)?.parse().ok()
+    }
+}
+
+text_id!(
     /// The name of a stack set. CloudFormation allows 128 characters; 80 leave room for the names it derives.
     StackSetName,
     "a stack set name (a letter, then up to 79 letters, digits and hyphens)",

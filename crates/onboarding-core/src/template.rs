@@ -1,1 +1,36 @@
 //! The CloudFormation template that enrolls an account: typed parts in, deterministic JSON or YAML and a digest out.
+//!
+//! Names, types, properties and outputs of the resources are those of the template that Spot publishes, so that a
+//! provider serves both. What differs, and why:
+//! - Custom resources are retained when a stack is deleted ([`Deletion::Reconcile`]): removals are decided by
+//!   reconciling, not by an account that moves to another organizational unit.
+//! - `ServiceTimeout` bounds how long a request without an answer hangs; CloudFormation's default is an hour.
+//! - `PolicyVersion` and `RepairNonce` are parameters. Both are part of a statement id in every managed policy, and
+//!   the nonce is part of the trust policy's: a new value makes CloudFormation write the documents again, in place.
+//! - Only [`Provider::SpotHosted`] has a `Token` parameter.
+//!
+//! Invariant: a statement that names Spot's principal carries an external ID condition, in every rendering.
+
+mod body;
+mod custom_resources;
+mod error;
+mod parts;
+mod permissions;
+mod render;
+mod service_token;
+mod spec;
+
+pub use body::{BodyError, parse_body, template_digest_of};
+pub use custom_resources::TOKEN_PARAMETER;
+pub use error::TemplateError;
+pub use parts::{Omission, Parameter, Resource, Template};
+pub use permissions::{
+    COST_INTELLIGENCE_POLICY_PARAMETER, ELASTIGROUP_OCEAN_POLICY_PARAMETER,
+    POLICY_VERSION_PARAMETER, REPAIR_NONCE_PARAMETER,
+};
+pub use render::{Format, MAX_INLINE_BODY_SIZE, RenderedTemplate};
+pub use service_token::plan_service_token_change;
+pub use spec::{
+    DEFAULT_DESCRIPTION, Deletion, NamedPolicy, Partition, PolicyPurpose, Products, Provider,
+    RoleSettings, SpotPrincipal, TemplateSpec, default_policy_version,
+};

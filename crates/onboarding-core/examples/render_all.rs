@@ -1,0 +1,24 @@
+//! Writes every sample template into a directory, as compact JSON and as YAML, for tools that we did not write:
+//! `cargo run -p onboarding-core --example render_all -- DIR`.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use onboarding_core::template::{Format, Template};
+
+#[path = "../tests/template/samples.rs"]
+#[expect(dead_code, reason = "tests use the rest of it")]
+#[expect(clippy::expect_used, reason = "samples are valid by construction")]
+mod samples;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let directory = PathBuf::from(env::args_os().nth(1).ok_or("usage: render_all DIR")?);
+    fs::create_dir_all(&directory)?;
+    for (name, spec) in samples::samples() {
+        let template = Template::new(&spec)?;
+        for (format, extension) in [(Format::CompactJson, "json"), (Format::Yaml, "yaml")] {
+            let path = directory.join(format!("{name}.{extension}"));
+            fs::write(path, template.render(format)?.body)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Every combination of parts that changes how a template looks, each with a name. Tests walk over all of them, and
+//! the example `render_all` writes them to files for the linter.
+
+use onboarding_core::{
+    policy::PolicyDocument,
+    template::{
+        DEFAULT_DESCRIPTION, Deletion, NamedPolicy, Partition, PolicyPurpose, Products, Provider,
+        RoleSettings, TemplateSpec, default_policy_version,
+    },
+};
+use serde_json::json;
+
+pub(crate) const ELASTIGROUP_OCEAN: &str =
+    include_str!("../../../../config/policies/spot-elastigroup-ocean.json");
+pub(crate) const READ_ONLY: &str =
+    include_str!("../../../../config/policies/spot-elastigroup-ocean-read-only.json");
+pub(crate) const COST_INTELLIGENCE: &str =
+    include_str!("../../../../config/policies/cost-intelligence.json");
+
+pub(crate) fn document(text: &str) -> PolicyDocument {
+    PolicyDocument::parse(text).expect("the policies that we ship are valid")
+}
+
+pub(crate) fn policy(purpose: PolicyPurpose, text: &str) -> NamedPolicy {
+    NamedPolicy {
+        purpose,
+        document: document(text),
+    }
+}
+
+/// The full policy with two more statements: too long for one managed policy.
+pub(crate) fn oversized() -> NamedPolicy {
+    let mut value = document(ELASTIGROUP_OCEAN).to_value();
+    let statements = value["Statement"]
+        .as_array_mut()
+        .expect("statements are a list");
+    statements.push(
+        json!({"Effect": "Deny", "Action": "ec2:CreateVpc", "Resource": "arn:aws:ec2:*:*:vpc/*"}),
+    );
+    statements.push(
+        json!({"Sid": "NoUsers", "Effect": "Deny", "NotAction": ["iam:GetUser"], "Resource": "*",
+        "Condition": {"StringLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/${aws:username}"}}}),
+    );
+    NamedPolicy {
+        purpose: PolicyPurpose::ElastigroupOcean,
+        document: PolicyDocument::from_value(value).expect("the added statements are valid"),
+    }
+}
+
+/// Our provider with the full policy and everything at its default.
+pub(crate) fn base() -> TemplateSpec {
+    spec(
+        queue("aws", "us-east-1"),
+        vec![policy(PolicyPurpose::ElastigroupOcean, ELASTIGROUP_OCEAN)],
+    )
+}
+
+/// A name and what is rendered under it.
+pub(crate) type Sample = (String, TemplateSpec);
+
+/// All of them.
+pub(crate) fn samples() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (provider_name, provider) in providers() {
+        for (policies_name, policies, cost_intelligence) in policy_sets() {
+            for (variant, rename, deletion, role) in variants() {
+                let mut spec = spec(provider.clone(), policies.clone());
+                spec.products = Products { cost_intelligence };
+                spec.rename = rename;
+                spec.deletion = deletion;
+                spec.role = role;
+                samples.push((format!("{provider_name}-{policies_name}-{variant}"), spec));
+            }
+        }
+    }
+    for (partition, region) in [
+        (Partition::AwsCn, "cn-north-1"),
+        (Partition::AwsUsGov, "us-gov-west-1"),
+    ] {
+        let (_, policies, _) = policy_sets().remove(0);
+        let mut spec = spec(queue(partition.as_str(), region), policies);
+        spec.partition = partition;
+        spec.spot_principal = format!("arn:{partition}:iam::111122223333:root")
+            .parse()
+            .expect("a principal");
+        samples.push((format!("queue-{partition}"), spec));
+    }
+    samples
+}
+
+fn spec(provider: Provider, policies: Vec<NamedPolicy>) -> TemplateSpec {
+    TemplateSpec {
+        description: DEFAULT_DESCRIPTION.to_owned(),
+        partition: Partition::Aws,
+        provider,
+        spot_principal: Partition::Aws
+            .spot_principal()
+            .expect("known in partition aws"),
+        policy_version: default_policy_version(&policies),
+        policies,
+        products: Products::default(),
+        rename: true,
+        service_timeout_seconds: 600,
+        deletion: Deletion::Reconcile,
+        role: RoleSettings::default(),
+    }
+}
+
+fn queue(partition: &str, region: &str) -> Provider {
+    Provider::Queue {
+        topic_arn: format!("arn:{partition}:sns:{region}:123456789012:spot-onboarding")
+            .parse()
+            .expect("a topic"),
+    }
+}
+
+fn providers() -> Vec<(&'static str, Provider)> {
+    let hosted = |function: Option<&str>| Provider::SpotHosted {
+        cost_intelligence_function: function.map(str::to_owned),
+    };
+    vec![
+        ("queue", queue("aws", "us-east-1")),
+        ("hosted", hosted(None)),
+        ("hosted-ci", hosted(Some("spot-cost-intelligence"))),
+    ]
+}
+
+fn policy_sets() -> Vec<(&'static str, Vec<NamedPolicy>, bool)> {
+    let full = || policy(PolicyPurpose::ElastigroupOcean, ELASTIGROUP_OCEAN);
+    let costs = || policy(PolicyPurpose::CostIntelligence, COST_INTELLIGENCE);
+    let extra = || policy(PolicyPurpose::Extra("Audit".to_owned()), READ_ONLY);
+    vec![
+        ("full", vec![full()], false),
+        (
+            "read",
+            vec![policy(PolicyPurpose::ElastigroupOcean, READ_ONLY)],
+            false,
+        ),
+        ("costs", vec![costs()], true),
+        ("full-costs-off", vec![full(), costs()], false),
+        ("full-costs", vec![full(), costs()], true),
+        ("split", vec![oversized(), costs(), extra()], true),
+    ]
+}
+
+fn variants() -> Vec<(&'static str, bool, Deletion, RoleSettings)> {
+    let named = RoleSettings {
+        name: Some("SpotRole".to_owned()),
+        path: Some("/vendors/".to_owned()),
+        permissions_boundary: Some("arn:aws:iam::${AWS::AccountId}:policy/Boundary".to_owned()),
+    };
+    let bounded = RoleSettings {
+        permissions_boundary: Some("arn:aws:iam::aws:policy/PowerUserAccess".to_owned()),
+        ..RoleSettings::default()
+    };
+    vec![
+        (
+            "default",
+            true,
+            Deletion::Reconcile,
+            RoleSettings::default(),
+        ),
+        ("keep-name", false, Deletion::Reconcile, bounded),
+        ("stack", true, Deletion::Stack, named),
+    ]
+}
