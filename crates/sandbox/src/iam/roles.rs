@@ -1,0 +1,247 @@
+//! Roles: making, changing and deleting them on behalf of a caller.
+
+use std::sync::Arc;
+
+use super::authorize::{authorize, aws_managed};
+use super::document::{check_form, check_trust, size};
+use super::store::{Role, prepare};
+use super::{limit_exceeded, no_such_entity};
+use crate::caller::Caller;
+use crate::ids::AccountId;
+use crate::wire::errors::AwsError;
+use crate::world::World;
+
+/// What a role shall be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RoleSpec {
+    /// Its name, at most 64 characters.
+    pub(crate) name: String,
+    /// Its path; empty means `/`.
+    pub(crate) path: String,
+    /// The trust policy, JSON text.
+    pub(crate) trust: String,
+    /// Its description.
+    pub(crate) description: Option<String>,
+    /// The longest session, in seconds; 3600 when not given.
+    pub(crate) max_session: Option<u32>,
+    /// ARNs of managed policies to attach.
+    pub(crate) managed_policies: Vec<String>,
+    /// Inline policies: name and JSON text.
+    pub(crate) inline: Vec<(String, String)>,
+    /// Tags.
+    pub(crate) tags: Vec<(String, String)>,
+    /// ARN of the permissions boundary.
+    pub(crate) boundary: Option<String>,
+}
+
+/// The names of a role that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct RoleIdentity {
+    /// Its ARN.
+    pub(crate) arn: String,
+    /// `AROA…`.
+    pub(crate) id: String,
+}
+
+/// Creates a role in the caller's account with its policies.
+pub(crate) fn create_role(
+    world: &mut World,
+    caller: &Caller,
+    spec: RoleSpec,
+) -> Result<RoleIdentity, AwsError> {
+    let account = caller.account;
+    prepare(world, account);
+    check_name(&spec.name, 64, "roleName")?;
+    let path = if spec.path.is_empty() { "/" } else { &spec.path };
+    let arn = format!("arn:aws:iam::{account}:role{path}{}", spec.name);
+    authorize(world, caller, "iam:CreateRole", &arn)?;
+    check_trust(&spec.trust)?;
+    let max_session = spec.max_session.unwrap_or(3600);
+    if !(3600..=43_200).contains(&max_session) {
+        return Err(AwsError::validation(format!(
+            "1 validation error detected: Value '{max_session}' at 'maxSessionDuration' failed to satisfy constraint: Member must have value between 3600 and 43200"
+        )));
+    }
+    if world.iam.role(account, &spec.name).is_some() {
+        return Err(AwsError::new(
+            409,
+            "EntityAlreadyExists",
+            format!("Role with name {} already exists.", spec.name),
+        ));
+    }
+    let now = world.now();
+    let id = format!("AROA{}", world.ids.upper(17));
+    let role = Role {
+        name: spec.name.as_str().into(),
+        path: path.into(),
+        id: id.as_str().into(),
+        trust: world.iam.intern(&spec.trust),
+        previous_trust: None,
+        trust_visible: now + world.scenario.iam.propagation,
+        description: spec.description.as_deref().map(|text| world.iam.intern(text)),
+        max_session,
+        created: now,
+        attached: Vec::new(),
+        inline: Vec::new(),
+        tags: spec.tags.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
+        boundary: spec.boundary.as_deref().map(Into::into),
+        last_used: None,
+    };
+    world.iam.account_mut(account).roles.insert(spec.name.to_lowercase().into(), role);
+    // CloudFormation removes a role again whose policies it could not set.
+    if let Err(error) = set_policies(world, caller, &spec) {
+        world.iam.account_mut(account).roles.remove(spec.name.to_lowercase().as_str());
+        return Err(error);
+    }
+    Ok(RoleIdentity { arn, id })
+}
+
+/// Makes a role's trust, description, session limit, inline and attached policies what a spec says.
+pub(crate) fn update_role(
+    world: &mut World,
+    caller: &Caller,
+    name: &str,
+    spec: RoleSpec,
+) -> Result<(), AwsError> {
+    let role = find(world, caller.account, name)?;
+    let (arn, trust) = (role.arn(caller.account), role.trust.clone());
+    authorize(world, caller, "iam:UpdateRole", &arn)?;
+    if *trust != *spec.trust {
+        set_trust(world, caller, name, &spec.trust)?;
+    }
+    let description = spec.description.as_deref().map(|text| world.iam.intern(text));
+    if let Some(role) = world.iam.role_mut(caller.account, name) {
+        role.description = description;
+        role.max_session = spec.max_session.unwrap_or(3600);
+        role.tags = spec.tags.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
+        role.boundary = spec.boundary.as_deref().map(Into::into);
+    }
+    set_policies(world, caller, &RoleSpec { name: name.to_owned(), ..spec })
+}
+
+/// Deletes a role with its inline policies, after detaching the managed ones.
+pub(crate) fn delete_role(world: &mut World, caller: &Caller, name: &str) -> Result<(), AwsError> {
+    let arn = find(world, caller.account, name)?.arn(caller.account);
+    authorize(world, caller, "iam:DeleteRole", &arn)?;
+    world.iam.account_mut(caller.account).roles.remove(name.to_lowercase().as_str());
+    Ok(())
+}
+
+/// Replaces a trust policy; other services see the old one a while longer.
+pub(super) fn set_trust(
+    world: &mut World,
+    caller: &Caller,
+    name: &str,
+    trust: &str,
+) -> Result<(), AwsError> {
+    let arn = find(world, caller.account, name)?.arn(caller.account);
+    authorize(world, caller, "iam:UpdateAssumeRolePolicy", &arn)?;
+    check_trust(trust)?;
+    let (now, propagation) = (world.now(), world.scenario.iam.propagation);
+    let trust = world.iam.intern(trust);
+    if let Some(role) = world.iam.role_mut(caller.account, name) {
+        role.previous_trust = seen(role, now);
+        role.trust_visible = now + propagation;
+        role.trust = trust;
+    }
+    Ok(())
+}
+
+/// The trust policy of a role that other services see now; none for a role that is too new.
+pub(crate) fn effective_trust(world: &World, account: AccountId, name: &str) -> Option<Arc<str>> {
+    world.iam.role(account, name).and_then(|role| seen(role, world.now()))
+}
+
+fn seen(role: &Role, now: crate::clock::SimTime) -> Option<Arc<str>> {
+    if now >= role.trust_visible { Some(role.trust.clone()) } else { role.previous_trust.clone() }
+}
+
+/// Adds or replaces one inline policy.
+pub(super) fn put_inline(
+    world: &mut World,
+    caller: &Caller,
+    name: &str,
+    policy: &str,
+    document: &str,
+) -> Result<(), AwsError> {
+    let arn = find(world, caller.account, name)?.arn(caller.account);
+    authorize(world, caller, "iam:PutRolePolicy", &arn)?;
+    check_name(policy, 128, "policyName")?;
+    check_form(document)?;
+    let document = world.iam.intern(document);
+    let Some(role) = world.iam.role_mut(caller.account, name) else { return Ok(()) };
+    let others: usize =
+        role.inline.iter().filter(|(n, _)| **n != *policy).map(|(_, text)| size(text)).sum();
+    if others + size(&document) > 10_240 {
+        return Err(limit_exceeded(format!(
+            "Maximum policy size of 10240 bytes exceeded for role {name}"
+        )));
+    }
+    role.inline.retain(|(other, _)| **other != *policy);
+    role.inline.push((policy.into(), document));
+    Ok(())
+}
+
+/// Attaches one managed policy; attaching it twice changes nothing.
+pub(super) fn attach(
+    world: &mut World,
+    caller: &Caller,
+    name: &str,
+    policy: &str,
+) -> Result<(), AwsError> {
+    let arn = find(world, caller.account, name)?.arn(caller.account);
+    authorize(world, caller, "iam:AttachRolePolicy", &arn)?;
+    if world.iam.policy(caller.account, policy).is_none() && aws_managed(policy).is_none() {
+        return Err(no_such_entity(format!(
+            "Policy {policy} does not exist or is not attachable."
+        )));
+    }
+    let Some(role) = world.iam.role_mut(caller.account, name) else { return Ok(()) };
+    if role.attached.iter().any(|attached| **attached == *policy) {
+        return Ok(());
+    }
+    if role.attached.len() >= 10 {
+        return Err(limit_exceeded("Cannot exceed quota for PoliciesPerRole: 10"));
+    }
+    role.attached.push(policy.into());
+    Ok(())
+}
+
+/// A role of an account, or `NoSuchEntity`/404.
+pub(super) fn find<'a>(
+    world: &'a World,
+    account: AccountId,
+    name: &str,
+) -> Result<&'a Role, AwsError> {
+    world
+        .iam
+        .role(account, name)
+        .ok_or_else(|| no_such_entity(format!("The role with name {name} cannot be found.")))
+}
+
+/// Checks the form of a name: `ValidationError`/400.
+pub(super) fn check_name(name: &str, limit: usize, field: &str) -> Result<(), AwsError> {
+    let fits = !name.is_empty()
+        && name.len() <= limit
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b));
+    if fits {
+        return Ok(());
+    }
+    Err(AwsError::validation(format!(
+        "1 validation error detected: Value '{name}' at '{field}' failed to satisfy constraint: Member must have length less than or equal to {limit} and satisfy regular expression pattern: [\\w+=,.@-]+"
+    )))
+}
+
+fn set_policies(world: &mut World, caller: &Caller, spec: &RoleSpec) -> Result<(), AwsError> {
+    if let Some(role) = world.iam.role_mut(caller.account, &spec.name) {
+        role.inline.retain(|(name, _)| spec.inline.iter().any(|(wanted, _)| **name == *wanted));
+        role.attached.retain(|arn| spec.managed_policies.iter().any(|wanted| **arn == *wanted));
+    }
+    for (name, document) in &spec.inline {
+        put_inline(world, caller, &spec.name, name, document)?;
+    }
+    for arn in &spec.managed_policies {
+        attach(world, caller, &spec.name, arn)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Tags of accounts, units and the root.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::input::{constraint, invalid_input, optional, required};
+use crate::wire::errors::AwsError;
+use crate::wire::json::JsonReply;
+use crate::world::World;
+
+/// ListTagsForResource. It has no MaxResults; at most 50 tags fit in one answer.
+pub(super) fn list(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
+    optional(input, "NextToken")?;
+    let tags: Vec<Value> = tags_of(world, input)?
+        .iter()
+        .map(|(key, value)| json!({ "Key": key, "Value": value }))
+        .collect();
+    Ok(JsonReply::Done(json!({ "Tags": tags })))
+}
+
+/// TagResource.
+pub(super) fn tag(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
+    let new = read(input)?;
+    let mut tags = tags_of(world, input)?;
+    tags.extend(new);
+    if tags.len() > 50 {
+        return Err(constraint(
+            "MAX_TAG_LIMIT_EXCEEDED",
+            "You have exceeded the number of tags allowed on this resource.",
+        ));
+    }
+    replace(world, input, tags)
+}
+
+/// UntagResource.
+pub(super) fn untag(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
+    let mut tags = tags_of(world, input)?;
+    for key in input.get("TagKeys").and_then(Value::as_array).into_iter().flatten() {
+        if let Some(key) = key.as_str() {
+            tags.remove(key);
+        }
+    }
+    replace(world, input, tags)
+}
+
+/// The `Tags` member of a request.
+pub(super) fn read(input: &Value) -> Result<BTreeMap<String, String>, AwsError> {
+    let mut tags = BTreeMap::new();
+    for tag in input.get("Tags").and_then(Value::as_array).into_iter().flatten() {
+        let (key, value) = (required(tag, "Key")?, optional(tag, "Value")?.unwrap_or_default());
+        if tags.insert(key.to_owned(), value.to_owned()).is_some() {
+            return Err(invalid_input("DUPLICATE_TAG_KEY", "You specified duplicate tag keys."));
+        }
+    }
+    Ok(tags)
+}
+
+fn tags_of(world: &World, input: &Value) -> Result<BTreeMap<String, String>, AwsError> {
+    let id = required(input, "ResourceId")?;
+    let organization = &world.organization;
+    if let Some(account) = id.parse().ok().and_then(|id| organization.account(id)) {
+        return Ok(account.tags.as_deref().cloned().unwrap_or_default());
+    }
+    organization.find_ou(id).map(|ou| organization.ou(ou).tags.clone()).ok_or_else(|| {
+        AwsError::new(
+            400,
+            "TargetNotFoundException",
+            "You specified a target that doesn't exist.",
+        )
+    })
+}
+
+fn replace(
+    world: &mut World,
+    input: &Value,
+    tags: BTreeMap<String, String>,
+) -> Result<JsonReply, AwsError> {
+    let id = required(input, "ResourceId")?;
+    let organization = &mut world.organization;
+    if let Some(account) = id.parse().ok().and_then(|id| organization.account_mut(id)) {
+        account.tags = (!tags.is_empty()).then(|| Box::new(tags));
+    } else if let Some(ou) = organization.find_ou(id) {
+        organization.ou_mut(ou).tags = tags;
+    }
+    Ok(JsonReply::Done(json!({})))
+}

@@ -1,0 +1,333 @@
+//! AWS requests: which service and operation, who calls, and the answer in the service's protocol.
+
+use std::time::Instant;
+
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use super::{Incoming, reply};
+use crate::scenario::FaultKind;
+use crate::wire::Call;
+use crate::wire::errors::AwsError;
+use crate::wire::json::JsonReply;
+use crate::wire::query::QueryRequest;
+use crate::world::{SharedWorld, World};
+use crate::{cloudformation, iam, messaging, organizations, sts};
+
+/// The services, with what their protocol needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    Organizations,
+    CloudFormation,
+    Iam,
+    Sts,
+    Sns,
+    Sqs,
+}
+
+impl Service {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Organizations => "organizations",
+            Self::CloudFormation => "cloudformation",
+            Self::Iam => "iam",
+            Self::Sts => "sts",
+            Self::Sns => "sns",
+            Self::Sqs => "sqs",
+        }
+    }
+
+    /// Version and XML namespace of a Query service.
+    fn query(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::CloudFormation => {
+                Some(("2010-05-15", "http://cloudformation.amazonaws.com/doc/2010-05-15/"))
+            }
+            Self::Iam => Some((iam::VERSION, "https://iam.amazonaws.com/doc/2010-05-08/")),
+            Self::Sts => Some((sts::VERSION, "https://sts.amazonaws.com/doc/2011-06-15/")),
+            Self::Sns => Some(("2010-03-31", "http://sns.amazonaws.com/doc/2010-03-31/")),
+            Self::Organizations | Self::Sqs => None,
+        }
+    }
+
+    fn throttled(self) -> AwsError {
+        match self {
+            Self::Organizations => AwsError::new(
+                400,
+                "TooManyRequestsException",
+                "AWS Organizations can't complete your request because another request is already in progress. Try again later.",
+            )
+            .with_field("Type", "RATE_LIMIT_EXCEEDED"),
+            Self::Sqs => AwsError::new(400, "RequestThrottled", "Rate exceeded")
+                .with_query_code("RequestThrottled;Sender"),
+            _ => AwsError::new(400, "Throttling", "Rate exceeded"),
+        }
+    }
+
+    fn broken(self) -> AwsError {
+        match self {
+            Self::Organizations => AwsError::new(
+                500,
+                "ServiceException",
+                "AWS Organizations can't complete your request because of an internal service error. Try again later.",
+            ),
+            Self::Iam => AwsError::new(
+                500,
+                "ServiceFailure",
+                "The request processing has failed because of an unknown error, exception or failure.",
+            ),
+            _ => AwsError::new(
+                500,
+                "InternalFailure",
+                "The request processing has failed because of an unknown error, exception or failure.",
+            ),
+        }
+    }
+}
+
+/// A request that was understood.
+struct Parsed {
+    service: Service,
+    operation: String,
+    key: String,
+    region: String,
+    input: Input,
+}
+
+enum Input {
+    Query(QueryRequest),
+    Json(Value),
+}
+
+/// Answers one AWS request.
+pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response {
+    let parsed = match parse(incoming) {
+        Ok(parsed) => parsed,
+        Err((service, error)) => {
+            let request_id = world.lock().ids.uuid();
+            return render(service, &request_id, Err(error));
+        }
+    };
+    let (service, operation) = (parsed.service, parsed.operation.as_str());
+    let (request_id, admitted, latency) = {
+        let mut world = world.lock();
+        let admitted = admit(&mut world, &parsed, incoming.header("x-amz-security-token"));
+        (world.ids.uuid(), admitted, world.scenario.latency.of(service.name()))
+    };
+    if !latency.is_zero() {
+        sleep(latency).await;
+    }
+    let (call, fault) = match admitted {
+        Ok(admitted) => admitted,
+        Err(error) => return render(service, &request_id, Err(error)),
+    };
+    match fault {
+        Some(FaultKind::ServerError) => return render(service, &request_id, Err(service.broken())),
+        Some(FaultKind::Throttle) => return render(service, &request_id, Err(service.throttled())),
+        Some(FaultKind::HtmlError) => return reply::html_error(),
+        Some(FaultKind::DropBefore) => return reply::dropped(),
+        Some(FaultKind::DropAfter) | None => {}
+    }
+    let answer = answer(world, &parsed, &call, &request_id).await;
+    if fault == Some(FaultKind::DropAfter) {
+        tracing::debug!(service = service.name(), operation, "dropping the connection after the call");
+        return reply::dropped();
+    }
+    render(service, &request_id, answer)
+}
+
+/// Counts the call, then asks who it is, whether the rate allows it, and whether a fault strikes.
+fn admit(
+    world: &mut World,
+    parsed: &Parsed,
+    token: &str,
+) -> Result<(Call, Option<FaultKind>), AwsError> {
+    let (service, operation) = (parsed.service, parsed.operation.as_str());
+    let name = format!("{}:{operation}", service.name());
+    world.calls.count(&name);
+    let token = (!token.is_empty()).then_some(token);
+    let organization = &world.organization;
+    let caller = world
+        .sessions
+        .caller(&parsed.key, token, |account| organization.account(account).is_some())
+        .map_err(|error| for_json(service, error))?;
+    if service == Service::Organizations
+        && world.scenario.organization.rates
+        && !world.organization.rates.take(operation, caller.account, Instant::now())
+    {
+        world.calls.count_throttled(&name);
+        return Err(service.throttled());
+    }
+    let fault = world.faults.strike(service.name(), operation);
+    if fault == Some(FaultKind::Throttle) {
+        world.calls.count_throttled(&name);
+    }
+    Ok((Call { caller, region: parsed.region.clone(), arrived: world.now() }, fault))
+}
+
+/// The JSON front-end has its own names for the credential errors.
+fn for_json(service: Service, error: AwsError) -> AwsError {
+    let code = match (service.query(), error.code.as_ref()) {
+        (None, "InvalidClientTokenId") => "UnrecognizedClientException",
+        (None, "ExpiredToken") => "ExpiredTokenException",
+        _ => return error,
+    };
+    AwsError::new(400, code, error.message)
+}
+
+async fn answer(
+    world: &SharedWorld,
+    parsed: &Parsed,
+    call: &Call,
+    request_id: &str,
+) -> Result<String, AwsError> {
+    match &parsed.input {
+        Input::Query(request) => {
+            let mut world = world.lock();
+            let reply = match parsed.service {
+                Service::CloudFormation => cloudformation::handle(&mut world, call, request),
+                Service::Iam => iam::handle(&mut world, call, request),
+                Service::Sts => sts::handle(&mut world, call, request),
+                _ => messaging::handle_sns(&mut world, call, request),
+            }?;
+            let namespace = parsed.service.query().map_or("", |(_, namespace)| namespace);
+            Ok(reply.to_document(&request.action, namespace, request_id))
+        }
+        Input::Json(input) => loop {
+            let reply = {
+                let mut world = world.lock();
+                let operation = parsed.operation.as_str();
+                match parsed.service {
+                    Service::Organizations => {
+                        organizations::handle(&mut world, call, operation, input)
+                    }
+                    _ => messaging::handle_sqs(&mut world, call, operation, input),
+                }?
+            };
+            match reply {
+                JsonReply::Done(value) => return Ok(value.to_string()),
+                JsonReply::Text(text) => return Ok(text),
+                JsonReply::Wait { mut changed, until } => {
+                    let wait = world.lock().clock.real_until(until);
+                    // Either a change or the end of the wait: the handler looks again.
+                    let _ = timeout(wait, changed.changed()).await;
+                }
+            }
+        },
+    }
+}
+
+fn render(service: Service, request_id: &str, answer: Result<String, AwsError>) -> Response {
+    let query = service.query();
+    let mut response = match (&answer, query) {
+        (Ok(_), None) => reply::with_body(200, json_type(service), axum::body::Body::empty()),
+        (Ok(_), Some(_)) => reply::with_body(200, "text/xml", axum::body::Body::empty()),
+        (Err(error), None) => {
+            reply::with_body(error.status, json_type(service), axum::body::Body::empty())
+        }
+        (Err(error), Some(_)) => {
+            reply::with_body(error.status, "text/xml", axum::body::Body::empty())
+        }
+    };
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(HeaderName::from_static("x-amzn-requestid"), value);
+    }
+    if let Err(error) = &answer
+        && let Some(code) = error.query_code
+    {
+        headers.insert(HeaderName::from_static("x-amzn-query-error"), HeaderValue::from_static(code));
+    }
+    let text = match (answer, query) {
+        (Ok(text), _) => text,
+        (Err(error), Some((_, namespace))) => error.to_xml(namespace, request_id),
+        (Err(error), None) if service == Service::Sqs => error.to_json("com.amazonaws.sqs#", "message"),
+        (Err(error), None) => error.to_json("", "Message"),
+    };
+    *response.body_mut() = axum::body::Body::from(text);
+    response
+}
+
+fn json_type(service: Service) -> &'static str {
+    if service == Service::Sqs { "application/x-amz-json-1.0" } else { "application/x-amz-json-1.1" }
+}
+
+fn parse(incoming: &Incoming) -> Result<Parsed, (Service, AwsError)> {
+    let target = incoming.header("x-amz-target");
+    let (key, region, scope) = credential_scope(incoming.header("authorization"));
+    let json = match target.split_once('.') {
+        Some(("AWSOrganizationsV20161128", operation)) => Some((Service::Organizations, operation)),
+        Some(("AmazonSQS", operation)) => Some((Service::Sqs, operation)),
+        Some(_) => {
+            return Err((
+                Service::Organizations,
+                AwsError::new(400, "UnknownOperationException", format!("unknown target {target}")),
+            ));
+        }
+        None => None,
+    };
+    let unsigned = |service| {
+        let error = AwsError::new(403, "MissingAuthenticationToken", "Missing Authentication Token");
+        (service, error)
+    };
+    if let Some((service, operation)) = json {
+        let key = key.ok_or_else(|| {
+            (service, AwsError::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token"))
+        })?;
+        let input = serde_json::from_slice(&incoming.body).map_err(|error| {
+            (service, AwsError::new(400, "SerializationException", error.to_string()))
+        })?;
+        return Ok(Parsed {
+            service,
+            operation: operation.to_owned(),
+            key,
+            region,
+            input: Input::Json(input),
+        });
+    }
+    let request = QueryRequest::parse(if incoming.body.is_empty() {
+        incoming.query.as_bytes()
+    } else {
+        &incoming.body
+    });
+    let service = match scope.as_str() {
+        "cloudformation" => Service::CloudFormation,
+        "iam" => Service::Iam,
+        "sns" => Service::Sns,
+        "sts" => Service::Sts,
+        // Unsigned, or signed for what is not here: say so as STS does.
+        _ => return Err(unsigned(Service::Sts)),
+    };
+    let key = key.ok_or_else(|| unsigned(service))?;
+    if request.action.is_empty() {
+        let error = AwsError::new(400, "MissingAction", "The request must contain the parameter Action.");
+        return Err((service, error));
+    }
+    if service.query().is_some_and(|(version, _)| version != request.version) {
+        return Err((service, AwsError::invalid_action(&request.action, &request.version)));
+    }
+    Ok(Parsed {
+        service,
+        operation: request.action.clone(),
+        key,
+        region,
+        input: Input::Query(request),
+    })
+}
+
+/// Access key id, Region and service of a SigV4 `Authorization` header.
+fn credential_scope(authorization: &str) -> (Option<String>, String, String) {
+    let scope = authorization
+        .strip_prefix("AWS4-HMAC-SHA256 ")
+        .and_then(|rest| rest.split(',').find_map(|part| part.trim().strip_prefix("Credential=")))
+        .unwrap_or_default();
+    let parts: Vec<&str> = scope.split('/').collect();
+    match parts.as_slice() {
+        [key, _date, region, service, "aws4_request"] => {
+            (Some((*key).to_owned()), (*region).to_owned(), (*service).to_owned())
+        }
+        _ => (None, "us-east-1".to_owned(), String::new()),
+    }
+}
