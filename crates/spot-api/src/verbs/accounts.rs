@@ -1,0 +1,236 @@
+//! Spot accounts: list, create, rename, delete (OpenAPI: services/administration/general).
+
+use std::time::SystemTime;
+
+use onboarding_core::{
+    ids::{AwsAccountId, SpotAccountId},
+    inventory::SpotAccountRecord,
+};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Value, json};
+
+use crate::{
+    client::{SpotClient, envelope::Items, gate::Pass, retry::ApiCall, route::Route},
+    error::SpotError,
+};
+
+const LIST: Route = Route::get("/setup/account");
+const CREATE: Route = Route::post("/setup/account");
+const RENAME: Route = Route::put("/setup/account/{accountId}");
+const DELETE: Route = Route::delete("/setup/account/{accountId}");
+
+/// A Spot account that was just created. It is not linked to anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedAccount {
+    /// Its id.
+    pub id: SpotAccountId,
+    /// Its name, as Spot took it.
+    pub name: String,
+}
+
+/// As listed: the provider's id was seen as a text and as a number.
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "accountId")]
+    id: SpotAccountId,
+    #[serde(default)]
+    name: Option<Box<str>>,
+    #[serde(rename = "providerExternalId")]
+    provider_id: Option<Value>,
+    #[serde(rename = "cloudProvider")]
+    cloud: Option<Box<str>>,
+}
+
+impl Listed {
+    fn record(self) -> SpotAccountRecord {
+        let provider_id = match self.provider_id {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text).filter(|text| !text.trim().is_empty()),
+            Some(Value::Number(number)) => Some(format!("{number:0>12}")),
+            Some(_) => Some("?".to_owned()),
+        };
+        let is_aws = self
+            .cloud
+            .as_deref()
+            .is_none_or(|cloud| cloud.eq_ignore_ascii_case("aws"));
+        SpotAccountRecord {
+            id: self.id,
+            name: self.name.unwrap_or_default(),
+            unlinked: provider_id.is_none() && is_aws,
+            aws_account: provider_id
+                .filter(|_| is_aws)
+                .and_then(|id| id.trim().parse().ok()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Created {
+    id: SpotAccountId,
+    name: Option<String>,
+}
+
+impl SpotClient {
+    /// All accounts of the Spot organization. Not paginated. Needs a token of an organization administrator.
+    ///
+    /// # Errors
+    /// See [`SpotError`].
+    pub async fn list_accounts(&self) -> Result<Vec<SpotAccountRecord>, SpotError> {
+        let listed: Items<Listed> = self.call(&ApiCall::new(LIST)).await?;
+        Ok(listed.items.into_iter().map(Listed::record).collect())
+    }
+
+    /// The accounts that are linked to one AWS account.
+    ///
+    /// # Errors
+    /// See [`SpotError`].
+    pub async fn list_accounts_of(
+        &self,
+        account: AwsAccountId,
+    ) -> Result<Vec<SpotAccountRecord>, SpotError> {
+        let call = ApiCall {
+            query: vec![("cloudAccountId", account.to_string())],
+            ..ApiCall::new(LIST)
+        };
+        let listed: Items<Listed> = self.call(&call).await?;
+        Ok(listed.items.into_iter().map(Listed::record).collect())
+    }
+
+    /// Waits until the rate governor lets one account be created. Nothing is sent yet: a caller writes its intent down
+    /// now, right before [`CreateSlot::send`].
+    pub async fn reserve_create(&self) -> CreateSlot {
+        let pass = self.enter(&ApiCall::new(CREATE)).await;
+        CreateSlot {
+            client: self.clone(),
+            pass,
+        }
+    }
+
+    /// Creates an account. Spot allows two of one name: look before creating.
+    ///
+    /// # Errors
+    /// [`SpotError::AmbiguousCreate`] when it may exist now.
+    pub async fn create_account(&self, name: &str) -> Result<CreatedAccount, SpotError> {
+        let created = self.call(&create_call(name)).await;
+        read_created(name, created)
+    }
+
+    /// Gives an account another name.
+    ///
+    /// # Errors
+    /// See [`SpotError`].
+    pub async fn rename_account(
+        &self,
+        account: &SpotAccountId,
+        name: &str,
+    ) -> Result<(), SpotError> {
+        let call = ApiCall::of(RENAME, account).body(json!({"account": {"name": name}}));
+        self.call::<IgnoredAny>(&call).await.map(drop)
+    }
+
+    /// Deletes an account; that cannot be undone.
+    ///
+    /// # Errors
+    /// Class not found when it is gone already.
+    pub async fn delete_account(&self, account: &SpotAccountId) -> Result<(), SpotError> {
+        self.call::<IgnoredAny>(&ApiCall::of(DELETE, account))
+            .await
+            .map(drop)
+    }
+}
+
+/// The right to create one account now. Dropping it gives the right back.
+pub struct CreateSlot {
+    client: SpotClient,
+    pass: Pass,
+}
+
+impl CreateSlot {
+    /// Creates an account with one request, never a second one; not at all when `send_by` has passed.
+    ///
+    /// # Errors
+    /// [`SpotError::AmbiguousCreate`] when it may exist now; any other error means that nothing was created.
+    pub async fn send(self, name: &str, send_by: SystemTime) -> Result<CreatedAccount, SpotError> {
+        let call = create_call(name);
+        let token = self.client.inner.token().await?;
+        if SystemTime::now() > send_by {
+            return Err(SpotError::SendDeadlinePassed { route: CREATE });
+        }
+        let created = self.client.single(&call, self.pass, &token).await;
+        read_created(name, created)
+    }
+}
+
+fn create_call(name: &str) -> ApiCall<'static> {
+    ApiCall::new(CREATE).body(json!({"account": {"name": name}}))
+}
+
+fn read_created(
+    name: &str,
+    created: Result<Items<Created>, SpotError>,
+) -> Result<CreatedAccount, SpotError> {
+    let ambiguous = |source| SpotError::AmbiguousCreate {
+        name: name.to_owned(),
+        source: Box::new(source),
+    };
+    match created {
+        Ok(created) => match created.items.into_iter().next() {
+            Some(account) => Ok(CreatedAccount {
+                name: account.name.unwrap_or_else(|| name.to_owned()),
+                id: account.id,
+            }),
+            None => Err(ambiguous(SpotError::Unexpected {
+                route: CREATE,
+                status: 200,
+                request_id: None,
+                reason: "it names no account".to_owned(),
+            })),
+        },
+        Err(error) if error.may_have_taken_effect() => Err(ambiguous(error)),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(json: Value) -> SpotAccountRecord {
+        serde_json::from_value::<Listed>(json).unwrap().record()
+    }
+
+    #[test]
+    fn a_link_is_read_from_a_text_or_a_number_and_for_aws_only() {
+        let linked = record(
+            json!({"accountId": "act-1", "name": "n", "providerExternalId": "012345678901"}),
+        );
+        assert_eq!(linked.aws_account, "012345678901".parse().ok());
+        assert!(!linked.unlinked);
+        let number = record(
+            json!({"accountId": "act-1", "name": "n", "providerExternalId": 12_345_678_901_u64}),
+        );
+        assert_eq!(number.aws_account, "012345678901".parse().ok());
+        let azure = record(
+            json!({"accountId": "act-1", "cloudProvider": "AZURE", "providerExternalId": "123456789012"}),
+        );
+        assert_eq!((azure.aws_account, azure.unlinked), (None, false));
+    }
+
+    #[test]
+    fn an_account_is_unlinked_only_when_it_names_no_account_of_any_cloud() {
+        for unlinked in [
+            json!({"accountId": "act-1", "name": "n"}),
+            json!({"accountId": "act-1", "name": "n", "providerExternalId": null, "cloudProvider": null}),
+            json!({"accountId": "act-1", "name": "n", "providerExternalId": "", "cloudProvider": "AWS"}),
+        ] {
+            assert!(record(unlinked).unlinked);
+        }
+        for other in [
+            json!({"accountId": "act-1", "cloudProvider": "GCP"}),
+            json!({"accountId": "act-1", "providerExternalId": "not-a-number"}),
+            json!({"accountId": "act-1", "providerExternalId": {}}),
+        ] {
+            assert!(!record(other).unlinked);
+        }
+    }
+}
