@@ -12,6 +12,7 @@
 //! Invariant: a statement that names Spot's principal carries an external ID condition, in every rendering.
 
 mod body;
+mod checks;
 mod custom_resources;
 mod error;
 mod parts;

@@ -1,0 +1,13 @@
+//! The template over every combination of its parts, and as text for the main ones.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail tests"
+)]
+
+mod bodies;
+mod invariants;
+mod refusals;
+mod samples;
+mod snapshots;

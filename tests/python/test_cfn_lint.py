@@ -1,0 +1,56 @@
+"""Every template that the renderer can make, read by tools that the project did not write: cfn-lint, and PyYAML, whose
+YAML 1.1 is what CloudFormation reads.
+
+The renderer is the example `render_all` of onboarding-core: RENDER_ALL_BIN names a built one, otherwise cargo runs it.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("templates")
+    binary = os.environ.get("RENDER_ALL_BIN")
+    command = (
+        [binary]
+        if binary
+        else ["cargo", "run", "--quiet", "-p", "onboarding-core", "--example", "render_all", "--"]
+    )
+    subprocess.run([*command, str(directory)], cwd=ROOT, check=True)
+    files = sorted(directory.iterdir())
+    assert len(files) > 100, files
+    return files
+
+
+def test_cfn_lint_finds_nothing_in_any_rendering(templates):
+    lint = pathlib.Path(sys.executable).with_name("cfn-lint")
+    # Templates for other partitions are checked against a Region of theirs.
+    regions = {"queue-aws-cn": "cn-north-1", "queue-aws-us-gov": "us-gov-west-1"}
+    groups = {}
+    for path in templates:
+        groups.setdefault(regions.get(path.stem, "us-east-1"), []).append(str(path))
+    assert len(groups) == 3
+    for region, paths in groups.items():
+        result = subprocess.run(
+            [str(lint), "--regions", region, "--template", *paths],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, f"{region}:\n{result.stdout}{result.stderr}"
+
+
+def test_yaml_reads_as_the_same_template_as_json(templates):
+    for path in templates:
+        if path.suffix == ".yaml":
+            template = json.loads(path.with_suffix(".json").read_text())
+            assert yaml.safe_load(path.read_text()) == template, path.name
