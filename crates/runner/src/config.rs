@@ -1,0 +1,43 @@
+//! Configuration: the files `runner.toml` and `jobs/*.toml` and the `--set` options, read, checked and mapped.
+//!
+//! Owns TOML: nothing outside this module parses it. Guarantees: what [`Config::load`] returns is valid as a whole;
+//! what is wrong is reported with file, line, column and what to do, as much at once as can be found; a broken job file
+//! disables that job only; `--set` cannot loosen a guard rail. It reads files and nothing else.
+
+mod amount;
+mod arn;
+mod checks;
+mod desired;
+mod duration;
+mod error;
+mod job;
+mod load;
+mod naming;
+mod nearest;
+mod overrides;
+mod profile;
+mod runner;
+mod schedule;
+pub mod schema;
+mod source;
+mod text;
+
+pub use amount::{Concurrency, Share};
+pub use arn::{FunctionName, PermissionsBoundary, Principal};
+pub use desired::{DEFAULT_TOPIC, DesiredOptions};
+pub use duration::HumanDuration;
+pub use error::{ConfigError, ConfigErrors, Place, SetError};
+pub use job::{Approval, JobFile, JobKind, JobParams, Overlap, RetryConfig, StacksetSyncParams};
+pub use load::{BrokenJob, Config, Loaded};
+pub use naming::RenameRule;
+pub use nearest::nearest;
+pub use overrides::GUARD_RAILS;
+pub use profile::{
+    AdoptConfig, DeploymentConfig, NamingConfig, PoliciesConfig, Product, ProfileConfig, TargetsConfig,
+};
+pub use runner::{
+    AwsConfig, CallAs, Deletion, EnrollmentConfig, LogFormat, PrerequisitesConfig, ProviderKind, RemovalConfig,
+    RetryFailedConfig, RunnerConfig, SpotConfig, StackSetConfig, StateConfig, TelemetryConfig, TokenSource,
+};
+pub use schedule::{Cron, Schedule, TimeZoneName};
+pub use text::{Text, TextForm};

@@ -1,0 +1,291 @@
+//! What no single key can say: names that must be unique, settings that do not go together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    error::Problem,
+    job::{JobFile, JobParams},
+    nearest::nearest,
+    profile::{DeploymentConfig, Product, ProfileConfig},
+    runner::{ProviderKind, RunnerConfig},
+    source::{Document, locate},
+};
+
+/// Where a check found something, what, and what to do.
+struct Checks<'a> {
+    document: &'a Document<'a>,
+    problems: Vec<Problem>,
+}
+
+impl Checks<'_> {
+    fn report(&mut self, path: &[&str], message: String, help: &str) {
+        let span = locate(self.document, path);
+        self.problems.push(Problem {
+            span,
+            message,
+            help: Some(help.to_owned()),
+        });
+    }
+}
+
+/// Checks `runner.toml` as a whole.
+pub(super) fn runner(config: &RunnerConfig, document: &Document<'_>) -> Vec<Problem> {
+    let mut checks = Checks {
+        document,
+        problems: Vec::new(),
+    };
+    reach(config, &mut checks);
+    enrollment(config, &mut checks);
+    stack_set(config, &mut checks);
+    profiles(config, &mut checks);
+    checks.problems
+}
+
+fn reach(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    let partition = config.aws.region.partition();
+    if partition != "aws" && config.spot.principal.is_none() {
+        checks.report(
+            &["aws", "region"],
+            format!("in the partition {partition} nobody has published the principal that Spot assumes roles with"),
+            "ask Spot's support and set spot.principal",
+        );
+    }
+    for (section, timeouts) in [
+        ("aws", [config.aws.connect_timeout, config.aws.call_timeout]),
+        (
+            "spot",
+            [config.spot.connect_timeout, config.spot.call_timeout],
+        ),
+    ] {
+        for (key, timeout) in ["connect_timeout", "call_timeout"]
+            .into_iter()
+            .zip(timeouts)
+        {
+            if timeout.get().is_zero() {
+                checks.report(
+                    &[section, key],
+                    format!("`{section}.{key}` is zero: no call could be made"),
+                    "leave it out for the default",
+                );
+            }
+        }
+    }
+    if !config
+        .state
+        .url
+        .strip_prefix("sqlite://")
+        .is_some_and(|path| !path.is_empty())
+    {
+        checks.report(
+            &["state", "url"],
+            format!(
+                "{:?} is not a state that the runner can open",
+                config.state.url
+            ),
+            "write sqlite:// and the path of a file, such as \"sqlite://runner.db\"",
+        );
+    }
+}
+
+fn enrollment(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    let enrollment = &config.enrollment;
+    let region = config.stack_set_region();
+    if let Some(topic) = enrollment
+        .topic_arn
+        .as_ref()
+        .filter(|topic| topic.region() != region.as_str())
+    {
+        checks.report(
+            &["enrollment", "topic_arn"],
+            format!("the topic is in {}, but stacks are made in {region}", topic.region()),
+            "a custom resource's topic must be in the Region of the stack: name a topic there, or set stack_set.region",
+        );
+    }
+    if let Some(url) = &enrollment.queue_url
+        && !url::Url::parse(url)
+            .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
+    {
+        checks.report(
+            &["enrollment", "queue_url"],
+            format!("{url:?} is not the URL of a queue"),
+            "it looks like https://sqs.us-east-1.amazonaws.com/123456789012/spot-onboarding",
+        );
+    }
+    let timeout = enrollment.service_timeout.get();
+    if timeout.subsec_nanos() != 0 || !(1..=3600).contains(&timeout.as_secs()) {
+        checks.report(
+            &["enrollment", "service_timeout"],
+            format!(
+                "CloudFormation does not wait {} for a custom resource",
+                enrollment.service_timeout
+            ),
+            "give whole seconds from \"1s\" to \"1h\"",
+        );
+    }
+    if enrollment.provider == ProviderKind::SpotHosted
+        && enrollment.cost_intelligence_lambda.is_none()
+    {
+        for (index, profile) in config.profiles.iter().enumerate() {
+            if profile.products.contains(&Product::CostIntelligence) {
+                checks.report(
+                    &["profiles", &index.to_string(), "products"],
+                    format!(
+                        "the profile {:?} has the product cost-intelligence, but Spot's Lambda function for it is not known",
+                        profile.name
+                    ),
+                    "set enrollment.cost_intelligence_lambda, or products = [\"elastigroup-ocean\"], or provider = \"queue\"",
+                );
+            }
+        }
+    }
+}
+
+fn stack_set(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    let tags = &config.stack_set.tags;
+    if tags.len() > 50 {
+        checks.report(
+            &["stack_set", "tags"],
+            format!("{} tags are too many for a stack set", tags.len()),
+            "CloudFormation takes 50",
+        );
+    }
+    for (key, value) in tags {
+        let valid_key = (1..=128).contains(&key.chars().count())
+            && !key.to_ascii_lowercase().starts_with("aws:");
+        if !valid_key || !(1..=256).contains(&value.chars().count()) {
+            checks.report(
+                &["stack_set", "tags", key],
+                format!("CloudFormation does not take the tag {key:?} = {value:?}"),
+                "a key has 1 to 128 characters and does not begin with aws:, a value has 1 to 256",
+            );
+        }
+    }
+}
+
+fn profiles(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    if config.profiles.is_empty() {
+        checks.report(
+            &["profiles"],
+            "there is no profile: no account would be enrolled".to_owned(),
+            "add [[profiles]] with a name and targets, such as targets = { ous = [\"root\"] }",
+        );
+    }
+    let mut names = BTreeSet::new();
+    let mut stack_sets = BTreeMap::new();
+    for (index, profile) in config.profiles.iter().enumerate() {
+        let index = index.to_string();
+        if !names.insert(profile.name.as_str()) {
+            checks.report(
+                &["profiles", &index, "name"],
+                format!("there are two profiles with the name {:?}", profile.name),
+                "give each a name of its own",
+            );
+            continue;
+        }
+        match config.stack_set_name(profile) {
+            Err(error) => checks.report(
+                &["profiles", &index, "name"],
+                format!(
+                    "the profile {:?} has no usable stack set name: {error}",
+                    profile.name
+                ),
+                "set its stack_set, or change its name or stack_set.name_prefix",
+            ),
+            Ok(name) => {
+                if let Some(other) = stack_sets.insert(name.clone(), profile.name.as_str()) {
+                    let key = if profile.stack_set.is_some() {
+                        "stack_set"
+                    } else {
+                        "name"
+                    };
+                    checks.report(
+                        &["profiles", &index, key],
+                        format!(
+                            "the profiles {other:?} and {:?} have the same stack set {name}",
+                            profile.name
+                        ),
+                        "give each a stack set of its own",
+                    );
+                }
+            }
+        }
+        targets(profile, &index, checks);
+    }
+}
+
+fn targets(profile: &ProfileConfig, index: &str, checks: &mut Checks<'_>) {
+    let (name, targets) = (&profile.name, &profile.targets);
+    if targets.ous.is_empty() && targets.accounts.is_empty() {
+        checks.report(
+            &["profiles", index, "targets"],
+            format!("the profile {name:?} targets nothing"),
+            "name organizational units in ous (\"root\" is all of them) or accounts in accounts",
+        );
+    }
+    if let Some(account) = targets
+        .accounts
+        .iter()
+        .find(|account| targets.exclude_accounts.contains(account))
+    {
+        checks.report(
+            &["profiles", index, "targets", "exclude_accounts"],
+            format!("the profile {name:?} both targets and excludes the account {account}"),
+            "take it out of one of the two lists",
+        );
+    }
+    let finer: Vec<&str> = [
+        ("accounts", targets.accounts.is_empty()),
+        ("exclude_ous", targets.exclude_ous.is_empty()),
+        ("exclude_accounts", targets.exclude_accounts.is_empty()),
+    ]
+    .into_iter()
+    .filter_map(|(key, is_empty)| (!is_empty).then_some(key))
+    .collect();
+    if profile.deployment == Some(DeploymentConfig::Auto) && !finer.is_empty() {
+        checks.report(
+            &["profiles", index, "deployment"],
+            format!(
+                "the profile {name:?} asks for deployment = \"auto\" together with {}, which AWS ignores when it auto-deploys",
+                finer.join(" and ")
+            ),
+            "either set deployment = \"runner\", or target organizational units only",
+        );
+    }
+}
+
+/// Checks a job file as a whole, against `runner.toml`.
+pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>) -> Vec<Problem> {
+    let mut checks = Checks {
+        document,
+        problems: Vec::new(),
+    };
+    if job.retry.initial > job.retry.max {
+        checks.report(
+            &["retry", "initial"],
+            format!(
+                "`retry.initial` is {}, longer than `retry.max`, which is {}",
+                job.retry.initial, job.retry.max
+            ),
+            "the wait begins with initial and doubles up to max",
+        );
+    }
+    match &job.params {
+        JobParams::StacksetSync(params) => {
+            let known = || config.profiles.iter().map(|profile| profile.name.as_str());
+            for (index, name) in params.profiles.iter().enumerate() {
+                if !known().any(|profile| profile == name) {
+                    let help = match nearest(name, known()) {
+                        Some(near) => format!("did you mean {near:?}?"),
+                        None => format!("known are {}", known().collect::<Vec<_>>().join(", ")),
+                    };
+                    checks.report(
+                        &["params", "profiles", &index.to_string()],
+                        format!("there is no profile {name:?} in runner.toml"),
+                        &help,
+                    );
+                }
+            }
+        }
+    }
+    checks.problems
+}

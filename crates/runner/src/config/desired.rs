@@ -1,0 +1,384 @@
+//! From configuration to what should be: the core's [`Desired`], with the template of each profile rendered.
+
+use std::fs;
+
+use onboarding_core::{
+    desired::{
+        AdoptRule, Deployment, Desired, Profile, RemovalLimits, StackSetDefinition, Targets,
+    },
+    ids::{AwsAccountId, InvalidId, Region, StackSetName, TopicArn},
+    policy::PolicyDocument,
+    template::{
+        self, Format, NamedPolicy, Partition, PolicyPurpose, Products, Provider, RoleSettings,
+        SpotPrincipal, Template, TemplateSpec,
+    },
+};
+
+use super::{
+    error::{ConfigError, ConfigErrors, Problem},
+    load::Loaded,
+    naming::RenameRule,
+    nearest::nearest,
+    profile::{AdoptConfig, DeploymentConfig, Product, ProfileConfig},
+    runner::{Deletion, ProviderKind, RunnerConfig},
+    source::locate,
+};
+
+/// The name of the topic and the queue when configuration names none.
+pub const DEFAULT_TOPIC: &str = "spot-onboarding";
+
+/// What is known only when a run starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DesiredOptions<'a> {
+    /// The account that stack sets are managed from, when it is known: the owner of the default topic.
+    pub home_account: Option<AwsAccountId>,
+    /// The profiles that are wanted, by name; all when empty.
+    pub profiles: &'a [String],
+    /// `--retry-failed`.
+    pub retry_failed: bool,
+}
+
+impl RunnerConfig {
+    /// The Region that stacks are made in.
+    #[must_use]
+    pub fn stack_set_region(&self) -> &Region {
+        self.stack_set.region.as_ref().unwrap_or(&self.aws.region)
+    }
+
+    /// The stack set of a profile.
+    ///
+    /// # Errors
+    /// The name made from the prefix and the profile's name is not a stack set's.
+    pub fn stack_set_name(&self, profile: &ProfileConfig) -> Result<StackSetName, InvalidId> {
+        match &profile.stack_set {
+            Some(name) => Ok(name.0.clone()),
+            None => format!("{}-{}", self.stack_set.name_prefix, profile.name).parse(),
+        }
+    }
+
+    /// The topic of the custom resources: the one that is configured, or the default one of the home account.
+    #[must_use]
+    pub fn topic(&self, home_account: Option<AwsAccountId>) -> Option<TopicArn> {
+        if let Some(topic) = &self.enrollment.topic_arn {
+            return Some(topic.0.clone());
+        }
+        let region = self.stack_set_region();
+        format!(
+            "arn:{}:sns:{region}:{}:{DEFAULT_TOPIC}",
+            region.partition(),
+            home_account?
+        )
+        .parse()
+        .ok()
+    }
+
+    /// The name of the queue behind the topic, for when `enrollment.queue_url` is not configured.
+    #[must_use]
+    pub fn queue_name(&self) -> &str {
+        let topic = self.enrollment.topic_arn.as_ref();
+        topic
+            .and_then(|topic| topic.as_str().rsplit(':').next())
+            .unwrap_or(DEFAULT_TOPIC)
+    }
+
+    fn partition(&self) -> Partition {
+        match self.aws.region.partition() {
+            "aws-cn" => Partition::AwsCn,
+            "aws-us-gov" => Partition::AwsUsGov,
+            _ => Partition::Aws,
+        }
+    }
+
+    /// The principal that Spot assumes the role with; none outside the partition `aws` unless it is configured.
+    #[must_use]
+    pub fn spot_principal(&self) -> Option<SpotPrincipal> {
+        self.spot
+            .principal
+            .as_ref()
+            .map(|principal| principal.0.0.clone())
+            .or(self.partition().spot_principal())
+    }
+}
+
+impl Loaded {
+    /// What should be, with the policies read and the templates rendered.
+    ///
+    /// # Errors
+    /// A policy file cannot be read or used, a template cannot be rendered, or the topic is not known.
+    pub fn desired(&self, options: DesiredOptions<'_>) -> Result<Desired, ConfigErrors> {
+        let config = &self.runner;
+        let wanted = |name: &String| options.profiles.is_empty() || options.profiles.contains(name);
+        let mut profiles = Vec::new();
+        let mut errors = Vec::new();
+        for (index, profile) in config
+            .profiles
+            .iter()
+            .enumerate()
+            .filter(|(_, profile)| wanted(&profile.name))
+        {
+            match self.profile(index, profile, options.home_account) {
+                Ok(profile) => profiles.push(profile),
+                Err(error) if errors.contains(&error) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors));
+        }
+        profiles.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Desired {
+            profiles,
+            protected_accounts: config
+                .protected_accounts
+                .iter()
+                .map(|account| account.0)
+                .collect(),
+            removal: RemovalLimits {
+                closed_grace_seconds: i64::try_from(config.removal.closed_grace.get().as_secs())
+                    .unwrap_or(i64::MAX),
+                max_removals: usize::try_from(config.removal.max_removals).unwrap_or(usize::MAX),
+                max_shrink: config.removal.max_shrink.as_fraction(),
+            },
+            quarantine_after: config.retry_failed.quarantine_after,
+            retry_failed: options.retry_failed,
+            activate_trusted_access: config.prerequisites.activate_trusted_access,
+        })
+    }
+
+    /// The template of the profile of this name, for `runner template render`.
+    ///
+    /// # Errors
+    /// As [`Loaded::desired`]; or there is no such profile.
+    pub fn template(
+        &self,
+        profile: &str,
+        home_account: Option<AwsAccountId>,
+    ) -> Result<Template, ConfigErrors> {
+        let profiles = &self.runner.profiles;
+        match profiles
+            .iter()
+            .position(|candidate| candidate.name == profile)
+        {
+            Some(index) => Ok(self.profile_template(index, &profiles[index], home_account)?),
+            None => {
+                let names = || profiles.iter().map(|profile| profile.name.as_str());
+                let help = match nearest(profile, names()) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => format!("known are {}", names().collect::<Vec<_>>().join(", ")),
+                };
+                Err(ConfigError::without_place(
+                    format!("there is no profile {profile:?} in runner.toml"),
+                    &help,
+                )
+                .into())
+            }
+        }
+    }
+
+    fn profile(
+        &self,
+        index: usize,
+        profile: &ProfileConfig,
+        home_account: Option<AwsAccountId>,
+    ) -> Result<Profile, ConfigError> {
+        let config = &self.runner;
+        let rendered = self
+            .profile_template(index, profile, home_account)?
+            .render(Format::CompactJson)
+            .map_err(|error| self.error_at(index, &["name"], &error))?;
+        Ok(Profile {
+            name: profile.name.clone(),
+            stack_set: config
+                .stack_set_name(profile)
+                .map_err(|error| self.error_at(index, &["name"], &error))?,
+            region: config.stack_set_region().clone(),
+            targets: Targets {
+                ous: profile.targets.ous.iter().map(|ou| ou.0.clone()).collect(),
+                accounts: profile
+                    .targets
+                    .accounts
+                    .iter()
+                    .map(|account| account.0)
+                    .collect(),
+                exclude_ous: profile
+                    .targets
+                    .exclude_ous
+                    .iter()
+                    .map(|ou| ou.0.clone())
+                    .collect(),
+                exclude_accounts: profile
+                    .targets
+                    .exclude_accounts
+                    .iter()
+                    .map(|account| account.0)
+                    .collect(),
+            },
+            deployment: profile.deployment.map(|deployment| match deployment {
+                DeploymentConfig::Auto => Deployment::Auto,
+                DeploymentConfig::Runner => Deployment::Runner,
+            }),
+            adopt: match profile.adopt {
+                AdoptConfig::KeepLink => AdoptRule::KeepLink,
+                AdoptConfig::Relink => AdoptRule::Relink,
+                AdoptConfig::Refuse => AdoptRule::Refuse,
+            },
+            managed_execution: config.stack_set.managed_execution,
+            definition: StackSetDefinition {
+                description: config.stack_set.description.clone(),
+                template_body: rendered.body,
+                template_digest: rendered.digest,
+                parameters: rendered.parameters,
+                secret_parameters: rendered.secret_parameters,
+                tags: config.stack_set.tags.clone(),
+                capabilities: rendered.capabilities,
+            },
+        })
+    }
+
+    fn profile_template(
+        &self,
+        index: usize,
+        profile: &ProfileConfig,
+        home_account: Option<AwsAccountId>,
+    ) -> Result<Template, ConfigError> {
+        let config = &self.runner;
+        let partition = config.partition();
+        let policies = self.policies(index, profile)?;
+        let spec = TemplateSpec {
+            description: template::DEFAULT_DESCRIPTION.to_owned(),
+            partition,
+            provider: self.provider(home_account)?,
+            spot_principal: config.spot_principal().ok_or_else(|| {
+                self.error(
+                    &["aws", "region"],
+                    "Spot's principal is not known",
+                    "set spot.principal",
+                )
+            })?,
+            policy_version: template::default_policy_version(&policies),
+            policies,
+            products: Products {
+                cost_intelligence: profile.products.contains(&Product::CostIntelligence),
+            },
+            rename: profile.naming.rename.0 != RenameRule::Off,
+            service_timeout_seconds: u32::try_from(
+                config.enrollment.service_timeout.get().as_secs(),
+            )
+            .unwrap_or(u32::MAX),
+            deletion: match config.enrollment.deletion {
+                Deletion::Reconcile => template::Deletion::Reconcile,
+                Deletion::Stack => template::Deletion::Stack,
+            },
+            role: RoleSettings {
+                permissions_boundary: profile
+                    .permissions_boundary
+                    .as_ref()
+                    .map(|boundary| boundary.template_arn(partition.as_str())),
+                ..RoleSettings::default()
+            },
+        };
+        Template::new(&spec).map_err(|error| self.error_at(index, &["name"], &error))
+    }
+
+    fn provider(&self, home_account: Option<AwsAccountId>) -> Result<Provider, ConfigError> {
+        let enrollment = &self.runner.enrollment;
+        match enrollment.provider {
+            ProviderKind::Queue => {
+                let topic_arn = self.runner.topic(home_account).ok_or_else(|| {
+                    self.error(
+                        &["enrollment"],
+                        "the provider \"queue\" needs a topic, and the account that owns the default one is not known",
+                        "set enrollment.topic_arn to the ARN of the topic that `runner bootstrap` made",
+                    )
+                })?;
+                Ok(Provider::Queue { topic_arn })
+            }
+            ProviderKind::SpotHosted => Ok(Provider::SpotHosted {
+                cost_intelligence_function: enrollment
+                    .cost_intelligence_lambda
+                    .as_ref()
+                    .map(|name| name.as_str().to_owned()),
+            }),
+        }
+    }
+
+    /// Reads the policies of the profile's products.
+    fn policies(
+        &self,
+        index: usize,
+        profile: &ProfileConfig,
+    ) -> Result<Vec<NamedPolicy>, ConfigError> {
+        profile
+            .products
+            .iter()
+            .map(|product| {
+                let (purpose, key, path) = match product {
+                    Product::ElastigroupOcean => (
+                        PolicyPurpose::ElastigroupOcean,
+                        "elastigroup-ocean",
+                        &profile.policies.elastigroup_ocean,
+                    ),
+                    Product::CostIntelligence => (
+                        PolicyPurpose::CostIntelligence,
+                        "cost-intelligence",
+                        &profile.policies.cost_intelligence,
+                    ),
+                };
+                let path = self.dir.join(path);
+                let at = index.to_string();
+                let at = ["profiles", &at, "policies", key];
+                let text = fs::read_to_string(&path).map_err(|error| {
+                    let message = format!("could not read the policy {}: {error}", path.display());
+                    self.error(
+                        &at,
+                        &message,
+                        "paths of policies are relative to the configuration directory",
+                    )
+                })?;
+                let document = PolicyDocument::parse(&text).map_err(|error| {
+                    let message = format!(
+                        "the policy {} cannot be used: {}",
+                        path.display(),
+                        describe(&error)
+                    );
+                    self.error(&at, &message, "mend the file; IAM would refuse it as well")
+                })?;
+                Ok(NamedPolicy { purpose, document })
+            })
+            .collect()
+    }
+
+    /// An error of the template, at a key of a profile.
+    fn error_at(&self, index: usize, path: &[&str], error: &dyn std::error::Error) -> ConfigError {
+        let index = index.to_string();
+        let path = [&["profiles", index.as_str()], path].concat();
+        self.error(
+            &path,
+            &describe(error),
+            "nothing was changed; mend the configuration and run again",
+        )
+    }
+
+    fn error(&self, path: &[&str], message: &str, help: &str) -> ConfigError {
+        let span = self
+            .source
+            .parse()
+            .map_or(0..0, |document| locate(&document, path));
+        self.source.error(Problem {
+            span,
+            message: message.to_owned(),
+            help: Some(help.to_owned()),
+        })
+    }
+}
+
+/// An error with its causes.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

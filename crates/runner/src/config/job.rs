@@ -1,0 +1,213 @@
+//! `jobs/*.toml`: what runs, when, and how it behaves when things go wrong.
+//!
+//! A job file is read twice, first for its `kind` and then with the parameters of that kind, so that every error has
+//! its line.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    duration::{self, HumanDuration},
+    schedule::Schedule,
+    text::Text,
+};
+
+/// A job, read from `jobs/<name>.toml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobFile {
+    /// Its name: the file's, without `.toml`.
+    pub name: String,
+    /// When it runs by itself; never without one.
+    pub schedule: Option<Schedule>,
+    /// What happens when it is due while it still runs.
+    pub overlap: Overlap,
+    /// How long the runner's own work may take. Waiting for AWS is not counted.
+    pub timeout: HumanDuration,
+    /// How long one operation of AWS may take.
+    pub operation_timeout: HumanDuration,
+    /// Whether a person must approve the plan.
+    pub approval: Approval,
+    /// Whether the schedule is in force. A disabled job can still be run by hand.
+    pub enabled: bool,
+    /// How a step is tried again.
+    pub retry: RetryConfig,
+    /// What it does, with the parameters of that kind.
+    pub params: JobParams,
+}
+
+impl JobFile {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> JobKind {
+        match self.params {
+            JobParams::StacksetSync(_) => JobKind::StacksetSync,
+        }
+    }
+}
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobKind {
+    /// Brings stack sets, stack instances and Spot accounts in line with the profiles.
+    StacksetSync,
+}
+
+impl JobKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 1] = [Self::StacksetSync];
+
+    /// Its name in job files and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StacksetSync => "stackset-sync",
+        }
+    }
+
+    /// What it does, for people.
+    #[must_use]
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::StacksetSync => {
+                "brings stack sets, stack instances and Spot accounts in line with the profiles"
+            }
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl std::fmt::Display for JobKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The parameters of a job, by its kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JobParams {
+    /// Those of `stackset-sync`.
+    StacksetSync(StacksetSyncParams),
+}
+
+/// Parameters of a kind `stackset-sync` job.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StacksetSyncParams {
+    /// The profiles that it syncs, by name; all when empty.
+    pub profiles: Vec<String>,
+}
+
+/// A job file as it is written, with the parameters of its kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Job")]
+pub(super) struct WrittenJob<P: Default> {
+    /// What the job does.
+    pub(super) kind: String,
+    /// When it runs by itself; without one it runs only by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) schedule: Option<Schedule>,
+    /// What happens when it is due while it still runs.
+    #[serde(default)]
+    pub(super) overlap: Overlap,
+    /// How long the runner's own work may take. Waiting for an operation of AWS is not counted.
+    #[serde(default = "timeout")]
+    pub(super) timeout: Text<HumanDuration>,
+    /// How long one operation of AWS may take before the run gives up waiting for it.
+    #[serde(default = "operation_timeout")]
+    pub(super) operation_timeout: Text<HumanDuration>,
+    /// Whether a person must approve the plan before it is applied. `--set` cannot change it.
+    #[serde(default)]
+    pub(super) approval: Approval,
+    /// Whether the schedule is in force. A disabled job can still be run by hand.
+    #[serde(default = "enabled")]
+    pub(super) enabled: bool,
+    /// How a step is tried again when AWS or Spot fails or throttles.
+    #[serde(default)]
+    pub(super) retry: RetryConfig,
+    /// Parameters of its kind.
+    #[serde(default)]
+    pub(super) params: P,
+}
+
+fn timeout() -> Text<HumanDuration> {
+    duration::seconds(3600)
+}
+
+fn operation_timeout() -> Text<HumanDuration> {
+    duration::seconds(24 * 3600)
+}
+
+fn enabled() -> bool {
+    true
+}
+
+impl<P: Default> WrittenJob<P> {
+    /// The job under its name.
+    pub(super) fn named(self, name: &str, params: impl FnOnce(P) -> JobParams) -> JobFile {
+        JobFile {
+            name: name.to_owned(),
+            schedule: self.schedule,
+            overlap: self.overlap,
+            timeout: self.timeout.0,
+            operation_timeout: self.operation_timeout.0,
+            approval: self.approval,
+            enabled: self.enabled,
+            retry: self.retry,
+            params: params(self.params),
+        }
+    }
+}
+
+/// What happens when a job is due while it still runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overlap {
+    /// This time is left out.
+    #[default]
+    Skip,
+    /// It runs afterwards.
+    Queue,
+    /// The running one is stopped first.
+    Replace,
+}
+
+/// Whether a person must approve a plan before it is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approval {
+    /// No.
+    #[default]
+    Never,
+    /// Yes.
+    Required,
+}
+
+/// How a step is tried again when AWS or Spot fails or throttles: after a random wait of at most `initial`, which
+/// doubles up to `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryConfig {
+    /// Attempts in total.
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts: u32,
+    /// The longest wait before the second attempt.
+    pub initial: Text<HumanDuration>,
+    /// The longest wait before any attempt.
+    pub max: Text<HumanDuration>,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            initial: duration::milliseconds(500),
+            max: duration::seconds(30),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Reading the configuration directory.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    checks,
+    error::{ConfigError, ConfigErrors, Problem},
+    job::{JobFile, JobKind, JobParams, StacksetSyncParams, WrittenJob},
+    nearest::nearest,
+    overrides::{self, Overrides},
+    runner::RunnerConfig,
+    schema,
+    source::{Document, Source, locate, span_of},
+};
+
+/// Reads configuration.
+#[derive(Debug)]
+pub struct Config;
+
+/// The configuration as it was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The directory that it was read from; policy files are looked up from there.
+    pub dir: PathBuf,
+    /// `runner.toml`.
+    pub runner: RunnerConfig,
+    /// The jobs that could be read, by name.
+    pub jobs: Vec<JobFile>,
+    /// The jobs that could not, by name; each is disabled.
+    pub broken_jobs: Vec<BrokenJob>,
+    pub(super) source: Source,
+    overrides: Overrides,
+}
+
+/// A job file that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the job {name:?} is disabled, its file is broken:\n{errors}")]
+pub struct BrokenJob {
+    /// The job's name.
+    pub name: String,
+    /// What is wrong.
+    pub errors: ConfigErrors,
+}
+
+impl Config {
+    /// Reads `runner.toml` and `jobs/*.toml` below `dir`, with the `--set` options for `runner.toml` over it.
+    /// Those for a job are taken when [`Loaded::job`] is asked for it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with `runner.toml` and the options. A job file that is wrong is not an error: see
+    /// [`Loaded::broken_jobs`].
+    pub fn load(dir: &Path, sets: &[String]) -> Result<Loaded, ConfigErrors> {
+        let overrides = overrides::read(sets, dir)?;
+        let path = dir.join("runner.toml");
+        let mut source = Source::new(path.display().to_string(), read_runner_file(dir, &path)?);
+        for (option, toml) in &overrides.runner {
+            source.push(option, toml);
+        }
+        let document = source.parse()?;
+        let runner: RunnerConfig = typed(&source, &document, schema::runner())?;
+        let problems = checks::runner(&runner, &document);
+        if !problems.is_empty() {
+            return Err(source.errors(problems));
+        }
+        drop(document);
+        let mut loaded = Loaded {
+            dir: dir.to_owned(),
+            runner,
+            jobs: Vec::new(),
+            broken_jobs: Vec::new(),
+            source,
+            overrides,
+        };
+        for name in job_names(&dir.join("jobs"))? {
+            match loaded.read_job(&name, &[]) {
+                Ok(job) => loaded.jobs.push(job),
+                Err(errors) => loaded.broken_jobs.push(BrokenJob { name, errors }),
+            }
+        }
+        Ok(loaded)
+    }
+}
+
+impl Loaded {
+    /// The job of this name, with the `--set` options for it.
+    ///
+    /// # Errors
+    /// There is no such job, its file is broken, or an option does not fit it.
+    pub fn job(&self, name: &str) -> Result<JobFile, ConfigErrors> {
+        let names = || {
+            let broken = self.broken_jobs.iter().map(|job| job.name.as_str());
+            self.jobs.iter().map(|job| job.name.as_str()).chain(broken)
+        };
+        if !names().any(|known| known == name) {
+            let dir = self.dir.join("jobs");
+            let help = match nearest(name, names()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("known are {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            let message = format!(
+                "there is no job {name:?}: no file {}",
+                dir.join(format!("{name}.toml")).display()
+            );
+            return Err(ConfigError::without_place(message, &help).into());
+        }
+        self.read_job(name, &self.overrides.job)
+    }
+
+    fn read_job(
+        &self,
+        name: &str,
+        overrides: &[(String, String)],
+    ) -> Result<JobFile, ConfigErrors> {
+        let path = self.dir.join("jobs").join(format!("{name}.toml"));
+        let mut source = Source::new(path.display().to_string(), read_file(&path)?);
+        for (option, toml) in overrides {
+            source.push(option, toml);
+        }
+        let document = source.parse()?;
+        let job = match kind(&source, &document)? {
+            kind @ JobKind::StacksetSync => {
+                let written: WrittenJob<StacksetSyncParams> =
+                    typed(&source, &document, schema::job(kind))?;
+                written.named(name, JobParams::StacksetSync)
+            }
+        };
+        let problems = checks::job(&job, &self.runner, &document);
+        if problems.is_empty() {
+            Ok(job)
+        } else {
+            Err(source.errors(problems))
+        }
+    }
+}
+
+/// The kind of a job, read before anything else.
+fn kind(source: &Source, document: &Document<'_>) -> Result<JobKind, ConfigErrors> {
+    let known = JobKind::ALL
+        .map(JobKind::name)
+        .map(|name| format!("{name:?}"))
+        .join(", ");
+    let problem = match document.get_ref().get_key_value("kind") {
+        None => Problem {
+            span: 0..0,
+            message: "the file needs the key `kind`".to_owned(),
+            help: Some(format!("known kinds are {known}")),
+        },
+        Some((key, value)) => {
+            let name = value.get_ref().as_str();
+            if let Some(kind) = name.and_then(JobKind::from_name) {
+                return Ok(kind);
+            }
+            let near =
+                name.and_then(|name| nearest(name, JobKind::ALL.into_iter().map(JobKind::name)));
+            Problem {
+                span: span_of(Some(key), value),
+                message: name.map_or_else(
+                    || "`kind` must be a string".to_owned(),
+                    |name| format!("there is no job kind {name:?}"),
+                ),
+                help: Some(match near {
+                    Some(near) => format!("did you mean {near:?}? known kinds are {known}"),
+                    None => format!("known kinds are {known}"),
+                }),
+            }
+        }
+    };
+    Err(source.error(problem).into())
+}
+
+/// Checks a document against its schema, then reads it as its type.
+fn typed<T: DeserializeOwned>(
+    source: &Source,
+    document: &Document<'_>,
+    schema: &Value,
+) -> Result<T, ConfigErrors> {
+    let problems = schema::check(schema, document);
+    if !problems.is_empty() {
+        return Err(source.errors(problems));
+    }
+    // The schema is made from the type, so that this fails only for what a schema cannot say.
+    T::deserialize(toml::de::Deserializer::from(document.clone())).map_err(|error| {
+        let span = error.span().unwrap_or_else(|| locate(document, &[]));
+        source
+            .error(Problem {
+                span,
+                message: error.message().to_owned(),
+                help: None,
+            })
+            .into()
+    })
+}
+
+fn read_runner_file(dir: &Path, path: &Path) -> Result<String, ConfigError> {
+    if !dir.is_dir() {
+        return Err(ConfigError::without_place(
+            format!("there is no configuration directory {}", dir.display()),
+            "name it with --config; the directory config/ of the repository is a start",
+        ));
+    }
+    read_file(path)
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|error| {
+        let help = match error.kind() {
+            io::ErrorKind::NotFound => "make it; docs/configuration.md says what belongs into it",
+            io::ErrorKind::PermissionDenied => "let the user that runs the runner read it",
+            _ => "it must be a text file in UTF-8",
+        };
+        ConfigError::without_place(format!("could not read {}: {error}", path.display()), help)
+    })
+}
+
+/// The names of the job files, sorted. Without the directory there are no jobs.
+fn job_names(dir: &Path) -> Result<Vec<String>, ConfigError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(ConfigError::without_place(
+                format!("could not list {}: {error}", dir.display()),
+                "it must be a directory that the user that runs the runner can read",
+            ));
+        }
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let is_job = path
+                .extension()
+                .is_some_and(|extension| extension == "toml");
+            is_job
+                .then(|| path.file_stem()?.to_str().map(str::to_owned))
+                .flatten()
+        })
+        .collect();
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,128 @@
+//! `[[profiles]]`: which accounts are enrolled, and how.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use onboarding_core::{
+    desired::OuRef,
+    ids::{AwsAccountId, StackSetName},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{arn::PermissionsBoundary, naming::RenameRule, text::Text};
+
+/// A set of accounts and how they are enrolled, through a stack set of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileConfig {
+    /// Its name, unique among the profiles.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// Its stack set. Without it, `<stack_set.name_prefix>-<name>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack_set: Option<Text<StackSetName>>,
+    /// Which accounts it is for.
+    pub targets: TargetsConfig,
+    /// Who creates stack instances for accounts that appear later. Without it, AWS, or the runner as soon as the targets
+    /// are finer than organizational units (`accounts`, `exclude_ous`, `exclude_accounts`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<DeploymentConfig>,
+    /// What happens to an account that is already linked to a Spot account which the runner did not link.
+    #[serde(default)]
+    pub adopt: AdoptConfig,
+    /// What the accounts are enrolled for.
+    #[serde(default = "all_products")]
+    #[schemars(length(min = 1))]
+    pub products: BTreeSet<Product>,
+    /// The policies of the role, one file per product.
+    #[serde(default)]
+    pub policies: PoliciesConfig,
+    /// How Spot accounts are named.
+    #[serde(default)]
+    pub naming: NamingConfig,
+    /// The policy that bounds what the role can ever do: the ARN of an AWS managed policy, or the name of a policy that
+    /// every account has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions_boundary: Option<Text<PermissionsBoundary>>,
+}
+
+fn all_products() -> BTreeSet<Product> {
+    BTreeSet::from([Product::ElastigroupOcean, Product::CostIntelligence])
+}
+
+/// Which accounts a profile is for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TargetsConfig {
+    /// All accounts below these: `"root"`, ids (`"ou-ab12-abcdefgh"`) or paths of names (`"Workloads/Prod"`).
+    pub ous: Vec<Text<OuRef>>,
+    /// Accounts beside those.
+    pub accounts: Vec<Text<AwsAccountId>>,
+    /// Except all accounts below these.
+    pub exclude_ous: Vec<Text<OuRef>>,
+    /// Except these accounts.
+    pub exclude_accounts: Vec<Text<AwsAccountId>>,
+}
+
+/// Who creates stack instances for accounts that appear later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeploymentConfig {
+    /// AWS's auto-deployment, as soon as an account joins. It ignores excludes and account lists.
+    Auto,
+    /// The runner, on schedule and on events; auto-deployment is off.
+    Runner,
+}
+
+/// What happens to an account that is already linked to a Spot account which the runner did not link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdoptConfig {
+    /// Its link is kept: the account is reported as enrolled elsewhere, and nothing is changed.
+    #[default]
+    KeepLink,
+    /// It is taken over: our role, policies, link and name, as Spot's own template does.
+    Relink,
+    /// It is refused, with a finding.
+    Refuse,
+}
+
+/// What an account can be enrolled for.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Product {
+    /// Elastigroup and Ocean.
+    ElastigroupOcean,
+    /// Cost Intelligence.
+    CostIntelligence,
+}
+
+/// The policies of the role, one file per product. A relative path is looked up from the configuration directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct PoliciesConfig {
+    /// What Spot may do for Elastigroup and Ocean.
+    pub elastigroup_ocean: PathBuf,
+    /// What Spot may read for Cost Intelligence.
+    pub cost_intelligence: PathBuf,
+}
+
+impl Default for PoliciesConfig {
+    fn default() -> Self {
+        Self {
+            elastigroup_ocean: "policies/spot-elastigroup-ocean.json".into(),
+            cost_intelligence: "policies/cost-intelligence.json".into(),
+        }
+    }
+}
+
+/// How Spot accounts are named.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NamingConfig {
+    /// The name once the account is linked: `"account-name"` (as in AWS Organizations), `"alias"` (the AWS account's
+    /// alias), `"off"`, or a template of `{account-name}`, `{account-id}` and `{alias}`.
+    pub rename: Text<RenameRule>,
+}

@@ -1,0 +1,343 @@
+//! `runner.toml`: where AWS, Spot and the state are, and what should be.
+//!
+//! The doc comments here are the reference page and the descriptions in the JSON Schema.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use onboarding_core::ids::{AwsAccountId, Region, TopicArn};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    amount::{Concurrency, Share},
+    arn::{FunctionName, Principal},
+    duration::{self, HumanDuration},
+    profile::ProfileConfig,
+    text::Text,
+};
+
+/// The configuration of the runner: `runner.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunnerConfig {
+    /// Accounts that nothing is ever removed from, whatever else is configured.
+    #[serde(default)]
+    pub protected_accounts: Vec<Text<AwsAccountId>>,
+    /// How AWS is reached.
+    pub aws: AwsConfig,
+    /// How Spot is reached.
+    #[serde(default)]
+    pub spot: SpotConfig,
+    /// Where the runner keeps its journal.
+    #[serde(default)]
+    pub state: StateConfig,
+    /// How an account becomes a Spot account.
+    #[serde(default)]
+    pub enrollment: EnrollmentConfig,
+    /// Settings of the stack sets of all profiles.
+    #[serde(default)]
+    pub stack_set: StackSetConfig,
+    /// Sets of accounts and how they are enrolled, each through a stack set of its own.
+    #[serde(default)]
+    pub profiles: Vec<ProfileConfig>,
+    /// Limits that every removal obeys.
+    #[serde(default)]
+    pub removal: RemovalConfig,
+    /// When an account that failed is tried again.
+    #[serde(default)]
+    pub retry_failed: RetryFailedConfig,
+    /// What the runner may switch on when it is missing.
+    #[serde(default)]
+    pub prerequisites: PrerequisitesConfig,
+    /// Logs. Traces and metrics follow the OTEL_* environment variables of the OpenTelemetry specification.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+}
+
+/// How AWS is reached. Credentials and endpoints come from the AWS SDK's own environment variables and files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwsConfig {
+    /// The Region that stack sets are managed from.
+    pub region: Text<Region>,
+    /// Whether the credentials are of the management account or of a delegated administrator of StackSets.
+    #[serde(default)]
+    pub call_as: CallAs,
+    /// The share of AWS's published Organizations request rates that the runner takes; other tools need the rest.
+    #[serde(default = "half")]
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub organizations_share: f64,
+    /// Calls to AWS at the same time, over all services.
+    #[serde(default = "sixteen")]
+    #[schemars(range(min = 1, max = 256))]
+    pub max_concurrent_calls: u32,
+    /// How long connecting may take.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout: Text<HumanDuration>,
+    /// How long one call may take.
+    #[serde(default = "call_timeout")]
+    pub call_timeout: Text<HumanDuration>,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+fn sixteen() -> u32 {
+    16
+}
+
+fn connect_timeout() -> Text<HumanDuration> {
+    duration::seconds(5)
+}
+
+fn call_timeout() -> Text<HumanDuration> {
+    duration::seconds(30)
+}
+
+/// Who calls the StackSets API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallAs {
+    /// The management account.
+    #[default]
+    #[serde(rename = "self")]
+    Management,
+    /// A member account that is a delegated administrator of StackSets.
+    DelegatedAdmin,
+}
+
+/// How Spot is reached. `SPOT_API_URL` in the environment overrides the address of its API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpotConfig {
+    /// Where the token of an organization admin comes from; exactly one source.
+    pub token: TokenSource,
+    /// The AWS principal that Spot assumes the role with. In the partition `aws` it is Spot's own account,
+    /// `arn:aws:iam::922761411349:root`; in any other it must be given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub principal: Option<Text<Principal>>,
+    /// Whether Spot refuses account names without a letter: new accounts are then named `aws-<account id>` until they
+    /// are renamed, instead of by the account id alone.
+    pub name_requires_letter: bool,
+    /// Requests per minute and route that Spot is assumed to allow before it has told its limit. It bounds how many
+    /// accounts are enrolled at the same time.
+    #[schemars(range(min = 1))]
+    pub requests_per_minute: u32,
+    /// How long connecting may take.
+    pub connect_timeout: Text<HumanDuration>,
+    /// How long one call may take.
+    pub call_timeout: Text<HumanDuration>,
+}
+
+impl Default for SpotConfig {
+    fn default() -> Self {
+        Self {
+            token: TokenSource::default(),
+            principal: None,
+            name_requires_letter: false,
+            requests_per_minute: 60,
+            connect_timeout: connect_timeout(),
+            call_timeout: call_timeout(),
+        }
+    }
+}
+
+/// Where the Spot token comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenSource {
+    /// An environment variable, by name.
+    Env(String),
+    /// A file. A relative path is looked up from the working directory.
+    File(PathBuf),
+    /// A secret in AWS Secrets Manager, by name or ARN.
+    SecretsManager(String),
+    /// A parameter in AWS Systems Manager Parameter Store, by name or ARN; it is decrypted.
+    SsmParameter(String),
+}
+
+impl Default for TokenSource {
+    fn default() -> Self {
+        Self::Env("SPOTINST_TOKEN".to_owned())
+    }
+}
+
+/// Where the runner keeps its journal: runs, steps, intents and what it knows about accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateConfig {
+    /// An SQLite file, made when it is missing. A relative path is looked up from the working directory.
+    pub url: String,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self {
+            url: "sqlite://runner.db".to_owned(),
+        }
+    }
+}
+
+/// How an account becomes a Spot account: who serves the custom resources of the stacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnrollmentConfig {
+    /// Who serves the custom resources.
+    pub provider: ProviderKind,
+    /// The SNS topic that custom resources are sent to (provider `queue`). CloudFormation never lets it change under a
+    /// stack. Without it, the topic `spot-onboarding` of the account and Region that stack sets are managed from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic_arn: Option<Text<TopicArn>>,
+    /// The SQS queue behind that topic, by URL. Without it, the queue with the name of the topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_url: Option<String>,
+    /// How long CloudFormation waits for the answer of a custom resource: `1s` to `1h`.
+    pub service_timeout: Text<HumanDuration>,
+    /// What deleting a stack does to the Spot account.
+    pub deletion: Deletion,
+    /// Requests of custom resources that are served at the same time.
+    #[schemars(range(min = 1, max = 256))]
+    pub consumers: u32,
+    /// The name of Spot's Lambda function that enrolls in Cost Intelligence (provider `spot-hosted` with the product
+    /// `cost-intelligence`). Spot does not publish it: ask Spot's support.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_intelligence_lambda: Option<Text<FunctionName>>,
+}
+
+impl Default for EnrollmentConfig {
+    fn default() -> Self {
+        Self {
+            provider: ProviderKind::Queue,
+            topic_arn: None,
+            queue_url: None,
+            service_timeout: duration::seconds(3600),
+            deletion: Deletion::Reconcile,
+            consumers: 8,
+            cost_intelligence_lambda: None,
+        }
+    }
+}
+
+/// Who serves the custom resources of the stacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProviderKind {
+    /// The runner, or the Lambda function `bootstrap`, from a queue. No token leaves the home account.
+    Queue,
+    /// Spot's own Lambda functions. The Spot token becomes a NoEcho parameter of the stack set.
+    SpotHosted,
+}
+
+/// What deleting a stack does to the Spot account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deletion {
+    /// Nothing: custom resources are retained, and what is left over is found and decided by reconciling.
+    Reconcile,
+    /// It is deleted with its stack, as Spot's own template does; also when an account moves to another OU.
+    Stack,
+}
+
+/// Settings of the stack sets of all profiles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StackSetConfig {
+    /// A profile without `stack_set` gets the stack set `<name_prefix>-<profile name>`.
+    pub name_prefix: String,
+    /// The description of the stack sets.
+    #[schemars(length(max = 1024))]
+    pub description: String,
+    /// Tags on the stack sets and on everything that their stacks create.
+    pub tags: BTreeMap<String, String>,
+    /// Lets operations that do not conflict run at the same time, and queues the others.
+    pub managed_execution: bool,
+    /// Accounts that an operation works on at the same time: a count, or a share of the accounts. The runner takes
+    /// fewer when Spot's request limit could not serve so many within `enrollment.service_timeout`.
+    pub max_concurrent: Concurrency,
+    /// The one Region that stacks are made in; IAM is global. Without it, `aws.region`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<Text<Region>>,
+}
+
+impl Default for StackSetConfig {
+    fn default() -> Self {
+        Self {
+            name_prefix: "spot-onboarding".to_owned(),
+            description: "Enrolls AWS accounts in Spot".to_owned(),
+            tags: BTreeMap::new(),
+            managed_execution: true,
+            max_concurrent: Concurrency::Count(50),
+            region: None,
+        }
+    }
+}
+
+/// Limits that every removal obeys. `--set` cannot change them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RemovalConfig {
+    /// How long a closed account keeps its stack instance.
+    pub closed_grace: Text<HumanDuration>,
+    /// At most this many removals per run.
+    pub max_removals: u32,
+    /// Nothing is removed when the organization lists fewer accounts than last time by more than this share.
+    pub max_shrink: Text<Share>,
+}
+
+impl Default for RemovalConfig {
+    fn default() -> Self {
+        Self {
+            closed_grace: duration::seconds(14 * 86_400),
+            max_removals: 10,
+            max_shrink: Text(Share::percent(10)),
+        }
+    }
+}
+
+/// When an account that failed is tried again by itself. `--retry-failed` tries all of them at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryFailedConfig {
+    /// The wait after the first failure; it doubles with every further one.
+    pub first: Text<HumanDuration>,
+    /// Failures after which only a person starts it again.
+    #[schemars(range(min = 1))]
+    pub quarantine_after: u32,
+}
+
+impl Default for RetryFailedConfig {
+    fn default() -> Self {
+        Self {
+            first: duration::seconds(15 * 60),
+            quarantine_after: 5,
+        }
+    }
+}
+
+/// What the runner may switch on when it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrerequisitesConfig {
+    /// Whether it may activate trusted access between CloudFormation StackSets and AWS Organizations.
+    pub activate_trusted_access: bool,
+}
+
+/// Logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryConfig {
+    /// The form of the log lines on stderr.
+    pub log_format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
