@@ -1,0 +1,131 @@
+//! Stack sets: their definition, their instances, their operations, and trusted access.
+//!
+//! CloudFormation runs changes as operations. A verb that starts one returns at once with a [`Submission`]; following
+//! the operation is the engine's business, with [`Aws::describe_operation`] and [`next_poll_delay`].
+
+mod access;
+mod definition;
+mod instances;
+mod operations;
+
+pub use access::TrustedAccess;
+use aws_sdk_cloudformation::types::{
+    AccountFilterType, CallAs as SdkCallAs, ConcurrencyMode, DeploymentTargets,
+    RegionConcurrencyType, StackSetOperationPreferences,
+};
+pub use definition::{
+    AutoDeployment, ParameterValue, StackSetDefinition, StackSetUpdate, Template,
+};
+pub use instances::InstanceDeletion;
+use onboarding_core::ids::{AwsAccountId, OuId, Region, StackSetName};
+pub use operations::{
+    Operation, OperationAction, OperationOutcome, OperationResult, OperationStatus, ResultStatus,
+    Submission, new_operation_id, next_poll_delay,
+};
+
+use crate::{AwsError, CallAs, ErrorClass};
+
+/// How many OUs one call may name (CloudFormation API reference, DeploymentTargets).
+pub const MOST_UNITS: usize = 50;
+
+/// Which of the listed accounts a call means (CloudFormation API reference, `AccountFilterType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AccountFilter {
+    /// All accounts under the units; no accounts are listed.
+    #[default]
+    None,
+    /// Only the listed accounts, as far as they are under the units.
+    Intersection,
+    /// All accounts under the units but the listed ones.
+    Difference,
+}
+
+/// The accounts of a stack set that an operation is for. The management account is never among them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Targets {
+    /// The root or units, with all that is below them: 1 to [`MOST_UNITS`].
+    pub units: Vec<OuId>,
+    /// The listed accounts, when there is a filter.
+    pub accounts: Vec<AwsAccountId>,
+    /// What the listed accounts mean.
+    pub filter: AccountFilter,
+}
+
+impl Targets {
+    fn to_sdk(&self, operation: &'static str) -> Result<DeploymentTargets, AwsError> {
+        let invalid = |message: String| AwsError::new(operation, ErrorClass::Invalid, message);
+        if self.units.is_empty() || self.units.len() > MOST_UNITS {
+            return Err(invalid(format!(
+                "{} organizational units are targeted, and one call takes 1 to {MOST_UNITS}; split it",
+                self.units.len()
+            )));
+        }
+        if self.accounts.is_empty() != (self.filter == AccountFilter::None) {
+            return Err(invalid(
+                "accounts are listed without a filter that says what they mean, or the other way round".to_owned(),
+            ));
+        }
+        Ok(DeploymentTargets::builder()
+            .set_organizational_unit_ids(Some(self.units.iter().map(ToString::to_string).collect()))
+            .set_accounts(
+                (!self.accounts.is_empty())
+                    .then(|| self.accounts.iter().map(ToString::to_string).collect()),
+            )
+            .account_filter_type(match self.filter {
+                AccountFilter::None => AccountFilterType::None,
+                AccountFilter::Intersection => AccountFilterType::Intersection,
+                AccountFilter::Difference => AccountFilterType::Difference,
+            })
+            .build())
+    }
+}
+
+/// How an operation goes through its targets. Failures never stop it (tolerance 100 %, soft): AWS's defaults would go one
+/// account at a time and stop at the first failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationPreferences {
+    /// How many accounts at a time, in each Region; at least 1.
+    pub max_concurrent: u32,
+    /// The Regions in the order in which they are done, one after the other. Empty: AWS's order.
+    pub region_order: Vec<Region>,
+}
+
+impl OperationPreferences {
+    fn to_sdk(&self) -> StackSetOperationPreferences {
+        StackSetOperationPreferences::builder()
+            .region_concurrency_type(RegionConcurrencyType::Sequential)
+            .set_region_order((!self.region_order.is_empty()).then(|| texts(&self.region_order)))
+            .failure_tolerance_percentage(100)
+            .max_concurrent_count(i32::try_from(self.max_concurrent.max(1)).unwrap_or(i32::MAX))
+            .concurrency_mode(ConcurrencyMode::SoftFailureTolerance)
+            .build()
+    }
+}
+
+/// A change of stack instances: which stack set, where, how, and under which id of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceChange {
+    /// The stack set.
+    pub stack_set: StackSetName,
+    /// The accounts.
+    pub targets: Targets,
+    /// The Regions.
+    pub regions: Vec<Region>,
+    /// How the operation goes through them.
+    pub preferences: OperationPreferences,
+    /// The operation's id, from [`new_operation_id`], journaled before the call: the same id never runs twice.
+    pub operation_id: String,
+}
+
+impl CallAs {
+    pub(crate) fn to_sdk(self) -> SdkCallAs {
+        match self {
+            Self::Myself => SdkCallAs::SelfValue,
+            Self::DelegatedAdministrator => SdkCallAs::DelegatedAdmin,
+        }
+    }
+}
+
+fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,203 @@
+//! A stack set's instances: listing, creating, updating and deleting them.
+
+use aws_sdk_cloudformation::types::StackInstanceSummary;
+use onboarding_core::{
+    ids::StackSetName,
+    inventory::{InstanceDetailedStatus, InstanceStatus, StackInstance},
+};
+
+use super::{InstanceChange, Submission, texts};
+use crate::{Aws, AwsError, pages::Pages};
+
+/// A deletion of stack instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceDeletion {
+    /// What to delete, and how.
+    pub change: InstanceChange,
+    /// Whether the stacks stay in their accounts, no longer managed.
+    pub retain_stacks: bool,
+}
+
+impl Aws {
+    /// All instances of a stack set, in AWS's order.
+    ///
+    /// # Errors
+    /// As any call; [`crate::ErrorClass::NotFound`] when there is no such stack set.
+    pub async fn list_stack_instances(
+        &self,
+        name: &StackSetName,
+    ) -> Result<Vec<StackInstance>, AwsError> {
+        const OPERATION: &str = "cloudformation:ListStackInstances";
+        let mut instances = Vec::new();
+        let (mut pages, mut token) = (Pages::of(OPERATION), None);
+        loop {
+            let output = self
+                .governed
+                .call(OPERATION, || {
+                    self.clients
+                        .cloudformation()
+                        .list_stack_instances()
+                        .stack_set_name(name.as_str())
+                        .max_results(100)
+                        .set_next_token(token.clone())
+                        .call_as(self.call_as.to_sdk())
+                        .send()
+                })
+                .await?;
+            for summary in output.summaries.unwrap_or_default() {
+                instances.push(instance(OPERATION, summary)?);
+            }
+            token = pages.next(output.next_token)?;
+            if token.is_none() {
+                return Ok(instances);
+            }
+        }
+    }
+
+    /// Creates the instances that the targets miss; those that exist are left alone.
+    ///
+    /// # Errors
+    /// As any call; [`crate::ErrorClass::Invalid`] for targets that AWS does not take.
+    pub async fn create_stack_instances(
+        &self,
+        change: &InstanceChange,
+    ) -> Result<Submission, AwsError> {
+        const OPERATION: &str = "cloudformation:CreateStackInstances";
+        let targets = change.targets.to_sdk(OPERATION)?;
+        let result = self
+            .governed
+            .call(OPERATION, || {
+                self.clients
+                    .cloudformation()
+                    .create_stack_instances()
+                    .stack_set_name(change.stack_set.as_str())
+                    .deployment_targets(targets.clone())
+                    .set_regions(Some(texts(&change.regions)))
+                    .operation_preferences(change.preferences.to_sdk())
+                    .operation_id(&change.operation_id)
+                    .call_as(self.call_as.to_sdk())
+                    .send()
+            })
+            .await
+            .map(|output| output.operation_id);
+        self.submitted(&change.stack_set, &change.operation_id, result)
+            .await
+    }
+
+    /// Brings existing instances to the stack set's definition; their parameter overrides stay.
+    ///
+    /// # Errors
+    /// As any call; [`crate::ErrorClass::Invalid`] for targets that AWS does not take.
+    pub async fn update_stack_instances(
+        &self,
+        change: &InstanceChange,
+    ) -> Result<Submission, AwsError> {
+        const OPERATION: &str = "cloudformation:UpdateStackInstances";
+        let targets = change.targets.to_sdk(OPERATION)?;
+        let result = self
+            .governed
+            .call(OPERATION, || {
+                self.clients
+                    .cloudformation()
+                    .update_stack_instances()
+                    .stack_set_name(change.stack_set.as_str())
+                    .deployment_targets(targets.clone())
+                    .set_regions(Some(texts(&change.regions)))
+                    .operation_preferences(change.preferences.to_sdk())
+                    .operation_id(&change.operation_id)
+                    .call_as(self.call_as.to_sdk())
+                    .send()
+            })
+            .await
+            .map(|output| output.operation_id);
+        self.submitted(&change.stack_set, &change.operation_id, result)
+            .await
+    }
+
+    /// Deletes instances, and their stacks unless those are retained.
+    ///
+    /// # Errors
+    /// As any call; [`crate::ErrorClass::Invalid`] for targets that AWS does not take.
+    pub async fn delete_stack_instances(
+        &self,
+        deletion: &InstanceDeletion,
+    ) -> Result<Submission, AwsError> {
+        const OPERATION: &str = "cloudformation:DeleteStackInstances";
+        let change = &deletion.change;
+        let targets = change.targets.to_sdk(OPERATION)?;
+        let result = self
+            .governed
+            .call(OPERATION, || {
+                self.clients
+                    .cloudformation()
+                    .delete_stack_instances()
+                    .stack_set_name(change.stack_set.as_str())
+                    .deployment_targets(targets.clone())
+                    .set_regions(Some(texts(&change.regions)))
+                    .retain_stacks(deletion.retain_stacks)
+                    .operation_preferences(change.preferences.to_sdk())
+                    .operation_id(&change.operation_id)
+                    .call_as(self.call_as.to_sdk())
+                    .send()
+            })
+            .await
+            .map(|output| output.operation_id);
+        self.submitted(&change.stack_set, &change.operation_id, result)
+            .await
+    }
+}
+
+fn instance(
+    operation: &'static str,
+    summary: StackInstanceSummary,
+) -> Result<StackInstance, AwsError> {
+    let malformed = || AwsError::malformed(operation, "an instance without account or Region");
+    Ok(StackInstance {
+        account: summary
+            .account()
+            .and_then(|id| id.parse().ok())
+            .ok_or_else(malformed)?,
+        region: summary
+            .region()
+            .and_then(|region| region.parse().ok())
+            .ok_or_else(malformed)?,
+        status: match summary.status().map(|status| status.as_str()) {
+            Some("CURRENT") => InstanceStatus::Current,
+            Some("OUTDATED") => InstanceStatus::Outdated,
+            Some("INOPERABLE") => InstanceStatus::Inoperable,
+            _ => InstanceStatus::Unknown,
+        },
+        detailed_status: detailed(
+            summary
+                .stack_instance_status()
+                .and_then(|status| status.detailed_status())
+                .map(|status| status.as_str()),
+        ),
+        // Empty for instances that are not of an organization.
+        targeted_ou: summary
+            .organizational_unit_id()
+            .and_then(|id| id.parse().ok()),
+        status_reason: boxed(summary.status_reason),
+        stack_id: boxed(summary.stack_id),
+        last_operation_id: boxed(summary.last_operation_id),
+    })
+}
+
+fn detailed(status: Option<&str>) -> InstanceDetailedStatus {
+    match status {
+        Some("PENDING") => InstanceDetailedStatus::Pending,
+        Some("RUNNING") => InstanceDetailedStatus::Running,
+        Some("SUCCEEDED") => InstanceDetailedStatus::Succeeded,
+        Some("FAILED") => InstanceDetailedStatus::Failed,
+        Some("CANCELLED") => InstanceDetailedStatus::Cancelled,
+        Some("INOPERABLE") => InstanceDetailedStatus::Inoperable,
+        Some("SKIPPED_SUSPENDED_ACCOUNT") => InstanceDetailedStatus::SkippedSuspendedAccount,
+        Some("FAILED_IMPORT") => InstanceDetailedStatus::FailedImport,
+        _ => InstanceDetailedStatus::Unknown,
+    }
+}
+
+fn boxed(text: Option<String>) -> Option<Box<str>> {
+    text.filter(|text| !text.is_empty())
+        .map(String::into_boxed_str)
+}

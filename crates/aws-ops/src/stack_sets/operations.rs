@@ -1,0 +1,455 @@
+//! Stack set operations: what became of a submission, how an operation stands, and its result per account.
+//!
+//! `SUCCEEDED` only says that the failure tolerance was not exceeded. With a tolerance of 100 % every account may have
+//! failed: read [`OperationOutcome::failed_instances`] and the result rows.
+
+use std::time::Duration;
+
+use aws_sdk_cloudformation::types::StackSetOperationStatusDetails;
+use onboarding_core::ids::{AwsAccountId, OuId, Region, StackSetName};
+
+use crate::{Aws, AwsError, ErrorClass, pages::Pages};
+
+/// What became of a request that starts an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Submission {
+    /// It runs or queues, under our id.
+    Started {
+        /// The operation's id.
+        operation_id: String,
+    },
+    /// It had been started before, by an earlier attempt with the same id of ours.
+    Adopted {
+        /// The operation's id.
+        operation_id: String,
+    },
+    /// Nothing was started: another operation is running on the stack set, and the two may not run together.
+    Busy {
+        /// The running operation, as AWS names it in the refusal.
+        operation_id: Option<String>,
+    },
+}
+
+/// How an operation stands (CloudFormation API reference, StackSetOperation `Status`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OperationStatus {
+    /// Waits for others.
+    Queued,
+    /// In progress.
+    Running,
+    /// Told to stop; what had started is being finished.
+    Stopping,
+    /// Over: the failure tolerance was not exceeded. Not the same as success.
+    Succeeded,
+    /// Over: the failure tolerance was exceeded.
+    Failed,
+    /// Over: stopped.
+    Stopped,
+    /// A value that we do not know, or none.
+    Unknown,
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OperationAction {
+    /// Creates instances.
+    Create,
+    /// Updates instances.
+    Update,
+    /// Deletes instances.
+    Delete,
+    /// Looks for drift.
+    DetectDrift,
+    /// A value that we do not know, or none.
+    Unknown,
+}
+
+/// A stack set operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Its id.
+    pub id: String,
+    /// What it does.
+    pub action: OperationAction,
+    /// How it stands.
+    pub status: OperationStatus,
+    /// Why, in AWS's words.
+    pub status_reason: Option<String>,
+    /// How many instances failed, when AWS says so.
+    pub failed_instances: Option<u32>,
+    /// When it was submitted, in Unix seconds.
+    pub created_at: Option<i64>,
+    /// When it ended, in Unix seconds.
+    pub ended_at: Option<i64>,
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperationOutcome {
+    /// Its last status.
+    pub status: OperationStatus,
+    /// How many instances failed; none when AWS does not say, and then only the result rows tell.
+    pub failed_instances: Option<u32>,
+}
+
+impl OperationOutcome {
+    /// Whether nothing failed, as far as the operation itself tells.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.status == OperationStatus::Succeeded && self.failed_instances == Some(0)
+    }
+}
+
+impl Operation {
+    /// How it ended; none while it is not over.
+    #[must_use]
+    pub fn outcome(&self) -> Option<OperationOutcome> {
+        matches!(
+            self.status,
+            OperationStatus::Succeeded | OperationStatus::Failed | OperationStatus::Stopped
+        )
+        .then_some(OperationOutcome {
+            status: self.status,
+            failed_instances: self.failed_instances,
+        })
+    }
+}
+
+/// How an operation stands in one account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResultStatus {
+    /// Not started.
+    Pending,
+    /// In progress.
+    Running,
+    /// Done.
+    Succeeded,
+    /// Failed.
+    Failed,
+    /// Not done: the operation was stopped or its failure tolerance exceeded.
+    Cancelled,
+    /// A value that we do not know, or none.
+    Unknown,
+}
+
+/// The result of an operation in one account and Region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationResult {
+    /// The account.
+    pub account: AwsAccountId,
+    /// The Region.
+    pub region: Region,
+    /// How it stands.
+    pub status: ResultStatus,
+    /// Why, in AWS's words.
+    pub reason: Option<String>,
+    /// The targeted root or unit.
+    pub targeted_ou: Option<OuId>,
+}
+
+/// A new id for an operation. Journal it, then use it: AWS runs one id once.
+#[must_use]
+pub fn new_operation_id() -> String {
+    format!("spot-onboarding-{}", uuid::Uuid::new_v4())
+}
+
+/// How long to wait before looking at an operation again, that has been going on for so long: short at first, a tenth of
+/// the elapsed time later, at most 20 s.
+#[must_use]
+pub fn next_poll_delay(elapsed: Duration) -> Duration {
+    (elapsed / 10).clamp(Duration::from_millis(250), Duration::from_secs(20))
+}
+
+impl Aws {
+    /// An operation of a stack set.
+    ///
+    /// # Errors
+    /// As any call; [`ErrorClass::NotFound`] when there is no such operation or stack set.
+    pub async fn describe_operation(
+        &self,
+        stack_set: &StackSetName,
+        operation_id: &str,
+    ) -> Result<Operation, AwsError> {
+        const OPERATION: &str = "cloudformation:DescribeStackSetOperation";
+        let output = self
+            .governed
+            .call(OPERATION, || {
+                self.clients
+                    .cloudformation()
+                    .describe_stack_set_operation()
+                    .stack_set_name(stack_set.as_str())
+                    .operation_id(operation_id)
+                    .call_as(self.call_as.to_sdk())
+                    .send()
+            })
+            .await?;
+        let operation = output
+            .stack_set_operation
+            .ok_or_else(|| AwsError::malformed(OPERATION, "no operation"))?;
+        Ok(Operation {
+            action: action(operation.action().map(|action| action.as_str())),
+            status: status(operation.status().map(|status| status.as_str())),
+            failed_instances: failed(operation.status_details()),
+            created_at: operation.creation_timestamp().map(|time| time.secs()),
+            ended_at: operation.end_timestamp().map(|time| time.secs()),
+            id: operation
+                .operation_id
+                .unwrap_or_else(|| operation_id.to_owned()),
+            status_reason: operation.status_reason,
+        })
+    }
+
+    /// The operations of a stack set, newest first. AWS keeps them for 90 days and may be a moment behind.
+    ///
+    /// # Errors
+    /// As any call; [`ErrorClass::NotFound`] when there is no such stack set.
+    pub async fn list_operations(
+        &self,
+        stack_set: &StackSetName,
+    ) -> Result<Vec<Operation>, AwsError> {
+        const OPERATION: &str = "cloudformation:ListStackSetOperations";
+        let mut operations = Vec::new();
+        let (mut pages, mut token) = (Pages::of(OPERATION), None);
+        loop {
+            let output = self
+                .governed
+                .call(OPERATION, || {
+                    self.clients
+                        .cloudformation()
+                        .list_stack_set_operations()
+                        .stack_set_name(stack_set.as_str())
+                        .max_results(100)
+                        .set_next_token(token.clone())
+                        .call_as(self.call_as.to_sdk())
+                        .send()
+                })
+                .await?;
+            for summary in output.summaries.unwrap_or_default() {
+                operations.push(Operation {
+                    action: action(summary.action().map(|action| action.as_str())),
+                    status: status(summary.status().map(|status| status.as_str())),
+                    failed_instances: failed(summary.status_details()),
+                    created_at: summary.creation_timestamp().map(|time| time.secs()),
+                    ended_at: summary.end_timestamp().map(|time| time.secs()),
+                    id: summary.operation_id.ok_or_else(|| {
+                        AwsError::malformed(OPERATION, "an operation without an id")
+                    })?,
+                    status_reason: summary.status_reason,
+                });
+            }
+            token = pages.next(output.next_token)?;
+            if token.is_none() {
+                break;
+            }
+        }
+        // The order of AWS's answer is not documented.
+        operations.sort_by_key(|operation| std::cmp::Reverse(operation.created_at));
+        Ok(operations)
+    }
+
+    /// Stops an operation: what has started is finished, the rest is cancelled.
+    ///
+    /// # Errors
+    /// As any call; [`ErrorClass::Invalid`] when it is not running.
+    pub async fn stop_operation(
+        &self,
+        stack_set: &StackSetName,
+        operation_id: &str,
+    ) -> Result<(), AwsError> {
+        self.governed
+            .call("cloudformation:StopStackSetOperation", || {
+                self.clients
+                    .cloudformation()
+                    .stop_stack_set_operation()
+                    .stack_set_name(stack_set.as_str())
+                    .operation_id(operation_id)
+                    .call_as(self.call_as.to_sdk())
+                    .send()
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// The result rows of an operation so far, in AWS's order. AWS may be a moment behind.
+    ///
+    /// # Errors
+    /// As any call; [`ErrorClass::NotFound`] when there is no such operation or stack set.
+    pub async fn operation_results(
+        &self,
+        stack_set: &StackSetName,
+        operation_id: &str,
+    ) -> Result<Vec<OperationResult>, AwsError> {
+        const OPERATION: &str = "cloudformation:ListStackSetOperationResults";
+        let malformed = || AwsError::malformed(OPERATION, "a result without account or Region");
+        let mut results = Vec::new();
+        let (mut pages, mut token) = (Pages::of(OPERATION), None);
+        loop {
+            let output = self
+                .governed
+                .call(OPERATION, || {
+                    self.clients
+                        .cloudformation()
+                        .list_stack_set_operation_results()
+                        .stack_set_name(stack_set.as_str())
+                        .operation_id(operation_id)
+                        .max_results(100)
+                        .set_next_token(token.clone())
+                        .call_as(self.call_as.to_sdk())
+                        .send()
+                })
+                .await?;
+            for row in output.summaries.unwrap_or_default() {
+                results.push(OperationResult {
+                    account: row
+                        .account()
+                        .and_then(|id| id.parse().ok())
+                        .ok_or_else(malformed)?,
+                    region: row
+                        .region()
+                        .and_then(|region| region.parse().ok())
+                        .ok_or_else(malformed)?,
+                    status: result_status(row.status().map(|status| status.as_str())),
+                    targeted_ou: row.organizational_unit_id().and_then(|id| id.parse().ok()),
+                    reason: row.status_reason,
+                });
+            }
+            token = pages.next(output.next_token)?;
+            if token.is_none() {
+                return Ok(results);
+            }
+        }
+    }
+
+    /// What the answer to a request that starts an operation means.
+    pub(super) async fn submitted(
+        &self,
+        stack_set: &StackSetName,
+        operation_id: &str,
+        answer: Result<Option<String>, AwsError>,
+    ) -> Result<Submission, AwsError> {
+        match answer {
+            Ok(id) => Ok(Submission::Started {
+                operation_id: id.unwrap_or_else(|| operation_id.to_owned()),
+            }),
+            Err(error) if error.is_code("OperationInProgressException") => Ok(Submission::Busy {
+                operation_id: running_operation(&error.message),
+            }),
+            Err(error) if error.is_code("OperationIdAlreadyExistsException") => {
+                match self.describe_operation(stack_set, operation_id).await {
+                    Ok(operation) => Ok(Submission::Adopted {
+                        operation_id: operation.id,
+                    }),
+                    // Not an operation of this stack set: the refusal stands.
+                    Err(missing) if missing.class() == ErrorClass::NotFound => Err(error),
+                    Err(other) => Err(other),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The running operation's id in AWS's refusal: `Another Operation on StackSet <arn> is in progress: <operation id>`.
+fn running_operation(message: &str) -> Option<String> {
+    let (_, id) = message.rsplit_once("in progress:")?;
+    let id = id.trim().trim_end_matches('.');
+    let valid = (1..=128).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    valid.then(|| id.to_owned())
+}
+
+fn failed(details: Option<&StackSetOperationStatusDetails>) -> Option<u32> {
+    u32::try_from(details?.failed_stack_instances_count()?).ok()
+}
+
+fn status(text: Option<&str>) -> OperationStatus {
+    match text {
+        Some("QUEUED") => OperationStatus::Queued,
+        Some("RUNNING") => OperationStatus::Running,
+        Some("STOPPING") => OperationStatus::Stopping,
+        Some("SUCCEEDED") => OperationStatus::Succeeded,
+        Some("FAILED") => OperationStatus::Failed,
+        Some("STOPPED") => OperationStatus::Stopped,
+        _ => OperationStatus::Unknown,
+    }
+}
+
+fn action(text: Option<&str>) -> OperationAction {
+    match text {
+        Some("CREATE") => OperationAction::Create,
+        Some("UPDATE") => OperationAction::Update,
+        Some("DELETE") => OperationAction::Delete,
+        Some("DETECT_DRIFT") => OperationAction::DetectDrift,
+        _ => OperationAction::Unknown,
+    }
+}
+
+fn result_status(text: Option<&str>) -> ResultStatus {
+    match text {
+        Some("PENDING") => ResultStatus::Pending,
+        Some("RUNNING") => ResultStatus::Running,
+        Some("SUCCEEDED") => ResultStatus::Succeeded,
+        Some("FAILED") => ResultStatus::Failed,
+        Some("CANCELLED") => ResultStatus::Cancelled,
+        _ => ResultStatus::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_running_operation_is_read_from_the_refusal() {
+        let text = "Another Operation on StackSet arn:aws:cloudformation:us-east-1:111122223333:stackset/spot:aa-bb is in \
+                    progress: 0f1e2d3c-1111-2222-3333-444455556666";
+        assert_eq!(
+            running_operation(text).as_deref(),
+            Some("0f1e2d3c-1111-2222-3333-444455556666")
+        );
+        for other in [
+            "Another operation is in progress",
+            "in progress: a b",
+            "in progress: ",
+        ] {
+            assert_eq!(running_operation(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn succeeded_is_clean_only_when_aws_says_that_nothing_failed() {
+        for (status, failed_instances, clean) in [
+            (OperationStatus::Succeeded, Some(0), true),
+            (OperationStatus::Succeeded, Some(60), false),
+            (OperationStatus::Succeeded, None, false),
+            (OperationStatus::Stopped, Some(0), false),
+        ] {
+            let outcome = OperationOutcome {
+                status,
+                failed_instances,
+            };
+            assert_eq!(outcome.is_clean(), clean, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn polls_grow_with_the_elapsed_time() {
+        assert_eq!(next_poll_delay(Duration::ZERO), Duration::from_millis(250));
+        assert_eq!(
+            next_poll_delay(Duration::from_secs(60)),
+            Duration::from_secs(6)
+        );
+        assert_eq!(
+            next_poll_delay(Duration::from_secs(3_600)),
+            Duration::from_secs(20)
+        );
+    }
+
+    #[test]
+    fn operation_ids_have_the_form_that_cloudformation_takes() {
+        let id = new_operation_id();
+        assert!(id.len() <= 128 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+    }
+}
