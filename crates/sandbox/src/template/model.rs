@@ -300,7 +300,10 @@ fn order(
             }
         };
         let mut needs = BTreeSet::new();
-        for needed in explicit.into_iter().chain(references(&properties)) {
+        // References from Metadata order resources, too.
+        let metadata = body.get("Metadata").map(references).unwrap_or_default();
+        let implicit = references(&properties).into_iter().chain(metadata);
+        for needed in explicit.into_iter().chain(implicit) {
             if let Some(&index) = position.get(needed.as_str()) {
                 needs.insert(index);
             } else if !needed.starts_with("AWS::")
@@ -449,6 +452,16 @@ mod tests {
             circular.unwrap_err().to_string(),
             "Circular dependency between resources: [A, B]"
         );
+    }
+
+    #[test]
+    fn references_from_metadata_order_resources() {
+        let template = Template::parse(
+            r#"{"Resources":{"A":{"Type":"T::A","Metadata":{"After":[{"Ref":"B"}]}},"B":{"Type":"T::B"}}}"#,
+        )
+        .unwrap();
+        let order: Vec<&str> = template.resources.iter().map(|r| &*r.logical_id).collect();
+        assert_eq!(order, ["B", "A"]);
     }
 
     #[test]
