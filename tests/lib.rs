@@ -9,3 +9,4 @@ pub mod components;
 pub mod moto;
 pub mod process;
 pub mod runner;
+pub mod tls;

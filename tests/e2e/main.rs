@@ -2,4 +2,5 @@
 
 #![cfg(test)]
 
+mod aws_ops_on_moto;
 mod operations;

@@ -51,56 +51,62 @@ fn without_tests(source: &str) -> &str {
     source.split("#[cfg(test)]").next().unwrap_or_default()
 }
 
-/// String literals of a source, well enough for names of operations.
-fn literals(source: &str) -> impl Iterator<Item = &str> {
-    without_tests(source)
+/// AWS operations are named in string literals, such as `"organizations:ListAccounts"`.
+fn aws_operations(source: &str) -> impl Iterator<Item = String> {
+    let literals = source
         .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .flat_map(|line| line.split('"').skip(1).step_by(2))
+        .flat_map(|line| line.split('"').skip(1).step_by(2));
+    literals
+        .filter(|literal| is_aws_operation(literal))
+        .map(str::to_owned)
 }
 
-const AWS_SERVICES: [&str; 7] = [
-    "organizations",
-    "cloudformation",
-    "iam",
-    "sts",
-    "sqs",
-    "secretsmanager",
-    "ssm",
-];
+fn is_aws_operation(literal: &str) -> bool {
+    const SERVICES: [&str; 7] = [
+        "organizations",
+        "cloudformation",
+        "iam",
+        "sts",
+        "sqs",
+        "secretsmanager",
+        "ssm",
+    ];
+    literal.split_once(':').is_some_and(|(service, operation)| {
+        SERVICES.contains(&service)
+            && operation.starts_with(|first: char| first.is_ascii_uppercase())
+            && operation
+                .chars()
+                .all(|character| character.is_ascii_alphanumeric())
+    })
+}
 
-fn is_operation(literal: &str) -> bool {
-    match literal.split_once(':') {
-        Some(("spot", route)) => route
-            .split_once(' ')
-            .is_some_and(|(_, path)| path.starts_with('/')),
-        Some((service, operation)) => {
-            AWS_SERVICES.contains(&service)
-                && operation.starts_with(|first: char| first.is_ascii_uppercase())
-                && operation
-                    .chars()
-                    .all(|character| character.is_ascii_alphanumeric())
-        }
-        None => false,
-    }
+/// Spot's operations are routes, such as `Route::get("/setup/account")`.
+fn spot_operations(source: &str) -> impl Iterator<Item = String> {
+    source.split("Route::").skip(1).filter_map(|rest| {
+        let (method, rest) = rest.split_once('(')?;
+        let path = rest.trim_start().strip_prefix('"')?.split('"').next()?;
+        path.starts_with('/')
+            .then(|| format!("spot:{} {path}", method.to_uppercase()))
+    })
 }
 
 #[test]
 fn every_operation_that_we_call_is_in_the_table_and_no_other() {
-    let sources: Vec<_> = ["crates/aws-ops/src", "crates/spot-api/src"]
+    let aws = sources(&checkout().join("crates/aws-ops/src"));
+    let spot = sources(&checkout().join("crates/spot-api/src"));
+    let called: BTreeSet<_> = (aws
         .iter()
-        .flat_map(|directory| sources(&checkout().join(directory)))
-        .collect();
-    let called: BTreeSet<_> = sources
-        .iter()
-        .flat_map(|source| literals(source))
-        .filter(|literal| is_operation(literal))
-        .collect();
+        .flat_map(|source| aws_operations(without_tests(source))))
+    .chain(
+        spot.iter()
+            .flat_map(|source| spot_operations(without_tests(source))),
+    )
+    .collect();
     let table = table();
     let listed: BTreeSet<_> = table
         .operations
         .iter()
-        .map(|operation| operation.name.as_str())
+        .map(|operation| operation.name.clone())
         .collect();
     assert_eq!(
         listed.len(),

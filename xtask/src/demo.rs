@@ -63,13 +63,13 @@ pub(crate) fn run() -> Result<()> {
     println!("account {account} ({NEW_ACCOUNT}) was created and moved; nobody starts a job");
     let enrolled = process::wait_until(ENROLLMENT, || {
         provider.check()?;
-        Ok((runner.state(&account)?.as_deref() == Some("enrolled")).then_some(()))
+        Ok((runner.reason(&account)?.as_deref() == Some("enrolled")).then_some(()))
     });
     if let Err(error) = enrolled {
         eprintln!("{}", fs::read_to_string(&log).unwrap_or_default());
         bail!(
             "account {account} is {:?}, not enrolled: {error}",
-            runner.state(&account)?
+            runner.reason(&account)?
         );
     }
     println!("account {account} is enrolled");
@@ -105,8 +105,8 @@ impl Runner {
         command
     }
 
-    /// The state of one account in the ledger of `runner status`, if it is there yet.
-    fn state(&self, account: &str) -> Result<Option<String>> {
+    /// The reason code of one account in the ledger of `runner status`, if the account is there yet.
+    fn reason(&self, account: &str) -> Result<Option<String>> {
         let output = self
             .command(&["status", "--output", "json"])
             .output()
@@ -122,7 +122,9 @@ impl Runner {
             .as_array()
             .context("`runner status` lists no accounts")?;
         let row = rows.iter().find(|row| row["account"] == account);
-        Ok(row.and_then(|row| row["state"].as_str()).map(str::to_owned))
+        Ok(row
+            .and_then(|row| row["reason"].as_str())
+            .map(str::to_owned))
     }
 }
 

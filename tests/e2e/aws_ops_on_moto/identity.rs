@@ -1,0 +1,109 @@
+//! STS, IAM, Secrets Manager and Systems Manager.
+
+use std::time::Duration;
+
+use aws_ops::identity::AssumeRole;
+use serde_json::{Value, json};
+
+use super::{ACCOUNT, assert_sent, with_moto};
+
+#[test]
+fn the_caller_is_known() {
+    with_moto(async |_moto, aws| {
+        let identity = aws.caller_identity().await?;
+        assert_eq!(identity.account.to_string(), ACCOUNT);
+        assert!(identity.arn.starts_with("arn:aws:"), "{}", identity.arn);
+        assert_sent(&aws, &["sts:GetCallerIdentity"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_assumed_role_is_who_we_are_then() {
+    with_moto(async |_moto, aws| {
+        let session = aws
+            .assume_role(&AssumeRole {
+                role: "arn:aws:iam::210987654321:role/Reader".parse()?,
+                session_name: "spot-onboarding".to_owned(),
+                external_id: Some("spotinst:aws:extid:0123456789abcdef".parse()?),
+                duration: Duration::from_secs(900),
+            })
+            .await?;
+        let identity = session.caller_identity().await?;
+        assert_eq!(identity.account.to_string(), "210987654321");
+        assert!(
+            identity
+                .arn
+                .ends_with("assumed-role/Reader/spot-onboarding"),
+            "{}",
+            identity.arn
+        );
+        assert_sent(&aws, &["sts:AssumeRole", "sts:GetCallerIdentity"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_role_is_read_with_its_trust_policy() {
+    with_moto(async |moto, aws| {
+        let trust = json!({ "Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "AWS": "arn:aws:iam::922761411349:root" },
+            "Action": "sts:AssumeRole",
+            "Condition": { "StringEquals": { "sts:ExternalId": "a+b%2Bc" } },
+        }] });
+        let input = [
+            ("RoleName", "SpotRole"),
+            ("AssumeRolePolicyDocument", &trust.to_string()),
+        ];
+        moto.query("iam", "CreateRole", &input).await?;
+        let role = aws.get_role("SpotRole").await?.unwrap();
+        assert_eq!(role.arn, format!("arn:aws:iam::{ACCOUNT}:role/SpotRole"));
+        assert_eq!(serde_json::from_str::<Value>(&role.trust_policy)?, trust);
+        assert_eq!(role.max_session_seconds, Some(3_600));
+        assert_eq!(aws.get_role("Nobody").await?, None);
+        assert_sent(&aws, &["iam:GetRole"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_alias_of_the_account_is_read_when_there_is_one() {
+    with_moto(async |moto, aws| {
+        assert_eq!(aws.account_alias().await?, None);
+        moto.query("iam", "CreateAccountAlias", &[("AccountAlias", "payments")])
+            .await?;
+        assert_eq!(aws.account_alias().await?.as_deref(), Some("payments"));
+        assert_sent(&aws, &["iam:ListAccountAliases"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_token_is_read_from_secrets_manager() {
+    with_moto(async |moto, aws| {
+        let secret = json!({ "Name": "spot-token", "SecretString": "canary\n", "ClientRequestToken": "0".repeat(32) });
+        moto.json("secretsmanager", "secretsmanager.CreateSecret", &secret)
+            .await?;
+        let token = aws.secret_value("spot-token").await?;
+        assert_eq!(token.expose(), "canary");
+        let missing = aws.secret_value("no-such-secret").await.unwrap_err();
+        assert_eq!(missing.class(), aws_ops::ErrorClass::NotFound, "{missing}");
+        assert_sent(&aws, &["secretsmanager:GetSecretValue"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_token_is_read_from_the_parameter_store() {
+    with_moto(async |moto, aws| {
+        let parameter = json!({ "Name": "/spot/token", "Value": "canary", "Type": "SecureString" });
+        moto.json("ssm", "AmazonSSM.PutParameter", &parameter)
+            .await?;
+        assert_eq!(aws.parameter_value("/spot/token").await?.expose(), "canary");
+        let missing = aws.parameter_value("/spot/none").await.unwrap_err();
+        assert_eq!(missing.class(), aws_ops::ErrorClass::NotFound, "{missing}");
+        assert_sent(&aws, &["ssm:GetParameter"]);
+        Ok(())
+    });
+}
