@@ -20,6 +20,8 @@ mod runner;
 mod schedule;
 pub mod schema;
 mod source;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use amount::{Concurrency, Share};

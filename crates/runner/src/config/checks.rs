@@ -1,6 +1,9 @@
 //! What no single key can say: names that must be unique, settings that do not go together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     error::Problem,
@@ -10,6 +13,9 @@ use super::{
     runner::{ProviderKind, RunnerConfig},
     source::{Document, locate},
 };
+
+/// How long SQS holds a ReceiveMessage at most (SQS API reference, WaitTimeSeconds).
+const LONGEST_POLL: Duration = Duration::from_secs(20);
 
 /// Where a check found something, what, and what to do.
 struct Checks<'a> {
@@ -50,24 +56,28 @@ fn reach(config: &RunnerConfig, checks: &mut Checks<'_>) {
             "ask Spot's support and set spot.principal",
         );
     }
-    for (section, timeouts) in [
-        ("aws", [config.aws.connect_timeout, config.aws.call_timeout]),
-        (
-            "spot",
-            [config.spot.connect_timeout, config.spot.call_timeout],
-        ),
-    ] {
-        for (key, timeout) in ["connect_timeout", "call_timeout"]
-            .into_iter()
-            .zip(timeouts)
-        {
-            if timeout.get().is_zero() {
-                checks.report(
-                    &[section, key],
-                    format!("`{section}.{key}` is zero: no call could be made"),
-                    "leave it out for the default",
-                );
-            }
+    if config.aws.call_timeout.get() <= LONGEST_POLL {
+        checks.report(
+            &["aws", "call_timeout"],
+            format!(
+                "`aws.call_timeout` is {}, too short for a queue that is empty",
+                config.aws.call_timeout
+            ),
+            "SQS holds a request for 20 seconds: give more, such as \"40s\"",
+        );
+    }
+    let timeouts = [
+        (["aws", "connect_timeout"], config.aws.connect_timeout),
+        (["spot", "connect_timeout"], config.spot.connect_timeout),
+        (["spot", "call_timeout"], config.spot.call_timeout),
+    ];
+    for (path, timeout) in timeouts {
+        if timeout.get().is_zero() {
+            checks.report(
+                &path,
+                format!("`{}` is zero: no call could be made", path.join(".")),
+                "leave it out for the default",
+            );
         }
     }
     if !config

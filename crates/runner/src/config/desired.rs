@@ -145,6 +145,20 @@ impl Loaded {
         })
     }
 
+    /// Checks what reading alone cannot find: policy files that are missing or refused, templates that are too large.
+    /// Needs no credentials: where the home account is not known yet, any account stands for it.
+    ///
+    /// # Errors
+    /// As [`Loaded::desired`].
+    pub fn check(&self) -> Result<(), ConfigErrors> {
+        let home_account = AwsAccountId::from_number(0);
+        self.desired(DesiredOptions {
+            home_account,
+            ..DesiredOptions::default()
+        })
+        .map(drop)
+    }
+
     /// The template of the profile of this name, for `runner template render`.
     ///
     /// # Errors

@@ -88,6 +88,13 @@ impl Config {
 }
 
 impl Loaded {
+    /// What is wrong with the broken jobs, for people; none when all are in order.
+    #[must_use]
+    pub fn broken_jobs_text(&self) -> Option<String> {
+        let texts: Vec<String> = self.broken_jobs.iter().map(ToString::to_string).collect();
+        (!texts.is_empty()).then(|| texts.join("\n\n"))
+    }
+
     /// The job of this name, with the `--set` options for it.
     ///
     /// # Errors

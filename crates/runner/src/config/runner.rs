@@ -67,15 +67,11 @@ pub struct AwsConfig {
     #[serde(default = "half")]
     #[schemars(range(min = 0.01, max = 1.0))]
     pub organizations_share: f64,
-    /// Calls to AWS at the same time, over all services.
-    #[serde(default = "sixteen")]
-    #[schemars(range(min = 1, max = 256))]
-    pub max_concurrent_calls: u32,
     /// How long connecting may take.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Text<HumanDuration>,
-    /// How long one call may take.
-    #[serde(default = "call_timeout")]
+    /// How long one call may take. More than 20 seconds: a queue holds a request for so long while it is empty.
+    #[serde(default = "aws_call_timeout")]
     pub call_timeout: Text<HumanDuration>,
 }
 
@@ -83,16 +79,12 @@ fn half() -> f64 {
     0.5
 }
 
-fn sixteen() -> u32 {
-    16
-}
-
 fn connect_timeout() -> Text<HumanDuration> {
     duration::seconds(5)
 }
 
-fn call_timeout() -> Text<HumanDuration> {
-    duration::seconds(30)
+fn aws_call_timeout() -> Text<HumanDuration> {
+    duration::seconds(40)
 }
 
 /// Who calls the StackSets API.
@@ -138,7 +130,7 @@ impl Default for SpotConfig {
             name_requires_letter: false,
             requests_per_minute: 60,
             connect_timeout: connect_timeout(),
-            call_timeout: call_timeout(),
+            call_timeout: duration::seconds(30),
         }
     }
 }

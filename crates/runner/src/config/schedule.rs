@@ -24,6 +24,12 @@ pub struct Schedule {
     pub jitter: Text<HumanDuration>,
 }
 
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.cron, self.timezone)
+    }
+}
+
 fn utc() -> Text<TimeZoneName> {
     Text(TimeZoneName("UTC".to_owned()))
 }
