@@ -30,7 +30,7 @@ pub use permissions::{
     POLICY_VERSION_PARAMETER, REPAIR_NONCE_PARAMETER,
 };
 pub use render::{Format, MAX_INLINE_BODY_SIZE, RenderedTemplate};
-pub use service_token::plan_service_token_change;
+pub use service_token::service_token_changes;
 pub use spec::{
     DEFAULT_DESCRIPTION, Deletion, NamedPolicy, Partition, PolicyPurpose, Products, Provider,
     RoleSettings, SpotPrincipal, TemplateSpec, default_policy_version,

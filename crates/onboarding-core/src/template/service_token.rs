@@ -3,31 +3,33 @@
 
 use serde_json::Value;
 
-use super::{BodyError, Template, parse_body};
+use super::{BodyError, parse_body};
 
 /// The logical ids whose ServiceToken would change if the new template replaced the old one. A plan with any of them
 /// must be refused. A token that cannot be compared counts as changed.
 ///
 /// # Errors
-/// [`BodyError`] when the old text is no template.
-pub fn plan_service_token_change(old_body: &str, new: &Template) -> Result<Vec<String>, BodyError> {
+/// [`BodyError`] when either text is no template.
+pub fn service_token_changes(old_body: &str, new_body: &str) -> Result<Vec<String>, BodyError> {
     let old = parse_body(old_body)?;
-    let changes = |resource: &&super::Resource| {
-        let new_token = resource.properties.get("ServiceToken");
-        let old_token = old
-            .get("Resources")
-            .and_then(|resources| resources.get(&resource.logical_id))
-            .and_then(|resource| resource.get("Properties"))
-            .and_then(|properties| properties.get("ServiceToken"));
-        match (old_token, new_token) {
+    let new = parse_body(new_body)?;
+    let ids = new.get("Resources").and_then(Value::as_object);
+    let ids = ids.into_iter().flat_map(|resources| resources.keys());
+    let changed = ids.filter(
+        |id| match (service_token(&old, id), service_token(&new, id)) {
             (Some(old), Some(new)) => normalized(old) != normalized(new),
             _ => false,
-        }
-    };
-    let changed = new.resources.iter().filter(changes);
-    Ok(changed
-        .map(|resource| resource.logical_id.clone())
-        .collect())
+        },
+    );
+    Ok(changed.cloned().collect())
+}
+
+fn service_token<'a>(template: &'a Value, logical_id: &str) -> Option<&'a Value> {
+    template
+        .get("Resources")?
+        .get(logical_id)?
+        .get("Properties")?
+        .get("ServiceToken")
 }
 
 /// `Fn::Sub` with a map of plain references, as in Spot's own template, becomes `Fn::Sub` without a map, and one

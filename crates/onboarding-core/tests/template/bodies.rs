@@ -1,7 +1,7 @@
 //! Templates that were read back: ours in another form, and Spot's own.
 
 use onboarding_core::template::{
-    Deletion, Format, Provider, Template, parse_body, plan_service_token_change, template_digest_of,
+    Deletion, Format, Provider, Template, parse_body, service_token_changes, template_digest_of,
 };
 use serde_json::{Value, json};
 
@@ -132,7 +132,7 @@ fn a_changed_service_token_is_found() {
         "RenamedSpotAccountByAlias",
     ];
     let none: [&str; 0] = [];
-    let changes = |old: &str, new: &Template| plan_service_token_change(old, new).unwrap();
+    let changes = |old: &str, new: &Template| service_token_changes(old, &body(new)).unwrap();
     assert_eq!(changes(&body(&queue), &queue), none);
     assert_eq!(changes(&body(&queue), &other_queue), all);
     assert_eq!(changes(&body(&queue), &hosted), all);
