@@ -43,23 +43,21 @@ struct Listed {
 
 impl Listed {
     fn record(self) -> SpotAccountRecord {
-        let provider_id = match self.provider_id {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text).filter(|text| !text.trim().is_empty()),
-            Some(Value::Number(number)) => Some(format!("{number:0>12}")),
-            Some(_) => Some("?".to_owned()),
-        };
         let is_aws = self
             .cloud
             .as_deref()
             .is_none_or(|cloud| cloud.eq_ignore_ascii_case("aws"));
+        let (names_account, aws_account) = match &self.provider_id {
+            None | Some(Value::Null) => (false, None),
+            Some(Value::String(text)) if text.trim().is_empty() => (false, None),
+            Some(Value::String(text)) => (true, text.trim().parse().ok()),
+            Some(other) => (true, other.as_u64().and_then(AwsAccountId::from_number)),
+        };
         SpotAccountRecord {
             id: self.id,
             name: self.name.unwrap_or_default(),
-            unlinked: provider_id.is_none() && is_aws,
-            aws_account: provider_id
-                .filter(|_| is_aws)
-                .and_then(|id| id.trim().parse().ok()),
+            unlinked: is_aws && !names_account,
+            aws_account: aws_account.filter(|_| is_aws),
         }
     }
 }

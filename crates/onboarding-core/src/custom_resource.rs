@@ -1,0 +1,20 @@
+//! CloudFormation's custom resources as decisions: a request read into types, what to do about it, and the answer.
+//!
+//! The resource types are those of Spot's own templates. Everything here is pure; the calls of Spot and the state are
+//! made by onboarding-provider.
+//!
+//! Assumptions (CloudFormation user guide, "Custom resource request types" and "Custom resource response objects"):
+//! scalars of the properties arrive as texts; the same request may arrive several times, late, and out of order; a
+//! Create that failed is followed by a Delete of the physical id that was answered; an answer has at most 4,096 bytes.
+
+pub mod account;
+pub mod external_id;
+pub mod naming;
+pub mod request;
+pub mod response;
+
+pub use account::{AccountDecision, AdoptRule, KnownAccounts, Refusal, Standing};
+pub use external_id::ExternalIdDecision;
+pub use naming::{Naming, NamingError};
+pub use request::{InvalidResource, RequestType, Resource, ResourceRequest, Unanswerable};
+pub use response::{ResourceResponse, Status};

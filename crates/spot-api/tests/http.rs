@@ -1,0 +1,8 @@
+//! The client against a Spot of our own over real HTTP: limits that push back, failures, lost answers, broken bodies.
+
+mod http {
+    pub(crate) mod canned;
+    mod failures;
+    mod limits;
+    mod verbs;
+}
