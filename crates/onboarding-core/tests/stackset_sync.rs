@@ -1,6 +1,9 @@
 //! Plans of `stackset-sync`: tables of situations, and properties over many random organizations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use onboarding_core::{
     desired::{
@@ -116,7 +119,7 @@ fn desired(profile: Profile) -> Desired {
 
 fn observed(organization: OrganizationSnapshot) -> SyncObserved {
     SyncObserved {
-        organization,
+        organization: Arc::new(organization),
         previous_account_count: None,
         closed_since: BTreeMap::new(),
         trusted_access: true,

@@ -51,6 +51,8 @@ pub enum SyncAction {
         definition: bool,
         /// Deployment settings (auto-deployment) change; CloudFormation takes them in a call without targets.
         deployment: bool,
+        /// Managed execution changes; CloudFormation refuses that while operations run or queue.
+        managed_execution: bool,
     },
     /// Wait for an operation that already runs and read its results.
     AwaitOperation {

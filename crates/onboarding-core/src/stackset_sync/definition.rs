@@ -10,8 +10,10 @@ use crate::{
 pub struct Difference {
     /// The template or a parameter differs: an update reaches every instance.
     pub definition: bool,
-    /// Tags, description, capabilities or managed execution differ.
+    /// Description or capabilities differ.
     pub settings: bool,
+    /// Managed execution differs.
+    pub managed_execution: bool,
     /// Auto-deployment differs.
     pub deployment: bool,
     /// What differs, in words.
@@ -22,7 +24,7 @@ impl Difference {
     /// Whether anything differs.
     #[must_use]
     pub fn any(&self) -> bool {
-        self.definition || self.settings || self.deployment
+        self.definition || self.settings || self.managed_execution || self.deployment
     }
 }
 
@@ -76,10 +78,12 @@ pub fn compare(profile: &Profile, state: &ObservedProfile, deployment: Deploymen
         difference.words.push("capabilities".to_owned());
     }
     if stack_set.managed_execution != profile.managed_execution {
-        difference.settings = true;
+        difference.managed_execution = true;
         difference.words.push("managed execution".to_owned());
     }
-    if stack_set.auto_deployment != (deployment == Deployment::Auto) {
+    let auto = deployment == Deployment::Auto;
+    // Stacks of accounts that leave the targets are kept: what becomes of them is decided by reconciling, not by a move.
+    if stack_set.auto_deployment != auto || (auto && !stack_set.retain_stacks_on_account_removal) {
         difference.deployment = true;
         difference.words.push("auto-deployment".to_owned());
     }

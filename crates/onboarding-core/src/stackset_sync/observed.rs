@@ -1,6 +1,9 @@
 //! What `stackset-sync` observes before it plans.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     ids::AwsAccountId,
@@ -11,7 +14,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct SyncObserved {
     /// The organization, whole: a partial listing is an error before it gets here.
-    pub organization: OrganizationSnapshot,
+    pub organization: Arc<OrganizationSnapshot>,
     /// How many accounts the organization listed in the last run that listed it.
     pub previous_account_count: Option<usize>,
     /// Since when (Unix seconds) each closed account has been seen closed.

@@ -131,6 +131,7 @@ pub(super) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
                 auto_deployment,
                 definition: difference.definition || difference.settings,
                 deployment: difference.deployment,
+                managed_execution: difference.managed_execution,
             },
             Vec::new(),
             format!(
