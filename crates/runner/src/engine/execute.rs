@@ -1,0 +1,386 @@
+//! One run of a job, from the first look to the last record.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use onboarding_core::plan::{AccountRow, Plan, Refusal, Step};
+use serde_json::Value;
+use tokio::time::{Instant, timeout};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::{Instrument, field::Empty};
+
+use super::{
+    apply::{apply_steps, wait_or_end},
+    context::{Clock, RunContext, Shared, system_clock},
+    error::{ErrorClass, JobError},
+    interrupt::Interrupt,
+    job::{Job, Phase},
+    journal::{Journal, JournalError, NewRun, RunEnd, RunId, RunKey},
+    ledger::Ledger,
+    progress::{NoProgress, ProgressBoard, ProgressSink},
+    recorder::Recorder,
+    report::{RunReport, exit_code},
+    retry::RetryPolicy,
+};
+use crate::telemetry;
+
+/// How long background work may take to end after its token was cancelled.
+const BACKGROUND_GRACE: Duration = Duration::from_secs(30);
+
+/// How a job is run. Fill in the name and take the rest from [`RunOptions::new`].
+#[derive(Clone)]
+pub struct RunOptions {
+    /// The job's name.
+    pub job: String,
+    /// What woke it: `operator`, `schedule`, `event`.
+    pub trigger: String,
+    /// The scheduled moment that it is for, in Unix milliseconds.
+    pub tick: Option<i64>,
+    /// Only observe and plan.
+    pub dry_run: bool,
+    /// Steps of one order that are applied side by side; at least 1.
+    pub concurrency: usize,
+    /// How failed attempts are repeated.
+    pub retry: RetryPolicy,
+    /// How long one observation, or one call of `apply`, may take.
+    pub timeout: Duration,
+    /// How long a step may go on being requeued.
+    pub operation_timeout: Duration,
+    /// Who shows progress.
+    pub progress: Arc<dyn ProgressSink>,
+    /// Who may interrupt.
+    pub interrupt: Interrupt,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl RunOptions {
+    /// The defaults, for the job of this name.
+    pub fn new(job: impl Into<String>) -> Self {
+        Self {
+            job: job.into(),
+            trigger: "operator".to_owned(),
+            tick: None,
+            dry_run: false,
+            concurrency: 8,
+            retry: RetryPolicy::default(),
+            timeout: Duration::from_secs(60 * 60),
+            operation_timeout: Duration::from_secs(24 * 60 * 60),
+            progress: Arc::new(NoProgress),
+            interrupt: Interrupt::default(),
+            clock: system_clock(),
+        }
+    }
+}
+
+/// Runs a job once. Whatever goes wrong is in the report.
+pub async fn execute<J: Job>(job: &J, journal: Arc<dyn Journal>, options: RunOptions) -> RunReport {
+    let run_id = RunId::new();
+    let span = tracing::info_span!(
+        "run",
+        run.id = %run_id,
+        job.name = %options.job,
+        job.kind = job.kind(),
+        run.dry_run = options.dry_run,
+        run.status = Empty,
+        otel.status_code = Empty,
+    );
+    let report = Box::pin(run(job, journal, &options, run_id))
+        .instrument(span.clone())
+        .await;
+    span.record("run.status", report.status().code());
+    if report.error.is_some() {
+        span.record("otel.status_code", "ERROR");
+    }
+    telemetry::metrics::run_ended(&report);
+    report
+}
+
+async fn run<J: Job>(
+    job: &J,
+    journal: Arc<dyn Journal>,
+    options: &RunOptions,
+    run_id: RunId,
+) -> RunReport {
+    let started = Instant::now();
+    let calls_before = job.api_calls();
+    let trace_id = telemetry::trace_id(&tracing::Span::current());
+    let mut report = RunReport {
+        run_id,
+        job: options.job.clone(),
+        kind: job.kind(),
+        dry_run: options.dry_run,
+        plan_before: None,
+        plan_after: None,
+        steps: Vec::new(),
+        error: None,
+        engine_refusals: Vec::new(),
+        interrupted: false,
+        left_behind: Vec::new(),
+        api_calls: BTreeMap::new(),
+        duration: Duration::ZERO,
+        trace_id: trace_id.clone(),
+    };
+    let new = NewRun {
+        id: run_id,
+        job: options.job.clone(),
+        kind: job.kind(),
+        trigger: options.trigger.clone(),
+        tick: options.tick,
+        dry_run: options.dry_run,
+        at: (options.clock)(),
+        trace_id,
+    };
+    let begun = match journal.begin_run(&new).await {
+        Ok(begun) => begun,
+        Err(error) => {
+            refuse(&mut report, error);
+            report.duration = started.elapsed();
+            return report;
+        }
+    };
+    for dead in &begun.interrupted {
+        tracing::warn!(run.id = %dead, "an earlier run of this job ended without saying so; its unfinished steps are taken up");
+    }
+    let cx = RunContext {
+        shared: Arc::new(Shared {
+            run_id,
+            job: options.job.clone(),
+            dry_run: options.dry_run,
+            clock: options.clock.clone(),
+            interrupt: options.interrupt.clone(),
+            background: CancellationToken::new(),
+            progress: ProgressBoard::new(options.progress.clone()),
+            recorder: Recorder::new(journal.clone(), begun.key),
+        }),
+        phase: Phase::Observe,
+    };
+    let ledger = Ledger::default();
+    let stages = Stages {
+        job,
+        cx: &cx,
+        options,
+        journal: &*journal,
+        key: begun.key,
+        ledger: &ledger,
+    };
+    tokio::select! {
+        biased;
+        () = options.interrupt.abandoned() => {}
+        () = stages.run(begun.memos, &mut report) => {}
+    }
+    report.interrupted |= options.interrupt.is_abandoned();
+    let steps = report.plan_before.as_ref().map_or(&[][..], |p| &p.steps);
+    report.left_behind = left_behind(job, steps, &ledger);
+    report.steps = ledger.records();
+    report.api_calls = difference(job.api_calls(), &calls_before);
+    report.duration = started.elapsed();
+    end(&*journal, &cx, begun.key, &mut report).await;
+    report
+}
+
+/// The stages of a run, which a second signal drops wherever they are.
+struct Stages<'a, J> {
+    job: &'a J,
+    cx: &'a RunContext,
+    options: &'a RunOptions,
+    journal: &'a dyn Journal,
+    key: RunKey,
+    ledger: &'a Ledger,
+}
+
+impl<J: Job> Stages<'_, J> {
+    async fn run(&self, mut memos: BTreeMap<String, Value>, report: &mut RunReport) {
+        let interrupt = &self.options.interrupt;
+        let plan = tokio::select! {
+            biased;
+            () = interrupt.draining() => {
+                report.interrupted = true;
+                return;
+            }
+            plan = self.look(Phase::Observe) => plan,
+        };
+        let plan = match plan {
+            Ok(plan) => report.plan_before.insert(plan),
+            Err(error) => {
+                report.error = Some(error);
+                return;
+            }
+        };
+        if self.options.dry_run || plan.refusals.iter().any(|refusal| refusal.whole_plan) {
+            return;
+        }
+        let inherited = memos.clone();
+        let recorded = self.journal.plan_run(self.key, &plan.steps, &inherited);
+        if let Err(error) = recorded.await {
+            report.error = Some(self.cx.shared.recorder.fail(&error));
+            return;
+        }
+        if plan.steps.is_empty() {
+            return;
+        }
+        self.ledger.enter(&plan.steps, &mut memos);
+        self.apply(&plan.steps).await;
+        if self.cx.shared.recorder.is_lost() {
+            report.error = Some(self.cx.shared.recorder.loss());
+            return;
+        }
+        report.interrupted = interrupt.is_draining();
+        let verified = if report.interrupted {
+            self.look(Phase::Verify).await
+        } else {
+            tokio::select! {
+                biased;
+                () = interrupt.draining() => {
+                    report.interrupted = true;
+                    return;
+                }
+                plan = self.look(Phase::Verify) => plan,
+            }
+        };
+        match verified {
+            Ok(plan) => report.plan_after = Some(plan),
+            Err(error) => report.error = Some(error),
+        }
+    }
+
+    async fn apply(&self, steps: &[Step]) {
+        let cx = self.cx.in_phase(Phase::Apply);
+        cx.shared.progress.planned(steps);
+        let background = self.job.background(&cx).map(|work| {
+            AbortOnDropHandle::new(tokio::spawn(work.instrument(tracing::Span::current())))
+        });
+        apply_steps(self.job, &cx, steps, self.ledger, self.options).await;
+        cx.shared.background.cancel();
+        if let Some(background) = background {
+            match timeout(BACKGROUND_GRACE, background).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "background work ended badly"),
+                Err(_) => tracing::error!("background work did not end when asked to; it was cut"),
+            }
+        }
+    }
+
+    /// Observes and plans, trying again by the retry policy.
+    async fn look(&self, phase: Phase) -> Result<Plan, JobError> {
+        let cx = self.cx.in_phase(phase);
+        let span = tracing::info_span!("look", run.id = %cx.run_id(), phase = phase.code());
+        let limit = self.options.timeout;
+        let look = async {
+            let mut attempt = 1;
+            loop {
+                let Ok(observed) = timeout(limit, self.job.observe(&cx)).await else {
+                    let limit = humantime::format_duration(limit);
+                    let message =
+                        format!("observing took longer than {limit}; raise the job's timeout");
+                    return Err(JobError::new(ErrorClass::Transient, message));
+                };
+                let error = match observed {
+                    Ok(observed) => return self.planned(&cx, &observed),
+                    Err(error) => error,
+                };
+                let Some(wait) = self
+                    .options
+                    .retry
+                    .wait_after(attempt, &error, rand::random())
+                else {
+                    return Err(error);
+                };
+                tracing::warn!(
+                    attempt,
+                    error.type = %error.class(),
+                    "observing failed and is tried again: {}",
+                    error.chain()
+                );
+                wait_or_end(&cx, wait).await;
+                attempt += 1;
+            }
+        };
+        look.instrument(span).await
+    }
+
+    fn planned(&self, cx: &RunContext, observed: &J::Observed) -> Result<Plan, JobError> {
+        let mut plan = self.job.plan(cx, observed)?;
+        plan.steps.sort_by_key(|step| step.order);
+        let mut ids = std::collections::BTreeSet::new();
+        match plan.steps.iter().find(|step| !ids.insert(&*step.id)) {
+            None => Ok(plan),
+            Some(twice) => Err(JobError::new(
+                ErrorClass::Bug,
+                format!("the plan has two steps with the id {}", twice.id),
+            )),
+        }
+    }
+}
+
+fn refuse(report: &mut RunReport, error: JournalError) {
+    match error {
+        JournalError::AlreadyRunning { .. } | JournalError::TickTaken { .. } => {
+            report.engine_refusals.push(Refusal {
+                guard: "one-run-per-job".to_owned(),
+                message: error.to_string(),
+                whole_plan: true,
+            });
+        }
+        error => {
+            report.error = Some(
+                JobError::new(ErrorClass::Transient, "the run could not begin").with_source(error),
+            );
+        }
+    }
+}
+
+fn left_behind<J: Job>(job: &J, steps: &[Step], ledger: &Ledger) -> Vec<String> {
+    let in_flight = ledger.in_flight();
+    let told = in_flight.iter().filter_map(|(id, memo)| {
+        let step = steps.iter().find(|step| step.id == *id)?;
+        Some(job.left_behind(step, memo.as_ref()))
+    });
+    told.collect()
+}
+
+fn difference(
+    mut after: BTreeMap<String, u64>,
+    before: &BTreeMap<String, u64>,
+) -> BTreeMap<String, u64> {
+    for (operation, count) in &mut after {
+        *count = count.saturating_sub(before.get(operation).copied().unwrap_or(0));
+    }
+    after.retain(|_, count| *count > 0);
+    after
+}
+
+/// Records the end. A journal that was lost is not written to again.
+async fn end(journal: &dyn Journal, cx: &RunContext, key: RunKey, report: &mut RunReport) {
+    if cx.shared.recorder.is_lost() {
+        return;
+    }
+    let error = report.error.as_ref().map(JobError::chain);
+    let end = RunEnd {
+        status: report.status(),
+        exit: exit_code(report),
+        summary: report.summary(),
+        findings: report.findings(),
+        refusals: report.refusals(),
+        accounts: touched(report),
+        error: error.as_deref(),
+        at: cx.now(),
+    };
+    if let Err(error) = journal.end_run(key, end).await {
+        let lost = cx.shared.recorder.fail(&error);
+        report.error.get_or_insert(lost);
+    }
+}
+
+/// The rows of the accounts that steps worked on, so that a run that touched nothing costs no rows.
+fn touched(report: &RunReport) -> Vec<&AccountRow> {
+    let Some(before) = report.plan_before.as_ref().filter(|_| !report.dry_run) else {
+        return Vec::new();
+    };
+    let started = report.steps.iter().filter(|step| step.attempts > 0);
+    let ids: std::collections::BTreeSet<&str> = started.map(|step| &*step.id).collect();
+    let steps = before.steps.iter().filter(|step| ids.contains(&*step.id));
+    let accounts: std::collections::BTreeSet<_> =
+        steps.flat_map(|step| step.accounts.iter()).collect();
+    let rows = report.accounts().iter();
+    rows.filter(|row| accounts.contains(&row.account)).collect()
+}

@@ -1,0 +1,65 @@
+//! Interruption in two stages: drain (start nothing new, end what runs), then abandon (leave at once).
+
+use tokio_util::sync::CancellationToken;
+
+/// Asks a run to end early. Clones share one state.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    drain: CancellationToken,
+    abandon: CancellationToken,
+}
+
+impl Interrupt {
+    /// One that SIGINT and SIGTERM trigger: the first signal drains, the second abandons.
+    ///
+    /// # Errors
+    /// When the process cannot listen to signals.
+    pub fn on_signals() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let interrupt = Self::default();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let signalled = interrupt.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupted.recv() => {}
+                }
+                signalled.signal();
+            }
+        });
+        Ok(interrupt)
+    }
+
+    /// One more signal.
+    pub fn signal(&self) {
+        if self.drain.is_cancelled() {
+            self.abandon.cancel();
+        } else {
+            self.drain.cancel();
+        }
+    }
+
+    /// Whether nothing new may start.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// Whether to leave at once.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.abandon.is_cancelled()
+    }
+
+    /// Ends with the first signal.
+    pub async fn draining(&self) {
+        self.drain.cancelled().await;
+    }
+
+    /// Ends with the second signal.
+    pub async fn abandoned(&self) {
+        self.abandon.cancelled().await;
+    }
+}

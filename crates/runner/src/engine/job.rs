@@ -1,0 +1,104 @@
+//! What a job kind implements. A later kind is one more implementation; nothing in the engine names one.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use onboarding_core::plan::{Plan, Step};
+
+use super::{
+    context::{RunContext, StepContext},
+    error::{JobError, StepError},
+    progress::Progress,
+};
+
+/// The part of a run that is going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Looking, before the plan.
+    Observe,
+    /// Applying the plan's steps.
+    Apply,
+    /// Looking again, after the steps.
+    Verify,
+}
+
+impl Phase {
+    /// The phase as text, in kebab case.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Apply => "apply",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Applied {
+    /// It is done, and something changed.
+    Done {
+        /// What was done, for people.
+        note: Option<String>,
+    },
+    /// It was so already.
+    Unchanged,
+    /// It goes on elsewhere (a stack set operation); ask again after this time. Asking again is not a retry.
+    Requeue {
+        /// How long to wait.
+        after: Duration,
+        /// How far it is, when known.
+        progress: Option<Progress>,
+    },
+    /// It ended before it was complete because the run is being interrupted; the next run continues.
+    Stopped {
+        /// What is left, for people.
+        note: Option<String>,
+    },
+}
+
+/// A job kind, configured and with its clients.
+#[async_trait]
+pub trait Job: Send + Sync {
+    /// What `observe` finds.
+    type Observed: Send + Sync;
+
+    /// The kind's name in kebab case, as in job files.
+    fn kind(&self) -> &'static str;
+
+    /// Looks at the world and checks prerequisites (identity, trusted access, token). Reads only. Called again after the
+    /// steps to verify; `cx.phase()` says which.
+    async fn observe(&self, cx: &RunContext) -> Result<Self::Observed, JobError>;
+
+    /// Decides what is to be done. Pure.
+    fn plan(&self, cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError>;
+
+    /// Applies one step. Idempotent: called again after a retryable error, a requeue, or a crash. An effect that must not
+    /// be repeated is written down with [`StepContext::set_memo`] first.
+    async fn apply(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError>;
+
+    /// Ends what a step in flight has started elsewhere, because the run is interrupted. `apply` goes on being called
+    /// until it no longer asks to be requeued. Called again when the step's memo has changed since, or when it failed.
+    async fn stop(&self, _cx: &StepContext, _step: &Step) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    /// Work that must go on beside the steps, such as answering custom resources. Started before the first step; it ends
+    /// when [`RunContext::background_token`] is cancelled, which happens after the last step.
+    fn background(&self, _cx: &RunContext) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
+
+    /// What hangs when the program leaves while this step is in flight, for people.
+    fn left_behind(&self, step: &Step, _memo: Option<&serde_json::Value>) -> String {
+        format!("step {} is still going on", step.id)
+    }
+
+    /// Calls made so far by the clients of this job, by operation (`organizations:ListAccounts`, `spot:GET /setup/account`).
+    fn api_calls(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
+}

@@ -1,0 +1,212 @@
+//! What the engine needs from a journal. The state implements it; tests use one in memory.
+//!
+//! Every write names the run and its fence. A journal refuses a write whose fence is not the run's current one, so that
+//! a process that was paused while another took the run over can no longer record, and so no longer act.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use async_trait::async_trait;
+use onboarding_core::plan::{AccountRow, Finding, Refusal, Step, Summary};
+use serde_json::Value;
+
+use super::{
+    error::ErrorClass,
+    report::{RunStatus, StepOutcome},
+};
+
+/// The id of a run: a UUID of version 7, so that ids sort by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct RunId(uuid::Uuid);
+
+impl RunId {
+    /// A new id.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(uuid::Uuid::now_v7())
+    }
+}
+
+impl Default for RunId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = uuid::Error;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.parse().map(Self)
+    }
+}
+
+/// Names a run in every write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunKey {
+    /// The run.
+    pub id: RunId,
+    /// Which claim of the run this is; a later claim has a higher one.
+    pub fence: i64,
+}
+
+/// A run that is about to begin.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// Its id.
+    pub id: RunId,
+    /// The job's name.
+    pub job: String,
+    /// The job's kind.
+    pub kind: &'static str,
+    /// What woke it: `operator`, `schedule`, `event`.
+    pub trigger: String,
+    /// The scheduled moment that it is for, in Unix milliseconds; unique within a job.
+    pub tick: Option<i64>,
+    /// Whether it only plans. Such a run neither excludes nor recovers others.
+    pub dry_run: bool,
+    /// When, in Unix milliseconds.
+    pub at: i64,
+    /// Its trace, when it is traced.
+    pub trace_id: Option<String>,
+}
+
+/// A run that has begun.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// Names the run in later writes.
+    pub key: RunKey,
+    /// Earlier runs of the job that were found dead and are marked as interrupted now.
+    pub interrupted: Vec<RunId>,
+    /// What steps that never ended wrote down, by step id.
+    pub memos: BTreeMap<String, Value>,
+}
+
+/// An attempt that is about to start.
+#[derive(Debug, Clone)]
+pub struct AttemptStart<'a> {
+    /// The step.
+    pub step: &'a str,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// When, in Unix milliseconds.
+    pub at: i64,
+    /// The span of the step, when it is traced.
+    pub span_id: Option<String>,
+}
+
+/// An attempt that ended.
+#[derive(Debug, Clone)]
+pub struct AttemptEnd<'a> {
+    /// The step.
+    pub step: &'a str,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// When, in Unix milliseconds.
+    pub at: i64,
+    /// The class of the error that ended it; none when it did not fail.
+    pub error: Option<ErrorClass>,
+    /// The error's message, or the step's note.
+    pub message: Option<&'a str>,
+}
+
+/// A step that ended.
+#[derive(Debug, Clone)]
+pub struct StepEnd<'a> {
+    /// The step.
+    pub step: &'a str,
+    /// What became of it.
+    pub outcome: StepOutcome,
+    /// What was done or why it was not, for people.
+    pub note: Option<&'a str>,
+    /// When, in Unix milliseconds.
+    pub at: i64,
+}
+
+/// A run that ended.
+#[derive(Debug, Clone)]
+pub struct RunEnd<'a> {
+    /// How it ended.
+    pub status: RunStatus,
+    /// The exit code of a process that ran just this.
+    pub exit: u8,
+    /// The counts.
+    pub summary: Summary,
+    /// What a person should know.
+    pub findings: &'a [Finding],
+    /// What guard rails refused.
+    pub refusals: &'a [Refusal],
+    /// Where the accounts stand that steps worked on. Untouched accounts have no row.
+    pub accounts: Vec<&'a AccountRow>,
+    /// Why it failed as a whole.
+    pub error: Option<&'a str>,
+    /// When, in Unix milliseconds.
+    pub at: i64,
+}
+
+/// Why a record could not be written. Whatever the reason, no further effect is started.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process is running this job now.
+    #[error("job {job} is being run by another process; wait for it to end, or end it")]
+    AlreadyRunning {
+        /// The job.
+        job: String,
+    },
+    /// The job has a run for this scheduled moment already.
+    #[error("job {job} has a run for this scheduled moment already")]
+    TickTaken {
+        /// The job.
+        job: String,
+    },
+    /// Another process took the run over, or it ended.
+    #[error("run {0} is no longer ours; another process took it over")]
+    Fenced(RunId),
+    /// The store failed.
+    #[error("writing {what} to the journal failed; check the state's disk or database")]
+    Write {
+        /// The record.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Keeps what a run does. Each method returns when the record is durable.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Begins a run: refuses when another process runs the job, marks dead runs of it as interrupted, and returns the
+    /// memos of steps that never ended.
+    async fn begin_run(&self, run: &NewRun) -> Result<Begun, JournalError>;
+
+    /// Records the steps of the plan, with the memos that they inherit. Memos of earlier runs of the job end here.
+    async fn plan_run(
+        &self,
+        run: RunKey,
+        steps: &[Step],
+        memos: &BTreeMap<String, Value>,
+    ) -> Result<(), JournalError>;
+
+    /// Records that an attempt is about to start.
+    async fn begin_attempt(&self, run: RunKey, start: AttemptStart<'_>)
+    -> Result<(), JournalError>;
+
+    /// Records what a step must remember across a crash.
+    async fn set_memo(&self, run: RunKey, step: &str, memo: &Value) -> Result<(), JournalError>;
+
+    /// Records that an attempt ended.
+    async fn end_attempt(&self, run: RunKey, end: AttemptEnd<'_>) -> Result<(), JournalError>;
+
+    /// Records what became of a step.
+    async fn end_step(&self, run: RunKey, end: StepEnd<'_>) -> Result<(), JournalError>;
+
+    /// Records that the run ended.
+    async fn end_run(&self, run: RunKey, end: RunEnd<'_>) -> Result<(), JournalError>;
+}

@@ -1,0 +1,197 @@
+//! A journal in memory for tests, which can fail at a chosen write: before it took effect, or after (an answer that was
+//! lost). From then on every write fails, as when the disk is full or the process is gone.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use onboarding_core::plan::Step;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::{
+    AttemptEnd, AttemptStart, Begun, Journal, JournalError, NewRun, RunEnd, RunId, RunKey, StepEnd,
+};
+
+/// At which write it fails.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    BeforeWrite(usize),
+    AfterWrite(usize),
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct StepRow {
+    pub(super) state: String,
+    pub(super) memo: Option<Value>,
+    pub(super) attempts: Vec<(u32, Option<String>)>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct RunRow {
+    pub(super) job: String,
+    pub(super) state: String,
+    pub(super) steps: BTreeMap<String, StepRow>,
+    pub(super) touched: usize,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    runs: BTreeMap<RunId, RunRow>,
+    writes: usize,
+    fault: Option<Fault>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct MemoryJournal(Mutex<Rows>);
+
+impl MemoryJournal {
+    pub(super) fn fail_at(&self, fault: Option<Fault>) {
+        let mut rows = self.0.lock();
+        rows.writes = 0;
+        rows.fault = fault;
+    }
+
+    pub(super) fn writes(&self) -> usize {
+        self.0.lock().writes
+    }
+
+    pub(super) fn run(&self, id: RunId) -> RunRow {
+        self.0.lock().runs[&id].clone()
+    }
+
+    pub(super) fn runs(&self) -> Vec<RunRow> {
+        self.0.lock().runs.values().cloned().collect()
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut Rows) -> T) -> Result<T, JournalError> {
+        let mut rows = self.0.lock();
+        let write = rows.writes;
+        rows.writes += 1;
+        let full = || JournalError::Write {
+            what: "a record",
+            source: "disk full".into(),
+        };
+        match rows.fault {
+            Some(Fault::BeforeWrite(at)) if write >= at => Err(full()),
+            Some(Fault::AfterWrite(at)) if write > at => Err(full()),
+            Some(Fault::AfterWrite(at)) if write == at => {
+                change(&mut rows);
+                Err(full())
+            }
+            _ => Ok(change(&mut rows)),
+        }
+    }
+
+    fn step(
+        &self,
+        run: RunKey,
+        step: &str,
+        change: impl FnOnce(&mut StepRow),
+    ) -> Result<(), JournalError> {
+        self.write(|rows| {
+            let steps = &mut rows.runs.get_mut(&run.id).unwrap().steps;
+            change(steps.get_mut(step).unwrap());
+        })
+    }
+}
+
+fn unfinished(step: &StepRow) -> bool {
+    matches!(&*step.state, "planned" | "running" | "pending")
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    async fn begin_run(&self, run: &NewRun) -> Result<Begun, JournalError> {
+        self.write(|rows| {
+            let mut begun = Begun {
+                key: RunKey {
+                    id: run.id,
+                    fence: 1,
+                },
+                interrupted: Vec::new(),
+                memos: BTreeMap::new(),
+            };
+            if !run.dry_run {
+                for (id, earlier) in rows.runs.iter_mut().filter(|(_, row)| row.job == run.job) {
+                    if earlier.state == "running" {
+                        earlier.state = "interrupted".to_owned();
+                        begun.interrupted.push(*id);
+                    }
+                    for (step, row) in earlier.steps.iter().filter(|(_, row)| unfinished(row)) {
+                        if let Some(memo) = &row.memo {
+                            begun.memos.insert(step.clone(), memo.clone());
+                        }
+                    }
+                }
+            }
+            let row = RunRow {
+                job: run.job.clone(),
+                state: "running".to_owned(),
+                ..RunRow::default()
+            };
+            rows.runs.insert(run.id, row);
+            begun
+        })
+    }
+
+    async fn plan_run(
+        &self,
+        run: RunKey,
+        steps: &[Step],
+        memos: &BTreeMap<String, Value>,
+    ) -> Result<(), JournalError> {
+        self.write(|rows| {
+            let job = rows.runs[&run.id].job.clone();
+            for earlier in rows.runs.values_mut().filter(|row| row.job == job) {
+                for step in earlier.steps.values_mut() {
+                    step.memo = None;
+                }
+            }
+            let steps = steps.iter().map(|step| {
+                let row = StepRow {
+                    state: "planned".to_owned(),
+                    memo: memos.get(&step.id).cloned(),
+                    attempts: Vec::new(),
+                };
+                (step.id.clone(), row)
+            });
+            rows.runs.get_mut(&run.id).unwrap().steps = steps.collect();
+        })
+    }
+
+    async fn begin_attempt(
+        &self,
+        run: RunKey,
+        start: AttemptStart<'_>,
+    ) -> Result<(), JournalError> {
+        self.step(run, start.step, |row| {
+            row.state = "running".to_owned();
+            row.attempts.push((start.attempt, None));
+        })
+    }
+
+    async fn set_memo(&self, run: RunKey, step: &str, memo: &Value) -> Result<(), JournalError> {
+        self.step(run, step, |row| row.memo = Some(memo.clone()))
+    }
+
+    async fn end_attempt(&self, run: RunKey, end: AttemptEnd<'_>) -> Result<(), JournalError> {
+        self.step(run, end.step, |row| {
+            let ended = end.error.map_or("ok", |class| class.code());
+            row.attempts.last_mut().unwrap().1 = Some(ended.to_owned());
+        })
+    }
+
+    async fn end_step(&self, run: RunKey, end: StepEnd<'_>) -> Result<(), JournalError> {
+        self.step(run, end.step, |row| {
+            row.state = end.outcome.code().to_owned()
+        })
+    }
+
+    async fn end_run(&self, run: RunKey, end: RunEnd<'_>) -> Result<(), JournalError> {
+        self.write(|rows| {
+            let row = rows.runs.get_mut(&run.id).unwrap();
+            row.state = end.status.code().to_owned();
+            row.touched = end.accounts.len();
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of the engine with jobs and a journal in memory.

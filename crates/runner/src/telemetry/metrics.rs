@@ -1,0 +1,105 @@
+//! The program's metrics, each defined once as an OpenTelemetry instrument. Without an exporter they cost next to nothing.
+
+use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
+
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Histogram},
+};
+
+use crate::engine::{ErrorClass, RunReport, StepOutcome};
+
+/// The name of the instrumentation scope.
+pub(super) const SCOPE: &str = "runner";
+
+struct Instruments {
+    runs: Counter<u64>,
+    run_seconds: Histogram<f64>,
+    steps: Counter<u64>,
+    step_seconds: Histogram<f64>,
+    retries: Counter<u64>,
+}
+
+/// Made at first use, which is after [`super::init`] has installed the meter provider.
+static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
+    let meter = global::meter(SCOPE);
+    Instruments {
+        runs: meter
+            .u64_counter("runner.runs")
+            .with_description("Runs that ended, by job, kind and status")
+            .build(),
+        run_seconds: meter
+            .f64_histogram("runner.run.duration")
+            .with_unit("s")
+            .with_description("How long runs took")
+            .build(),
+        steps: meter
+            .u64_counter("runner.steps")
+            .with_description("Steps that ended, by kind, action and outcome")
+            .build(),
+        step_seconds: meter
+            .f64_histogram("runner.step.duration")
+            .with_unit("s")
+            .with_description("How long steps took, waits included")
+            .build(),
+        retries: meter
+            .u64_counter("runner.step.retries")
+            .with_description("Attempts of steps that failed and were repeated, by error class")
+            .build(),
+    }
+});
+
+/// A run ended.
+pub fn run_ended(report: &RunReport) {
+    let labels = [
+        KeyValue::new("job.name", report.job.clone()),
+        KeyValue::new("job.kind", report.kind),
+        KeyValue::new("run.status", report.status().code()),
+    ];
+    INSTRUMENTS.runs.add(1, &labels);
+    INSTRUMENTS
+        .run_seconds
+        .record(report.duration.as_secs_f64(), &labels);
+}
+
+/// A step ended.
+pub fn step_ended(kind: &'static str, action: &str, outcome: StepOutcome, duration: Duration) {
+    let labels = [
+        KeyValue::new("job.kind", kind),
+        KeyValue::new("step.action", action.to_owned()),
+        KeyValue::new("step.outcome", outcome.code()),
+    ];
+    INSTRUMENTS.steps.add(1, &labels);
+    INSTRUMENTS
+        .step_seconds
+        .record(duration.as_secs_f64(), &labels);
+}
+
+/// An attempt of a step failed and is repeated.
+pub fn step_retried(kind: &'static str, action: &str, class: ErrorClass) {
+    let labels = [
+        KeyValue::new("job.kind", kind),
+        KeyValue::new("step.action", action.to_owned()),
+        KeyValue::new("error.type", class.code()),
+    ];
+    INSTRUMENTS.retries.add(1, &labels);
+}
+
+/// Exports what a client counts (calls by operation, throttles by operation) as a counter of this name. The source is
+/// read at each export and must return at once.
+pub fn observe_counts(
+    name: &'static str,
+    description: &'static str,
+    source: impl Fn() -> BTreeMap<String, u64> + Send + Sync + 'static,
+) {
+    // The instrument lives as long as its meter provider; the handle has nothing more to do.
+    let _ = global::meter(SCOPE)
+        .u64_observable_counter(name)
+        .with_description(description)
+        .with_callback(move |observer| {
+            for (operation, count) in source() {
+                observer.observe(count, &[KeyValue::new("rpc.method", operation)]);
+            }
+        })
+        .build();
+}
