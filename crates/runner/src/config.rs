@@ -16,6 +16,7 @@ mod naming;
 mod nearest;
 mod overrides;
 mod profile;
+pub mod reference;
 mod runner;
 mod schedule;
 pub mod schema;

@@ -223,6 +223,21 @@ fn a_token_has_exactly_one_source() {
 }
 
 #[test]
+fn a_token_that_is_pasted_in_is_never_shown() {
+    for spot in [
+        "[spot]\ntoken = \"c0ffee\"",
+        "[spot]\ntoken = c0ffee",
+        "spot = { token = \"c0ffee\" }",
+        "spot.token = \"c0ffee",
+    ] {
+        let errors = errors_of(spot, "");
+        assert!(!errors.contains("c0ffee"), "{errors}");
+    }
+    let errors = Directory::new(&runner_toml("", "")).errors(&["spot.token=c0ffee"]);
+    assert!(!errors.contains("c0ffee"), "{errors}");
+}
+
+#[test]
 fn a_missing_key_says_what_it_is_for() {
     insta::assert_snapshot!(Directory::new("[aws]\n[[profiles]]\nname = \"a\"\n").errors(&[]));
 }

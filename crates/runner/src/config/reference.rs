@@ -1,0 +1,113 @@
+//! The generated reference: JSON Schemas and pages, made from the same types and tables that the program runs on.
+//!
+//! The output depends on nothing but the code, so that a check can compare it with what is committed.
+
+mod exit_codes;
+mod page;
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use super::{JobKind, schema};
+
+/// Writes `docs/reference/*.md` and `schemas/**/*.json` below `dir`.
+///
+/// # Errors
+/// A file or directory could not be written.
+pub fn write_all(dir: &Path) -> io::Result<()> {
+    for (path, content) in files() {
+        let path = dir.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(path, content)?;
+    }
+    Ok(())
+}
+
+/// Every generated file: its path and its content.
+#[must_use]
+pub fn files() -> BTreeMap<String, String> {
+    let mut files = BTreeMap::from([
+        (
+            "schemas/runner.json".to_owned(),
+            format!("{:#}\n", schema::runner()),
+        ),
+        (
+            "docs/reference/configuration.md".to_owned(),
+            page::configuration(),
+        ),
+        ("docs/reference/reasons.md".to_owned(), page::reasons()),
+        (
+            "docs/reference/exit-codes.md".to_owned(),
+            exit_codes::page(),
+        ),
+    ]);
+    for kind in JobKind::ALL {
+        files.insert(
+            format!("schemas/jobs/{kind}.json"),
+            format!("{:#}\n", schema::job(kind)),
+        );
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_output_is_the_same_every_time() {
+        assert_eq!(files(), files());
+    }
+
+    #[test]
+    fn everything_that_is_configurable_is_described() {
+        fn check(schema: &serde_json::Value, path: &str) {
+            for (name, below) in schema::properties(schema) {
+                let path = format!("{path}.{name}");
+                assert!(
+                    below["description"].is_string(),
+                    "{path} has no description"
+                );
+                for (variant, description) in schema::variants(below) {
+                    let is_kind = path == ".kind";
+                    assert!(
+                        is_kind || !description.is_empty(),
+                        "{path} = {variant:?} has no description"
+                    );
+                }
+                let inner = if below["items"].is_object() {
+                    &below["items"]
+                } else {
+                    below
+                };
+                check(inner, &path);
+            }
+        }
+        check(schema::runner(), "");
+        for kind in JobKind::ALL {
+            check(schema::job(kind), "");
+        }
+    }
+
+    #[test]
+    fn the_pages_have_every_key_and_reason() {
+        let files = files();
+        let configuration = &files["docs/reference/configuration.md"];
+        for key in [
+            "`region`",
+            "`spot-hosted`",
+            "`exclude_accounts`",
+            "`operation_timeout`",
+            "`\"14d\"`",
+        ] {
+            assert!(configuration.contains(key), "{key}");
+        }
+        for reason in onboarding_core::status::Reason::ALL {
+            assert!(
+                files["docs/reference/reasons.md"].contains(&format!("| `{reason}` |")),
+                "{reason}"
+            );
+        }
+    }
+}
