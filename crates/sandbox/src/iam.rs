@@ -13,7 +13,7 @@ mod roles;
 mod store;
 mod write;
 
-pub(crate) use authorize::authorize;
+pub(crate) use authorize::{authorize, role_allows};
 pub(crate) use policies::{
     PolicySpec, create_managed_policy, delete_managed_policy, update_managed_policy,
 };

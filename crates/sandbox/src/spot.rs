@@ -1,11 +1,19 @@
-//! The simulated Spot: its API, and the same for callers inside the world.
+//! The simulated Spot: its API, and the same for callers inside the world (Spot's hosted Lambdas).
+//!
+//! It behaves as the public OpenAPI documents of Spot say. Where they are silent, the stricter guess is
+//! the default and the scenario can choose the other.
 
-use crate::scenario::Scenario;
-use crate::world::World;
+mod accounts;
+pub(crate) mod api;
+mod link;
+mod populate;
+mod products;
+pub(crate) mod rates;
 
-/// The Spot organization.
-#[derive(Debug)]
-pub(crate) struct Spot {}
+pub(crate) use accounts::{Spot, create_account, delete_account, rename_account, token_is_valid};
+pub(crate) use link::{create_external_id, link_works, set_credentials};
+pub(crate) use populate::populate;
+pub(crate) use products::enable_cost_intelligence;
 
 /// An error of the Spot API.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -17,14 +25,16 @@ pub(crate) struct SpotError {
     pub(crate) code: &'static str,
     /// Text for a human.
     pub(crate) message: String,
+    /// `field` in the errors list.
+    pub(crate) field: Option<&'static str>,
 }
 
-impl Spot {
-    /// The organization of a scenario, without its AWS accounts.
-    pub(crate) fn new(_scenario: &Scenario) -> Self {
-        Self {}
+impl SpotError {
+    fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), field: None }
+    }
+
+    fn of_field(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field: Some(field), ..Self::new(400, "VALIDATION_ERROR", message) }
     }
 }
-
-/// Links the accounts that the scenario wants linked.
-pub(crate) fn populate(_world: &mut World) {}

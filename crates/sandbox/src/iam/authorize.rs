@@ -48,6 +48,15 @@ pub(crate) fn authorize(
     }
 }
 
+/// Whether the policies of a role allow an action on everything.
+pub(crate) fn role_allows(world: &World, account: AccountId, name: &str, action: &str) -> bool {
+    let request = Request { principal: Principal::Identity, action, resource: "*", context: &[] };
+    world
+        .iam
+        .role(account, name)
+        .is_some_and(|role| role_decision(world, account, role, &request) == Decision::Allow)
+}
+
 fn role_decision(
     world: &World,
     account: AccountId,
