@@ -193,7 +193,10 @@ mod tests {
 
     #[test]
     fn scalars_keep_their_kind() {
-        let value = parse("a: 2012-10-17\nb: '5'\nc: 5\nd: 012345678901\ne: true\nf: 1.5\ng:\nh: ^[a-z]+$\n").unwrap();
+        let value = parse(
+            "a: 2012-10-17\nb: '5'\nc: 5\nd: 012345678901\ne: true\nf: 1.5\ng:\nh: ^[a-z]+$\n",
+        )
+        .unwrap();
         assert_eq!(
             value,
             json!({"a": "2012-10-17", "b": "5", "c": 5, "d": "012345678901", "e": true, "f": 1.5, "g": null, "h": "^[a-z]+$"})
@@ -203,9 +206,15 @@ mod tests {
     #[test]
     fn malformed_text_says_where() {
         let error = parse("{\"a\": }").unwrap_err().to_string();
-        assert_eq!(error, "Template format error: JSON not well-formed. (line 1, column 7)");
+        assert_eq!(
+            error,
+            "Template format error: JSON not well-formed. (line 1, column 7)"
+        );
         let error = parse("a: [1\nb: 2").unwrap_err().to_string();
-        assert!(error.starts_with("Template format error: YAML not well-formed."), "{error}");
+        assert!(
+            error.starts_with("Template format error: YAML not well-formed."),
+            "{error}"
+        );
     }
 
     #[test]

@@ -106,7 +106,11 @@ impl Scope<'_> {
     }
 
     /// The result of a function, or nothing when the object only looks like one (an IAM `Condition` block).
-    fn function(&self, name: &str, argument: &Value) -> Option<Result<Option<Value>, EvaluateError>> {
+    fn function(
+        &self,
+        name: &str,
+        argument: &Value,
+    ) -> Option<Result<Option<Value>, EvaluateError>> {
         Some(match name {
             "Ref" => match argument.as_str() {
                 Some("AWS::NoValue") => Ok(None),
@@ -119,7 +123,8 @@ impl Scope<'_> {
             "Fn::Equals" | "Fn::Not" | "Fn::And" | "Fn::Or" => {
                 let mut expression = Map::new();
                 expression.insert(name.to_owned(), argument.clone());
-                self.condition(&Value::Object(expression)).map(|value| Some(Value::Bool(value)))
+                self.condition(&Value::Object(expression))
+                    .map(|value| Some(Value::Bool(value)))
             }
             "Fn::Join" => self.join(argument).map(Some),
             "Fn::Select" => self.select(argument).map(Some),
@@ -135,10 +140,14 @@ impl Scope<'_> {
     fn reference(&self, target: &str) -> Result<Value, EvaluateError> {
         if let Some(value) = self.parameters.get(target) {
             let list = self.template.parameters.iter().any(|spec| {
-                spec.key == target && (spec.kind == "CommaDelimitedList" || spec.kind.starts_with("List<"))
+                spec.key == target
+                    && (spec.kind == "CommaDelimitedList" || spec.kind.starts_with("List<"))
             });
             return Ok(if list {
-                value.split(',').map(|item| Value::from(item.trim())).collect()
+                value
+                    .split(',')
+                    .map(|item| Value::from(item.trim()))
+                    .collect()
             } else {
                 Value::from(&**value)
             });
@@ -150,9 +159,13 @@ impl Scope<'_> {
 
     fn attribute_of(&self, argument: &Value) -> Result<Value, EvaluateError> {
         let (resource, attribute) = match argument {
-            Value::String(path) => path.split_once('.').map(|(resource, name)| (resource.to_owned(), name.to_owned())),
+            Value::String(path) => path
+                .split_once('.')
+                .map(|(resource, name)| (resource.to_owned(), name.to_owned())),
             Value::Array(parts) => match parts.as_slice() {
-                [Value::String(resource), name] => Some((resource.clone(), scalar(&self.evaluate(name)?))),
+                [Value::String(resource), name] => {
+                    Some((resource.clone(), scalar(&self.evaluate(name)?)))
+                }
                 _ => None,
             },
             _ => None,
@@ -174,7 +187,9 @@ impl Scope<'_> {
         let mut rest = text.as_str();
         while let Some(start) = rest.find("${") {
             result.push_str(&rest[..start]);
-            let Some(end) = rest[start..].find('}') else { return Err(wrong("Fn::Sub")) };
+            let Some(end) = rest[start..].find('}') else {
+                return Err(wrong("Fn::Sub"));
+            };
             let name = rest[start + 2..start + end].trim();
             rest = &rest[start + end + 1..];
             if let Some(literal) = name.strip_prefix('!') {
@@ -204,15 +219,19 @@ impl Scope<'_> {
     }
 
     fn named(&self, name: &str) -> Result<bool, EvaluateError> {
-        self.conditions
-            .get(name)
-            .copied()
-            .ok_or_else(|| EvaluateError(format!("Template error: unresolved condition dependency {name}")))
+        self.conditions.get(name).copied().ok_or_else(|| {
+            EvaluateError(format!(
+                "Template error: unresolved condition dependency {name}"
+            ))
+        })
     }
 
     fn condition(&self, expression: &Value) -> Result<bool, EvaluateError> {
-        let Some((name, argument)) = expression.as_object().and_then(|map| map.iter().next()) else {
-            return Err(EvaluateError("Template format error: Every Conditions member must be a function.".into()));
+        let Some((name, argument)) = expression.as_object().and_then(|map| map.iter().next())
+        else {
+            return Err(EvaluateError(
+                "Template format error: Every Conditions member must be a function.".into(),
+            ));
         };
         let arguments = argument.as_array().map(Vec::as_slice).unwrap_or_default();
         match (name.as_str(), arguments) {
@@ -221,12 +240,12 @@ impl Scope<'_> {
                 Ok(scalar(&self.evaluate(left)?) == scalar(&self.evaluate(right)?))
             }
             ("Fn::Not", [inner]) => Ok(!self.condition(inner)?),
-            ("Fn::And", [_, _, ..]) => {
-                arguments.iter().try_fold(true, |all, one| Ok(self.condition(one)? && all))
-            }
-            ("Fn::Or", [_, _, ..]) => {
-                arguments.iter().try_fold(false, |any, one| Ok(self.condition(one)? || any))
-            }
+            ("Fn::And", [_, _, ..]) => arguments
+                .iter()
+                .try_fold(true, |all, one| Ok(self.condition(one)? && all)),
+            ("Fn::Or", [_, _, ..]) => arguments
+                .iter()
+                .try_fold(false, |any, one| Ok(self.condition(one)? || any)),
             (name, _) => Err(wrong(name)),
         }
     }
@@ -236,9 +255,9 @@ impl Scope<'_> {
             return Err(wrong("Fn::Join"));
         };
         match self.evaluate(list)? {
-            Value::Array(items) => {
-                Ok(Value::String(items.iter().map(scalar).collect::<Vec<_>>().join(separator)))
-            }
+            Value::Array(items) => Ok(Value::String(
+                items.iter().map(scalar).collect::<Vec<_>>().join(separator),
+            )),
             _ => Err(wrong("Fn::Join")),
         }
     }
@@ -247,25 +266,39 @@ impl Scope<'_> {
         let Some([index, list]) = argument.as_array().map(Vec::as_slice) else {
             return Err(wrong("Fn::Select"));
         };
-        let index: usize = scalar(&self.evaluate(index)?).parse().map_err(|_| wrong("Fn::Select"))?;
-        self.evaluate(list)?.as_array().and_then(|items| items.get(index)).cloned().ok_or_else(|| {
-            EvaluateError(format!("Template error: Fn::Select cannot select nonexistent value at index {index}"))
-        })
+        let index: usize = scalar(&self.evaluate(index)?)
+            .parse()
+            .map_err(|_| wrong("Fn::Select"))?;
+        self.evaluate(list)?
+            .as_array()
+            .and_then(|items| items.get(index))
+            .cloned()
+            .ok_or_else(|| {
+                EvaluateError(format!(
+                    "Template error: Fn::Select cannot select nonexistent value at index {index}"
+                ))
+            })
     }
 
     fn split(&self, argument: &Value) -> Result<Value, EvaluateError> {
         let Some([Value::String(separator), text]) = argument.as_array().map(Vec::as_slice) else {
             return Err(wrong("Fn::Split"));
         };
-        Ok(scalar(&self.evaluate(text)?).split(separator.as_str()).map(Value::from).collect())
+        Ok(scalar(&self.evaluate(text)?)
+            .split(separator.as_str())
+            .map(Value::from)
+            .collect())
     }
 
     fn find_in_map(&self, argument: &Value) -> Result<Value, EvaluateError> {
         let Some([map, top, second]) = argument.as_array().map(Vec::as_slice) else {
             return Err(wrong("Fn::FindInMap"));
         };
-        let (map, top, second) =
-            (scalar(&self.evaluate(map)?), scalar(&self.evaluate(top)?), scalar(&self.evaluate(second)?));
+        let (map, top, second) = (
+            scalar(&self.evaluate(map)?),
+            scalar(&self.evaluate(top)?),
+            scalar(&self.evaluate(second)?),
+        );
         self.template
             .mappings
             .get(&map)
@@ -273,13 +306,17 @@ impl Scope<'_> {
             .and_then(|level| level.get(&second))
             .cloned()
             .ok_or_else(|| {
-                EvaluateError(format!("Template error: Unable to get mapping for {map}::{top}::{second}"))
+                EvaluateError(format!(
+                    "Template error: Unable to get mapping for {map}::{top}::{second}"
+                ))
             })
     }
 }
 
 fn wrong(function: &str) -> EvaluateError {
-    EvaluateError(format!("Template error: every {function} object has unsupported or missing arguments"))
+    EvaluateError(format!(
+        "Template error: every {function} object has unsupported or missing arguments"
+    ))
 }
 
 #[cfg(test)]
@@ -330,26 +367,53 @@ mod tests {
             (json!({"Ref": "L"}), json!(["1", "2"])),
             (json!({"Ref": "R"}), json!("role-1")),
             (json!({"Fn::GetAtt": ["R", "Arn"]}), json!("R/Arn")),
-            (json!({"Fn::Sub": "${AWS::Region}-${R}-${R.Arn}-${!Raw}"}), json!("us-east-1-role-1-R/Arn-${Raw}")),
-            (json!({"Fn::Sub": ["${V}:${P}", {"V": {"Ref": "R"}}]}), json!("role-1:x")),
+            (
+                json!({"Fn::Sub": "${AWS::Region}-${R}-${R.Arn}-${!Raw}"}),
+                json!("us-east-1-role-1-R/Arn-${Raw}"),
+            ),
+            (
+                json!({"Fn::Sub": ["${V}:${P}", {"V": {"Ref": "R"}}]}),
+                json!("role-1:x"),
+            ),
             (json!({"Fn::If": ["Both", "yes", "no"]}), json!("yes")),
             (json!({"Fn::If": ["Never", "yes", "no"]}), json!("no")),
-            (json!({"Fn::Join": ["-", ["a", {"Ref": "P"}, 5]]}), json!("a-x-5")),
-            (json!({"Fn::Select": ["1", {"Fn::Split": [",", "a,b"]}]}), json!("b")),
+            (
+                json!({"Fn::Join": ["-", ["a", {"Ref": "P"}, 5]]}),
+                json!("a-x-5"),
+            ),
+            (
+                json!({"Fn::Select": ["1", {"Fn::Split": [",", "a,b"]}]}),
+                json!("b"),
+            ),
             (json!({"Fn::FindInMap": ["M", "a", "b"]}), json!("mapped")),
-            (json!({"a": {"Ref": "AWS::NoValue"}, "b": [{"Ref": "AWS::NoValue"}, 1]}), json!({"b": [1]})),
+            (
+                json!({"a": {"Ref": "AWS::NoValue"}, "b": [{"Ref": "AWS::NoValue"}, 1]}),
+                json!({"b": [1]}),
+            ),
             (
                 json!({"Condition": {"StringEquals": {"sts:ExternalId": {"Ref": "R"}}}}),
                 json!({"Condition": {"StringEquals": {"sts:ExternalId": "role-1"}}}),
             ),
         ] {
-            assert_eq!(evaluate(expression.clone()).as_ref(), Ok(&expected), "{expression}");
+            assert_eq!(
+                evaluate(expression.clone()).as_ref(),
+                Ok(&expected),
+                "{expression}"
+            );
         }
     }
 
     #[test]
     fn unknown_references_and_functions_fail() {
-        assert!(evaluate(json!({"Ref": "Nope"})).unwrap_err().contains("Nope"));
-        assert!(evaluate(json!({"Fn::Cidr": []})).unwrap_err().contains("Fn::Cidr"));
+        assert!(
+            evaluate(json!({"Ref": "Nope"}))
+                .unwrap_err()
+                .contains("Nope")
+        );
+        assert!(
+            evaluate(json!({"Fn::Cidr": []}))
+                .unwrap_err()
+                .contains("Fn::Cidr")
+        );
     }
 }

@@ -59,13 +59,6 @@ pub(crate) struct ResourceSpec {
     pub(crate) update_replace_policy: DeletionPolicy,
 }
 
-impl ResourceSpec {
-    /// Whether CloudFormation hands this resource to a provider behind a ServiceToken.
-    pub(crate) fn is_custom(&self) -> bool {
-        &*self.kind == "AWS::CloudFormation::CustomResource" || self.kind.starts_with("Custom::")
-    }
-}
-
 /// One output of a template.
 #[derive(Debug, Clone)]
 pub(crate) struct OutputSpec {
@@ -142,7 +135,9 @@ impl Template {
                 )));
             }
             Some(_) => {
-                return Err(TemplateError::format("Every Description member must be a string."));
+                return Err(TemplateError::format(
+                    "Every Description member must be a string.",
+                ));
             }
         };
         let transforms = match document.get("Transform") {
@@ -184,7 +179,9 @@ impl Template {
 
     /// The resource with this logical id.
     pub(crate) fn resource(&self, logical_id: &str) -> Option<&ResourceSpec> {
-        self.resources.iter().find(|resource| &*resource.logical_id == logical_id)
+        self.resources
+            .iter()
+            .find(|resource| &*resource.logical_id == logical_id)
     }
 
     fn check_outputs(&self) -> Result<(), TemplateError> {
@@ -192,7 +189,10 @@ impl Template {
         for output in &self.outputs {
             for name in references(&output.value) {
                 let known = self.resource(&name).is_some()
-                    || self.parameters.iter().any(|parameter| parameter.key == name)
+                    || self
+                        .parameters
+                        .iter()
+                        .any(|parameter| parameter.key == name)
                     || name.starts_with("AWS::");
                 if !known {
                     unresolved.insert(name);
@@ -229,14 +229,17 @@ fn section(
             map.len()
         ))),
         Some(Value::Object(map)) => Ok(map),
-        Some(_) => Err(TemplateError::format(format_args!("'{name}' must be an object."))),
+        Some(_) => Err(TemplateError::format(format_args!(
+            "'{name}' must be an object."
+        ))),
     }
 }
 
 fn output(key: String, body: &Value) -> Result<OutputSpec, TemplateError> {
-    let value = body.get("Value").cloned().ok_or_else(|| {
-        TemplateError::format(format_args!("Output {key} must have a Value."))
-    })?;
+    let value = body
+        .get("Value")
+        .cloned()
+        .ok_or_else(|| TemplateError::format(format_args!("Output {key} must have a Value.")))?;
     Ok(OutputSpec {
         key,
         description: text(body.get("Description")),
@@ -269,8 +272,11 @@ fn order(
     conditions: &Map<String, Value>,
 ) -> Result<Vec<ResourceSpec>, TemplateError> {
     let names: Vec<String> = resources.keys().cloned().collect();
-    let position: BTreeMap<&str, usize> =
-        names.iter().enumerate().map(|(index, name)| (name.as_str(), index)).collect();
+    let position: BTreeMap<&str, usize> = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| (name.as_str(), index))
+        .collect();
     let mut unresolved = BTreeSet::new();
     let mut specs: Vec<(ResourceSpec, BTreeSet<usize>)> = Vec::with_capacity(names.len());
     for (name, body) in &resources {
@@ -285,18 +291,26 @@ fn order(
             )));
         };
         let condition = text(body.get("Condition"));
-        if let Some(condition) = condition.as_ref().filter(|name| !conditions.contains_key(*name)) {
+        if let Some(condition) = condition
+            .as_ref()
+            .filter(|name| !conditions.contains_key(*name))
+        {
             return Err(TemplateError::format(format_args!(
                 "Unresolved condition dependency {condition} in the Resources block of the template"
             )));
         }
-        let properties = body.get("Properties").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        let properties = body
+            .get("Properties")
+            .cloned()
+            .unwrap_or_else(|| Value::Object(Map::new()));
         let explicit = match body.get("DependsOn") {
             None => Vec::new(),
             Some(Value::String(one)) => vec![one.clone()],
             Some(Value::Array(many)) => many.iter().filter_map(|name| text(Some(name))).collect(),
             Some(_) => {
-                return Err(TemplateError::format("DependsOn must be a string or list of strings."));
+                return Err(TemplateError::format(
+                    "DependsOn must be a string or list of strings.",
+                ));
             }
         };
         let mut needs = BTreeSet::new();
@@ -383,7 +397,9 @@ fn collect(value: &Value, found: &mut Vec<String>) {
                         if let Some(Value::String(text)) = parts.first() {
                             found.extend(
                                 substituted(text)
-                                    .filter(|name| !local.is_some_and(|map| map.contains_key(*name)))
+                                    .filter(|name| {
+                                        !local.is_some_and(|map| map.contains_key(*name))
+                                    })
                                     .map(str::to_owned),
                             );
                         }
@@ -414,7 +430,11 @@ mod tests {
     #[test]
     fn the_seed_template_is_ordered_by_its_dependencies() {
         let template = Template::parse(SEED).unwrap();
-        let ids: Vec<&str> = template.resources.iter().map(|resource| &*resource.logical_id).collect();
+        let ids: Vec<&str> = template
+            .resources
+            .iter()
+            .map(|resource| &*resource.logical_id)
+            .collect();
         assert_eq!(
             ids,
             [
@@ -426,9 +446,13 @@ mod tests {
                 "RenamedSpotAccountByAlias"
             ]
         );
-        assert!(template.resources.iter().enumerate().all(|(index, resource)| {
-            resource.depends_on.iter().all(|need| *need < index)
-        }));
+        assert!(
+            template
+                .resources
+                .iter()
+                .enumerate()
+                .all(|(index, resource)| { resource.depends_on.iter().all(|need| *need < index) })
+        );
     }
 
     #[test]
@@ -467,6 +491,11 @@ mod tests {
     #[test]
     fn size_limits_hold() {
         let body = format!("{{\"Description\":\"{}\"}}", "x".repeat(60_000));
-        assert!(Template::parse(&body).unwrap_err().to_string().contains("51200"));
+        assert!(
+            Template::parse(&body)
+                .unwrap_err()
+                .to_string()
+                .contains("51200")
+        );
     }
 }

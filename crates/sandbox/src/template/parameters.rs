@@ -43,12 +43,20 @@ impl ParameterSpec {
                 "Every Parameters object must contain a Type member. [{key}]"
             )));
         };
-        let number = |name: &str| body.get(name).and_then(|value| scalar(value).parse::<f64>().ok());
-        let length = |name: &str| body.get(name).and_then(|value| scalar(value).parse::<usize>().ok());
+        let number = |name: &str| {
+            body.get(name)
+                .and_then(|value| scalar(value).parse::<f64>().ok())
+        };
+        let length = |name: &str| {
+            body.get(name)
+                .and_then(|value| scalar(value).parse::<usize>().ok())
+        };
         Ok(Self {
             kind: kind.to_owned(),
             default: body.get("Default").map(scalar),
-            no_echo: body.get("NoEcho").is_some_and(|value| scalar(value) == "true"),
+            no_echo: body
+                .get("NoEcho")
+                .is_some_and(|value| scalar(value) == "true"),
             description: body.get("Description").map(scalar),
             allowed_values: body
                 .get("AllowedValues")
@@ -87,7 +95,10 @@ impl ParameterSpec {
         }
         if let Some(pattern) = &self.allowed_pattern {
             let regex = regex_lite::Regex::new(&format!("^(?:{pattern})$")).map_err(|_| {
-                TemplateError::format(format_args!("AllowedPattern of parameter {} is invalid", self.key))
+                TemplateError::format(format_args!(
+                    "AllowedPattern of parameter {} is invalid",
+                    self.key
+                ))
             })?;
             if !regex.is_match(value) {
                 return Err(broken(format!("must match pattern {pattern}")));
@@ -102,7 +113,10 @@ impl ParameterSpec {
         }
         if self.kind == "Number" {
             let Ok(number) = value.parse::<f64>() else {
-                return Err(TemplateError(format!("Parameter '{}' must be a number", self.key)));
+                return Err(TemplateError(format!(
+                    "Parameter '{}' must be a number",
+                    self.key
+                )));
             };
             if let Some(min) = self.min_value.filter(|min| number < *min) {
                 return Err(broken(format!("must be greater than or equal to {min}")));
@@ -189,7 +203,10 @@ pub(crate) fn resolve_parameters(
     if missing.is_empty() {
         Ok(values)
     } else {
-        Err(TemplateError(format!("Parameters: [{}] must have values", missing.join(", "))))
+        Err(TemplateError(format!(
+            "Parameters: [{}] must have values",
+            missing.join(", ")
+        )))
     }
 }
 
@@ -215,20 +232,31 @@ mod tests {
     }
 
     fn choice(key: &str, value: &str) -> ParameterChoice {
-        ParameterChoice { key: key.into(), value: Some(value.into()), use_previous: false }
+        ParameterChoice {
+            key: key.into(),
+            value: Some(value.into()),
+            use_previous: false,
+        }
     }
 
     fn error(choices: &[ParameterChoice]) -> String {
-        resolve_parameters(&specs(), choices, &ParameterValues::new()).unwrap_err().to_string()
+        resolve_parameters(&specs(), choices, &ParameterValues::new())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn values_defaults_and_previous_values_combine() {
         let values =
-            resolve_parameters(&specs(), &[choice("Token", "abc")], &ParameterValues::new()).unwrap();
+            resolve_parameters(&specs(), &[choice("Token", "abc")], &ParameterValues::new())
+                .unwrap();
         assert_eq!(&*values["Token"], "abc");
         assert_eq!(&*values["Products"], "true");
-        let keep = ParameterChoice { key: "Token".into(), value: None, use_previous: true };
+        let keep = ParameterChoice {
+            key: "Token".into(),
+            value: None,
+            use_previous: true,
+        };
         let kept = resolve_parameters(&specs(), std::slice::from_ref(&keep), &values).unwrap();
         assert_eq!(&*kept["Token"], "abc");
         assert!(error(&[keep]).contains("not in the previous template"));

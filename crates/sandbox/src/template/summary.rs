@@ -29,9 +29,9 @@ impl Capabilities {
     /// Whether the acknowledged capabilities cover what is needed (`CAPABILITY_NAMED_IAM` includes `CAPABILITY_IAM`).
     pub(crate) fn covered_by(&self, acknowledged: &[String]) -> bool {
         self.names.iter().all(|needed| {
-            acknowledged
-                .iter()
-                .any(|given| given == needed || (*needed == "CAPABILITY_IAM" && given == "CAPABILITY_NAMED_IAM"))
+            acknowledged.iter().any(|given| {
+                given == needed || (*needed == "CAPABILITY_IAM" && given == "CAPABILITY_NAMED_IAM")
+            })
         })
     }
 }
@@ -47,14 +47,28 @@ pub(crate) fn required_capabilities(template: &Template) -> Capabilities {
         if !kinds.contains(kind) {
             kinds.push(kind);
         }
-        named |= !name.is_empty() && resource.properties.get(name).is_some_and(|value| !matches!(value, Value::Null));
+        named |= !name.is_empty()
+            && resource
+                .properties
+                .get(name)
+                .is_some_and(|value| !matches!(value, Value::Null));
     }
     if kinds.is_empty() {
-        return Capabilities { names: Vec::new(), reason: None };
+        return Capabilities {
+            names: Vec::new(),
+            reason: None,
+        };
     }
     Capabilities {
-        names: vec![if named { "CAPABILITY_NAMED_IAM" } else { "CAPABILITY_IAM" }],
-        reason: Some(format!("The following resource(s) require capabilities: [{}]", kinds.join(", "))),
+        names: vec![if named {
+            "CAPABILITY_NAMED_IAM"
+        } else {
+            "CAPABILITY_IAM"
+        }],
+        reason: Some(format!(
+            "The following resource(s) require capabilities: [{}]",
+            kinds.join(", ")
+        )),
     }
 }
 
@@ -68,8 +82,10 @@ mod tests {
         let plain = required_capabilities(&plain);
         assert_eq!(plain.names, ["CAPABILITY_IAM"]);
         assert!(plain.covered_by(&["CAPABILITY_NAMED_IAM".into()]));
-        let named =
-            Template::parse(r#"{"Resources":{"R":{"Type":"AWS::IAM::Role","Properties":{"RoleName":"x"}}}}"#).unwrap();
+        let named = Template::parse(
+            r#"{"Resources":{"R":{"Type":"AWS::IAM::Role","Properties":{"RoleName":"x"}}}}"#,
+        )
+        .unwrap();
         let named = required_capabilities(&named);
         assert_eq!(named.names, ["CAPABILITY_NAMED_IAM"]);
         assert!(!named.covered_by(&["CAPABILITY_IAM".into()]));

@@ -1,0 +1,406 @@
+//! Custom resources: requests through a ServiceToken, answers through a ResponseURL.
+//!
+//! CloudFormation user guide, "Custom resource reference objects": the request and response fields,
+//! 4,096 bytes for a response, one hour (or `ServiceTimeout`) until a request fails.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::engine::{self, Performed};
+use super::model::{Item, StackKey, Status};
+use super::scope::StackScope;
+use super::{Event, Stack};
+use crate::caller::Caller;
+use crate::messaging;
+use crate::timers;
+use crate::world::World;
+
+/// Largest response, in bytes.
+const MAX_RESPONSE: usize = 4096;
+/// Longest physical id, in bytes.
+const MAX_PHYSICAL_ID: usize = 1024;
+/// Time for an answer when the resource has no `ServiceTimeout`, in seconds; also the longest allowed.
+const DEFAULT_TIMEOUT: u64 = 3600;
+/// The AWS account in which Spot hosts the functions that its own templates name.
+const HOSTED_ACCOUNT: &str = "178579023202";
+
+/// Requests without an answer, by the token of their ResponseURL.
+pub(super) type Waiting = HashMap<String, Pending>;
+
+/// A request without an answer.
+#[derive(Debug)]
+pub(super) struct Pending {
+    key: StackKey,
+    epoch: u32,
+    index: usize,
+    logical_id: String,
+    creates: bool,
+    /// Kept for the functions that Spot hosts; others have it in their message.
+    pub(super) request: Option<Box<Value>>,
+}
+
+/// What a provider is asked.
+struct Request<'a> {
+    kind: &'static str,
+    properties: &'a Value,
+    old_properties: Option<Value>,
+    physical_id: Option<&'a str>,
+}
+
+fn item(stack: &Stack, index: usize) -> Option<&Item> {
+    stack.work.as_ref()?.items.get(index)
+}
+
+/// Asks for the creation or the update of a resource.
+pub(super) fn apply(world: &mut World, key: StackKey, index: usize) -> Performed {
+    let stack = &world.stacks[key];
+    let Some(item) = item(stack, index) else {
+        return Performed::Waiting;
+    };
+    let logical_id = item.logical_id.clone();
+    let scope = StackScope::current(stack);
+    let Some(spec) = scope.generation.template.resource(&logical_id) else {
+        return Performed::Waiting;
+    };
+    let properties = match scope.evaluate(&spec.properties) {
+        Ok(properties) => stringify(properties),
+        Err(error) => return Performed::failed(error.to_string()),
+    };
+    let resource = stack.position(&logical_id).map(|at| &stack.resources[at]);
+    let existing = resource
+        .filter(|resource| resource.status == Status::UpdateInProgress)
+        .map(|resource| (resource.physical_id.to_string(), resource.kind.clone()));
+    let Some((physical_id, kind)) = existing else {
+        let request = Request {
+            kind: "Create",
+            properties: &properties,
+            old_properties: None,
+            physical_id: None,
+        };
+        return send(world, key, index, &request);
+    };
+    if kind != spec.kind {
+        return Performed::failed(format!(
+            "Update of resource type is not permitted. The new template modifies resource type of the following resources: [{logical_id}]"
+        ));
+    }
+    let old_scope = StackScope::previous(stack);
+    let old = old_scope
+        .generation
+        .template
+        .resource(&logical_id)
+        .and_then(|spec| old_scope.evaluate(&spec.properties).ok())
+        .map(stringify)
+        .unwrap_or_default();
+    if old.get("ServiceToken") != properties.get("ServiceToken") {
+        return Performed::failed("Modifying service token is not allowed.");
+    }
+    let request = Request {
+        kind: "Update",
+        properties: &properties,
+        old_properties: Some(old),
+        physical_id: Some(&physical_id),
+    };
+    send(world, key, index, &request)
+}
+
+/// Asks for the removal of a resource.
+pub(super) fn remove(world: &mut World, key: StackKey, index: usize) -> Performed {
+    let stack = &world.stacks[key];
+    let Some(item) = item(stack, index) else {
+        return Performed::Waiting;
+    };
+    let physical_id = item.physical_id.to_string();
+    let scope = if item.from_previous {
+        StackScope::previous(stack)
+    } else {
+        StackScope::current(stack)
+    };
+    let properties = scope
+        .generation
+        .template
+        .resource(&item.logical_id)
+        .and_then(|spec| scope.evaluate(&spec.properties).ok());
+    let Some(properties) = properties.map(stringify) else {
+        return Performed::failed("the properties of the resource can't be evaluated any more");
+    };
+    let request = Request {
+        kind: "Delete",
+        properties: &properties,
+        old_properties: None,
+        physical_id: Some(&physical_id),
+    };
+    send(world, key, index, &request)
+}
+
+fn send(world: &mut World, key: StackKey, index: usize, request: &Request<'_>) -> Performed {
+    let token = world.ids.uuid();
+    let url = format!("{}/_cloudformation/response/{token}", world.endpoint);
+    let stack = &world.stacks[key];
+    let Some(item) = item(stack, index) else {
+        return Performed::Waiting;
+    };
+    let Some(service_token) = request
+        .properties
+        .get("ServiceToken")
+        .and_then(Value::as_str)
+    else {
+        return Performed::failed("ServiceToken property is missing or not a string");
+    };
+    let parts: Vec<&str> = service_token.splitn(6, ':').collect();
+    let [
+        "arn",
+        _,
+        service @ ("sns" | "lambda"),
+        region,
+        account,
+        name,
+    ] = parts.as_slice()
+    else {
+        return Performed::failed(format!("Invalid Service Token: {service_token}"));
+    };
+    if **region != *stack.region {
+        return Performed::failed(format!(
+            "Custom resource ServiceToken {service_token} is not in the Region of the stack ({})",
+            stack.region
+        ));
+    }
+    let timeout = match request.properties.get("ServiceTimeout") {
+        None => DEFAULT_TIMEOUT,
+        Some(value) => match value.as_str().and_then(|text| text.parse().ok()) {
+            Some(seconds @ 1..=DEFAULT_TIMEOUT) => seconds,
+            _ => {
+                return Performed::failed(
+                    "Value of ServiceTimeout must be a number of seconds between 1 and 3600",
+                );
+            }
+        },
+    };
+    let mut message = Map::new();
+    message.insert("RequestType".into(), request.kind.into());
+    message.insert("ServiceToken".into(), service_token.into());
+    message.insert("ResponseURL".into(), url.into());
+    message.insert("StackId".into(), stack.id().into());
+    message.insert("RequestId".into(), token.clone().into());
+    message.insert("LogicalResourceId".into(), (*item.logical_id).into());
+    if let Some(physical_id) = request.physical_id {
+        message.insert("PhysicalResourceId".into(), physical_id.into());
+    }
+    message.insert("ResourceType".into(), (*item.kind).into());
+    message.insert("ResourceProperties".into(), request.properties.clone());
+    if let Some(old) = &request.old_properties {
+        message.insert("OldResourceProperties".into(), old.clone());
+    }
+    let mut pending = Pending {
+        key,
+        epoch: stack.epoch,
+        index,
+        logical_id: item.logical_id.to_string(),
+        creates: request.kind == "Create",
+        request: None,
+    };
+    let caller = principal(stack);
+    if *service == "lambda" {
+        let Some(function) = name
+            .strip_prefix("function:")
+            .filter(|_| *account == HOSTED_ACCOUNT)
+        else {
+            return Performed::failed(format!(
+                "User: {} is not authorized to perform: lambda:InvokeFunction on resource: {service_token} because no resource-based policy allows the lambda:InvokeFunction action",
+                caller.arn
+            ));
+        };
+        pending.request = Some(Box::new(Value::Object(message)));
+        let event = Event::Hosted {
+            token: token.clone(),
+            function: function.to_owned(),
+            attempt: 1,
+        };
+        let delay = world.scenario.stack_sets.resource_time;
+        world.schedule(delay, timers::Event::Stacks(event));
+    } else {
+        let body = Value::Object(message).to_string();
+        const SUBJECT: &str = "AWS CloudFormation custom resource request";
+        if let Err(error) = messaging::publish(world, &caller, service_token, Some(SUBJECT), &body)
+        {
+            return Performed::failed(error.message);
+        }
+    }
+    world.stacks.waiting.insert(token.clone(), pending);
+    let event = Event::ServiceTimeout { token };
+    world.schedule(Duration::from_secs(timeout), timers::Event::Stacks(event));
+    Performed::Waiting
+}
+
+/// Who acts for a stack in its account.
+pub(super) fn principal(stack: &Stack) -> Caller {
+    if stack.execution_role.is_empty() {
+        Caller::administrator(stack.account)
+    } else {
+        Caller::service_session(stack.account, &stack.execution_role, "AWSCloudFormation")
+    }
+}
+
+/// Scalars reach providers as strings.
+fn stringify(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(stringify).collect(),
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .map(|(key, value)| (key, stringify(value)))
+                .collect(),
+        ),
+        Value::Bool(flag) => Value::String(flag.to_string()),
+        Value::Number(number) => Value::String(number.to_string()),
+        other => other,
+    }
+}
+
+/// A provider's `PUT` to a ResponseURL; the HTTP status is S3's.
+pub(crate) fn respond(
+    world: &mut World,
+    token: &str,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> u16 {
+    // The presigned URL is signed with an empty Content-Type: any other one breaks the signature.
+    if content_type.is_some_and(|value| !value.is_empty()) || uuid::Uuid::parse_str(token).is_err()
+    {
+        return 403;
+    }
+    // A late or second answer is stored by S3 and read by nobody.
+    let Some(pending) = world.stacks.waiting.remove(token) else {
+        return 200;
+    };
+    let performed = match read(world, &pending, token, body) {
+        Ok(performed) => performed,
+        Err(reason) => failed(world, &pending, reason, None),
+    };
+    engine::settle(world, pending.key, pending.epoch, pending.index, performed);
+    200
+}
+
+fn read(
+    world: &mut World,
+    pending: &Pending,
+    token: &str,
+    body: &[u8],
+) -> Result<Performed, String> {
+    if body.len() > MAX_RESPONSE {
+        return Err("Response object is too long.".into());
+    }
+    let response: Value = serde_json::from_slice(body)
+        .map_err(|error| format!("Invalid response object: Malformed JSON ({error})"))?;
+    let field = |name: &str| {
+        response
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let expected = [
+        ("RequestId", token.to_owned()),
+        ("LogicalResourceId", pending.logical_id.clone()),
+        ("StackId", world.stacks[pending.key].id()),
+    ];
+    for (name, expected) in expected {
+        if field(name) != expected {
+            return Err(format!(
+                "Invalid response object: Value of property {name} does not match the request"
+            ));
+        }
+    }
+    let physical_id = Some(field("PhysicalResourceId").to_owned()).filter(|id| !id.is_empty());
+    match field("Status") {
+        "SUCCESS" => match physical_id {
+            Some(id) if id.len() <= MAX_PHYSICAL_ID => Ok(Performed::Done {
+                physical_id: Some(id),
+                attributes: match response.get("Data") {
+                    Some(Value::Object(data)) => data
+                        .iter()
+                        .map(|(key, value)| (key.as_str().into(), value.clone()))
+                        .collect(),
+                    _ => Vec::new(),
+                },
+            }),
+            _ => Err("Invalid PhysicalResourceId".into()),
+        },
+        "FAILED" => {
+            let reason = match (field("Reason"), &physical_id) {
+                (_, None) => "Invalid PhysicalResourceId".to_owned(),
+                ("", _) => "Vendor response doesn't contain Reason".to_owned(),
+                (reason, _) => format!(
+                    "Received response status [FAILED] from custom resource. Message returned: {reason} (RequestId: {token})"
+                ),
+            };
+            Ok(failed(world, pending, reason, physical_id))
+        }
+        _ => Err(
+            "Invalid response object: Value of property Status must be SUCCESS or FAILED".into(),
+        ),
+    }
+}
+
+/// A failure. A resource that a provider has been asked to create gets an id in any case, because the
+/// rollback sends a Delete.
+fn failed(
+    world: &mut World,
+    pending: &Pending,
+    reason: String,
+    physical_id: Option<String>,
+) -> Performed {
+    let physical_id = physical_id.or_else(|| {
+        let suffix = world.ids.upper(12);
+        pending.creates.then(|| {
+            format!(
+                "{}-{}-{suffix}",
+                world.stacks[pending.key].name, pending.logical_id
+            )
+        })
+    });
+    Performed::Failed {
+        reason,
+        physical_id,
+    }
+}
+
+/// The time for an answer is over.
+pub(super) fn timed_out(world: &mut World, token: &str) {
+    let Some(pending) = world.stacks.waiting.remove(token) else {
+        return;
+    };
+    let reason = format!(
+        "CloudFormation did not receive a response from your Custom Resource. Please check your logs for requestId [{token}]. If you are using the Python cfn-response module, you may need to update your Lambda function code so that CloudFormation can attach the updated version."
+    );
+    let performed = failed(world, &pending, reason, None);
+    engine::settle(world, pending.key, pending.epoch, pending.index, performed);
+}
+
+/// The answer of a provider that runs in process.
+pub(super) fn answer(
+    world: &mut World,
+    token: &str,
+    request: &Value,
+    result: Result<String, String>,
+) {
+    let echo = |name: &str| request.get(name).cloned().unwrap_or_default();
+    let mut response = json!({
+        "StackId": echo("StackId"),
+        "RequestId": echo("RequestId"),
+        "LogicalResourceId": echo("LogicalResourceId"),
+    });
+    match result {
+        Ok(physical_id) => {
+            response["Status"] = "SUCCESS".into();
+            response["PhysicalResourceId"] = physical_id.into();
+        }
+        Err(reason) => {
+            let existing = request.get("PhysicalResourceId").and_then(Value::as_str);
+            response["Status"] = "FAILED".into();
+            response["Reason"] = reason.into();
+            response["PhysicalResourceId"] = existing.unwrap_or("CREATE_FAILED").into();
+        }
+    }
+    respond(world, token, None, response.to_string().as_bytes());
+}
