@@ -12,6 +12,7 @@ pub mod ids;
 pub mod inventory;
 pub mod plan;
 pub mod policy;
+pub mod retry_clock;
 pub mod secret;
 pub mod stackset_sync;
 pub mod status;

@@ -3,7 +3,7 @@
 //! Every write names the run and its fence. A journal refuses a write whose fence is not the run's current one, so that
 //! a process that was paused while another took the run over can no longer record, and so no longer act.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{any::Any, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
 use onboarding_core::plan::{AccountRow, Finding, Refusal, Step, Summary};
@@ -86,6 +86,8 @@ pub struct Begun {
     pub interrupted: Vec<RunId>,
     /// What steps that never ended wrote down, by step id.
     pub memos: BTreeMap<String, Value>,
+    /// Keeps other processes from running the job; dropped when the run is over.
+    pub hold: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// An attempt that is about to start.

@@ -110,6 +110,7 @@ impl Journal for MemoryJournal {
                 },
                 interrupted: Vec::new(),
                 memos: BTreeMap::new(),
+                hold: None,
             };
             if !run.dry_run {
                 for (id, earlier) in rows.runs.iter_mut().filter(|(_, row)| row.job == run.job) {

@@ -1,0 +1,137 @@
+//! Errors of the state.
+
+use std::path::PathBuf;
+
+use crate::engine::{ErrorClass, JobError, JournalError};
+
+/// Why the state could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The URL is not one that we can open.
+    #[error("{0:?} is not a state that the runner can open; use sqlite://PATH in [state] url")]
+    Url(String),
+    /// The file cannot be made.
+    #[error(
+        "the state file {path} cannot be made or written; check the directory and its permissions"
+    )]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file cannot be opened.
+    #[error(
+        "the state file {path} cannot be opened; if it is damaged, move it away: the next run observes anew"
+    )]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A newer version of this program wrote the file.
+    #[error(
+        "the state file {path} was written by a newer version (migration {version}); use that version"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The migration that this version does not know.
+        version: i64,
+    },
+    /// The tables cannot be brought up to date.
+    #[error("the tables of the state file {path} cannot be brought up to date")]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A query failed.
+    #[error("{action} in the state failed; check its disk")]
+    Query {
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A value in the state is not what this program writes.
+    #[error("the state has a value for {what} that cannot be read; was the file changed by hand?")]
+    Value {
+        /// What it is for.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no such run, or several begin like this.
+    #[error("{found} runs have an id that begins with {id:?}; `runner runs list` shows the ids")]
+    NoSuchRun {
+        /// The id, or its beginning.
+        id: String,
+        /// How many runs match.
+        found: usize,
+    },
+}
+
+impl StateError {
+    /// For `map_err` on a query.
+    pub(super) fn query(action: &'static str) -> impl Fn(sqlx::Error) -> Self {
+        move |source| Self::Query { action, source }
+    }
+
+    /// For `map_err` on a value that is read.
+    pub(super) fn value<E>(what: &'static str) -> impl Fn(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        move |source| Self::Value {
+            what,
+            source: source.into(),
+        }
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Url(_) | Self::NoSuchRun { .. } => ErrorClass::Invalid,
+            Self::Create { .. } | Self::Open { .. } | Self::Newer { .. } | Self::Migrate { .. } => {
+                ErrorClass::Prerequisite
+            }
+            Self::Query { .. } => ErrorClass::Transient,
+            Self::Value { .. } => ErrorClass::Failed,
+        }
+    }
+}
+
+impl From<StateError> for JobError {
+    fn from(error: StateError) -> Self {
+        let wrapped = Self::new(error.class(), error.to_string());
+        match error {
+            StateError::Create { source, .. } => wrapped.with_source(source),
+            StateError::Open { source, .. } | StateError::Query { source, .. } => {
+                wrapped.with_source(source)
+            }
+            StateError::Migrate { source, .. } => wrapped.with_source(source),
+            StateError::Value { source, .. } => wrapped.with_source(source),
+            StateError::Url(_) | StateError::Newer { .. } | StateError::NoSuchRun { .. } => wrapped,
+        }
+    }
+}
+
+/// For `map_err` on a write of the journal.
+pub(super) fn write<E>(what: &'static str) -> impl Fn(E) -> JournalError
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    move |source| JournalError::Write {
+        what,
+        source: source.into(),
+    }
+}

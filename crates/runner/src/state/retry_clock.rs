@@ -1,0 +1,97 @@
+//! The retry clock of accounts whose stack instance failed. What it shows is decided in the core; this keeps it.
+
+use std::collections::BTreeMap;
+
+use onboarding_core::{ids::AwsAccountId, retry_clock, stackset_sync::RetryState};
+use sqlx::{Row as _, sqlite::SqliteRow};
+
+use super::{State, StateError};
+
+impl State {
+    /// The clocks of a profile's failed accounts.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn retries(
+        &self,
+        profile: &str,
+    ) -> Result<BTreeMap<AwsAccountId, RetryState>, StateError> {
+        let rows = sqlx::query(
+            "SELECT account, failures, last_failed_at, next_due FROM account_retry WHERE profile = $1",
+        )
+        .bind(profile)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StateError::query("reading retry clocks"))?;
+        rows.iter().map(clock).collect()
+    }
+
+    /// Winds the clocks after an operation: failed accounts wait longer each time, succeeded ones have no clock. Counting
+    /// the same operation again changes nothing, so this may be repeated after a crash. `now` is in Unix seconds.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn record_results(
+        &self,
+        profile: &str,
+        operation: &str,
+        failed: &[(AwsAccountId, Option<&str>)],
+        succeeded: &[AwsAccountId],
+        now: i64,
+    ) -> Result<(), StateError> {
+        if failed.is_empty() && succeeded.is_empty() {
+            return Ok(());
+        }
+        let error = StateError::query("writing retry clocks");
+        let earlier = self.retries(profile).await?;
+        let mut tx = self.write().await.map_err(&error)?;
+        for (account, reason) in failed {
+            let clock = retry_clock::after_failure(earlier.get(account), now);
+            sqlx::query(
+                "INSERT INTO account_retry \
+                 (profile, account, failures, first_failed_at, last_failed_at, next_due, reason, operation) \
+                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7) \
+                 ON CONFLICT (profile, account) DO UPDATE SET failures = excluded.failures, \
+                 last_failed_at = excluded.last_failed_at, next_due = excluded.next_due, reason = excluded.reason, \
+                 operation = excluded.operation WHERE account_retry.operation <> excluded.operation",
+            )
+            .bind(profile)
+            .bind(account.to_string())
+            .bind(i64::from(clock.failures))
+            .bind(clock.last_failed_at)
+            .bind(clock.next_due)
+            .bind(*reason)
+            .bind(operation)
+            .execute(&mut *tx)
+            .await
+            .map_err(&error)?;
+        }
+        for account in succeeded
+            .iter()
+            .filter(|account| earlier.contains_key(account))
+        {
+            sqlx::query("DELETE FROM account_retry WHERE profile = $1 AND account = $2")
+                .bind(profile)
+                .bind(account.to_string())
+                .execute(&mut *tx)
+                .await
+                .map_err(&error)?;
+        }
+        tx.commit().await.map_err(error)
+    }
+}
+
+fn clock(row: &SqliteRow) -> Result<(AwsAccountId, RetryState), StateError> {
+    let error = StateError::query("reading retry clocks");
+    let account: String = row.try_get("account").map_err(&error)?;
+    let failures: i64 = row.try_get("failures").map_err(&error)?;
+    let clock = RetryState {
+        failures: u32::try_from(failures).map_err(StateError::value("a retry clock"))?,
+        last_failed_at: row.try_get("last_failed_at").map_err(&error)?,
+        next_due: row.try_get("next_due").map_err(&error)?,
+    };
+    let account = account
+        .parse()
+        .map_err(StateError::value("a retry clock"))?;
+    Ok((account, clock))
+}

@@ -1,0 +1,320 @@
+//! Runs: how they begin, how they end, and reading them back.
+
+use std::{any::Any, collections::BTreeMap, str::FromStr, sync::Arc};
+
+use onboarding_core::plan::{Finding, Refusal, Summary};
+use serde_json::Value;
+use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
+
+use super::{
+    State, StateError,
+    error::write,
+    job_lock,
+    steps::{StepRow, fenced},
+};
+use crate::engine::{Begun, JournalError, NewRun, RunEnd, RunId, RunKey};
+
+/// A run, for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct RunRow {
+    /// Its id.
+    pub id: String,
+    /// The job's name.
+    pub job: String,
+    /// The job's kind.
+    pub kind: String,
+    /// What woke it.
+    pub woken_by: String,
+    /// Whether it only planned.
+    pub dry_run: bool,
+    /// `running`, or how it ended.
+    pub state: String,
+    /// When it started, in Unix milliseconds.
+    pub started_at: i64,
+    /// When it ended, in Unix milliseconds. For a run that was found dead: when it was found.
+    pub ended_at: Option<i64>,
+    /// The exit code.
+    pub exit_code: Option<i64>,
+    /// The counts.
+    pub summary: Option<Summary>,
+    /// Why it failed as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its trace, when it was traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+/// A run with everything that it did, for people.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct RunDetail {
+    /// The run.
+    pub run: RunRow,
+    /// Its steps with their attempts, in the order of the plan.
+    pub steps: Vec<StepRow>,
+    /// What a person should know.
+    pub findings: Vec<Finding>,
+    /// What guard rails refused.
+    pub refusals: Vec<Refusal>,
+    /// Where the accounts stood at its end that it worked on.
+    pub accounts: Vec<AccountAtEnd>,
+}
+
+/// Where an account stood at the end of a run.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct AccountAtEnd {
+    /// The account.
+    pub account: String,
+    /// Its standing.
+    pub standing: String,
+    /// The reason code.
+    pub reason: String,
+    /// More about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// The fence of a run's first claim.
+const FIRST_FENCE: i64 = 1;
+
+impl State {
+    pub(super) async fn insert_run(&self, run: &NewRun) -> Result<Begun, JournalError> {
+        let failed = write("the start of a run");
+        let hold: Option<Arc<dyn Any + Send + Sync>> = if run.dry_run {
+            None
+        } else {
+            Some(Arc::new(job_lock::acquire(&self.path, &run.job)?))
+        };
+        let mut tx = self.write().await.map_err(&failed)?;
+        let (interrupted, memos) = if run.dry_run {
+            (Vec::new(), BTreeMap::new())
+        } else {
+            (
+                end_dead_runs(&mut tx, run).await?,
+                unfinished_memos(&mut tx, &run.job).await?,
+            )
+        };
+        let inserted = sqlx::query(
+            "INSERT INTO runs (id, job, kind, woken_by, tick, dry_run, state, started_at, trace_id, lease_owner, fence) \
+             VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, $9, $10)",
+        )
+        .bind(run.id.to_string())
+        .bind(&run.job)
+        .bind(run.kind)
+        .bind(&run.trigger)
+        .bind(run.tick)
+        .bind(i64::from(run.dry_run))
+        .bind(run.at)
+        .bind(&run.trace_id)
+        .bind(format!("process {}", std::process::id()))
+        .bind(FIRST_FENCE)
+        .execute(&mut *tx)
+        .await;
+        match inserted {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                return Err(JournalError::TickTaken {
+                    job: run.job.clone(),
+                });
+            }
+            other => other.map_err(&failed)?,
+        };
+        tx.commit().await.map_err(&failed)?;
+        Ok(Begun {
+            key: RunKey {
+                id: run.id,
+                fence: FIRST_FENCE,
+            },
+            interrupted,
+            memos,
+            hold,
+        })
+    }
+
+    pub(super) async fn update_run(
+        &self,
+        run: RunKey,
+        end: RunEnd<'_>,
+    ) -> Result<(), JournalError> {
+        let failed = write("the end of a run");
+        let json = |value: serde_json::Result<String>| value.map_err(write("the end of a run"));
+        let mut tx = self.write().await.map_err(&failed)?;
+        let ours = sqlx::query(
+            "UPDATE runs SET state = $3, ended_at = $4, exit_code = $5, summary = $6, findings = $7, refusals = $8, \
+             error = $9, lease_owner = NULL WHERE id = $1 AND fence = $2 AND state = 'running'",
+        )
+        .bind(run.id.to_string())
+        .bind(run.fence)
+        .bind(end.status.code())
+        .bind(end.at)
+        .bind(i64::from(end.exit))
+        .bind(json(serde_json::to_string(&end.summary))?)
+        .bind(json(serde_json::to_string(end.findings))?)
+        .bind(json(serde_json::to_string(end.refusals))?)
+        .bind(end.error)
+        .execute(&mut *tx)
+        .await
+        .map_err(&failed)?;
+        fenced(ours.rows_affected(), run)?;
+        for row in end.accounts {
+            let standing =
+                serde_json::to_value(row.standing).map_err(&write("the end of a run"))?;
+            sqlx::query(
+                "INSERT INTO run_accounts (run_id, account, standing, reason, detail) VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(run.id.to_string())
+            .bind(row.account.to_string())
+            .bind(standing.as_str())
+            .bind(row.reason.code())
+            .bind(row.detail.as_deref())
+            .execute(&mut *tx)
+            .await
+            .map_err(&failed)?;
+        }
+        tx.commit().await.map_err(failed)
+    }
+
+    /// The newest runs, newest first: of one job, or of all.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn list_runs(
+        &self,
+        job: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<RunRow>, StateError> {
+        let rows = sqlx::query(
+            "SELECT * FROM runs WHERE $1 IS NULL OR job = $1 ORDER BY started_at DESC, id DESC LIMIT $2",
+        )
+        .bind(job)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StateError::query("listing runs"))?;
+        rows.iter().map(run_row).collect()
+    }
+
+    /// The run whose id begins like this, with everything that it did.
+    ///
+    /// # Errors
+    /// When the state cannot be read, or not exactly one run matches.
+    pub async fn show_run(&self, id: &str) -> Result<RunDetail, StateError> {
+        let failed = StateError::query("reading a run");
+        let mut rows =
+            sqlx::query("SELECT * FROM runs WHERE substr(id, 1, length($1)) = $1 LIMIT 2")
+                .bind(id)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(&failed)?;
+        let row = match (rows.pop(), rows.len()) {
+            (Some(row), 0) => row,
+            (_, others) => {
+                return Err(StateError::NoSuchRun {
+                    id: id.to_owned(),
+                    found: if others == 0 { 0 } else { 2 },
+                });
+            }
+        };
+        let run = run_row(&row)?;
+        let accounts = sqlx::query(
+            "SELECT account, standing, reason, detail FROM run_accounts WHERE run_id = $1 ORDER BY account",
+        )
+        .bind(&run.id)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(&failed)?;
+        let account = |row: &SqliteRow| {
+            Ok(AccountAtEnd {
+                account: row.try_get("account")?,
+                standing: row.try_get("standing")?,
+                reason: row.try_get("reason")?,
+                detail: row.try_get("detail")?,
+            })
+        };
+        let accounts: Result<_, sqlx::Error> = accounts.iter().map(account).collect();
+        Ok(RunDetail {
+            steps: self.steps_of(&run.id).await?,
+            findings: json(&row, "findings")?.unwrap_or_default(),
+            refusals: json(&row, "refusals")?.unwrap_or_default(),
+            accounts: accounts.map_err(&failed)?,
+            run,
+        })
+    }
+}
+
+/// Marks runs of the job that never ended. Their process is gone: it held the lock that is ours now.
+async fn end_dead_runs(
+    tx: &mut Transaction<'_, Sqlite>,
+    run: &NewRun,
+) -> Result<Vec<RunId>, JournalError> {
+    let failed = write("the end of a dead run");
+    let rows = sqlx::query(
+        "UPDATE runs SET state = 'interrupted', ended_at = $2, fence = fence + 1 \
+         WHERE job = $1 AND state = 'running' AND dry_run = 0 RETURNING id",
+    )
+    .bind(&run.job)
+    .bind(run.at)
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(&failed)?;
+    let id = |row: &SqliteRow| {
+        let id: String = row.try_get("id").map_err(&failed)?;
+        RunId::from_str(&id).map_err(write("the end of a dead run"))
+    };
+    rows.iter().map(id).collect()
+}
+
+/// What steps of the job that never ended wrote down.
+async fn unfinished_memos(
+    tx: &mut Transaction<'_, Sqlite>,
+    job: &str,
+) -> Result<BTreeMap<String, Value>, JournalError> {
+    let failed = write("the memos of unfinished steps");
+    let rows = sqlx::query(
+        "SELECT steps.step_id, steps.memo FROM steps JOIN runs ON runs.id = steps.run_id \
+         WHERE runs.job = $1 AND steps.memo IS NOT NULL AND steps.state IN ('planned', 'running', 'pending') \
+         ORDER BY runs.id",
+    )
+    .bind(job)
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(&failed)?;
+    let mut memos = BTreeMap::new();
+    for row in rows {
+        let step: String = row.try_get("step_id").map_err(&failed)?;
+        let memo: String = row.try_get("memo").map_err(&failed)?;
+        let memo = Value::from_str(&memo).map_err(write("the memos of unfinished steps"))?;
+        memos.insert(step, memo);
+    }
+    Ok(memos)
+}
+
+fn run_row(row: &SqliteRow) -> Result<RunRow, StateError> {
+    let failed = StateError::query("reading a run");
+    let dry_run: i64 = row.try_get("dry_run").map_err(&failed)?;
+    Ok(RunRow {
+        id: row.try_get("id").map_err(&failed)?,
+        job: row.try_get("job").map_err(&failed)?,
+        kind: row.try_get("kind").map_err(&failed)?,
+        woken_by: row.try_get("woken_by").map_err(&failed)?,
+        dry_run: dry_run != 0,
+        state: row.try_get("state").map_err(&failed)?,
+        started_at: row.try_get("started_at").map_err(&failed)?,
+        ended_at: row.try_get("ended_at").map_err(&failed)?,
+        exit_code: row.try_get("exit_code").map_err(&failed)?,
+        summary: json(row, "summary")?,
+        error: row.try_get("error").map_err(&failed)?,
+        trace_id: row.try_get("trace_id").map_err(&failed)?,
+    })
+}
+
+/// A column with a JSON document.
+fn json<T: serde::de::DeserializeOwned>(
+    row: &SqliteRow,
+    column: &'static str,
+) -> Result<Option<T>, StateError> {
+    let text: Option<String> = row
+        .try_get(column)
+        .map_err(StateError::query("reading a run"))?;
+    text.map(|text| serde_json::from_str(&text).map_err(StateError::value(column)))
+        .transpose()
+}
