@@ -17,8 +17,8 @@ pub(crate) use authorize::{authorize, role_allows};
 pub(crate) use policies::{
     PolicySpec, create_managed_policy, delete_managed_policy, update_managed_policy,
 };
-pub(crate) use roles::{RoleIdentity, RoleSpec, create_role, delete_role, effective_trust, update_role};
-pub(crate) use store::{Iam, Role, prepare};
+pub(crate) use roles::{RoleSpec, create_role, delete_role, effective_trust, update_role};
+pub(crate) use store::{Iam, prepare};
 
 use crate::wire::Call;
 use crate::wire::errors::AwsError;

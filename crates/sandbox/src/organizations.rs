@@ -14,8 +14,7 @@ mod write;
 use serde_json::{Value, json};
 
 pub(crate) use accounts::{Event, close_account, create_account, move_account, on_event, remove_account};
-pub(crate) use rates::Rates;
-pub(crate) use tree::{Account, Organization, Ou, OuIndex, State};
+pub(crate) use tree::{Account, Organization, OuIndex, State};
 
 use crate::ids::AccountId;
 use crate::wire::Call;

@@ -6,14 +6,15 @@
 mod accounts;
 pub(crate) mod api;
 mod link;
+mod overview;
 mod populate;
 mod products;
 pub(crate) mod rates;
 
-pub(crate) use accounts::{Spot, create_account, delete_account, rename_account, token_is_valid};
-pub(crate) use link::{create_external_id, link_works, set_credentials};
+pub(crate) use accounts::{Spot, create_account, delete_account, token_is_valid};
+pub(crate) use link::{create_external_id, set_credentials};
+pub(crate) use overview::{links, overview, set_running};
 pub(crate) use populate::populate;
-pub(crate) use products::enable_cost_intelligence;
 
 /// An error of the Spot API.
 #[derive(Clone, Debug, thiserror::Error)]

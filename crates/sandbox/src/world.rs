@@ -38,9 +38,8 @@
 //!   `iam::authorize(world, caller, action, resource_arn) -> Result<(), AwsError>`.
 //! - Spot in process, for Spot's hosted Lambdas: `spot::token_is_valid(world, token)`,
 //!   `spot::create_account(world, name) -> Result<String /* act-… */, SpotError>`, `spot::delete_account(world, id)`,
-//!   `spot::rename_account(world, id, name)`, `spot::create_external_id(world, id) -> Result<String, SpotError>`,
-//!   `spot::set_credentials(world, id, role_arn) -> Result<(), SpotError>`,
-//!   `spot::enable_cost_intelligence(world, id) -> Result<(), SpotError>`. They bypass the rate limit.
+//!   `spot::create_external_id(world, id) -> Result<String, SpotError>`,
+//!   `spot::set_credentials(world, id, role_arn) -> Result<(), SpotError>`. They bypass the rate limit.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -66,6 +66,7 @@ pub(super) fn list(world: &mut World, caller: &Caller, request: &QueryRequest) -
 /// DeletePolicy: refuses while it is attached or has other versions than the default one.
 pub(super) fn delete(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
     let arn = policy_arn(request)?;
+    authorize(world, caller, "iam:DeletePolicy", arn)?;
     if policies::find(world, caller.account, arn)?.versions.len() > 1 {
         return Err(delete_conflict(
             "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy.",

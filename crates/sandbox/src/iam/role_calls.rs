@@ -89,7 +89,7 @@ pub(super) fn update_trust(world: &mut World, caller: &Caller, request: &QueryRe
 /// DeleteRole: refuses while policies are attached or inline ones are left.
 pub(super) fn delete(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
     let name = request.require("RoleName")?;
-    let role = roles::find(world, caller.account, name)?;
+    let role = read(world, caller, request, "iam:DeleteRole")?;
     if !role.attached.is_empty() {
         return Err(policies::delete_conflict("Cannot delete entity, must detach all policies first."));
     }

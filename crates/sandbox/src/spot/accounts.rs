@@ -184,7 +184,7 @@ pub(crate) fn create_account(world: &mut World, name: &str) -> Result<String, Sp
 }
 
 /// Renames an account.
-pub(crate) fn rename_account(world: &mut World, id: &str, name: &str) -> Result<(), SpotError> {
+pub(super) fn rename_account(world: &mut World, id: &str, name: &str) -> Result<(), SpotError> {
     check_name(world, name)?;
     let account = find_mut(world, id)?;
     account.name = name.into();

@@ -19,7 +19,7 @@ pub(crate) struct Billing {
 }
 
 /// Switches Cost Intelligence on; the account must be linked.
-pub(crate) fn enable_cost_intelligence(world: &mut World, id: &str) -> Result<(), SpotError> {
+fn enable_cost_intelligence(world: &mut World, id: &str) -> Result<(), SpotError> {
     let now = world.now();
     linked(find(world, id)?)?;
     let account = find_mut(world, id)?;

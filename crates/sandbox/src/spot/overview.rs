@@ -1,0 +1,44 @@
+//! What the admin API shows and changes of Spot.
+
+use serde_json::{Value, json};
+
+use super::SpotError;
+use super::accounts::{SpotAccount, find_mut};
+use super::link::link_works;
+use crate::ids::AccountId;
+use crate::world::World;
+
+/// Every Spot account, or those linked to one AWS account, with the truth about the link.
+pub(crate) fn overview(world: &World, cloud: Option<AccountId>) -> Vec<Value> {
+    world
+        .spot
+        .accounts()
+        .filter(|account| cloud.is_none() || account.cloud == cloud)
+        .map(|account| entry(world, account))
+        .collect()
+}
+
+/// The linked AWS account of each Spot account that has one.
+pub(crate) fn links(world: &World) -> impl Iterator<Item = (AccountId, String)> {
+    world.spot.accounts().filter_map(|account| Some((account.cloud?, account.id.to_string())))
+}
+
+/// Makes an Elastigroup and an Ocean cluster run in an account, or ends them.
+pub(crate) fn set_running(world: &mut World, id: &str, running: bool) -> Result<(), SpotError> {
+    find_mut(world, id)?.running = running;
+    Ok(())
+}
+
+fn entry(world: &World, account: &SpotAccount) -> Value {
+    json!({
+        "id": account.id.to_string(),
+        "name": account.name,
+        "cloud_account": account.cloud.map(|cloud| cloud.to_string()),
+        "role": account.role,
+        "external_ids": account.external_ids.iter().map(|e| &e.value).collect::<Vec<_>>(),
+        "linked_external_id": account.external_ids.iter().find(|e| e.linked).map(|e| &e.value),
+        "link_works": link_works(world, account),
+        "cost_intelligence": account.cost_intelligence.is_some(),
+        "running": account.running,
+    })
+}
