@@ -287,7 +287,7 @@ def test_billing_engine_is_for_the_payer_account(sandbox, admin):
 def test_running_groups_are_listed(sandbox):
     running = [account for account in sandbox.admin("GET", "spot")["accounts"] if account["running"]]
     assert len(running) == 1
-    elastigroups = client(sandbox, "elastigroup_aws", running[0]["id"]).get_all_elastigroups()
+    elastigroups = client(sandbox, "elastigroup_aws", running[0]["id"]).get_elastigroups()
     clusters = client(sandbox, "ocean_aws", running[0]["id"]).get_all_ocean_cluster()
     assert elastigroups[0]["id"].startswith("sig-") and clusters[0]["id"].startswith("o-")
     assert sandbox.spot("GET", "/ocean/aws/ecs/cluster", accountId=running[0]["id"]).json()["response"]["items"] == []

@@ -25,7 +25,12 @@ pub(crate) fn handle(world: &SharedWorld, incoming: &Incoming) -> Response {
     } else {
         serde_json::from_slice(&incoming.body)
     };
-    let path: Vec<&str> = incoming.path.split('/').filter(|part| !part.is_empty()).skip(1).collect();
+    let path: Vec<&str> = incoming
+        .path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .skip(1)
+        .collect();
     let answer = match body {
         Ok(body) => route(&mut world.lock(), incoming.method.as_str(), &path, &body),
         Err(error) => Err((400, format!("the body is not JSON: {error}"))),
@@ -73,7 +78,10 @@ fn route(world: &mut World, method: &str, path: &[&str], body: &Value) -> Result
             spot::set_running(world, id, running).map_err(|error| (error.status, error.message))?;
             Ok(json!({}))
         }
-        _ => Err((404, format!("there is no {method} /_sandbox/{}", path.join("/")))),
+        _ => Err((
+            404,
+            format!("there is no {method} /_sandbox/{}", path.join("/")),
+        )),
     }
 }
 
@@ -150,7 +158,10 @@ fn describe(world: &World, account: &Account) -> Value {
 }
 
 fn account(world: &World, id: AccountId) -> Result<Value, Refusal> {
-    let member = world.organization.account(id).ok_or((404, format!("no account {id}")))?;
+    let member = world
+        .organization
+        .account(id)
+        .ok_or((404, format!("no account {id}")))?;
     let mut entry = describe(world, member);
     entry["spot_accounts"] = json!(spot::overview(world, Some(id)));
     entry["environment"] = json!({
@@ -167,7 +178,9 @@ fn account_or_gone(world: &World, id: AccountId) -> Result<Value, Refusal> {
 /// `{"name", "ou"?, "email"?}`: the account comes to the root and is moved from there, as Control
 /// Tower does it.
 fn create_account(world: &mut World, body: &Value) -> Result<Value, Refusal> {
-    let name = body["name"].as_str().ok_or((400, "an account needs a name".to_owned()))?;
+    let name = body["name"]
+        .as_str()
+        .ok_or((400, "an account needs a name".to_owned()))?;
     let unit = body["ou"].as_str();
     if let Some(unit) = unit
         && world.organization.find_ou(unit).is_none()

@@ -85,9 +85,11 @@ impl Clock {
     /// The current simulated time.
     pub(crate) fn now(&self) -> SimTime {
         match self {
-            Self::Running { started, origin, speed } => {
-                *origin + started.elapsed().mul_f64(*speed)
-            }
+            Self::Running {
+                started,
+                origin,
+                speed,
+            } => *origin + started.elapsed().mul_f64(*speed),
             #[cfg(test)]
             Self::Manual(now) => *now,
         }
@@ -112,7 +114,10 @@ mod tests {
 
     #[test]
     fn simulated_time_is_written_as_rfc_3339_with_milliseconds() {
-        assert_eq!(SimTime(1_763_719_200_123).to_string(), "2025-11-21T10:00:00.123Z");
+        assert_eq!(
+            SimTime(1_763_719_200_123).to_string(),
+            "2025-11-21T10:00:00.123Z"
+        );
     }
 
     #[test]

@@ -13,7 +13,10 @@ pub(crate) struct Faults {
 impl Faults {
     /// Starts with the scenario's rules.
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        Self { rules: scenario.faults.clone(), random: Ids::new(scenario.seed, "faults") }
+        Self {
+            rules: scenario.faults.clone(),
+            random: Ids::new(scenario.seed, "faults"),
+        }
     }
 
     /// The fault of this call, if it has one: the first rule that matches and strikes.
@@ -63,8 +66,14 @@ mod tests {
             times: Some(2),
         });
         assert_eq!(faults.strike("spot", "GET /setup/account"), None);
-        assert_eq!(faults.strike("spot", "POST /setup/account"), Some(FaultKind::DropAfter));
-        assert_eq!(faults.strike("spot", "POST /setup/account"), Some(FaultKind::DropAfter));
+        assert_eq!(
+            faults.strike("spot", "POST /setup/account"),
+            Some(FaultKind::DropAfter)
+        );
+        assert_eq!(
+            faults.strike("spot", "POST /setup/account"),
+            Some(FaultKind::DropAfter)
+        );
         assert_eq!(faults.strike("spot", "POST /setup/account"), None);
     }
 }

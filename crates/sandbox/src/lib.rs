@@ -80,7 +80,9 @@ impl Sandbox {
         let world = Arc::new(Mutex::new(World::new(scenario, endpoint.clone())));
         let environment = environment(&world.lock());
         let stop = CancellationToken::new();
-        let router = Router::new().fallback(server::serve).with_state(world.clone());
+        let router = Router::new()
+            .fallback(server::serve)
+            .with_state(world.clone());
         let served = stop.clone();
         let server = tokio::spawn(async move {
             let result = axum::serve(listener, router)
@@ -91,7 +93,12 @@ impl Sandbox {
             }
         });
         let timers = tokio::spawn(run_timers(world, stop.clone()));
-        Ok(Self { endpoint, environment, stop, tasks: vec![server, timers] })
+        Ok(Self {
+            endpoint,
+            environment,
+            stop,
+            tasks: vec![server, timers],
+        })
     }
 
     /// `http://ADDRESS:PORT`: the endpoint of every AWS service, of Spot and of the admin API.
@@ -135,7 +142,10 @@ fn environment(world: &World) -> BTreeMap<String, String> {
         ("AWS_ENDPOINT_URL", world.endpoint.clone()),
         ("AWS_REGION", region.clone()),
         ("AWS_DEFAULT_REGION", region.clone()),
-        ("AWS_ACCESS_KEY_ID", caller::administrator_key(world.organization.management)),
+        (
+            "AWS_ACCESS_KEY_ID",
+            caller::administrator_key(world.organization.management),
+        ),
         ("AWS_SECRET_ACCESS_KEY", "sandbox".into()),
         ("SPOT_API_URL", world.endpoint.clone()),
         ("SPOTINST_TOKEN", world.scenario.spot.token.clone()),

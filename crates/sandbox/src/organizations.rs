@@ -13,7 +13,9 @@ mod write;
 
 use serde_json::{Value, json};
 
-pub(crate) use accounts::{Event, close_account, create_account, move_account, on_event, remove_account};
+pub(crate) use accounts::{
+    Event, close_account, create_account, move_account, on_event, remove_account,
+};
 pub(crate) use tree::{Account, Organization, OuIndex, State};
 
 use crate::ids::AccountId;
@@ -81,9 +83,13 @@ fn authorize(world: &World, call: &Call, operation: &str) -> Result<(), AwsError
     if !allowed {
         return Err(denied());
     }
-    crate::iam::authorize(world, &call.caller, &format!("organizations:{operation}"), "*").map_err(
-        |error| AwsError::new(400, "AccessDeniedException", error.message),
+    crate::iam::authorize(
+        world,
+        &call.caller,
+        &format!("organizations:{operation}"),
+        "*",
     )
+    .map_err(|error| AwsError::new(400, "AccessDeniedException", error.message))
 }
 
 fn describe_organization(world: &World) -> JsonReply {
@@ -113,6 +119,9 @@ fn account_not_found() -> AwsError {
 impl Organization {
     /// `arn:aws:organizations::<management>:account/<organization>/<account>`.
     pub(crate) fn account_arn(&self, account: AccountId) -> String {
-        format!("arn:aws:organizations::{}:account/{}/{account}", self.management, self.id)
+        format!(
+            "arn:aws:organizations::{}:account/{}/{account}",
+            self.management, self.id
+        )
     }
 }

@@ -137,8 +137,11 @@ impl Scenario {
             ("messaging.reordered", self.messaging.reordered),
         ]
         .into_iter()
-        .chain(self.faults.iter().map(|fault| ("faults.probability", fault.probability)))
-        {
+        .chain(
+            self.faults
+                .iter()
+                .map(|fault| ("faults.probability", fault.probability)),
+        ) {
             if !(0.0..=1.0).contains(&probability) {
                 return fail(format!("{name} must be between 0 and 1"));
             }
@@ -169,7 +172,12 @@ mod tests {
 
     #[test]
     fn unknown_fields_and_impossible_numbers_are_refused() {
-        assert!(Scenario::parse("sed = 2").unwrap_err().to_string().contains("sed"));
+        assert!(
+            Scenario::parse("sed = 2")
+                .unwrap_err()
+                .to_string()
+                .contains("sed")
+        );
         let error = Scenario::parse("[organization]\naccounts = 3\nsuspended = 4").unwrap_err();
         assert!(error.to_string().contains("do not fit"), "{error}");
         assert!(Scenario::parse("clock_speed = 0").is_err());

@@ -11,9 +11,9 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::response::Response;
 
+use self::reply::plain;
 use crate::world::SharedWorld;
 use crate::{admin, stacks};
-use self::reply::plain;
 
 /// The largest body that is read: a template of 1 MB, form-encoded.
 const MAX_BODY: usize = 8 << 20;
@@ -30,7 +30,10 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// A header as text; empty when absent or not text.
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -64,7 +67,10 @@ fn custom_resource(world: &SharedWorld, incoming: &Incoming, token: &str) -> Res
     if incoming.method != Method::PUT {
         return plain(405, "MethodNotAllowed");
     }
-    let content_type = incoming.headers.get("content-type").and_then(|value| value.to_str().ok());
+    let content_type = incoming
+        .headers
+        .get("content-type")
+        .and_then(|value| value.to_str().ok());
     let status =
         stacks::custom_resource_response(&mut world.lock(), token, content_type, &incoming.body);
     let body = if status == 403 {

@@ -32,10 +32,18 @@ pub(crate) struct SpotError {
 
 impl SpotError {
     fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), field: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            field: None,
+        }
     }
 
     fn of_field(field: &'static str, message: impl Into<String>) -> Self {
-        Self { field: Some(field), ..Self::new(400, "VALIDATION_ERROR", message) }
+        Self {
+            field: Some(field),
+            ..Self::new(400, "VALIDATION_ERROR", message)
+        }
     }
 }

@@ -36,11 +36,17 @@ pub(crate) fn handle(
     }
 }
 
-fn assume_role(world: &mut World, call: &Call, request: &QueryRequest) -> Result<QueryReply, AwsError> {
+fn assume_role(
+    world: &mut World,
+    call: &Call,
+    request: &QueryRequest,
+) -> Result<QueryReply, AwsError> {
     let arn = request.require("RoleArn")?;
     let session = request.require("RoleSessionName")?;
     if !(2..=64).contains(&session.len())
-        || !session.bytes().all(|b| b.is_ascii_alphanumeric() || b"_=,.@-+".contains(&b))
+        || !session
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_=,.@-+".contains(&b))
     {
         return Err(AwsError::validation(format!(
             "1 validation error detected: Value '{session}' at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]*"
@@ -61,7 +67,10 @@ fn assume_role(world: &mut World, call: &Call, request: &QueryRequest) -> Result
     };
     authorize(world, caller, "sts:AssumeRole", arn)?;
     let (account, name) = role_of(arn).ok_or_else(denied)?;
-    let usable = world.organization.account(account).is_some_and(|a| a.state == State::Active);
+    let usable = world
+        .organization
+        .account(account)
+        .is_some_and(|a| a.state == State::Active);
     if !usable || !trusts(world, account, name, caller, request.get("ExternalId")) {
         return Err(denied());
     }
@@ -94,7 +103,8 @@ fn issue(world: &mut World, caller: Caller, seconds: u64) -> Xml {
     world.sessions.0.retain(|_, session| session.expires > now);
     let mut xml = Xml::new();
     xml.element("AssumedRoleUser", |xml| {
-        xml.text("AssumedRoleId", &caller.user_id).text("Arn", &caller.arn);
+        xml.text("AssumedRoleId", &caller.user_id)
+            .text("Arn", &caller.arn);
     })
     .element("Credentials", |xml| {
         xml.text("AccessKeyId", &key)
@@ -103,7 +113,14 @@ fn issue(world: &mut World, caller: Caller, seconds: u64) -> Xml {
             .text("Expiration", SimTime::from_system(expires));
     })
     .text("PackedPolicySize", 0);
-    world.sessions.0.insert(key, Session { caller, token, expires });
+    world.sessions.0.insert(
+        key,
+        Session {
+            caller,
+            token,
+            expires,
+        },
+    );
     xml
 }
 
@@ -116,7 +133,9 @@ fn trusts(
     external_id: Option<&str>,
 ) -> bool {
     iam::prepare(world, account);
-    let Some(trust) = effective_trust(world, account, name) else { return false };
+    let Some(trust) = effective_trust(world, account, name) else {
+        return false;
+    };
     let mut arns = vec![caller.arn.clone()];
     if let Identity::Role(role) = &caller.identity
         && let Some(role) = world.iam.role(caller.account, role)
@@ -125,8 +144,10 @@ fn trusts(
     }
     let arns: Vec<&str> = arns.iter().map(String::as_str).collect();
     let caller_account = caller.account.to_string();
-    let mut context =
-        vec![("aws:PrincipalAccount", caller_account.as_str()), ("aws:PrincipalArn", arns[arns.len() - 1])];
+    let mut context = vec![
+        ("aws:PrincipalAccount", caller_account.as_str()),
+        ("aws:PrincipalArn", arns[arns.len() - 1]),
+    ];
     let organization = world.organization.id.clone();
     if world.organization.account(caller.account).is_some() {
         context.push(("aws:PrincipalOrgID", &organization));
@@ -135,7 +156,10 @@ fn trusts(
         context.push(("sts:ExternalId", id));
     }
     let request = Request {
-        principal: Principal::Aws { account: caller.account, arns: &arns },
+        principal: Principal::Aws {
+            account: caller.account,
+            arns: &arns,
+        },
         action: "sts:AssumeRole",
         resource: "",
         context: &context,

@@ -57,14 +57,22 @@ impl Ord for Entry {
 
 impl Timers {
     pub(crate) fn new() -> Self {
-        Self { heap: BinaryHeap::new(), sequence: 0, changed: watch::Sender::new(()) }
+        Self {
+            heap: BinaryHeap::new(),
+            sequence: 0,
+            changed: watch::Sender::new(()),
+        }
     }
 
     /// Adds an event and wakes the task that waits for the earliest one.
     pub(crate) fn push(&mut self, at: SimTime, event: Event) {
         let earliest = self.next();
         self.sequence += 1;
-        self.heap.push(Reverse(Entry { at, sequence: self.sequence, event }));
+        self.heap.push(Reverse(Entry {
+            at,
+            sequence: self.sequence,
+            event,
+        }));
         if earliest.is_none_or(|next| at < next) {
             self.changed.send_replace(());
         }

@@ -46,8 +46,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::calls::Calls;
 use crate::caller::Sessions;
+use crate::calls::Calls;
 use crate::clock::{Clock, SimTime};
 use crate::faults::Faults;
 use crate::iam::Iam;

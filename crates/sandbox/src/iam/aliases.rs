@@ -17,7 +17,9 @@ pub(super) fn create(
     let alias = request.require("AccountAlias")?;
     authorize(world, caller, "iam:CreateAccountAlias", "*")?;
     let fits = (3..=63).contains(&alias.len())
-        && alias.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && alias
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !alias.starts_with('-')
         && !alias.ends_with('-');
     if !fits {
@@ -39,7 +41,9 @@ pub(super) fn delete(
     authorize(world, caller, "iam:DeleteAccountAlias", "*")?;
     let current = &mut world.iam.account_mut(caller.account).alias;
     if current.as_deref() != Some(alias) {
-        return Err(no_such_entity(format!("The account alias {alias} does not exist.")));
+        return Err(no_such_entity(format!(
+            "The account alias {alias} does not exist."
+        )));
     }
     *current = None;
     Ok(QueryReply::NoResult)
@@ -49,7 +53,9 @@ pub(super) fn delete(
 pub(super) fn list(world: &mut World, caller: &Caller) -> Result<QueryReply, AwsError> {
     authorize(world, caller, "iam:ListAccountAliases", "*")?;
     let mut xml = Xml::new();
-    xml.text("IsTruncated", false)
-        .strings("AccountAliases", &world.iam.account_mut(caller.account).alias);
+    xml.text("IsTruncated", false).strings(
+        "AccountAliases",
+        &world.iam.account_mut(caller.account).alias,
+    );
     Ok(xml.into())
 }

@@ -25,32 +25,52 @@ pub(crate) fn authorize(
         )))
     };
     // Service control policies never apply to the management account.
-    let blocked = world.organization.account(caller.account).is_some_and(|a| a.scp_blocked)
+    let blocked = world
+        .organization
+        .account(caller.account)
+        .is_some_and(|a| a.scp_blocked)
         && caller.account != world.organization.management;
     if blocked {
         let patterns = &world.scenario.organization.scp_denied_actions;
-        if patterns.iter().any(|p| like(&p.to_lowercase(), &action.to_lowercase())) {
+        if patterns
+            .iter()
+            .any(|p| like(&p.to_lowercase(), &action.to_lowercase()))
+        {
             return denied("with an explicit deny in a service control policy");
         }
     }
-    let Identity::Role(name) = &caller.identity else { return Ok(()) };
-    let request = Request { principal: Principal::Identity, action, resource, context: &[] };
+    let Identity::Role(name) = &caller.identity else {
+        return Ok(());
+    };
+    let request = Request {
+        principal: Principal::Identity,
+        action,
+        resource,
+        context: &[],
+    };
     let decision = world
         .iam
         .role(caller.account, name)
-        .map_or(Decision::Silent, |role| role_decision(world, caller.account, role, &request));
+        .map_or(Decision::Silent, |role| {
+            role_decision(world, caller.account, role, &request)
+        });
     match decision {
         Decision::Allow => Ok(()),
         Decision::Deny => denied("with an explicit deny in an identity-based policy"),
-        Decision::Silent => {
-            denied(&format!("because no identity-based policy allows the {action} action"))
-        }
+        Decision::Silent => denied(&format!(
+            "because no identity-based policy allows the {action} action"
+        )),
     }
 }
 
 /// Whether the policies of a role allow an action on everything.
 pub(crate) fn role_allows(world: &World, account: AccountId, name: &str, action: &str) -> bool {
-    let request = Request { principal: Principal::Identity, action, resource: "*", context: &[] };
+    let request = Request {
+        principal: Principal::Identity,
+        action,
+        resource: "*",
+        context: &[],
+    };
     world
         .iam
         .role(account, name)

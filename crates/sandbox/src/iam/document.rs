@@ -50,7 +50,9 @@ pub(crate) enum Decision {
 
 /// Evaluates a document given as JSON text; text that is no document says nothing.
 pub(crate) fn evaluate(document: &str, request: &Request<'_>) -> Decision {
-    let Ok(document) = serde_json::from_str::<Value>(document) else { return Decision::Silent };
+    let Ok(document) = serde_json::from_str::<Value>(document) else {
+        return Decision::Silent;
+    };
     let mut decision = Decision::Silent;
     for statement in one_or_many(&document["Statement"]) {
         if !applies(statement, request) {
@@ -70,7 +72,10 @@ pub(super) fn check_form(text: &str) -> Result<(), AwsError> {
     let Ok(Value::Object(document)) = serde_json::from_str::<Value>(text) else {
         return malformed("This policy contains invalid Json");
     };
-    let statements: Vec<&Value> = document.get("Statement").map(one_or_many).unwrap_or_default();
+    let statements: Vec<&Value> = document
+        .get("Statement")
+        .map(one_or_many)
+        .unwrap_or_default();
     if statements.is_empty() {
         return malformed("Syntax errors in policy.");
     }
@@ -110,7 +115,9 @@ pub(super) fn check_trust(text: &str) -> Result<(), AwsError> {
 /// Checks a quota of characters, white space not counted: `LimitExceeded`/409.
 pub(super) fn check_size(text: &str, limit: usize, quota: &str) -> Result<(), AwsError> {
     if size(text) > limit {
-        return Err(limit_exceeded(format!("Cannot exceed quota for {quota}: {limit}")));
+        return Err(limit_exceeded(format!(
+            "Cannot exceed quota for {quota}: {limit}"
+        )));
     }
     Ok(())
 }
@@ -126,12 +133,19 @@ fn applies(statement: &Value, request: &Request<'_>) -> bool {
             like(&pattern.to_lowercase(), &request.action.to_lowercase())
         })
         && (request.resource.is_empty()
-            || listed(statement, "Resource", |pattern| like(pattern, request.resource)))
+            || listed(statement, "Resource", |pattern| {
+                like(pattern, request.resource)
+            }))
         && conditions_hold(&statement["Condition"], request.context)
 }
 
 fn listed(statement: &Value, field: &str, matches: impl Fn(&str) -> bool) -> bool {
-    let any = |value: &Value| one_or_many(value).iter().filter_map(|v| v.as_str()).any(&matches);
+    let any = |value: &Value| {
+        one_or_many(value)
+            .iter()
+            .filter_map(|v| v.as_str())
+            .any(&matches)
+    };
     match (statement.get(field), statement.get(format!("Not{field}"))) {
         (Some(value), _) => any(value),
         (None, Some(value)) => !any(value),
@@ -143,17 +157,18 @@ fn principal_applies(statement: &Value, principal: Principal<'_>) -> bool {
     let named = |value: &Value| match principal {
         Principal::Identity => true,
         _ if value == "*" => true,
-        Principal::Service(name) => {
-            one_or_many(&value["Service"]).iter().any(|service| **service == *name)
-        }
-        Principal::Aws { account, arns } => {
-            one_or_many(&value["AWS"]).iter().filter_map(|v| v.as_str()).any(|entry| {
+        Principal::Service(name) => one_or_many(&value["Service"])
+            .iter()
+            .any(|service| **service == *name),
+        Principal::Aws { account, arns } => one_or_many(&value["AWS"])
+            .iter()
+            .filter_map(|v| v.as_str())
+            .any(|entry| {
                 entry == "*"
                     || entry == account.to_string()
                     || entry == format!("arn:aws:iam::{account}:root")
                     || arns.contains(&entry)
-            })
-        }
+            }),
     };
     match (statement.get("Principal"), statement.get("NotPrincipal")) {
         (Some(value), _) => named(value),
@@ -163,12 +178,16 @@ fn principal_applies(statement: &Value, principal: Principal<'_>) -> bool {
 }
 
 fn conditions_hold(conditions: &Value, context: &[(&str, &str)]) -> bool {
-    let Some(operators) = conditions.as_object() else { return true };
+    let Some(operators) = conditions.as_object() else {
+        return true;
+    };
     operators.iter().all(|(operator, keys)| {
         keys.as_object().is_none_or(|keys| {
             keys.iter().all(|(key, wanted)| {
-                let actual =
-                    context.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| *v);
+                let actual = context
+                    .iter()
+                    .find(|(k, _)| k.eq_ignore_ascii_case(key))
+                    .map(|(_, v)| *v);
                 condition_holds(operator, actual, &one_or_many(wanted))
             })
         })
@@ -176,16 +195,26 @@ fn conditions_hold(conditions: &Value, context: &[(&str, &str)]) -> bool {
 }
 
 fn condition_holds(operator: &str, actual: Option<&str>, wanted: &[&Value]) -> bool {
-    let operator = operator.rsplit_once(':').map_or(operator, |(_, operator)| operator);
+    let operator = operator
+        .rsplit_once(':')
+        .map_or(operator, |(_, operator)| operator);
     let (operator, if_exists) = match operator.strip_suffix("IfExists") {
         Some(operator) => (operator, true),
         None => (operator, false),
     };
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
     if operator == "Null" {
-        return wanted.iter().any(|value| (text(value) == "true") == actual.is_none());
+        return wanted
+            .iter()
+            .any(|value| (text(value) == "true") == actual.is_none());
     }
-    let Some(actual) = actual else { return if_exists || operator.contains("Not") };
+    let Some(actual) = actual else {
+        return if_exists || operator.contains("Not");
+    };
     let any = |matches: &dyn Fn(&str) -> bool| wanted.iter().any(|value| matches(&text(value)));
     match operator {
         "StringEquals" => any(&|value| value == actual),
@@ -203,7 +232,8 @@ pub(crate) fn like(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t, mut star) = (0, 0, None);
     while t < text.len() {
-        if p < pattern.len() && (pattern[p] == b'?' || pattern[p] == text[t]) && pattern[p] != b'*' {
+        if p < pattern.len() && (pattern[p] == b'?' || pattern[p] == text[t]) && pattern[p] != b'*'
+        {
             (p, t) = (p + 1, t + 1);
         } else if p < pattern.len() && pattern[p] == b'*' {
             star = Some((p, t));
@@ -236,8 +266,10 @@ mod tests {
         "Condition":{"StringEquals":{"sts:ExternalId":"spotinst:aws:extid:1"}}}]}"#;
 
     fn assume(document: &str, account: AccountId, external_id: Option<&str>) -> Decision {
-        let context: Vec<(&str, &str)> =
-            external_id.map(|id| ("sts:ExternalId", id)).into_iter().collect();
+        let context: Vec<(&str, &str)> = external_id
+            .map(|id| ("sts:ExternalId", id))
+            .into_iter()
+            .collect();
         evaluate(
             document,
             &Request {
@@ -251,10 +283,19 @@ mod tests {
 
     #[test]
     fn a_trust_policy_asks_for_principal_and_external_id() {
-        assert_eq!(assume(TRUST, SPOT, Some("spotinst:aws:extid:1")), Decision::Allow);
-        assert_eq!(assume(TRUST, SPOT, Some("spotinst:aws:extid:2")), Decision::Silent);
+        assert_eq!(
+            assume(TRUST, SPOT, Some("spotinst:aws:extid:1")),
+            Decision::Allow
+        );
+        assert_eq!(
+            assume(TRUST, SPOT, Some("spotinst:aws:extid:2")),
+            Decision::Silent
+        );
         assert_eq!(assume(TRUST, SPOT, None), Decision::Silent);
-        assert_eq!(assume(TRUST, AccountId(1), Some("spotinst:aws:extid:1")), Decision::Silent);
+        assert_eq!(
+            assume(TRUST, AccountId(1), Some("spotinst:aws:extid:1")),
+            Decision::Silent
+        );
     }
 
     #[test]
@@ -264,12 +305,23 @@ mod tests {
         let ask = |action, resource| {
             evaluate(
                 document,
-                &Request { principal: Principal::Identity, action, resource, context: &[] },
+                &Request {
+                    principal: Principal::Identity,
+                    action,
+                    resource,
+                    context: &[],
+                },
             )
         };
         assert_eq!(ask("iam:GetRole", "x"), Decision::Allow);
-        assert_eq!(ask("iam:DeleteRole", "arn:aws:iam::1:role/a"), Decision::Deny);
-        assert_eq!(ask("iam:DeleteRole", "arn:aws:iam::1:role/ab"), Decision::Allow);
+        assert_eq!(
+            ask("iam:DeleteRole", "arn:aws:iam::1:role/a"),
+            Decision::Deny
+        );
+        assert_eq!(
+            ask("iam:DeleteRole", "arn:aws:iam::1:role/ab"),
+            Decision::Allow
+        );
         assert_eq!(ask("s3:GetObject", "x"), Decision::Silent);
     }
 

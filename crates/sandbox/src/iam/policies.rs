@@ -37,18 +37,28 @@ pub(crate) fn create_managed_policy(
     let account = caller.account;
     prepare(world, account);
     check_name(&spec.name, 128, "policyName")?;
-    let path = if spec.path.is_empty() { "/" } else { &spec.path };
+    let path = if spec.path.is_empty() {
+        "/"
+    } else {
+        &spec.path
+    };
     let arn = format!("arn:aws:iam::{account}:policy{path}{}", spec.name);
     authorize(world, caller, "iam:CreatePolicy", &arn)?;
     check_form(&spec.document)?;
     check_size(&spec.document, MAX_SIZE, "PolicySize")?;
     let lower = spec.name.to_lowercase();
     let policies = &world.iam.account_mut(account).policies;
-    if policies.values().any(|policy| policy.name.to_lowercase() == lower) {
+    if policies
+        .values()
+        .any(|policy| policy.name.to_lowercase() == lower)
+    {
         return Err(AwsError::new(
             409,
             "EntityAlreadyExists",
-            format!("A policy called {} already exists. Duplicate names are not allowed.", spec.name),
+            format!(
+                "A policy called {} already exists. Duplicate names are not allowed.",
+                spec.name
+            ),
         ));
     }
     let now = world.now();
@@ -56,7 +66,10 @@ pub(crate) fn create_managed_policy(
         name: spec.name.as_str().into(),
         path: path.into(),
         id: format!("ANPA{}", world.ids.upper(17)).into(),
-        description: spec.description.as_deref().map(|text| world.iam.intern(text)),
+        description: spec
+            .description
+            .as_deref()
+            .map(|text| world.iam.intern(text)),
         versions: vec![PolicyVersion {
             number: 1,
             document: world.iam.intern(&spec.document),
@@ -66,7 +79,11 @@ pub(crate) fn create_managed_policy(
         created: now,
         updated: now,
     };
-    world.iam.account_mut(account).policies.insert(arn.as_str().into(), policy);
+    world
+        .iam
+        .account_mut(account)
+        .policies
+        .insert(arn.as_str().into(), policy);
     Ok(arn)
 }
 
@@ -79,7 +96,10 @@ pub(crate) fn update_managed_policy(
 ) -> Result<(), AwsError> {
     if find(world, caller.account, arn)?.versions.len() >= MAX_VERSIONS
         && let Some(policy) = world.iam.policy_mut(caller.account, arn)
-        && let Some(oldest) = policy.versions.iter().position(|v| v.number != policy.default)
+        && let Some(oldest) = policy
+            .versions
+            .iter()
+            .position(|v| v.number != policy.default)
     {
         policy.versions.remove(oldest);
     }
@@ -106,8 +126,18 @@ pub(super) fn add_version(
     }
     let (now, document) = (world.now(), world.iam.intern(document));
     let policy = find_mut(world, caller.account, arn)?;
-    let number = policy.versions.iter().map(|v| v.number).max().unwrap_or_default() + 1;
-    policy.versions.push(PolicyVersion { number, document, created: now });
+    let number = policy
+        .versions
+        .iter()
+        .map(|v| v.number)
+        .max()
+        .unwrap_or_default()
+        + 1;
+    policy.versions.push(PolicyVersion {
+        number,
+        document,
+        created: now,
+    });
     policy.updated = now;
     if default {
         policy.default = number;
@@ -124,7 +154,9 @@ pub(crate) fn delete_managed_policy(
     find(world, caller.account, arn)?;
     authorize(world, caller, "iam:DeletePolicy", arn)?;
     if attachments(world, caller.account, arn) > 0 {
-        return Err(delete_conflict("Cannot delete a policy attached to entities."));
+        return Err(delete_conflict(
+            "Cannot delete a policy attached to entities.",
+        ));
     }
     world.iam.account_mut(caller.account).policies.remove(arn);
     Ok(())
@@ -132,8 +164,14 @@ pub(crate) fn delete_managed_policy(
 
 /// How many roles a policy is attached to.
 pub(super) fn attachments(world: &World, account: AccountId, arn: &str) -> usize {
-    let roles = world.iam.account(account).into_iter().flat_map(|iam| iam.roles.values());
-    roles.filter(|role| role.attached.iter().any(|attached| **attached == *arn)).count()
+    let roles = world
+        .iam
+        .account(account)
+        .into_iter()
+        .flat_map(|iam| iam.roles.values());
+    roles
+        .filter(|role| role.attached.iter().any(|attached| **attached == *arn))
+        .count()
 }
 
 /// A policy of an account, or `NoSuchEntity`/404.
@@ -151,7 +189,10 @@ pub(super) fn find_mut<'a>(
     account: AccountId,
     arn: &str,
 ) -> Result<&'a mut ManagedPolicy, AwsError> {
-    world.iam.policy_mut(account, arn).ok_or_else(|| missing(arn))
+    world
+        .iam
+        .policy_mut(account, arn)
+        .ok_or_else(|| missing(arn))
 }
 
 /// `DeleteConflict`/409.

@@ -30,14 +30,20 @@ pub(super) fn create(world: &mut World, caller: &Caller, request: &QueryRequest)
 pub(super) fn get(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
     let arn = policy_arn(request)?;
     authorize(world, caller, "iam:GetPolicy", arn)?;
-    if let Some(name) = arn.strip_prefix("arn:aws:iam::aws:policy/").filter(|_| aws_managed(arn).is_some()) {
+    if let Some(name) = arn
+        .strip_prefix("arn:aws:iam::aws:policy/")
+        .filter(|_| aws_managed(arn).is_some())
+    {
         let mut xml = Xml::new();
         xml.element("Policy", |xml| {
             xml.text("PolicyName", name)
                 .text("Arn", arn)
                 .text("Path", "/")
                 .text("DefaultVersionId", "v1")
-                .text("AttachmentCount", policies::attachments(world, caller.account, arn))
+                .text(
+                    "AttachmentCount",
+                    policies::attachments(world, caller.account, arn),
+                )
                 .text("IsAttachable", true);
         });
         return Ok(xml.into());
@@ -57,9 +63,20 @@ pub(super) fn list(world: &mut World, caller: &Caller, request: &QueryRequest) -
         .flat_map(|iam| iam.policies.iter().map(|(arn, policy)| (&**arn, policy)))
         .collect();
     let mut xml = Xml::new();
-    write::page(&mut xml, request, "Policies", found, |xml, (arn, policy)| {
-        write::policy(xml, arn, policy, policies::attachments(world, caller.account, arn));
-    })?;
+    write::page(
+        &mut xml,
+        request,
+        "Policies",
+        found,
+        |xml, (arn, policy)| {
+            write::policy(
+                xml,
+                arn,
+                policy,
+                policies::attachments(world, caller.account, arn),
+            );
+        },
+    )?;
     Ok(xml.into())
 }
 
@@ -83,8 +100,14 @@ pub(super) fn create_version(world: &mut World, caller: &Caller, request: &Query
     let number = add_version(world, caller, arn, document, default)?;
     let policy = policies::find(world, caller.account, arn)?;
     let mut xml = Xml::new();
-    if let Some(version) = policy.versions.iter().find(|version| version.number == number) {
-        xml.element("PolicyVersion", |xml| write::version(xml, policy, version, false));
+    if let Some(version) = policy
+        .versions
+        .iter()
+        .find(|version| version.number == number)
+    {
+        xml.element("PolicyVersion", |xml| {
+            write::version(xml, policy, version, false)
+        });
     }
     Ok(xml.into())
 }
@@ -109,7 +132,9 @@ pub(super) fn get_version(world: &mut World, caller: &Caller, request: &QueryReq
         .iter()
         .find(|version| version.number == number)
         .ok_or_else(|| no_version(arn, number))?;
-    xml.element("PolicyVersion", |xml| write::version(xml, policy, version, true));
+    xml.element("PolicyVersion", |xml| {
+        write::version(xml, policy, version, true)
+    });
     Ok(xml.into())
 }
 
@@ -132,7 +157,9 @@ pub(super) fn delete_version(world: &mut World, caller: &Caller, request: &Query
     authorize(world, caller, "iam:DeletePolicyVersion", arn)?;
     let policy = policies::find_mut(world, caller.account, arn)?;
     if policy.default == number {
-        return Err(delete_conflict("Cannot delete the default version of a policy."));
+        return Err(delete_conflict(
+            "Cannot delete the default version of a policy.",
+        ));
     }
     let before = policy.versions.len();
     policy.versions.retain(|version| version.number != number);
@@ -148,7 +175,11 @@ pub(super) fn set_default(world: &mut World, caller: &Caller, request: &QueryReq
     authorize(world, caller, "iam:SetDefaultPolicyVersion", arn)?;
     let now = world.now();
     let policy = policies::find_mut(world, caller.account, arn)?;
-    if !policy.versions.iter().any(|version| version.number == number) {
+    if !policy
+        .versions
+        .iter()
+        .any(|version| version.number == number)
+    {
         return Err(no_version(arn, number));
     }
     policy.default = number;
@@ -169,7 +200,11 @@ fn policy_arn(request: &QueryRequest) -> Result<&str, AwsError> {
     if arn.starts_with("arn:aws") && arn.contains(":policy/") {
         return Ok(arn);
     }
-    Err(AwsError::new(400, "InvalidInput", format!("ARN {arn} is not valid.")))
+    Err(AwsError::new(
+        400,
+        "InvalidInput",
+        format!("ARN {arn} is not valid."),
+    ))
 }
 
 fn version_number(request: &QueryRequest) -> Result<u32, AwsError> {
@@ -182,5 +217,7 @@ fn version_number(request: &QueryRequest) -> Result<u32, AwsError> {
 }
 
 fn no_version(arn: &str, number: u32) -> AwsError {
-    no_such_entity(format!("Policy {arn} version v{number} does not exist or is not attachable."))
+    no_such_entity(format!(
+        "Policy {arn} version v{number} does not exist or is not attachable."
+    ))
 }

@@ -21,12 +21,19 @@ pub(super) fn create(world: &mut World, caller: &Caller, request: &QueryRequest)
         path: request.get("Path").unwrap_or_default().to_owned(),
         trust: request.require("AssumeRolePolicyDocument")?.to_owned(),
         description: request.get("Description").map(str::to_owned),
-        max_session: request.number("MaxSessionDuration")?.map(|seconds| seconds as u32),
+        max_session: request
+            .number("MaxSessionDuration")?
+            .map(|seconds| seconds as u32),
         managed_policies: Vec::new(),
         inline: Vec::new(),
         tags: tags
             .iter()
-            .map(|tag| Ok((tag.require("Key")?.to_owned(), tag.get("Value").unwrap_or("").to_owned())))
+            .map(|tag| {
+                Ok((
+                    tag.require("Key")?.to_owned(),
+                    tag.get("Value").unwrap_or("").to_owned(),
+                ))
+            })
             .collect::<Result<_, AwsError>>()?,
         boundary: request.get("PermissionsBoundary").map(str::to_owned),
     };
@@ -66,9 +73,14 @@ pub(super) fn list(world: &mut World, caller: &Caller, request: &QueryRequest) -
 /// UpdateRole: description and longest session.
 pub(super) fn update(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
     read(world, caller, request, "iam:UpdateRole")?;
-    let description = request.get("Description").map(|text| world.iam.intern(text));
+    let description = request
+        .get("Description")
+        .map(|text| world.iam.intern(text));
     let seconds = request.number("MaxSessionDuration")?;
-    if let Some(role) = world.iam.role_mut(caller.account, request.require("RoleName")?) {
+    if let Some(role) = world
+        .iam
+        .role_mut(caller.account, request.require("RoleName")?)
+    {
         if description.is_some() {
             role.description = description;
         }
@@ -81,7 +93,10 @@ pub(super) fn update(world: &mut World, caller: &Caller, request: &QueryRequest)
 
 /// UpdateAssumeRolePolicy.
 pub(super) fn update_trust(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
-    let (name, trust) = (request.require("RoleName")?, request.require("PolicyDocument")?);
+    let (name, trust) = (
+        request.require("RoleName")?,
+        request.require("PolicyDocument")?,
+    );
     roles::set_trust(world, caller, name, trust)?;
     Ok(QueryReply::NoResult)
 }
@@ -91,10 +106,14 @@ pub(super) fn delete(world: &mut World, caller: &Caller, request: &QueryRequest)
     let name = request.require("RoleName")?;
     let role = read(world, caller, request, "iam:DeleteRole")?;
     if !role.attached.is_empty() {
-        return Err(policies::delete_conflict("Cannot delete entity, must detach all policies first."));
+        return Err(policies::delete_conflict(
+            "Cannot delete entity, must detach all policies first.",
+        ));
     }
     if !role.inline.is_empty() {
-        return Err(policies::delete_conflict("Cannot delete entity, must delete policies first."));
+        return Err(policies::delete_conflict(
+            "Cannot delete entity, must delete policies first.",
+        ));
     }
     roles::delete_role(world, caller, name)?;
     Ok(QueryReply::NoResult)
@@ -105,10 +124,17 @@ pub(super) fn tag(world: &mut World, caller: &Caller, request: &QueryRequest) ->
     read(world, caller, request, "iam:TagRole")?;
     let mut new = Vec::new();
     for tag in request.structures("Tags").unwrap_or_default() {
-        new.push((Box::from(tag.require("Key")?), Box::from(tag.get("Value").unwrap_or(""))));
+        new.push((
+            Box::from(tag.require("Key")?),
+            Box::from(tag.get("Value").unwrap_or("")),
+        ));
     }
-    if let Some(role) = world.iam.role_mut(caller.account, request.require("RoleName")?) {
-        role.tags.retain(|(key, _)| new.iter().all(|(other, _)| other != key));
+    if let Some(role) = world
+        .iam
+        .role_mut(caller.account, request.require("RoleName")?)
+    {
+        role.tags
+            .retain(|(key, _)| new.iter().all(|(other, _)| other != key));
         role.tags.extend(new);
     }
     Ok(QueryReply::NoResult)
@@ -117,7 +143,13 @@ pub(super) fn tag(world: &mut World, caller: &Caller, request: &QueryRequest) ->
 /// PutRolePolicy.
 pub(super) fn put_inline(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
     let (name, policy) = (request.require("RoleName")?, request.require("PolicyName")?);
-    roles::put_inline(world, caller, name, policy, request.require("PolicyDocument")?)?;
+    roles::put_inline(
+        world,
+        caller,
+        name,
+        policy,
+        request.require("PolicyDocument")?,
+    )?;
     Ok(QueryReply::NoResult)
 }
 
@@ -152,18 +184,29 @@ pub(super) fn list_inline(world: &mut World, caller: &Caller, request: &QueryReq
 pub(super) fn delete_inline(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
     let policy = request.require("PolicyName")?;
     read(world, caller, request, "iam:DeleteRolePolicy")?;
-    let role = world.iam.role_mut(caller.account, request.require("RoleName")?);
+    let role = world
+        .iam
+        .role_mut(caller.account, request.require("RoleName")?);
     let removed = role.map(|role| {
         let before = role.inline.len();
         role.inline.retain(|(name, _)| **name != *policy);
         role.inline.len() < before
     });
-    if removed == Some(true) { Ok(QueryReply::NoResult) } else { Err(no_inline(policy)) }
+    if removed == Some(true) {
+        Ok(QueryReply::NoResult)
+    } else {
+        Err(no_inline(policy))
+    }
 }
 
 /// AttachRolePolicy.
 pub(super) fn attach(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
-    roles::attach(world, caller, request.require("RoleName")?, request.require("PolicyArn")?)?;
+    roles::attach(
+        world,
+        caller,
+        request.require("RoleName")?,
+        request.require("PolicyArn")?,
+    )?;
     Ok(QueryReply::NoResult)
 }
 
@@ -174,7 +217,10 @@ pub(super) fn detach(world: &mut World, caller: &Caller, request: &QueryRequest)
     if !role.attached.iter().any(|arn| **arn == *policy) {
         return Err(no_such_entity(format!("Policy {policy} was not found.")));
     }
-    if let Some(role) = world.iam.role_mut(caller.account, request.require("RoleName")?) {
+    if let Some(role) = world
+        .iam
+        .role_mut(caller.account, request.require("RoleName")?)
+    {
         role.attached.retain(|arn| **arn != *policy);
     }
     Ok(QueryReply::NoResult)
@@ -185,9 +231,16 @@ pub(super) fn list_attached(world: &mut World, caller: &Caller, request: &QueryR
     let role = read(world, caller, request, "iam:ListAttachedRolePolicies")?;
     let mut xml = Xml::new();
     let attached = role.attached.iter().collect();
-    write::page(&mut xml, request, "AttachedPolicies", attached, |xml, arn: &Box<str>| {
-        xml.text("PolicyName", arn.rsplit('/').next().unwrap_or_default()).text("PolicyArn", arn);
-    })?;
+    write::page(
+        &mut xml,
+        request,
+        "AttachedPolicies",
+        attached,
+        |xml, arn: &Box<str>| {
+            xml.text("PolicyName", arn.rsplit('/').next().unwrap_or_default())
+                .text("PolicyArn", arn);
+        },
+    )?;
     Ok(xml.into())
 }
 
@@ -204,5 +257,7 @@ fn read<'a>(
 }
 
 fn no_inline(policy: &str) -> AwsError {
-    no_such_entity(format!("The role policy with name {policy} cannot be found."))
+    no_such_entity(format!(
+        "The role policy with name {policy} cannot be found."
+    ))
 }

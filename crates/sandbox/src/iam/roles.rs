@@ -52,7 +52,11 @@ pub(crate) fn create_role(
     let account = caller.account;
     prepare(world, account);
     check_name(&spec.name, 64, "roleName")?;
-    let path = if spec.path.is_empty() { "/" } else { &spec.path };
+    let path = if spec.path.is_empty() {
+        "/"
+    } else {
+        &spec.path
+    };
     let arn = format!("arn:aws:iam::{account}:role{path}{}", spec.name);
     authorize(world, caller, "iam:CreateRole", &arn)?;
     check_trust(&spec.trust)?;
@@ -78,19 +82,34 @@ pub(crate) fn create_role(
         trust: world.iam.intern(&spec.trust),
         previous_trust: None,
         trust_visible: now + world.scenario.iam.propagation,
-        description: spec.description.as_deref().map(|text| world.iam.intern(text)),
+        description: spec
+            .description
+            .as_deref()
+            .map(|text| world.iam.intern(text)),
         max_session,
         created: now,
         attached: Vec::new(),
         inline: Vec::new(),
-        tags: spec.tags.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect(),
+        tags: spec
+            .tags
+            .iter()
+            .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
+            .collect(),
         boundary: spec.boundary.as_deref().map(Into::into),
         last_used: None,
     };
-    world.iam.account_mut(account).roles.insert(spec.name.to_lowercase().into(), role);
+    world
+        .iam
+        .account_mut(account)
+        .roles
+        .insert(spec.name.to_lowercase().into(), role);
     // CloudFormation removes a role again whose policies it could not set.
     if let Err(error) = set_policies(world, caller, &spec) {
-        world.iam.account_mut(account).roles.remove(spec.name.to_lowercase().as_str());
+        world
+            .iam
+            .account_mut(account)
+            .roles
+            .remove(spec.name.to_lowercase().as_str());
         return Err(error);
     }
     Ok(RoleIdentity { arn, id })
@@ -109,21 +128,39 @@ pub(crate) fn update_role(
     if *trust != *spec.trust {
         set_trust(world, caller, name, &spec.trust)?;
     }
-    let description = spec.description.as_deref().map(|text| world.iam.intern(text));
+    let description = spec
+        .description
+        .as_deref()
+        .map(|text| world.iam.intern(text));
     if let Some(role) = world.iam.role_mut(caller.account, name) {
         role.description = description;
         role.max_session = spec.max_session.unwrap_or(3600);
-        role.tags = spec.tags.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
+        role.tags = spec
+            .tags
+            .iter()
+            .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
+            .collect();
         role.boundary = spec.boundary.as_deref().map(Into::into);
     }
-    set_policies(world, caller, &RoleSpec { name: name.to_owned(), ..spec })
+    set_policies(
+        world,
+        caller,
+        &RoleSpec {
+            name: name.to_owned(),
+            ..spec
+        },
+    )
 }
 
 /// Deletes a role with its inline policies, after detaching the managed ones.
 pub(crate) fn delete_role(world: &mut World, caller: &Caller, name: &str) -> Result<(), AwsError> {
     let arn = find(world, caller.account, name)?.arn(caller.account);
     authorize(world, caller, "iam:DeleteRole", &arn)?;
-    world.iam.account_mut(caller.account).roles.remove(name.to_lowercase().as_str());
+    world
+        .iam
+        .account_mut(caller.account)
+        .roles
+        .remove(name.to_lowercase().as_str());
     Ok(())
 }
 
@@ -149,11 +186,18 @@ pub(super) fn set_trust(
 
 /// The trust policy of a role that other services see now; none for a role that is too new.
 pub(crate) fn effective_trust(world: &World, account: AccountId, name: &str) -> Option<Arc<str>> {
-    world.iam.role(account, name).and_then(|role| seen(role, world.now()))
+    world
+        .iam
+        .role(account, name)
+        .and_then(|role| seen(role, world.now()))
 }
 
 fn seen(role: &Role, now: crate::clock::SimTime) -> Option<Arc<str>> {
-    if now >= role.trust_visible { Some(role.trust.clone()) } else { role.previous_trust.clone() }
+    if now >= role.trust_visible {
+        Some(role.trust.clone())
+    } else {
+        role.previous_trust.clone()
+    }
 }
 
 /// Adds or replaces one inline policy.
@@ -169,9 +213,15 @@ pub(super) fn put_inline(
     check_name(policy, 128, "policyName")?;
     check_form(document)?;
     let document = world.iam.intern(document);
-    let Some(role) = world.iam.role_mut(caller.account, name) else { return Ok(()) };
-    let others: usize =
-        role.inline.iter().filter(|(n, _)| **n != *policy).map(|(_, text)| size(text)).sum();
+    let Some(role) = world.iam.role_mut(caller.account, name) else {
+        return Ok(());
+    };
+    let others: usize = role
+        .inline
+        .iter()
+        .filter(|(n, _)| **n != *policy)
+        .map(|(_, text)| size(text))
+        .sum();
     if others + size(&document) > 10_240 {
         return Err(limit_exceeded(format!(
             "Maximum policy size of 10240 bytes exceeded for role {name}"
@@ -196,12 +246,16 @@ pub(super) fn attach(
             "Policy {policy} does not exist or is not attachable."
         )));
     }
-    let Some(role) = world.iam.role_mut(caller.account, name) else { return Ok(()) };
+    let Some(role) = world.iam.role_mut(caller.account, name) else {
+        return Ok(());
+    };
     if role.attached.iter().any(|attached| **attached == *policy) {
         return Ok(());
     }
     if role.attached.len() >= 10 {
-        return Err(limit_exceeded("Cannot exceed quota for PoliciesPerRole: 10"));
+        return Err(limit_exceeded(
+            "Cannot exceed quota for PoliciesPerRole: 10",
+        ));
     }
     role.attached.push(policy.into());
     Ok(())
@@ -223,7 +277,9 @@ pub(super) fn find<'a>(
 pub(super) fn check_name(name: &str, limit: usize, field: &str) -> Result<(), AwsError> {
     let fits = !name.is_empty()
         && name.len() <= limit
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b));
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b));
     if fits {
         return Ok(());
     }
@@ -234,8 +290,10 @@ pub(super) fn check_name(name: &str, limit: usize, field: &str) -> Result<(), Aw
 
 fn set_policies(world: &mut World, caller: &Caller, spec: &RoleSpec) -> Result<(), AwsError> {
     if let Some(role) = world.iam.role_mut(caller.account, &spec.name) {
-        role.inline.retain(|(name, _)| spec.inline.iter().any(|(wanted, _)| **name == *wanted));
-        role.attached.retain(|arn| spec.managed_policies.iter().any(|wanted| **arn == *wanted));
+        role.inline
+            .retain(|(name, _)| spec.inline.iter().any(|(wanted, _)| **name == *wanted));
+        role.attached
+            .retain(|arn| spec.managed_policies.iter().any(|wanted| **arn == *wanted));
     }
     for (name, document) in &spec.inline {
         put_inline(world, caller, &spec.name, name, document)?;

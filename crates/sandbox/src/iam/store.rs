@@ -100,7 +100,10 @@ pub(crate) struct PolicyVersion {
 impl ManagedPolicy {
     /// The document of the default version.
     pub(crate) fn document(&self) -> Option<&Arc<str>> {
-        self.versions.iter().find(|v| v.number == self.default).map(|version| &version.document)
+        self.versions
+            .iter()
+            .find(|v| v.number == self.default)
+            .map(|version| &version.document)
     }
 }
 
@@ -117,12 +120,17 @@ impl Iam {
 
     /// A role by name.
     pub(crate) fn role(&self, account: AccountId, name: &str) -> Option<&Role> {
-        self.account(account)?.roles.get(name.to_lowercase().as_str())
+        self.account(account)?
+            .roles
+            .get(name.to_lowercase().as_str())
     }
 
     /// The same, to be changed.
     pub(crate) fn role_mut(&mut self, account: AccountId, name: &str) -> Option<&mut Role> {
-        self.accounts.get_mut(&account)?.roles.get_mut(name.to_lowercase().as_str())
+        self.accounts
+            .get_mut(&account)?
+            .roles
+            .get_mut(name.to_lowercase().as_str())
     }
 
     /// A customer managed policy by ARN.
@@ -131,7 +139,11 @@ impl Iam {
     }
 
     /// The same, to be changed.
-    pub(crate) fn policy_mut(&mut self, account: AccountId, arn: &str) -> Option<&mut ManagedPolicy> {
+    pub(crate) fn policy_mut(
+        &mut self,
+        account: AccountId,
+        arn: &str,
+    ) -> Option<&mut ManagedPolicy> {
         self.accounts.get_mut(&account)?.policies.get_mut(arn)
     }
 
@@ -179,5 +191,9 @@ pub(crate) fn prepare(world: &mut World, account: AccountId) {
         boundary: None,
         last_used: None,
     };
-    world.iam.account_mut(account).roles.insert("organizationaccountaccessrole".into(), role);
+    world
+        .iam
+        .account_mut(account)
+        .roles
+        .insert("organizationaccountaccessrole".into(), role);
 }

@@ -9,8 +9,11 @@ use crate::wire::query::QueryRequest;
 use crate::wire::xml::Xml;
 
 /// RFC 3986's unreserved characters stay as they are.
-const RESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// A policy document as IAM answers it: URL-encoded (RFC 3986).
 pub(super) fn encode(document: &str) -> String {
@@ -32,7 +35,8 @@ pub(super) fn role(xml: &mut Xml, account: AccountId, role: &Role, whole: bool) 
     }
     if let Some(boundary) = &role.boundary {
         xml.element("PermissionsBoundary", |xml| {
-            xml.text("PermissionsBoundaryType", "Policy").text("PermissionsBoundaryArn", boundary);
+            xml.text("PermissionsBoundaryType", "Policy")
+                .text("PermissionsBoundaryArn", boundary);
         });
     }
     if !role.tags.is_empty() {

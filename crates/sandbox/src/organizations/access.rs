@@ -22,7 +22,11 @@ pub(super) fn enable(world: &mut World, input: &Value) -> Result<JsonReply, AwsE
         ));
     }
     let now = world.now();
-    world.organization.trusted_services.entry(service).or_insert(now);
+    world
+        .organization
+        .trusted_services
+        .entry(service)
+        .or_insert(now);
     Ok(JsonReply::Done(json!({})))
 }
 
@@ -36,8 +40,15 @@ pub(super) fn disable(world: &mut World, input: &Value) -> Result<JsonReply, Aws
 /// ListAWSServiceAccessForOrganization.
 pub(super) fn list(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
     Page::of(input, "services")?;
-    let services: Vec<Value> = world.organization.trusted_services.iter().map(enabled).collect();
-    Ok(JsonReply::Done(json!({ "EnabledServicePrincipals": services })))
+    let services: Vec<Value> = world
+        .organization
+        .trusted_services
+        .iter()
+        .map(enabled)
+        .collect();
+    Ok(JsonReply::Done(
+        json!({ "EnabledServicePrincipals": services }),
+    ))
 }
 
 /// RegisterDelegatedAdministrator.
@@ -74,12 +85,16 @@ pub(super) fn register(world: &mut World, input: &Value) -> Result<JsonReply, Aw
 pub(super) fn deregister(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
     let (id, service) = (account_id(input, "AccountId")?, service_principal(input)?);
     let organization = &mut world.organization;
-    let removed =
-        organization.delegated.get_mut(&id).and_then(|services| services.remove(&service));
+    let removed = organization
+        .delegated
+        .get_mut(&id)
+        .and_then(|services| services.remove(&service));
     if removed.is_none() {
         return Err(not_registered());
     }
-    organization.delegated.retain(|_, services| !services.is_empty());
+    organization
+        .delegated
+        .retain(|_, services| !services.is_empty());
     Ok(JsonReply::Done(json!({})))
 }
 
@@ -94,7 +109,9 @@ pub(super) fn administrators(world: &mut World, input: &Value) -> Result<JsonRep
         .filter(|(_, services)| service.is_none_or(|service| services.contains_key(service)))
         .filter_map(|(id, services)| {
             let since = services.values().min().copied().unwrap_or_default();
-            organization.account(*id).map(|account| administrator(organization, account, since))
+            organization
+                .account(*id)
+                .map(|account| administrator(organization, account, since))
         })
         .collect();
     Ok(JsonReply::Done(json!({ "DelegatedAdministrators": found })))
@@ -104,8 +121,15 @@ pub(super) fn administrators(world: &mut World, input: &Value) -> Result<JsonRep
 pub(super) fn services(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
     let id = account_id(input, "AccountId")?;
     Page::of(input, "delegated services")?;
-    world.organization.account(id).ok_or_else(account_not_found)?;
-    let services = world.organization.delegated.get(&id).ok_or_else(not_registered)?;
+    world
+        .organization
+        .account(id)
+        .ok_or_else(account_not_found)?;
+    let services = world
+        .organization
+        .delegated
+        .get(&id)
+        .ok_or_else(not_registered)?;
     let services: Vec<Value> = services
         .iter()
         .map(|(service, since)| {

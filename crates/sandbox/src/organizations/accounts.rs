@@ -49,7 +49,11 @@ pub(crate) fn on_event(world: &mut World, event: Event) {
             world.schedule(stays, timers::Event::Organizations(Event::Gone(id)));
         }
         Event::Gone(id) => {
-            if world.organization.account(id).is_some_and(|account| account.state == State::Closed) {
+            if world
+                .organization
+                .account(id)
+                .is_some_and(|account| account.state == State::Closed)
+            {
                 remove_account(world, id);
             }
         }
@@ -77,7 +81,9 @@ pub(crate) fn create_account(world: &mut World, name: &str, email: Option<&str>)
 
 /// Moves an account and tells the stack sets.
 pub(crate) fn move_account(world: &mut World, id: AccountId, to: OuIndex) {
-    let Some(from) = world.organization.account(id).map(|account| account.parent) else { return };
+    let Some(from) = world.organization.account(id).map(|account| account.parent) else {
+        return;
+    };
     if from != to {
         world.organization.relocate(id, to);
         stack_sets::account_moved(world, id, from, to);
@@ -100,7 +106,12 @@ pub(crate) fn remove_account(world: &mut World, id: AccountId) {
 
 /// CreateOrganizationalUnit.
 pub(super) fn create_unit_call(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
-    let of = parent(&world.organization, input, "ParentId", "ParentNotFoundException")?;
+    let of = parent(
+        &world.organization,
+        input,
+        "ParentId",
+        "ParentNotFoundException",
+    )?;
     let name = required(input, "Name")?;
     let organization = &world.organization;
     if organization.depth(of) >= 5 {
@@ -109,7 +120,12 @@ pub(super) fn create_unit_call(world: &mut World, input: &Value) -> Result<JsonR
             "You have exceeded the depth limit of the organizational unit tree.",
         ));
     }
-    if organization.ou(of).units.iter().any(|unit| organization.ou(*unit).name == name) {
+    if organization
+        .ou(of)
+        .units
+        .iter()
+        .any(|unit| organization.ou(*unit).name == name)
+    {
         return Err(AwsError::new(
             400,
             "DuplicateOrganizationalUnitException",
@@ -121,7 +137,12 @@ pub(super) fn create_unit_call(world: &mut World, input: &Value) -> Result<JsonR
     let unit = world.organization.insert_ou(id, name.to_owned(), of);
     let mut out = String::from("{\"OrganizationalUnit\":");
     let organization = &world.organization;
-    super::write::unit(&mut out, organization, &world.scenario.organization, organization.ou(unit));
+    super::write::unit(
+        &mut out,
+        organization,
+        &world.scenario.organization,
+        organization.ou(unit),
+    );
     out.push('}');
     Ok(JsonReply::Text(out))
 }
@@ -130,9 +151,18 @@ pub(super) fn create_unit_call(world: &mut World, input: &Value) -> Result<JsonR
 pub(super) fn move_call(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
     let id = account_id(input, "AccountId")?;
     let organization = &world.organization;
-    let from = parent(organization, input, "SourceParentId", "SourceParentNotFoundException")?;
-    let to =
-        parent(organization, input, "DestinationParentId", "DestinationParentNotFoundException")?;
+    let from = parent(
+        organization,
+        input,
+        "SourceParentId",
+        "SourceParentNotFoundException",
+    )?;
+    let to = parent(
+        organization,
+        input,
+        "DestinationParentId",
+        "DestinationParentNotFoundException",
+    )?;
     let account = organization.account(id).ok_or_else(account_not_found)?;
     if account.parent == to {
         return Err(AwsError::new(
@@ -156,7 +186,10 @@ pub(super) fn create_call(world: &mut World, input: &Value) -> Result<JsonReply,
     }
     let (local, domain) = email.split_once('@').unwrap_or_default();
     if !(6..=64).contains(&email.len()) || local.is_empty() || !domain.contains('.') {
-        return Err(invalid_input("INVALID_EMAIL_ADDRESS_PATTERN", "You provided an invalid email address."));
+        return Err(invalid_input(
+            "INVALID_EMAIL_ADDRESS_PATTERN",
+            "You provided an invalid email address.",
+        ));
     }
     if world.organization.len() >= world.scenario.organization.account_limit {
         return Err(constraint(
@@ -164,8 +197,12 @@ pub(super) fn create_call(world: &mut World, input: &Value) -> Result<JsonReply,
             "You have exceeded the allowed number of AWS accounts.",
         ));
     }
-    let running =
-        world.organization.creations.values().filter(|creation| creation.outcome.is_none()).count();
+    let running = world
+        .organization
+        .creations
+        .values()
+        .filter(|creation| creation.outcome.is_none())
+        .count();
     if running >= 5 {
         return Err(AwsError::new(
             400,
@@ -183,14 +220,23 @@ pub(super) fn create_call(world: &mut World, input: &Value) -> Result<JsonReply,
     };
     let request = format!("car-{}", world.ids.hex(32));
     let answer = status(&request, &creation);
-    world.organization.creations.insert(request.clone(), creation);
+    world
+        .organization
+        .creations
+        .insert(request.clone(), creation);
     let time = world.scenario.organization.create_account_time;
-    world.schedule(time, timers::Event::Organizations(Event::Created { request }));
+    world.schedule(
+        time,
+        timers::Event::Organizations(Event::Created { request }),
+    );
     Ok(JsonReply::Done(json!({ "CreateAccountStatus": answer })))
 }
 
 /// DescribeCreateAccountStatus.
-pub(super) fn describe_create_call(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
+pub(super) fn describe_create_call(
+    world: &mut World,
+    input: &Value,
+) -> Result<JsonReply, AwsError> {
     let request = required(input, "CreateAccountRequestId")?;
     let creation = world.organization.creations.get(request).ok_or_else(|| {
         AwsError::new(
@@ -199,7 +245,9 @@ pub(super) fn describe_create_call(world: &mut World, input: &Value) -> Result<J
             "You specified a create account request that doesn't exist.",
         )
     })?;
-    Ok(JsonReply::Done(json!({ "CreateAccountStatus": status(request, creation) })))
+    Ok(JsonReply::Done(
+        json!({ "CreateAccountStatus": status(request, creation) }),
+    ))
 }
 
 /// ListCreateAccountStatus.
@@ -227,7 +275,10 @@ pub(super) fn close_call(world: &mut World, input: &Value) -> Result<JsonReply, 
             "You cannot close the management account.",
         ));
     }
-    let closing = organization.accounts().filter(|a| a.state == State::PendingClosure).count();
+    let closing = organization
+        .accounts()
+        .filter(|a| a.state == State::PendingClosure)
+        .count();
     match account.state {
         State::Closed | State::Suspended => Err(AwsError::new(
             400,
@@ -273,7 +324,9 @@ pub(super) fn remove_call(world: &mut World, input: &Value) -> Result<JsonReply,
 }
 
 fn created(world: &mut World, request: &str) {
-    let Some(creation) = world.organization.creations.get(request).cloned() else { return };
+    let Some(creation) = world.organization.creations.get(request).cloned() else {
+        return;
+    };
     let taken = world
         .organization
         .accounts()
@@ -282,7 +335,11 @@ fn created(world: &mut World, request: &str) {
         Err("EMAIL_ALREADY_EXISTS")
     } else {
         let id = create_account(world, &creation.name, Some(&creation.email));
-        if let Some(account) = world.organization.account_mut(id).filter(|_| !creation.tags.is_empty()) {
+        if let Some(account) = world
+            .organization
+            .account_mut(id)
+            .filter(|_| !creation.tags.is_empty())
+        {
             account.tags = Some(Box::new(creation.tags));
         }
         Ok(id)

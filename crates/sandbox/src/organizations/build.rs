@@ -8,12 +8,36 @@ use crate::ids::{AccountId, Ids};
 use crate::scenario::Scenario;
 
 const UNITS: [&str; 12] = [
-    "Workloads", "Security", "Infrastructure", "Sandbox", "Production", "Development", "Staging",
-    "Data", "Platform", "Shared", "Suspended", "Research",
+    "Workloads",
+    "Security",
+    "Infrastructure",
+    "Sandbox",
+    "Production",
+    "Development",
+    "Staging",
+    "Data",
+    "Platform",
+    "Shared",
+    "Suspended",
+    "Research",
 ];
 const TEAMS: [&str; 16] = [
-    "payments", "search", "billing", "checkout", "media", "analytics", "identity", "logistics",
-    "catalog", "support", "mobile", "ledger", "pricing", "fraud", "reports", "gateway",
+    "payments",
+    "search",
+    "billing",
+    "checkout",
+    "media",
+    "analytics",
+    "identity",
+    "logistics",
+    "catalog",
+    "support",
+    "mobile",
+    "ledger",
+    "pricing",
+    "fraud",
+    "reports",
+    "gateway",
 ];
 const STAGES: [&str; 4] = ["prod", "stage", "dev", "test"];
 
@@ -38,7 +62,11 @@ impl Organization {
         let mut organization = Self::with_root(id, format!("r-{suffix}"), management);
         for number in 0..shape.ous {
             let parent = organization.parent_for_unit(&mut ids, number, shape.depth);
-            let name = format!("{}{}", UNITS[number % UNITS.len()], ordinal(number / UNITS.len()));
+            let name = format!(
+                "{}{}",
+                UNITS[number % UNITS.len()],
+                ordinal(number / UNITS.len())
+            );
             organization.insert_ou(format!("ou-{suffix}-{}", ids.lower(8)), name, parent);
         }
         for number in 0..shape.accounts {
@@ -56,9 +84,10 @@ impl Organization {
         }
         organization.mark_special(scenario);
         if shape.trusted_access {
-            organization
-                .trusted_services
-                .insert("member.org.stacksets.cloudformation.amazonaws.com".into(), now);
+            organization.trusted_services.insert(
+                "member.org.stacksets.cloudformation.amazonaws.com".into(),
+                now,
+            );
         }
         organization
     }
@@ -66,8 +95,11 @@ impl Organization {
     /// The member accounts in the scenario's own random order: the first are suspended, the next
     /// closed, the next blocked, and those after them known to Spot.
     pub(crate) fn drawn_members(&self, seed: u64) -> Vec<AccountId> {
-        let mut members: Vec<AccountId> =
-            self.accounts().map(|account| account.id).filter(|id| *id != self.management).collect();
+        let mut members: Vec<AccountId> = self
+            .accounts()
+            .map(|account| account.id)
+            .filter(|id| *id != self.management)
+            .collect();
         let mut random = Ids::new(seed, "special accounts");
         for last in (1..members.len()).rev() {
             members.swap(last, random.below(last as u64 + 1) as usize);
@@ -120,7 +152,11 @@ impl Organization {
 }
 
 fn ordinal(round: usize) -> String {
-    if round == 0 { String::new() } else { format!("-{}", round + 1) }
+    if round == 0 {
+        String::new()
+    } else {
+        format!("-{}", round + 1)
+    }
 }
 
 #[cfg(test)]
@@ -137,14 +173,24 @@ mod tests {
         let make = || Organization::build(&scenario(text), SimTime(1));
         let (a, b) = (make(), make());
         assert_eq!(a.id, b.id);
-        assert!(a.accounts().map(|x| (x.id, x.parent, x.state)).eq(b.accounts().map(|x| (x.id, x.parent, x.state))));
+        assert!(
+            a.accounts()
+                .map(|x| (x.id, x.parent, x.state))
+                .eq(b.accounts().map(|x| (x.id, x.parent, x.state)))
+        );
         assert_eq!(a.len(), 201);
-        assert_eq!(a.accounts().filter(|x| x.state == State::Suspended).count(), 3);
+        assert_eq!(
+            a.accounts().filter(|x| x.state == State::Suspended).count(),
+            3
+        );
         assert_eq!(a.accounts().filter(|x| x.state == State::Closed).count(), 2);
         assert_eq!(a.accounts().filter(|x| x.scp_blocked).count(), 4);
         let deepest = (0..a.ous().len()).map(|i| a.depth(OuIndex(i as u32))).max();
         assert_eq!(deepest, Some(4));
-        let shallow = Organization::build(&scenario(&text.replace("seed = 9", "seed = 10")), SimTime(1));
+        let shallow = Organization::build(
+            &scenario(&text.replace("seed = 9", "seed = 10")),
+            SimTime(1),
+        );
         assert_ne!(a.id, shallow.id);
     }
 

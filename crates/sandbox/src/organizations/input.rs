@@ -31,9 +31,14 @@ pub(super) fn optional<'a>(input: &'a Value, name: &str) -> Result<Option<&'a st
 
 /// A text that must be there.
 pub(super) fn required<'a>(input: &'a Value, name: &str) -> Result<&'a str, AwsError> {
-    optional(input, name)?.filter(|text| !text.is_empty()).ok_or_else(|| {
-        invalid_input("INPUT_REQUIRED", &format!("You must include a value for {name}."))
-    })
+    optional(input, name)?
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| {
+            invalid_input(
+                "INPUT_REQUIRED",
+                &format!("You must include a value for {name}."),
+            )
+        })
 }
 
 /// A 12-digit account id.
@@ -52,13 +57,9 @@ pub(super) fn parent(
     if !(id.starts_with("r-") || id.starts_with("ou-")) {
         return Err(pattern(name));
     }
-    organization.find_ou(id).ok_or_else(|| {
-        AwsError::new(
-            400,
-            missing,
-            "You specified a parent that doesn't exist.",
-        )
-    })
+    organization
+        .find_ou(id)
+        .ok_or_else(|| AwsError::new(400, missing, "You specified a parent that doesn't exist."))
 }
 
 /// `InvalidInputException` for a value that does not look like what it should be.

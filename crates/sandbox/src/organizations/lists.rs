@@ -34,9 +34,15 @@ pub(super) fn units_for_parent(world: &mut World, input: &Value) -> Result<JsonR
     let of = parent(&world.organization, input, "ParentId", PARENT_NOT_FOUND)?;
     let page = Page::of(input, &format!("units {}", of.0))?;
     let shape = &world.scenario.clone().organization;
-    list_units(world, &page, of, "OrganizationalUnits", |out, organization, unit| {
-        write::unit(out, organization, shape, organization.ou(unit));
-    })
+    list_units(
+        world,
+        &page,
+        of,
+        "OrganizationalUnits",
+        |out, organization, unit| {
+            write::unit(out, organization, shape, organization.ou(unit));
+        },
+    )
 }
 
 /// ListAccountsForParent.
@@ -60,9 +66,14 @@ pub(super) fn children(world: &mut World, input: &Value) -> Result<JsonReply, Aw
     match kind {
         "ACCOUNT" => {
             let organization = &world.organization;
-            let entries = organization.slots_in(of, page.start).map(|(slot, account)| {
-                (slot, format!("{{\"Id\":\"{}\",\"Type\":\"ACCOUNT\"}}", account.id))
-            });
+            let entries = organization
+                .slots_in(of, page.start)
+                .map(|(slot, account)| {
+                    (
+                        slot,
+                        format!("{{\"Id\":\"{}\",\"Type\":\"ACCOUNT\"}}", account.id),
+                    )
+                });
             let (body, next) = collect(&page, entries, "Children");
             Ok(finish(world, &page, body, next))
         }
@@ -76,7 +87,10 @@ pub(super) fn children(world: &mut World, input: &Value) -> Result<JsonReply, Aw
                 );
             })
         }
-        _ => Err(invalid_input("INVALID_ENUM", "You specified an invalid value for ChildType.")),
+        _ => Err(invalid_input(
+            "INVALID_ENUM",
+            "You specified an invalid value for ChildType.",
+        )),
     }
 }
 
@@ -86,7 +100,9 @@ pub(super) fn parents(world: &mut World, input: &Value) -> Result<JsonReply, Aws
     Page::of(input, "parents")?;
     let organization = &world.organization;
     let found = if child.starts_with("ou-") {
-        organization.find_ou(child).and_then(|unit| organization.ou(unit).parent)
+        organization
+            .find_ou(child)
+            .and_then(|unit| organization.ou(unit).parent)
     } else {
         let id: AccountId = child.parse().map_err(|()| pattern("ChildId"))?;
         organization.account(id).map(|account| account.parent)
@@ -98,8 +114,14 @@ pub(super) fn parents(world: &mut World, input: &Value) -> Result<JsonReply, Aws
             "You specified an organizational unit (OU) or account that doesn't exist.",
         )
     })?);
-    let kind = if parent.parent.is_none() { "ROOT" } else { "ORGANIZATIONAL_UNIT" };
-    Ok(JsonReply::Done(json!({ "Parents": [{ "Id": parent.id, "Type": kind }] })))
+    let kind = if parent.parent.is_none() {
+        "ROOT"
+    } else {
+        "ORGANIZATIONAL_UNIT"
+    };
+    Ok(JsonReply::Done(
+        json!({ "Parents": [{ "Id": parent.id, "Type": kind }] }),
+    ))
 }
 
 /// DescribeAccount.
@@ -108,7 +130,12 @@ pub(super) fn describe_account(world: &mut World, input: &Value) -> Result<JsonR
     let organization = &world.organization;
     let account = organization.account(id).ok_or_else(account_not_found)?;
     let mut out = String::from("{\"Account\":");
-    write::account(&mut out, organization, &world.scenario.organization, account);
+    write::account(
+        &mut out,
+        organization,
+        &world.scenario.organization,
+        account,
+    );
     out.push('}');
     Ok(JsonReply::Text(out))
 }
@@ -117,20 +144,32 @@ pub(super) fn describe_account(world: &mut World, input: &Value) -> Result<JsonR
 pub(super) fn describe_unit(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
     let id = required(input, "OrganizationalUnitId")?;
     let organization = &world.organization;
-    let unit = organization.find_ou(id).filter(|unit| unit.0 != 0).ok_or_else(|| {
-        AwsError::new(
-            400,
-            "OrganizationalUnitNotFoundException",
-            "You specified an organizational unit that doesn't exist.",
-        )
-    })?;
+    let unit = organization
+        .find_ou(id)
+        .filter(|unit| unit.0 != 0)
+        .ok_or_else(|| {
+            AwsError::new(
+                400,
+                "OrganizationalUnitNotFoundException",
+                "You specified an organizational unit that doesn't exist.",
+            )
+        })?;
     let mut out = String::from("{\"OrganizationalUnit\":");
-    write::unit(&mut out, organization, &world.scenario.organization, organization.ou(unit));
+    write::unit(
+        &mut out,
+        organization,
+        &world.scenario.organization,
+        organization.ou(unit),
+    );
     out.push('}');
     Ok(JsonReply::Text(out))
 }
 
-fn list_accounts(world: &mut World, page: &Page, of: Option<OuIndex>) -> Result<JsonReply, AwsError> {
+fn list_accounts(
+    world: &mut World,
+    page: &Page,
+    of: Option<OuIndex>,
+) -> Result<JsonReply, AwsError> {
     if let Some(reply) = empty_page(world, page, "Accounts") {
         return Ok(reply);
     }
@@ -141,8 +180,16 @@ fn list_accounts(world: &mut World, page: &Page, of: Option<OuIndex>) -> Result<
         (slot, out)
     };
     let (body, next) = match of {
-        Some(of) => collect(page, organization.slots_in(of, page.start).map(text), "Accounts"),
-        None => collect(page, organization.slots_from(page.start).map(text), "Accounts"),
+        Some(of) => collect(
+            page,
+            organization.slots_in(of, page.start).map(text),
+            "Accounts",
+        ),
+        None => collect(
+            page,
+            organization.slots_from(page.start).map(text),
+            "Accounts",
+        ),
     };
     Ok(finish(world, page, body, next))
 }
@@ -175,7 +222,12 @@ fn empty_page(world: &mut World, page: &Page, member: &str) -> Option<JsonReply>
     if probability == 0.0 || !world.ids.chance(probability) {
         return None;
     }
-    Some(finish(world, page, format!("{{\"{member}\":["), Some(page.start)))
+    Some(finish(
+        world,
+        page,
+        format!("{{\"{member}\":["),
+        Some(page.start),
+    ))
 }
 
 /// Writes up to a page of entries; returns the open list and where the next page starts.

@@ -42,11 +42,18 @@ impl Page {
         };
         let start = match optional(input, "NextToken")? {
             None => 0,
-            Some(token) => decode(token).filter(|(of, _)| *of == listing).map(|(_, at)| at).ok_or_else(
-                || invalid_input("INVALID_NEXT_TOKEN", "You provided an invalid next token."),
-            )?,
+            Some(token) => decode(token)
+                .filter(|(of, _)| *of == listing)
+                .map(|(_, at)| at)
+                .ok_or_else(|| {
+                    invalid_input("INVALID_NEXT_TOKEN", "You provided an invalid next token.")
+                })?,
         };
-        Ok(Self { start, size, listing })
+        Ok(Self {
+            start,
+            size,
+            listing,
+        })
     }
 
     /// The token for a page that starts at `start`.
@@ -55,13 +62,19 @@ impl Page {
         // Neighbouring tokens look unrelated, so that nobody computes with them.
         let nonce = organization.tokens.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mask = nonce as u32;
-        let text = format!("{nonce:016x}{:08x}{:08x}", self.listing ^ mask, start ^ mask.rotate_left(7));
+        let text = format!(
+            "{nonce:016x}{:08x}{:08x}",
+            self.listing ^ mask,
+            start ^ mask.rotate_left(7)
+        );
         format!("eyJ{text}")
     }
 }
 
 fn decode(token: &str) -> Option<(u32, u32)> {
-    let text = token.strip_prefix("eyJ").filter(|text| text.len() == 32 && text.is_ascii())?;
+    let text = token
+        .strip_prefix("eyJ")
+        .filter(|text| text.len() == 32 && text.is_ascii())?;
     let mask = u64::from_str_radix(&text[..16], 16).ok()? as u32;
     let listing = u32::from_str_radix(&text[16..24], 16).ok()? ^ mask;
     let start = u32::from_str_radix(&text[24..], 16).ok()? ^ mask.rotate_left(7);
@@ -69,5 +82,7 @@ fn decode(token: &str) -> Option<(u32, u32)> {
 }
 
 fn fingerprint(text: &str) -> u32 {
-    text.bytes().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    text.bytes().fold(0x811C_9DC5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }

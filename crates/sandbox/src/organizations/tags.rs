@@ -36,7 +36,12 @@ pub(super) fn tag(world: &mut World, input: &Value) -> Result<JsonReply, AwsErro
 /// UntagResource.
 pub(super) fn untag(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
     let mut tags = tags_of(world, input)?;
-    for key in input.get("TagKeys").and_then(Value::as_array).into_iter().flatten() {
+    for key in input
+        .get("TagKeys")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         if let Some(key) = key.as_str() {
             tags.remove(key);
         }
@@ -47,10 +52,21 @@ pub(super) fn untag(world: &mut World, input: &Value) -> Result<JsonReply, AwsEr
 /// The `Tags` member of a request.
 pub(super) fn read(input: &Value) -> Result<BTreeMap<String, String>, AwsError> {
     let mut tags = BTreeMap::new();
-    for tag in input.get("Tags").and_then(Value::as_array).into_iter().flatten() {
-        let (key, value) = (required(tag, "Key")?, optional(tag, "Value")?.unwrap_or_default());
+    for tag in input
+        .get("Tags")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let (key, value) = (
+            required(tag, "Key")?,
+            optional(tag, "Value")?.unwrap_or_default(),
+        );
         if tags.insert(key.to_owned(), value.to_owned()).is_some() {
-            return Err(invalid_input("DUPLICATE_TAG_KEY", "You specified duplicate tag keys."));
+            return Err(invalid_input(
+                "DUPLICATE_TAG_KEY",
+                "You specified duplicate tag keys.",
+            ));
         }
     }
     Ok(tags)
@@ -62,13 +78,16 @@ fn tags_of(world: &World, input: &Value) -> Result<BTreeMap<String, String>, Aws
     if let Some(account) = id.parse().ok().and_then(|id| organization.account(id)) {
         return Ok(account.tags.as_deref().cloned().unwrap_or_default());
     }
-    organization.find_ou(id).map(|ou| organization.ou(ou).tags.clone()).ok_or_else(|| {
-        AwsError::new(
-            400,
-            "TargetNotFoundException",
-            "You specified a target that doesn't exist.",
-        )
-    })
+    organization
+        .find_ou(id)
+        .map(|ou| organization.ou(ou).tags.clone())
+        .ok_or_else(|| {
+            AwsError::new(
+                400,
+                "TargetNotFoundException",
+                "You specified a target that doesn't exist.",
+            )
+        })
 }
 
 fn replace(

@@ -200,12 +200,18 @@ impl Organization {
     }
 
     /// The accounts directly in a unit, from slot `start` on.
-    pub(super) fn slots_in(&self, ou: OuIndex, start: u32) -> impl Iterator<Item = (u32, &Account)> {
+    pub(super) fn slots_in(
+        &self,
+        ou: OuIndex,
+        start: u32,
+    ) -> impl Iterator<Item = (u32, &Account)> {
         let members = &self.ou(ou).accounts;
         let from = members.partition_point(|slot| *slot < start);
-        members[from..]
-            .iter()
-            .filter_map(|slot| self.slots[*slot as usize].as_ref().map(|account| (*slot, account)))
+        members[from..].iter().filter_map(|slot| {
+            self.slots[*slot as usize]
+                .as_ref()
+                .map(|account| (*slot, account))
+        })
     }
 
     /// A unit or the root.
@@ -273,10 +279,16 @@ impl Organization {
 
     /// Moves an account below another unit.
     pub(super) fn relocate(&mut self, id: AccountId, to: OuIndex) {
-        let Some(slot) = self.index.get(&id).copied() else { return };
-        let Some(account) = self.slots[slot as usize].as_mut() else { return };
+        let Some(slot) = self.index.get(&id).copied() else {
+            return;
+        };
+        let Some(account) = self.slots[slot as usize].as_mut() else {
+            return;
+        };
         let from = std::mem::replace(&mut account.parent, to);
-        self.ous[from.0 as usize].accounts.retain(|other| *other != slot);
+        self.ous[from.0 as usize]
+            .accounts
+            .retain(|other| *other != slot);
         let members = &mut self.ous[to.0 as usize].accounts;
         let at = members.partition_point(|other| *other < slot);
         members.insert(at, slot);
@@ -286,7 +298,9 @@ impl Organization {
     pub(super) fn remove(&mut self, id: AccountId) -> Option<Account> {
         let slot = self.index.remove(&id)?;
         let account = self.slots[slot as usize].take()?;
-        self.ous[account.parent.0 as usize].accounts.retain(|other| *other != slot);
+        self.ous[account.parent.0 as usize]
+            .accounts
+            .retain(|other| *other != slot);
         self.delegated.remove(&id);
         Some(account)
     }

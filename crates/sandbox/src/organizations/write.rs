@@ -37,7 +37,11 @@ pub(super) fn account(
     let _ = write!(
         out,
         ",\"JoinedMethod\":\"{}\",\"JoinedTimestamp\":{:.3}}}",
-        if account.invited { "INVITED" } else { "CREATED" },
+        if account.invited {
+            "INVITED"
+        } else {
+            "CREATED"
+        },
         account.joined.epoch_seconds(),
     );
 }

@@ -18,7 +18,9 @@ pub struct IamScenario {
 
 impl Default for IamScenario {
     fn default() -> Self {
-        Self { propagation: Duration::from_secs(8) }
+        Self {
+            propagation: Duration::from_secs(8),
+        }
     }
 }
 
@@ -67,7 +69,11 @@ pub struct MessagingScenario {
 
 impl Default for MessagingScenario {
     fn default() -> Self {
-        Self { duplicates: 0.0, reordered: 0.0, delivery: ZERO }
+        Self {
+            duplicates: 0.0,
+            reordered: 0.0,
+            delivery: ZERO,
+        }
     }
 }
 
@@ -83,7 +89,10 @@ pub struct ProviderScenario {
 
 impl Default for ProviderScenario {
     fn default() -> Self {
-        Self { enabled: true, name: "spot-onboarding".into() }
+        Self {
+            enabled: true,
+            name: "spot-onboarding".into(),
+        }
     }
 }
 

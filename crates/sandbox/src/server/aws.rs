@@ -42,9 +42,10 @@ impl Service {
     /// Version and XML namespace of a Query service.
     fn query(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::CloudFormation => {
-                Some(("2010-05-15", "http://cloudformation.amazonaws.com/doc/2010-05-15/"))
-            }
+            Self::CloudFormation => Some((
+                "2010-05-15",
+                "http://cloudformation.amazonaws.com/doc/2010-05-15/",
+            )),
             Self::Iam => Some((iam::VERSION, "https://iam.amazonaws.com/doc/2010-05-08/")),
             Self::Sts => Some((sts::VERSION, "https://sts.amazonaws.com/doc/2011-06-15/")),
             Self::Sns => Some(("2010-03-31", "http://sns.amazonaws.com/doc/2010-03-31/")),
@@ -114,7 +115,11 @@ pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response 
     let (request_id, admitted, latency) = {
         let mut world = world.lock();
         let admitted = admit(&mut world, &parsed, incoming.header("x-amz-security-token"));
-        (world.ids.uuid(), admitted, world.scenario.latency.of(service.name()))
+        (
+            world.ids.uuid(),
+            admitted,
+            world.scenario.latency.of(service.name()),
+        )
     };
     if !latency.is_zero() {
         sleep(latency).await;
@@ -132,7 +137,11 @@ pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response 
     }
     let answer = answer(world, &parsed, &call, &request_id).await;
     if fault == Some(FaultKind::DropAfter) {
-        tracing::debug!(service = service.name(), operation, "dropping the connection after the call");
+        tracing::debug!(
+            service = service.name(),
+            operation,
+            "dropping the connection after the call"
+        );
         return reply::dropped();
     }
     render(service, &request_id, answer)
@@ -151,11 +160,16 @@ fn admit(
     let organization = &world.organization;
     let caller = world
         .sessions
-        .caller(&parsed.key, token, |account| organization.account(account).is_some())
+        .caller(&parsed.key, token, |account| {
+            organization.account(account).is_some()
+        })
         .map_err(|error| for_json(service, error))?;
     if service == Service::Organizations
         && world.scenario.organization.rates
-        && !world.organization.rates.take(operation, caller.account, Instant::now())
+        && !world
+            .organization
+            .rates
+            .take(operation, caller.account, Instant::now())
     {
         world.calls.count_throttled(&name);
         return Err(service.throttled());
@@ -164,7 +178,14 @@ fn admit(
     if fault == Some(FaultKind::Throttle) {
         world.calls.count_throttled(&name);
     }
-    Ok((Call { caller, region: parsed.region.clone(), arrived: world.now() }, fault))
+    Ok((
+        Call {
+            caller,
+            region: parsed.region.clone(),
+            arrived: world.now(),
+        },
+        fault,
+    ))
 }
 
 /// The JSON front-end has its own names for the credential errors.
@@ -192,7 +213,10 @@ async fn answer(
                 Service::Sts => sts::handle(&mut world, call, request),
                 _ => messaging::handle_sns(&mut world, call, request),
             }?;
-            let namespace = parsed.service.query().map_or("", |(_, namespace)| namespace);
+            let namespace = parsed
+                .service
+                .query()
+                .map_or("", |(_, namespace)| namespace);
             Ok(reply.to_document(&request.action, namespace, request_id))
         }
         Input::Json(input) => loop {
@@ -238,12 +262,17 @@ fn render(service: Service, request_id: &str, answer: Result<String, AwsError>) 
     if let Err(error) = &answer
         && let Some(code) = error.query_code
     {
-        headers.insert(HeaderName::from_static("x-amzn-query-error"), HeaderValue::from_static(code));
+        headers.insert(
+            HeaderName::from_static("x-amzn-query-error"),
+            HeaderValue::from_static(code),
+        );
     }
     let text = match (answer, query) {
         (Ok(text), _) => text,
         (Err(error), Some((_, namespace))) => error.to_xml(namespace, request_id),
-        (Err(error), None) if service == Service::Sqs => error.to_json("com.amazonaws.sqs#", "message"),
+        (Err(error), None) if service == Service::Sqs => {
+            error.to_json("com.amazonaws.sqs#", "message")
+        }
         (Err(error), None) => error.to_json("", "Message"),
     };
     *response.body_mut() = axum::body::Body::from(text);
@@ -251,7 +280,11 @@ fn render(service: Service, request_id: &str, answer: Result<String, AwsError>) 
 }
 
 fn json_type(service: Service) -> &'static str {
-    if service == Service::Sqs { "application/x-amz-json-1.0" } else { "application/x-amz-json-1.1" }
+    if service == Service::Sqs {
+        "application/x-amz-json-1.0"
+    } else {
+        "application/x-amz-json-1.1"
+    }
 }
 
 fn parse(incoming: &Incoming) -> Result<Parsed, (Service, AwsError)> {
@@ -263,21 +296,39 @@ fn parse(incoming: &Incoming) -> Result<Parsed, (Service, AwsError)> {
         Some(_) => {
             return Err((
                 Service::Organizations,
-                AwsError::new(400, "UnknownOperationException", format!("unknown target {target}")),
+                AwsError::new(
+                    400,
+                    "UnknownOperationException",
+                    format!("unknown target {target}"),
+                ),
             ));
         }
         None => None,
     };
     let unsigned = |service| {
-        let error = AwsError::new(403, "MissingAuthenticationToken", "Missing Authentication Token");
+        let error = AwsError::new(
+            403,
+            "MissingAuthenticationToken",
+            "Missing Authentication Token",
+        );
         (service, error)
     };
     if let Some((service, operation)) = json {
         let key = key.ok_or_else(|| {
-            (service, AwsError::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token"))
+            (
+                service,
+                AwsError::new(
+                    400,
+                    "MissingAuthenticationTokenException",
+                    "Missing Authentication Token",
+                ),
+            )
         })?;
         let input = serde_json::from_slice(&incoming.body).map_err(|error| {
-            (service, AwsError::new(400, "SerializationException", error.to_string()))
+            (
+                service,
+                AwsError::new(400, "SerializationException", error.to_string()),
+            )
         })?;
         return Ok(Parsed {
             service,
@@ -302,11 +353,21 @@ fn parse(incoming: &Incoming) -> Result<Parsed, (Service, AwsError)> {
     };
     let key = key.ok_or_else(|| unsigned(service))?;
     if request.action.is_empty() {
-        let error = AwsError::new(400, "MissingAction", "The request must contain the parameter Action.");
+        let error = AwsError::new(
+            400,
+            "MissingAction",
+            "The request must contain the parameter Action.",
+        );
         return Err((service, error));
     }
-    if service.query().is_some_and(|(version, _)| version != request.version) {
-        return Err((service, AwsError::invalid_action(&request.action, &request.version)));
+    if service
+        .query()
+        .is_some_and(|(version, _)| version != request.version)
+    {
+        return Err((
+            service,
+            AwsError::invalid_action(&request.action, &request.version),
+        ));
     }
     Ok(Parsed {
         service,
@@ -321,13 +382,18 @@ fn parse(incoming: &Incoming) -> Result<Parsed, (Service, AwsError)> {
 fn credential_scope(authorization: &str) -> (Option<String>, String, String) {
     let scope = authorization
         .strip_prefix("AWS4-HMAC-SHA256 ")
-        .and_then(|rest| rest.split(',').find_map(|part| part.trim().strip_prefix("Credential=")))
+        .and_then(|rest| {
+            rest.split(',')
+                .find_map(|part| part.trim().strip_prefix("Credential="))
+        })
         .unwrap_or_default();
     let parts: Vec<&str> = scope.split('/').collect();
     match parts.as_slice() {
-        [key, _date, region, service, "aws4_request"] => {
-            (Some((*key).to_owned()), (*region).to_owned(), (*service).to_owned())
-        }
+        [key, _date, region, service, "aws4_request"] => (
+            Some((*key).to_owned()),
+            (*region).to_owned(),
+            (*service).to_owned(),
+        ),
         _ => (None, "us-east-1".to_owned(), String::new()),
     }
 }

@@ -9,7 +9,10 @@ use axum::response::Response;
 pub(crate) fn with_body(status: u16, content_type: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    response.headers_mut().insert(CONTENT_TYPE, axum::http::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        axum::http::HeaderValue::from_static(content_type),
+    );
     response
 }
 
@@ -28,7 +31,9 @@ pub(crate) fn html_error() -> Response {
     with_body(
         502,
         "text/html",
-        Body::from("<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>\n"),
+        Body::from(
+            "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>\n",
+        ),
     )
 }
 

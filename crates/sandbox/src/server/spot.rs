@@ -35,7 +35,10 @@ pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response 
     let (admitted, latency) = {
         let mut world = world.lock();
         let name = route.as_ref().map(|(_, name, _)| name.as_str());
-        (admit(&mut world, incoming, name), world.scenario.latency.of("spot"))
+        (
+            admit(&mut world, incoming, name),
+            world.scenario.latency.of("spot"),
+        )
     };
     if !latency.is_zero() {
         sleep(latency).await;
@@ -54,14 +57,20 @@ pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response 
         }
     };
     if admitted.fault == Some(FaultKind::DropAfter) {
-        tracing::debug!(path = incoming.path, "dropping the connection after the call");
+        tracing::debug!(
+            path = incoming.path,
+            "dropping the connection after the call"
+        );
         return reply::dropped();
     }
     render(incoming, &admitted, &answer)
 }
 
 fn admit(world: &mut World, incoming: &Incoming, route: Option<&str>) -> Admitted {
-    let token = incoming.header("authorization").strip_prefix("Bearer ").unwrap_or_default();
+    let token = incoming
+        .header("authorization")
+        .strip_prefix("Bearer ")
+        .unwrap_or_default();
     let mut admitted = Admitted {
         request_id: world.ids.uuid(),
         timestamp: world.now().to_string(),

@@ -159,7 +159,10 @@ pub(crate) fn token_is_valid(world: &World, token: &str) -> bool {
 /// functions, which name accounts by the AWS account id, get by without.
 pub(crate) fn create_account(world: &mut World, name: &str) -> Result<String, SpotError> {
     if name.trim().is_empty() {
-        return Err(SpotError::of_field("name", "account name cannot be null or empty"));
+        return Err(SpotError::of_field(
+            "name",
+            "account name cannot be null or empty",
+        ));
     }
     let scenario = &world.scenario.spot;
     match scenario.enrollment {
@@ -208,7 +211,10 @@ pub(crate) fn delete_account(world: &mut World, id: &str) -> Result<(), SpotErro
 /// The API's rules for a name.
 pub(super) fn check_name(world: &World, name: &str) -> Result<(), SpotError> {
     if name.trim().is_empty() {
-        return Err(SpotError::of_field("name", "account name cannot be null or empty"));
+        return Err(SpotError::of_field(
+            "name",
+            "account name cannot be null or empty",
+        ));
     }
     if world.scenario.spot.name_needs_letter && !name.bytes().any(|b| b.is_ascii_alphabetic()) {
         return Err(SpotError::of_field(
@@ -221,14 +227,27 @@ pub(super) fn check_name(world: &World, name: &str) -> Result<(), SpotError> {
 
 /// An account by its id as text.
 pub(super) fn find<'a>(world: &'a World, id: &str) -> Result<&'a SpotAccount, SpotError> {
-    id.parse().ok().and_then(|id| world.spot.account(id)).ok_or_else(|| not_found(id))
+    id.parse()
+        .ok()
+        .and_then(|id| world.spot.account(id))
+        .ok_or_else(|| not_found(id))
 }
 
 /// The same, to be changed.
-pub(super) fn find_mut<'a>(world: &'a mut World, id: &str) -> Result<&'a mut SpotAccount, SpotError> {
-    id.parse().ok().and_then(|id| world.spot.account_mut(id)).ok_or_else(|| not_found(id))
+pub(super) fn find_mut<'a>(
+    world: &'a mut World,
+    id: &str,
+) -> Result<&'a mut SpotAccount, SpotError> {
+    id.parse()
+        .ok()
+        .and_then(|id| world.spot.account_mut(id))
+        .ok_or_else(|| not_found(id))
 }
 
 fn not_found(id: &str) -> SpotError {
-    SpotError::new(404, "ACCOUNT_DOES_NOT_EXIST", format!("account {id} does not exist"))
+    SpotError::new(
+        404,
+        "ACCOUNT_DOES_NOT_EXIST",
+        format!("account {id} does not exist"),
+    )
 }

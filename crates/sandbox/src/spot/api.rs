@@ -40,16 +40,40 @@ const ROUTES: &[(Route, &str, &str)] = &[
     (Route::GetAccount, "GET", "/setup/account/{accountId}"),
     (Route::RenameAccount, "PUT", "/setup/account/{accountId}"),
     (Route::DeleteAccount, "DELETE", "/setup/account/{accountId}"),
-    (Route::CreateExternalId, "POST", "/setup/credentials/aws/externalId"),
-    (Route::GetExternalId, "GET", "/setup/credentials/aws/externalId/{accountId}"),
+    (
+        Route::CreateExternalId,
+        "POST",
+        "/setup/credentials/aws/externalId",
+    ),
+    (
+        Route::GetExternalId,
+        "GET",
+        "/setup/credentials/aws/externalId/{accountId}",
+    ),
     (Route::GetCredentials, "GET", "/setup/credentials/aws"),
     (Route::SetCredentials, "POST", "/setup/credentials/aws"),
     (Route::ListCostIntelligence, "GET", "/cbi/v1/setup/account"),
-    (Route::SetUpCostIntelligence, "POST", "/cbi/v1/setup/account"),
-    (Route::ValidateCostIntelligence, "POST", "/cbi/v1/setup/account/validation"),
+    (
+        Route::SetUpCostIntelligence,
+        "POST",
+        "/cbi/v1/setup/account",
+    ),
+    (
+        Route::ValidateCostIntelligence,
+        "POST",
+        "/cbi/v1/setup/account/validation",
+    ),
     (Route::ListBilling, "GET", "/cloudBilling/v1/setup/account"),
-    (Route::SetUpBilling, "POST", "/cloudBilling/v1/setup/account"),
-    (Route::ValidateBilling, "POST", "/cloudBilling/v1/setup/account/validation"),
+    (
+        Route::SetUpBilling,
+        "POST",
+        "/cloudBilling/v1/setup/account",
+    ),
+    (
+        Route::ValidateBilling,
+        "POST",
+        "/cloudBilling/v1/setup/account/validation",
+    ),
     (Route::ListElastigroups, "GET", "/aws/ec2/group"),
     (Route::ListOceanClusters, "GET", "/ocean/aws/k8s/cluster"),
     (Route::ListEcsClusters, "GET", "/ocean/aws/ecs/cluster"),
@@ -63,9 +87,9 @@ impl Route {
                 return None;
             }
             let id = match pattern.strip_suffix("{accountId}") {
-                Some(prefix) => {
-                    path.strip_prefix(prefix).filter(|id| !id.is_empty() && !id.contains('/'))?
-                }
+                Some(prefix) => path
+                    .strip_prefix(prefix)
+                    .filter(|id| !id.is_empty() && !id.contains('/'))?,
                 None if *pattern == path => "",
                 None => return None,
             };
@@ -90,11 +114,18 @@ pub(crate) struct Query(Vec<(String, String)>);
 impl Query {
     /// Reads the part behind `?`.
     pub(crate) fn parse(text: &str) -> Self {
-        Self(url::form_urlencoded::parse(text.as_bytes()).into_owned().collect())
+        Self(
+            url::form_urlencoded::parse(text.as_bytes())
+                .into_owned()
+                .collect(),
+        )
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -139,7 +170,12 @@ pub(crate) fn handle(
             let mut out = String::from("[");
             write_account(&mut out, world, account);
             out.push(']');
-            Ok(Payload::Items { kind: "spotinst:setup:account", items: out, count: 1, pagination: None })
+            Ok(Payload::Items {
+                kind: "spotinst:setup:account",
+                items: out,
+                count: 1,
+                pagination: None,
+            })
         }
         Route::RenameAccount => {
             let body = read(body)?;
@@ -155,9 +191,12 @@ pub(crate) fn handle(
         Route::GetExternalId => external_id(world, id),
         Route::GetCredentials => credentials(world, query),
         Route::SetCredentials => set_credentials(world, query, &read(body)?),
-        Route::ListCostIntelligence => {
-            paged(world, query, "spotinst:cbi:inventory:ciRegisteredAccount", products::cost_intelligence)
-        }
+        Route::ListCostIntelligence => paged(
+            world,
+            query,
+            "spotinst:cbi:inventory:ciRegisteredAccount",
+            products::cost_intelligence,
+        ),
         Route::SetUpCostIntelligence => {
             let id = text(&read(body)?["account"]["accountId"], "account.accountId")?;
             let item = products::set_up_cost_intelligence(world, &id)?;
@@ -168,9 +207,12 @@ pub(crate) fn handle(
             let steps = products::validate_cost_intelligence(world, &id)?;
             Ok(items("spotinst:cbi:accountRegistrationValidation", &steps))
         }
-        Route::ListBilling => {
-            paged(world, query, "spotinst:cloudBilling:beRegisteredAccount", products::billing)
-        }
+        Route::ListBilling => paged(
+            world,
+            query,
+            "spotinst:cloudBilling:beRegisteredAccount",
+            products::billing,
+        ),
         Route::SetUpBilling => {
             let body = read(body)?;
             let id = text(&body["accountId"], "accountId")?;
@@ -220,8 +262,16 @@ pub(crate) fn envelope(
     );
     match answer {
         Ok(Payload::Nothing) => {}
-        Ok(Payload::Items { kind, items, count, pagination }) => {
-            let _ = write!(out, ",\"kind\":\"{kind}\",\"items\":{items},\"count\":{count}");
+        Ok(Payload::Items {
+            kind,
+            items,
+            count,
+            pagination,
+        }) => {
+            let _ = write!(
+                out,
+                ",\"kind\":\"{kind}\",\"items\":{items},\"count\":{count}"
+            );
             if let Some(pagination) = pagination {
                 let _ = write!(out, ",\"paginationInfo\":{pagination}");
             }
@@ -266,7 +316,12 @@ fn list_accounts(world: &World, query: &Query) -> Result<Payload, SpotError> {
         count += 1;
     }
     out.push(']');
-    Ok(Payload::Items { kind: "spotinst:setup:account", items: out, count, pagination: None })
+    Ok(Payload::Items {
+        kind: "spotinst:setup:account",
+        items: out,
+        count,
+        pagination: None,
+    })
 }
 
 fn write_account(out: &mut String, world: &World, account: &SpotAccount) {
@@ -278,7 +333,10 @@ fn write_account(out: &mut String, world: &World, account: &SpotAccount) {
     );
     push_string(out, &account.name);
     if let Some(cloud) = account.cloud {
-        let _ = write!(out, ",\"cloudProvider\":\"AWS\",\"providerExternalId\":\"{cloud}\"");
+        let _ = write!(
+            out,
+            ",\"cloudProvider\":\"AWS\",\"providerExternalId\":\"{cloud}\""
+        );
     }
     out.push('}');
 }
@@ -295,7 +353,10 @@ fn create_account(world: &mut World, body: &Value) -> Result<Payload, SpotError>
 fn create_external_id(world: &mut World, query: &Query) -> Result<Payload, SpotError> {
     let id = scoped(world, query)?.to_string();
     let external_id = link::create_external_id(world, &id)?;
-    let until = accounts::find(world, &id)?.external_ids.last().map(|e| e.valid_until.to_string());
+    let until = accounts::find(world, &id)?
+        .external_ids
+        .last()
+        .map(|e| e.valid_until.to_string());
     let item = json!({ "externalId": external_id, "maxValidUntil": until });
     Ok(items("spotinst:setup:aws:externalId", &[item]))
 }
@@ -322,8 +383,14 @@ fn credentials(world: &World, query: &Query) -> Result<Payload, SpotError> {
         return Err(no_route());
     }
     let id = scoped(world, query)?;
-    let role = world.spot.account(id).and_then(|account| account.role.as_deref());
-    let found: Vec<Value> = role.map(|role| json!({ "iamRole": role })).into_iter().collect();
+    let role = world
+        .spot
+        .account(id)
+        .and_then(|account| account.role.as_deref());
+    let found: Vec<Value> = role
+        .map(|role| json!({ "iamRole": role }))
+        .into_iter()
+        .collect();
     Ok(items("spotinst:setup:credentials:aws", &found))
 }
 
@@ -388,34 +455,56 @@ fn paged(
         "nextKey": (next < all.len()).then(|| next.to_string()),
         "previousKey": (start > 0).then(|| start.saturating_sub(size).to_string()),
     });
-    let Payload::Items { kind, items, count, .. } = items(kind, &page) else {
+    let Payload::Items {
+        kind, items, count, ..
+    } = items(kind, &page)
+    else {
         return Ok(Payload::Nothing);
     };
-    Ok(Payload::Items { kind, items, count, pagination: Some(pagination) })
+    Ok(Payload::Items {
+        kind,
+        items,
+        count,
+        pagination: Some(pagination),
+    })
 }
 
 /// The account that a call is about: `accountId`, or the organization's oldest.
 fn scoped(world: &World, query: &Query) -> Result<SpotId, SpotError> {
     match query.get("accountId") {
         None => world.spot.default_account().ok_or_else(no_route),
-        Some(text) => text.parse().ok().filter(|id| world.spot.account(*id).is_some()).ok_or_else(|| {
-            SpotError::new(
-                403,
-                "FORBIDDEN",
-                format!("the token has no permission for account {text}"),
-            )
-        }),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|id| world.spot.account(*id).is_some())
+            .ok_or_else(|| {
+                SpotError::new(
+                    403,
+                    "FORBIDDEN",
+                    format!("the token has no permission for account {text}"),
+                )
+            }),
     }
 }
 
 fn items(kind: &'static str, items: &[Value]) -> Payload {
     let text = serde_json::to_string(items).unwrap_or_else(|_| "[]".into());
-    Payload::Items { kind, items: text, count: items.len(), pagination: None }
+    Payload::Items {
+        kind,
+        items: text,
+        count: items.len(),
+        pagination: None,
+    }
 }
 
 fn read(body: &[u8]) -> Result<Value, SpotError> {
-    serde_json::from_slice(body)
-        .map_err(|error| SpotError::new(400, "INVALID_JSON", format!("the body is not JSON: {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        SpotError::new(
+            400,
+            "INVALID_JSON",
+            format!("the body is not JSON: {error}"),
+        )
+    })
 }
 
 fn text(value: &Value, field: &'static str) -> Result<String, SpotError> {

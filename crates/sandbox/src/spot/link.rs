@@ -28,8 +28,12 @@ pub(crate) fn set_credentials(
     id: &str,
     role_arn: &str,
 ) -> Result<(), SpotError> {
-    let (cloud, name) = role_of(role_arn)
-        .ok_or_else(|| SpotError::of_field("iamRole", format!("{role_arn} is not the ARN of an IAM role")))?;
+    let (cloud, name) = role_of(role_arn).ok_or_else(|| {
+        SpotError::of_field(
+            "iamRole",
+            format!("{role_arn} is not the ARN of an IAM role"),
+        )
+    })?;
     prepare(world, cloud);
     let account = find(world, id)?;
     if account.cloud.is_some_and(|linked| linked != cloud) {
@@ -68,8 +72,12 @@ pub(crate) fn set_credentials(
 
 /// Whether Spot can assume the role of a linked account now.
 pub(crate) fn link_works(world: &World, account: &SpotAccount) -> bool {
-    let (Some(cloud), Some(arn)) = (account.cloud, account.role.as_deref()) else { return false };
-    let Some((_, name)) = role_of(arn) else { return false };
+    let (Some(cloud), Some(arn)) = (account.cloud, account.role.as_deref()) else {
+        return false;
+    };
+    let Some((_, name)) = role_of(arn) else {
+        return false;
+    };
     account
         .external_ids
         .iter()
@@ -80,7 +88,10 @@ pub(crate) fn link_works(world: &World, account: &SpotAccount) -> bool {
 /// The external ids that Spot may present: the one in use, and new ones while they are valid.
 fn usable_external_ids<'a>(world: &World, account: &'a SpotAccount) -> Vec<&'a str> {
     let now = world.now();
-    let newest = account.external_ids.last().map(|external_id| &external_id.value);
+    let newest = account
+        .external_ids
+        .last()
+        .map(|external_id| &external_id.value);
     account
         .external_ids
         .iter()
@@ -96,16 +107,32 @@ fn usable_external_ids<'a>(world: &World, account: &'a SpotAccount) -> Vec<&'a s
 
 fn assumable(world: &World, cloud: AccountId, name: &str, arn: &str, external_id: &str) -> bool {
     let scenario = &world.scenario.spot;
-    let active = world.organization.account(cloud).is_some_and(|a| a.state == State::Active);
-    let exists = world.iam.role(cloud, name).is_some_and(|role| role.arn(cloud) == arn);
-    let Some(trust) = effective_trust(world, cloud, name) else { return false };
-    let Ok(account) = scenario.principal_account.parse() else { return false };
+    let active = world
+        .organization
+        .account(cloud)
+        .is_some_and(|a| a.state == State::Active);
+    let exists = world
+        .iam
+        .role(cloud, name)
+        .is_some_and(|role| role.arn(cloud) == arn);
+    let Some(trust) = effective_trust(world, cloud, name) else {
+        return false;
+    };
+    let Ok(account) = scenario.principal_account.parse() else {
+        return false;
+    };
     let principal = format!("arn:aws:iam::{account}:user/spotinst");
     let request = Request {
-        principal: Principal::Aws { account, arns: &[&principal] },
+        principal: Principal::Aws {
+            account,
+            arns: &[&principal],
+        },
         action: "sts:AssumeRole",
         resource: "",
-        context: &[("sts:ExternalId", external_id), ("aws:PrincipalAccount", &scenario.principal_account)],
+        context: &[
+            ("sts:ExternalId", external_id),
+            ("aws:PrincipalAccount", &scenario.principal_account),
+        ],
     };
     active && exists && !scenario.rcp_blocked && evaluate(&trust, &request) == Decision::Allow
 }
@@ -130,8 +157,14 @@ mod tests {
         let trust = format!(
             r#"{{"Statement":{{"Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::922761411349:root"}},"Action":"sts:AssumeRole","Condition":{{"StringEquals":{{"sts:ExternalId":"{external_id}"}}}}}}}}"#
         );
-        let spec = RoleSpec { name: "SpotRole".into(), trust, ..RoleSpec::default() };
-        create_role(world, &Caller::administrator(account), spec).unwrap().arn
+        let spec = RoleSpec {
+            name: "SpotRole".into(),
+            trust,
+            ..RoleSpec::default()
+        };
+        create_role(world, &Caller::administrator(account), spec)
+            .unwrap()
+            .arn
     }
 
     #[test]
@@ -142,7 +175,10 @@ mod tests {
         let missing = format!("arn:aws:iam::{account}:role/SpotRole");
         assert!(set_credentials(&mut world, &id, &missing).is_err());
         let arn = role(&mut world, account, &external_id);
-        assert!(set_credentials(&mut world, &id, &arn).is_err(), "the role has not spread yet");
+        assert!(
+            set_credentials(&mut world, &id, &arn).is_err(),
+            "the role has not spread yet"
+        );
         world.advance(Duration::from_secs(8));
         set_credentials(&mut world, &id, &arn).unwrap();
         assert!(link_works(&world, find(&world, &id).unwrap()));

@@ -20,7 +20,10 @@ pub(crate) fn overview(world: &World, cloud: Option<AccountId>) -> Vec<Value> {
 
 /// The linked AWS account of each Spot account that has one.
 pub(crate) fn links(world: &World) -> impl Iterator<Item = (AccountId, String)> {
-    world.spot.accounts().filter_map(|account| Some((account.cloud?, account.id.to_string())))
+    world
+        .spot
+        .accounts()
+        .filter_map(|account| Some((account.cloud?, account.id.to_string())))
 }
 
 /// Makes an Elastigroup and an Ocean cluster run in an account, or ends them.

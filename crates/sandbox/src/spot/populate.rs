@@ -11,8 +11,9 @@ pub(crate) fn populate(world: &mut World) {
     let scenario = world.scenario.clone();
     let (shape, wanted) = (&scenario.organization, &scenario.spot);
     let drawn = world.organization.drawn_members(scenario.seed);
-    let mut rest =
-        drawn.into_iter().skip(shape.suspended + shape.closed + shape.scp_blocked);
+    let mut rest = drawn
+        .into_iter()
+        .skip(shape.suspended + shape.closed + shape.scp_blocked);
     let mut running = wanted.running_groups;
     for account in rest.by_ref().take(wanted.linked) {
         linked(world, account, &mut running, true);
@@ -31,10 +32,20 @@ pub(crate) fn populate(world: &mut World) {
 
 /// A Spot account that is linked to a role; `trusted` says whether the role still trusts Spot.
 fn linked(world: &mut World, account: AccountId, running: &mut usize, trusted: bool) {
-    let name = world.organization.account(account).map(|a| a.name.clone()).unwrap_or_default();
+    let name = world
+        .organization
+        .account(account)
+        .map(|a| a.name.clone())
+        .unwrap_or_default();
     let id = world.spot.insert(&name);
-    let Ok(external_id) = create_external_id(world, &id.to_string()) else { return };
-    let trusted_id = if trusted { external_id.as_str() } else { "spotinst:aws:extid:replaced" };
+    let Ok(external_id) = create_external_id(world, &id.to_string()) else {
+        return;
+    };
+    let trusted_id = if trusted {
+        external_id.as_str()
+    } else {
+        "spotinst:aws:extid:replaced"
+    };
     let spot = &world.scenario.spot.principal_account;
     let trust = format!(
         r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::{spot}:root"}},"Action":"sts:AssumeRole","Condition":{{"StringEquals":{{"sts:ExternalId":"{trusted_id}"}}}}}}]}}"#
@@ -49,7 +60,9 @@ fn linked(world: &mut World, account: AccountId, running: &mut usize, trusted: b
     };
     // The role is older than any service control policy or propagation delay.
     let founder = Caller::administrator(account);
-    let Ok(identity) = create_role(world, &founder, spec) else { return };
+    let Ok(identity) = create_role(world, &founder, spec) else {
+        return;
+    };
     let now = world.now();
     if let Some(role) = world.iam.role_mut(account, &role) {
         role.trust_visible = now;

@@ -57,8 +57,14 @@ pub(super) fn set_up_billing(
     check_billing(world, id, config)?;
     let now = world.now();
     let account = find_mut(world, id)?;
-    let enabled = account.billing.as_ref().map_or(now, |billing| billing.enabled);
-    account.billing = Some(Box::new(Billing { enabled, updated: now }));
+    let enabled = account
+        .billing
+        .as_ref()
+        .map_or(now, |billing| billing.enabled);
+    account.billing = Some(Box::new(Billing {
+        enabled,
+        updated: now,
+    }));
     let account = find(world, id)?;
     let mut item = billing(world, account).unwrap_or_default();
     item["isBillingAccount"] = true.into();
@@ -84,7 +90,11 @@ pub(super) fn billing(world: &World, account: &SpotAccount) -> Option<Value> {
 
 /// `connected` or `notConnected`: whether the role can be assumed now.
 pub(super) fn status_summary(world: &World, account: &SpotAccount) -> &'static str {
-    if link_works(world, account) { "connected" } else { "notConnected" }
+    if link_works(world, account) {
+        "connected"
+    } else {
+        "notConnected"
+    }
 }
 
 /// The steps of a validation of Cost Intelligence.
@@ -107,15 +117,14 @@ pub(super) fn validate_billing(
 fn validation(world: &World, account: &SpotAccount, action: &str) -> Vec<Value> {
     let works = link_works(world, account);
     let allowed = works && role_allows(world, account, action);
-    let step = |id: &str, description: &str, status: &str, info: Option<String>| {
-        json!({ "id": id, "description": description, "status": status, "validationInfo": info })
-    };
+    let step = |id: &str, description: &str, status: &str, info: Option<String>| json!({ "id": id, "description": description, "status": status, "validationInfo": info });
     vec![
         step(
             "assumeRole",
             "Assume the IAM role of the account",
             if works { "success" } else { "failed" },
-            (!works).then(|| "the role cannot be assumed with the external ID of the account".into()),
+            (!works)
+                .then(|| "the role cannot be assumed with the external ID of the account".into()),
         ),
         step(
             "permissions",
@@ -131,15 +140,20 @@ fn validation(world: &World, account: &SpotAccount, action: &str) -> Vec<Value> 
 }
 
 fn role_allows(world: &World, account: &SpotAccount, action: &str) -> bool {
-    account.role.as_deref().and_then(role_of).is_some_and(|(cloud, name)| {
-        iam::role_allows(world, cloud, name, action)
-    })
+    account
+        .role
+        .as_deref()
+        .and_then(role_of)
+        .is_some_and(|(cloud, name)| iam::role_allows(world, cloud, name, action))
 }
 
 fn check_billing(world: &World, id: &str, config: &Value) -> Result<(), SpotError> {
     let cloud = linked(find(world, id)?)?;
     for field in ["bucket", "region", "pathPrefix"] {
-        if config["billingSource"][field].as_str().is_none_or(str::is_empty) {
+        if config["billingSource"][field]
+            .as_str()
+            .is_none_or(str::is_empty)
+        {
             return Err(SpotError::new(
                 422,
                 "VALIDATION_ERROR",
@@ -162,7 +176,10 @@ fn linked(account: &SpotAccount) -> Result<AccountId, SpotError> {
         SpotError::new(
             400,
             "ACCOUNT_NOT_LINKED",
-            format!("account {} has no credentials of a cloud provider account", account.id),
+            format!(
+                "account {} has no credentials of a cloud provider account",
+                account.id
+            ),
         )
     })
 }

@@ -54,14 +54,23 @@ impl RateLimits {
             return None;
         }
         let window = self.routes.entry(route.to_owned()).or_default();
-        while window.sent.front().is_some_and(|sent| now.duration_since(*sent) >= self.window) {
+        while window
+            .sent
+            .front()
+            .is_some_and(|sent| now.duration_since(*sent) >= self.window)
+        {
             window.sent.pop_front();
         }
         let blocked = window.blocked_until.is_some_and(|until| now < until);
         if blocked || window.sent.len() >= limit as usize {
             window.blocked_until = Some(now + self.window);
             let reset = seconds(self.window);
-            return Some(RateState { allowed: false, limit, remaining: 0, reset });
+            return Some(RateState {
+                allowed: false,
+                limit,
+                remaining: 0,
+                reset,
+            });
         }
         window.blocked_until = None;
         window.sent.push_back(now);
@@ -85,11 +94,34 @@ mod tests {
 
     #[test]
     fn a_call_while_blocked_pushes_the_reset_back() {
-        let scenario = SpotScenario { rate_limit: 2, ..SpotScenario::default() };
+        let scenario = SpotScenario {
+            rate_limit: 2,
+            ..SpotScenario::default()
+        };
         let (mut rates, start) = (RateLimits::new(&scenario), Instant::now());
-        let mut take = |at: u64| rates.take("GET /x", start + Duration::from_secs(at)).unwrap();
-        assert_eq!(take(0), RateState { allowed: true, limit: 2, remaining: 1, reset: 60 });
-        assert_eq!(take(20), RateState { allowed: true, limit: 2, remaining: 0, reset: 40 });
+        let mut take = |at: u64| {
+            rates
+                .take("GET /x", start + Duration::from_secs(at))
+                .unwrap()
+        };
+        assert_eq!(
+            take(0),
+            RateState {
+                allowed: true,
+                limit: 2,
+                remaining: 1,
+                reset: 60
+            }
+        );
+        assert_eq!(
+            take(20),
+            RateState {
+                allowed: true,
+                limit: 2,
+                remaining: 0,
+                reset: 40
+            }
+        );
         assert!(!take(30).allowed);
         // The first call left the window at 60, but the block lasts until 90.
         assert!(!take(70).allowed);
@@ -99,7 +131,10 @@ mod tests {
 
     #[test]
     fn routes_have_their_own_windows_and_zero_is_unlimited() {
-        let mut scenario = SpotScenario { rate_limit: 0, ..SpotScenario::default() };
+        let mut scenario = SpotScenario {
+            rate_limit: 0,
+            ..SpotScenario::default()
+        };
         scenario.rate_limits.insert("POST /setup/account".into(), 1);
         let (mut rates, now) = (RateLimits::new(&scenario), Instant::now());
         assert_eq!(rates.take("GET /setup/account", now), None);

@@ -76,18 +76,31 @@ impl AwsError {
         let mut xml = Xml::new();
         xml.element("Error", |error| {
             error
-                .text("Type", if self.status >= 500 { "Receiver" } else { "Sender" })
+                .text(
+                    "Type",
+                    if self.status >= 500 {
+                        "Receiver"
+                    } else {
+                        "Sender"
+                    },
+                )
                 .text("Code", &self.code)
                 .text("Message", &self.message);
         })
         .text("RequestId", request_id);
-        format!("<ErrorResponse xmlns=\"{namespace}\">{}</ErrorResponse>\n", xml.as_str())
+        format!(
+            "<ErrorResponse xmlns=\"{namespace}\">{}</ErrorResponse>\n",
+            xml.as_str()
+        )
     }
 
     /// The body of the JSON protocols. `message_key` is `Message` (Organizations) or `message` (SQS).
     pub(crate) fn to_json(&self, type_prefix: &str, message_key: &str) -> String {
         let mut body = Map::new();
-        body.insert("__type".into(), format!("{type_prefix}{}", self.code).into());
+        body.insert(
+            "__type".into(),
+            format!("{type_prefix}{}", self.code).into(),
+        );
         body.insert(message_key.into(), self.message.clone().into());
         for (name, value) in &self.fields {
             body.insert((*name).into(), value.clone());

@@ -30,7 +30,10 @@ impl QueryRequest {
 
     /// The top-level parameters.
     pub(crate) fn scope(&self) -> Scope<'_> {
-        Scope { parameters: &self.parameters, prefix: String::new() }
+        Scope {
+            parameters: &self.parameters,
+            prefix: String::new(),
+        }
     }
 
     /// See [`Scope::get`].
@@ -40,7 +43,9 @@ impl QueryRequest {
 
     /// See [`Scope::require`].
     pub(crate) fn require(&self, name: &str) -> Result<&str, AwsError> {
-        self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| missing(name))
+        self.get(name)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| missing(name))
     }
 
     /// See [`Scope::boolean`].
@@ -84,7 +89,9 @@ impl<'a> Scope<'a> {
 
     /// A scalar that must be there and not be empty: `ValidationError` otherwise.
     pub(crate) fn require(&self, name: &str) -> Result<&'a str, AwsError> {
-        self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| missing(&self.full(name)))
+        self.get(name)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| missing(&self.full(name)))
     }
 
     /// `true` or `false`; anything else is a `ValidationError`.
@@ -150,7 +157,10 @@ impl<'a> Scope<'a> {
     pub(crate) fn structure(&self, name: &str) -> Option<Scope<'a>> {
         let prefix = self.full(&format!("{name}."));
         self.below(&prefix).next()?;
-        Some(Scope { parameters: self.parameters, prefix })
+        Some(Scope {
+            parameters: self.parameters,
+            prefix,
+        })
     }
 
     /// The numbers of a list's members, in order.
@@ -202,7 +212,11 @@ mod tests {
         assert_eq!(request.strings("Tags"), Some(vec![]));
         assert_eq!(
             request.strings("Regions"),
-            Some(vec!["us-east-1".into(), "eu-west-1".into(), "ap-south-1".into()])
+            Some(vec![
+                "us-east-1".into(),
+                "eu-west-1".into(),
+                "ap-south-1".into()
+            ])
         );
     }
 
@@ -216,10 +230,19 @@ mod tests {
         assert_eq!(parameters[0].get("ParameterKey"), Some("A"));
         assert_eq!(parameters[0].get("ParameterValue"), Some(""));
         let targets = request.structure("DeploymentTargets").unwrap();
-        assert_eq!(targets.strings("OrganizationalUnitIds"), Some(vec!["ou-1".into()]));
+        assert_eq!(
+            targets.strings("OrganizationalUnitIds"),
+            Some(vec!["ou-1".into()])
+        );
         assert!(request.structure("OperationPreferences").is_none());
         assert_eq!(request.boolean("Flag").unwrap(), Some(true));
         assert!(request.boolean("Bad").is_err());
-        assert!(request.require("Absent").unwrap_err().message.contains("'absent'"));
+        assert!(
+            request
+                .require("Absent")
+                .unwrap_err()
+                .message
+                .contains("'absent'")
+        );
     }
 }

@@ -121,7 +121,11 @@ impl QueryReply {
     pub(crate) fn to_document(&self, operation: &str, namespace: &str, request_id: &str) -> String {
         let mut out = format!("<{operation}Response xmlns=\"{namespace}\">");
         if let Self::Result(xml) = self {
-            let _ = write!(out, "<{operation}Result>{}</{operation}Result>", xml.as_str());
+            let _ = write!(
+                out,
+                "<{operation}Result>{}</{operation}Result>",
+                xml.as_str()
+            );
         }
         let _ = write!(
             out,
@@ -138,17 +142,19 @@ mod tests {
     #[test]
     fn the_result_comes_before_the_metadata_and_text_is_escaped() {
         let mut xml = Xml::new();
-        xml.text("Name", "a<b>&\"c\"").strings("Regions", ["us-east-1"]).list(
-            "Empty",
-            Vec::<u8>::new(),
-            |_, _| {},
-        );
+        xml.text("Name", "a<b>&\"c\"")
+            .strings("Regions", ["us-east-1"])
+            .list("Empty", Vec::<u8>::new(), |_, _| {});
         assert_eq!(
             QueryReply::from(xml).to_document("Op", "urn:x", "r1"),
             "<OpResponse xmlns=\"urn:x\"><OpResult><Name>a&lt;b&gt;&amp;&quot;c&quot;</Name>\
              <Regions><member>us-east-1</member></Regions><Empty></Empty></OpResult>\
              <ResponseMetadata><RequestId>r1</RequestId></ResponseMetadata></OpResponse>\n"
         );
-        assert!(!QueryReply::NoResult.to_document("Op", "urn:x", "r1").contains("OpResult"));
+        assert!(
+            !QueryReply::NoResult
+                .to_document("Op", "urn:x", "r1")
+                .contains("OpResult")
+        );
     }
 }
