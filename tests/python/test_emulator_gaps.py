@@ -211,6 +211,18 @@ def test_moto_accepts_a_stack_set_without_a_template(moto):
     assert moto.client("cloudformation").create_stack_set(StackSetName="no-template")["StackSetId"]
 
 
+def test_moto_accepts_a_second_stack_set_of_the_same_name(moto, stack_set):
+    again = moto.client("cloudformation").create_stack_set(StackSetName=stack_set[0], TemplateBody=TEMPLATE)
+    assert again["StackSetId"]
+
+
+def test_moto_calls_an_unknown_operation_a_validation_error(moto, stack_set):
+    cloudformation = moto.client("cloudformation")
+    with pytest.raises(ClientError) as error:
+        cloudformation.describe_stack_set_operation(StackSetName=stack_set[0], OperationId="none")
+    assert error.value.response["Error"]["Code"] == "ValidationError"
+
+
 def test_moto_sends_policy_documents_that_are_not_percent_encoded(moto):
     iam = moto.client("iam")
     statement = {"Effect": "Allow", "Action": "iam:GetRole", "Resource": "*"}

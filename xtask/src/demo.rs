@@ -59,8 +59,15 @@ pub(crate) fn run() -> Result<()> {
             .stdout(File::create(&log)?)
             .stderr(File::options().append(true).open(&log)?),
     )?;
-    let account = sandbox.create_account(NEW_ACCOUNT)?;
-    println!("account {account} ({NEW_ACCOUNT}) was created and moved; nobody starts a job");
+    let units = sandbox.units()?;
+    let unit = units
+        .last()
+        .context("the sandbox has no organizational units")?;
+    let (unit, unit_name) = (text(unit, "id")?, text(unit, "name")?);
+    let account = sandbox.create_account(NEW_ACCOUNT, unit)?;
+    println!(
+        "account {account} ({NEW_ACCOUNT}) was created and moved to {unit_name}; nobody starts a job"
+    );
     let enrolled = process::wait_until(ENROLLMENT, || {
         provider.check()?;
         Ok((runner.reason(&account)?.as_deref() == Some("enrolled")).then_some(()))
@@ -126,6 +133,12 @@ impl Runner {
             .and_then(|row| row["reason"].as_str())
             .map(str::to_owned))
     }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str> {
+    value[field]
+        .as_str()
+        .with_context(|| format!("no {field} in {value}"))
 }
 
 fn say(title: &str) {

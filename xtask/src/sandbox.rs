@@ -80,30 +80,34 @@ impl Sandbox {
         &self.listening.environment
     }
 
-    /// What its admin API says about the simulated world.
-    pub(crate) fn state(&self) -> Result<Value> {
-        self.request("GET", "/_sandbox/state", None)
+    /// The organizational units, the root among them: `id`, `name`, `parent` (none for the root).
+    pub(crate) fn units(&self) -> Result<Vec<Value>> {
+        self.list("ous")
+    }
+
+    /// The accounts: `id`, `name`, `parent`, `state`.
+    pub(crate) fn accounts(&self) -> Result<Vec<Value>> {
+        self.list("accounts")
     }
 
     /// Creates an account in an organizational unit and returns its id.
-    pub(crate) fn create_account(&self, name: &str) -> Result<String> {
-        let state = self.state()?;
-        let units = state["organizational_units"]
-            .as_array()
-            .context("the sandbox has no organizational units")?;
-        let unit = units
-            .last()
-            .and_then(|unit| unit["id"].as_str())
-            .context("an organizational unit has no id")?;
+    pub(crate) fn create_account(&self, name: &str, unit: &str) -> Result<String> {
         let account = self.request(
             "POST",
             "/_sandbox/accounts",
-            Some(&json!({ "name": name, "parent": unit })),
+            Some(&json!({ "name": name, "ou": unit })),
         )?;
         Ok(account["id"]
             .as_str()
             .context("the new account has no id")?
             .to_owned())
+    }
+
+    fn list(&self, what: &str) -> Result<Vec<Value>> {
+        match self.request("GET", &format!("/_sandbox/{what}"), None)?[what].take() {
+            Value::Array(entries) => Ok(entries),
+            other => bail!("the sandbox's {what} are no list: {other}"),
+        }
     }
 
     /// One HTTP/1.1 request on a connection of its own; xtask needs no HTTP client for more.

@@ -144,3 +144,36 @@ fn tags_of_a_unit_are_read() {
         Ok(())
     });
 }
+
+#[test]
+fn an_account_is_found_with_the_parents_that_it_is_in() {
+    with_moto(async |moto, aws| {
+        let production = organization(&moto, 1).await?;
+        let snapshot = aws
+            .organization_snapshot(&SnapshotOptions::default())
+            .await?
+            .snapshot;
+        let account = snapshot
+            .accounts
+            .iter()
+            .find(|account| &*account.name == "account 0")
+            .unwrap();
+        let member = aws.member(account.id).await?.unwrap();
+        assert_eq!(member.name, "account 0");
+        assert_eq!(member.state, AccountState::Active);
+        let lineage: Vec<_> = member.lineage.iter().map(ToString::to_string).collect();
+        let [unit, parent, root] = lineage.as_slice() else {
+            panic!("{lineage:?}")
+        };
+        assert_eq!(*unit, production);
+        assert!(
+            parent.starts_with("ou-") && root.starts_with("r-"),
+            "{lineage:?}"
+        );
+        assert_eq!(aws.member("999999999999".parse()?).await?, None);
+        let calls = aws.api_calls();
+        assert_eq!(calls["organizations:DescribeAccount"], 2);
+        assert_eq!(calls["organizations:ListParents"], 3);
+        Ok(())
+    });
+}

@@ -70,3 +70,15 @@ fn a_queue_that_does_not_exist_is_not_found() {
         Ok(())
     });
 }
+
+#[test]
+fn a_queue_is_found_by_its_name() {
+    with_moto(async |moto, aws| {
+        let url = queue(&moto).await?;
+        assert_eq!(aws.queue_url("spot-onboarding").await?, url);
+        let error = aws.queue_url("none").await.unwrap_err();
+        assert_eq!(error.class(), aws_ops::ErrorClass::NotFound, "{error}");
+        assert_sent(&aws, &["sqs:GetQueueUrl"]);
+        Ok(())
+    });
+}

@@ -55,33 +55,25 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The shape of the organization in the sandbox's state.
-    pub(super) fn of(state: &Value) -> Result<Self> {
+    /// The shape of an organization, from the lists of the sandbox's admin API.
+    pub(super) fn of(units: &[Value], accounts: &[Value]) -> Result<Self> {
         let mut shape = Self::default();
-        let parents = |list: &str| {
-            let entries = state[list]
-                .as_array()
-                .with_context(|| format!("the sandbox's state has no {list}"))?;
-            let parent = |entry: &Value| {
-                Some((
-                    entry["id"].as_str()?.to_owned(),
-                    entry["parent"].as_str()?.to_owned(),
-                ))
-            };
-            entries
-                .iter()
-                .map(parent)
-                .collect::<Option<BTreeMap<_, _>>>()
-                .context("an entry has no id or parent")
-        };
-        let units = parents("organizational_units")?;
-        for (unit, parent) in &units {
-            shape.parents.entry(unit.clone()).or_default();
-            shape.parents.entry(parent.clone()).or_default().0 += 1;
-            let levels = std::iter::successors(Some(unit), |unit| units.get(*unit)).count() - 1;
-            shape.depth = shape.depth.max(levels);
+        let field = |entry: &Value, name: &str| entry[name].as_str().map(str::to_owned);
+        let mut parents = BTreeMap::new();
+        for unit in units {
+            let id = field(unit, "id").context("a unit without an id")?;
+            shape.parents.entry(id.clone()).or_default();
+            if let Some(parent) = field(unit, "parent") {
+                shape.parents.entry(parent.clone()).or_default().0 += 1;
+                parents.insert(id, parent);
+            }
         }
-        for parent in parents("accounts")?.into_values() {
+        for unit in parents.keys() {
+            let lineage = std::iter::successors(Some(unit), |unit| parents.get(*unit));
+            shape.depth = shape.depth.max(lineage.count() - 1);
+        }
+        for account in accounts {
+            let parent = field(account, "parent").context("an account without a parent")?;
             shape.parents.entry(parent).or_default().1 += 1;
         }
         Ok(shape)

@@ -160,7 +160,7 @@ impl Case {
         );
         let reading: Reading = serde_json::from_str(&stdout)
             .with_context(|| format!("`runner bench-inventory` printed {stdout:?}"))?;
-        let shape = Shape::of(&sandbox.state()?)?;
+        let shape = Shape::of(&sandbox.units()?, &sandbox.accounts()?)?;
         ensure!(
             reading.accounts == shape.accounts(),
             "the runner read {} accounts",
