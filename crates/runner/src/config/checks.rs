@@ -80,12 +80,8 @@ fn reach(config: &RunnerConfig, checks: &mut Checks<'_>) {
             );
         }
     }
-    if !config
-        .state
-        .url
-        .strip_prefix("sqlite://")
-        .is_some_and(|path| !path.is_empty())
-    {
+    let file = config.state.url.strip_prefix("sqlite://");
+    if file.is_none_or(str::is_empty) {
         checks.report(
             &["state", "url"],
             format!(

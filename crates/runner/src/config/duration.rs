@@ -30,6 +30,9 @@ impl fmt::Display for HumanDuration {
     /// In the largest unit that it is a whole number of; days from two days on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = self.0.as_millis();
+        if milliseconds == 0 {
+            return f.write_str("0s");
+        }
         let units = [
             ("d", 86_400_000, 2),
             ("h", 3_600_000, 1),
@@ -46,7 +49,8 @@ impl fmt::Display for HumanDuration {
 }
 
 impl TextForm for HumanDuration {
-    const FORMAT: &'static str = "duration";
+    // Not `duration`: JSON Schema means ISO 8601 by that.
+    const FORMAT: &'static str = "human-duration";
     const EXPECTED: &'static str = "a duration in quotes (\"500ms\", \"15m\", \"1h 30m\", \"14d\")";
 }
 
@@ -66,7 +70,9 @@ mod tests {
 
     #[test]
     fn a_duration_is_shown_as_it_would_be_written() {
-        for text in ["500ms", "15m", "90m", "1h", "24h", "14d", "90s", "36h"] {
+        for text in [
+            "0s", "500ms", "15m", "90m", "1h", "24h", "14d", "90s", "36h",
+        ] {
             assert_eq!(text.parse::<HumanDuration>().unwrap().to_string(), text);
         }
         assert_eq!(

@@ -76,6 +76,13 @@ mod tests {
                         "{path} = {variant:?} has no description"
                     );
                 }
+                for alternative in schema::alternatives(below) {
+                    assert!(
+                        !alternative.description.is_empty(),
+                        "{path}.{} has no description",
+                        alternative.name
+                    );
+                }
                 let inner = if below["items"].is_object() {
                     &below["items"]
                 } else {

@@ -54,7 +54,15 @@ fn schema_of<T: JsonSchema>() -> Value {
         .into_root_schema_for::<T>()
         .to_value();
     remove_null(&mut schema);
-    schema
+    // What a reader wants to see first comes first.
+    let mut ordered = Map::new();
+    if let Value::Object(mut entries) = schema {
+        for key in ["$schema", "title", "description"] {
+            ordered.extend(entries.shift_remove_entry(key));
+        }
+        ordered.extend(entries);
+    }
+    Value::Object(ordered)
 }
 
 fn remove_null(schema: &mut Value) {
@@ -130,13 +138,28 @@ pub(super) fn variants(schema: &Value) -> Vec<(&str, &str)> {
     variants
 }
 
-/// The keys of which a table has exactly one, with their schemas; empty for any other schema.
-pub(super) fn alternatives(schema: &Value) -> Vec<(&str, &Value)> {
-    schema["oneOf"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .flat_map(properties)
+/// A key that a table may have instead of the others.
+pub(super) struct Alternative<'s> {
+    /// The key.
+    pub(super) name: &'s str,
+    /// The schema of its value.
+    pub(super) schema: &'s Value,
+    /// What it is for.
+    pub(super) description: &'s str,
+}
+
+/// The keys of which a table has exactly one; empty for any other schema.
+pub(super) fn alternatives(schema: &Value) -> Vec<Alternative<'_>> {
+    let branches = schema["oneOf"].as_array().into_iter().flatten();
+    branches
+        .flat_map(|branch| {
+            let description = branch["description"].as_str().unwrap_or_default();
+            properties(branch).map(move |(name, schema)| Alternative {
+                name,
+                schema,
+                description,
+            })
+        })
         .collect()
 }
 
@@ -289,17 +312,21 @@ impl Check<'_> {
 
     fn alternative(
         &mut self,
-        alternatives: &[(&str, &Value)],
+        alternatives: &[Alternative<'_>],
         value: &Spanned<DeValue<'_>>,
         span: Range<usize>,
         path: &str,
     ) {
-        let names = alternatives
+        let names: Vec<&str> = alternatives
             .iter()
-            .map(|(name, _)| format!("{{ {name} = … }}"))
+            .map(|alternative| alternative.name)
+            .collect();
+        let list = names
+            .iter()
+            .map(|name| format!("{{ {name} = … }}"))
             .collect::<Vec<_>>()
             .join(", ");
-        let help = Some(format!("write one of {names}"));
+        let help = Some(format!("write one of {list}"));
         let Some(table) = value.get_ref().as_table() else {
             let message = format!(
                 "`{path}` must be a table with one key, not {}",
@@ -309,12 +336,15 @@ impl Check<'_> {
         };
         for (key, inner) in table {
             let name = key.get_ref().as_ref();
-            match alternatives.iter().find(|(known, _)| *known == name) {
-                Some((_, schema)) => {
-                    self.value(schema, inner, inner.span(), &format!("{path}.{name}"))
+            match alternatives
+                .iter()
+                .find(|alternative| alternative.name == name)
+            {
+                Some(known) => {
+                    self.value(known.schema, inner, inner.span(), &format!("{path}.{name}"))
                 }
                 None => {
-                    let near = nearest(name, alternatives.iter().map(|(name, _)| *name));
+                    let near = nearest(name, names.iter().copied());
                     let help = near
                         .map(|near| format!("did you mean `{near}`?"))
                         .or_else(|| help.clone());

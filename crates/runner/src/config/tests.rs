@@ -123,7 +123,8 @@ fn check_defaults(schema: &Value, table: &Value, path: &str) {
                 "{path} is {value}, and its default is {default}"
             );
         }
-        for (name, _) in schema::alternatives(below) {
+        for alternative in schema::alternatives(below) {
+            let name = alternative.name;
             let text = fs::read_to_string(shipped().join("runner.toml")).unwrap();
             assert!(
                 text.contains(&format!("{{ {name} = ")),

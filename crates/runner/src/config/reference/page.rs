@@ -110,12 +110,13 @@ fn row(rows: &mut String, schema: &Value, name: &str, inner: &Value) {
     for (choice, description) in choices {
         let _ = write!(text, "<br>`{choice}`: {}", description.replace('\n', " "));
     }
-    for (key, value) in schema::alternatives(inner) {
-        let description = value["description"]
-            .as_str()
-            .unwrap_or_default()
-            .replace('\n', " ");
-        let _ = write!(text, "<br>`{key}`: {description}");
+    for alternative in schema::alternatives(inner) {
+        let _ = write!(
+            text,
+            "<br>`{}`: {}",
+            alternative.name,
+            alternative.description.replace('\n', " ")
+        );
     }
     let _ = writeln!(rows, "| `{name}` | {} | {default} | {text} |", value(inner));
     if is_small(inner) {
@@ -130,8 +131,13 @@ fn value(schema: &Value) -> String {
     if !schema::alternatives(schema).is_empty() {
         return "a table with one of the keys".to_owned();
     }
-    if !schema::variants(schema).is_empty() {
-        return "one of the texts".to_owned();
+    let variants = schema::variants(schema);
+    if !variants.is_empty() {
+        return variants
+            .iter()
+            .map(|(name, _)| format!("`\"{name}\"`"))
+            .collect::<Vec<_>>()
+            .join(", ");
     }
     if let Some(expected) = schema["format"].as_str().and_then(text::expected) {
         return expected.to_owned();
