@@ -1,1 +1,30 @@
-//! Placeholder while the workspace is laid out.
+//! The enrollment lifecycle: CloudFormation's custom resources, served over the Spot API.
+//!
+//! `wire` reads messages into onboarding-core's [`ResourceRequest`]; [`Provider`] makes the calls that core decides on;
+//! `responder` sends the answer; `queue` joins them over any queue.
+//!
+//! Guarantees, as long as the state behind [`Intents`] is durable:
+//! - exactly one Spot account per AWS account, whatever crashes, repeats or arrives late: an intent is committed before
+//!   the request that creates is written to its socket, and after an ambiguous end Spot is looked at first;
+//! - nothing is done for a Spot account, role or stack of another AWS account than the requesting stack's;
+//! - a request whose deadline has passed changes nothing, and a Delete never does;
+//! - a repeated request gets the same answer.
+
+pub mod directory;
+pub mod events;
+pub mod intents;
+mod lifecycle;
+mod listings;
+pub mod provider;
+pub mod queue;
+pub mod responder;
+pub mod testing;
+pub mod wire;
+
+pub use directory::{AccountDetails, AccountDirectory, DirectoryError};
+pub use events::{Event, EventSink, Phase};
+pub use intents::{Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent};
+pub use onboarding_core::custom_resource::{AdoptRule, Naming, ResourceRequest, ResourceResponse};
+pub use provider::{Provider, ProviderSettings};
+pub use queue::{ConsumeSettings, Message, Queue, QueueError, consume};
+pub use responder::{Responder, ResponderError};

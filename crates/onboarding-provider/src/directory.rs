@@ -1,0 +1,55 @@
+//! What the provider must know about an AWS account: whether it may be served, by which rules, and its name.
+
+use async_trait::async_trait;
+use onboarding_core::{
+    custom_resource::{AdoptRule, Naming},
+    ids::{AwsAccountId, ExternalId},
+};
+
+/// An account that may be served.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccountDetails {
+    /// Its name in AWS Organizations.
+    pub name: Option<String>,
+    /// What to do when somebody else has linked it already.
+    pub adopt: AdoptRule,
+    /// How its Spot account is named.
+    pub naming: Naming,
+}
+
+/// Looking an account up failed; it will be tried again.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot look AWS account {account} up: {reason}")]
+pub struct DirectoryError {
+    /// The account.
+    pub account: AwsAccountId,
+    /// Why.
+    pub reason: String,
+}
+
+/// Knows the accounts of the organization.
+#[async_trait]
+pub trait AccountDirectory: Send + Sync {
+    /// An account and its rules; none when it is not in scope, and then its requests are refused. A directory that
+    /// keeps a list in memory looks again before it says none: the newest accounts are the ones that ask.
+    ///
+    /// # Errors
+    /// When it cannot tell now.
+    async fn account(
+        &self,
+        account: AwsAccountId,
+    ) -> Result<Option<AccountDetails>, DirectoryError>;
+
+    /// The external ID that is in use on the AWS side (the output of an old stack, the live trust policy), when it can
+    /// be read. Asked for only when neither Spot nor our state knows it.
+    ///
+    /// # Errors
+    /// When it cannot tell now.
+    async fn external_id_in_use(
+        &self,
+        account: AwsAccountId,
+    ) -> Result<Option<ExternalId>, DirectoryError> {
+        let _ = account;
+        Ok(None)
+    }
+}

@@ -1,0 +1,91 @@
+//! What happens to each request, for progress displays and metrics.
+
+use std::sync::Arc;
+
+use onboarding_core::{
+    custom_resource::{RequestType, ResourceRequest, Status},
+    ids::{AwsAccountId, StackId},
+};
+
+/// How far a request is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// It was taken up.
+    Received,
+    /// Something is not ready yet; it is tried again.
+    Waiting {
+        /// What.
+        reason: String,
+    },
+    /// It was decided.
+    Answered {
+        /// How.
+        status: Status,
+        /// Why it failed, or what was not done; in full.
+        reason: String,
+    },
+    /// CloudFormation has the answer.
+    Delivered,
+    /// CloudFormation did not take the answer.
+    Undeliverable {
+        /// Why.
+        reason: String,
+    },
+    /// Its deadline had passed before it was taken up: nothing was changed.
+    Expired,
+    /// A message that is no request. It is left for the dead-letter queue.
+    Poison {
+        /// What is wrong with it, without its content.
+        reason: String,
+    },
+}
+
+/// One thing that happened to one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// CloudFormation's id of the request; empty for a message that is no request.
+    pub request_id: String,
+    /// The stack.
+    pub stack_id: Option<StackId>,
+    /// The account of the stack.
+    pub account: Option<AwsAccountId>,
+    /// The resource type.
+    pub resource_type: String,
+    /// What is asked for.
+    pub request_type: Option<RequestType>,
+    /// How far it is.
+    pub phase: Phase,
+}
+
+impl Event {
+    pub(crate) fn of(request: &ResourceRequest, phase: Phase) -> Self {
+        Self {
+            request_id: request.request_id.clone(),
+            stack_id: Some(request.stack_id.clone()),
+            account: Some(request.account),
+            resource_type: request.resource_type.clone(),
+            request_type: Some(request.request_type),
+            phase,
+        }
+    }
+
+    pub(crate) fn poison(reason: String) -> Self {
+        Self {
+            request_id: String::new(),
+            stack_id: None,
+            account: None,
+            resource_type: String::new(),
+            request_type: None,
+            phase: Phase::Poison { reason },
+        }
+    }
+}
+
+/// Receives events; it must not block.
+pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// A sink that drops everything.
+#[must_use]
+pub fn no_events() -> EventSink {
+    Arc::new(|_| {})
+}

@@ -1,0 +1,243 @@
+//! One attempt at one request: who asks, may it, and what is to be done for its resource.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use onboarding_core::{
+    custom_resource::{
+        AdoptRule, RequestType, Resource, ResourceRequest, ResourceResponse, Standing,
+    },
+    ids::{AwsAccountId, SpotAccountId},
+};
+use spot_api::{ErrorClass, SpotError};
+use tokio::time::Instant;
+
+use crate::{
+    directory::{AccountDetails, DirectoryError},
+    intents::{Intent, IntentsError},
+    provider::Provider,
+};
+
+mod cost_intelligence;
+mod credentials;
+mod external_id;
+mod name;
+mod spot_account;
+
+/// Why an attempt did not end with an answer.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It never will: the request fails, with this reason.
+    Refused(String),
+    /// It passes by itself.
+    Passing(String),
+    /// It may pass by itself, within this time from the start.
+    PassingFor(String, Duration),
+    /// It is known when to look again.
+    Until(String, Timestamp),
+}
+
+impl From<SpotError> for Trouble {
+    fn from(error: SpotError) -> Self {
+        match error.class() {
+            ErrorClass::Transient
+            | ErrorClass::Throttled
+            | ErrorClass::Unreachable
+            | ErrorClass::Ambiguous => Self::Passing(error.to_string()),
+            // An answer of a proxy, say: it may pass, but should not be waited for long.
+            ErrorClass::Bug => Self::PassingFor(error.to_string(), Duration::from_secs(60)),
+            ErrorClass::Denied
+            | ErrorClass::Invalid
+            | ErrorClass::NotFound
+            | ErrorClass::Conflict => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl From<IntentsError> for Trouble {
+    fn from(error: IntentsError) -> Self {
+        tracing::warn!(error = &error as &dyn std::error::Error, "provider state");
+        Self::Passing(error.to_string())
+    }
+}
+
+impl From<DirectoryError> for Trouble {
+    fn from(error: DirectoryError) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+/// A Spot account that a request names, and that its AWS account may ask about.
+pub(crate) struct Named<'a> {
+    pub(crate) id: &'a SpotAccountId,
+    /// Its name as last listed; none while Spot does not list it yet.
+    pub(crate) name: Option<String>,
+    pub(crate) standing: Standing,
+    pub(crate) linked: bool,
+}
+
+impl Provider {
+    /// One attempt at a Create or Update.
+    pub(crate) async fn attempt(
+        &self,
+        request: &ResourceRequest,
+    ) -> Result<ResourceResponse, Trouble> {
+        let stack = &request.stack_id;
+        if let Some(answer) = self.intents.answer(stack, &request.request_id).await? {
+            return Ok(answer);
+        }
+        let refused = |reason: String| Err(Trouble::Refused(reason));
+        let resource = match &request.resource {
+            Ok(resource) => resource,
+            Err(invalid) => return refused(invalid.to_string()),
+        };
+        let account = request.account;
+        if let Some(asked_for) = resource
+            .aws_account()
+            .filter(|asked_for| *asked_for != account)
+        {
+            return refused(format!(
+                "a stack in AWS account {account} may not ask about AWS account {asked_for}"
+            ));
+        }
+        let Some(details) = self.directory.account(account).await? else {
+            return refused(format!(
+                "AWS account {account} is not in the scope of this provider"
+            ));
+        };
+        if let Some(unchanged) = unchanged(request, resource) {
+            return Ok(unchanged);
+        }
+        let named = match resource.spot_account() {
+            None => return self.spot_account(request, &details).await,
+            Some(id) => self.named(account, id).await?,
+        };
+        if let Some(kept) = kept(request, resource, &named, &details)? {
+            return Ok(kept);
+        }
+        match resource {
+            Resource::SpotAccount { .. } => self.spot_account(request, &details).await,
+            Resource::SpotExternalId { .. } => self.external_id(request, &named, &details).await,
+            Resource::SpotLinkedCredentials { role, .. } => self.link(request, &named, role).await,
+            Resource::RenamedSpotAccount { .. } => self.rename(request, &named, &details).await,
+            Resource::CostIntelligence { .. } => {
+                self.enable_cost_intelligence(request, &named).await
+            }
+        }
+    }
+
+    /// Checks that a Spot account is linked to, or was created for, the requesting AWS account.
+    async fn named<'a>(
+        &self,
+        account: AwsAccountId,
+        id: &'a SpotAccountId,
+    ) -> Result<Named<'a>, Trouble> {
+        let intent = self.intents.intent(account).await?;
+        let linked_by_us = self.linked_by_us(account, id).await?;
+        let mut listing = self.listings.recent().await?;
+        // An older listing may not show a new account or a new link; a refusal needs one from now.
+        for last in [false, true] {
+            match listing.known.get(id) {
+                Some(record) => {
+                    let standing =
+                        Standing::of(record, account, intent.assigned.as_ref(), linked_by_us);
+                    if standing != Standing::Foreign {
+                        return Ok(Named {
+                            id,
+                            name: Some(record.name.to_string()),
+                            standing,
+                            linked: record.aws_account.is_some(),
+                        });
+                    }
+                }
+                None if last && self.is_new(&intent, id) => {
+                    return Ok(Named {
+                        id,
+                        name: None,
+                        standing: Standing::Ours,
+                        linked: linked_by_us,
+                    });
+                }
+                None => {}
+            }
+            if !last {
+                listing = self.listings.since(Instant::now()).await?;
+            }
+        }
+        Err(Trouble::Refused(format!(
+            "Spot account {id} is not linked to AWS account {account}, and was not created for it"
+        )))
+    }
+
+    /// Whether a stack of this AWS account has linked the Spot account through us.
+    pub(crate) async fn linked_by_us(
+        &self,
+        account: AwsAccountId,
+        id: &SpotAccountId,
+    ) -> Result<bool, Trouble> {
+        let owner = self.intents.owner(id).await?;
+        Ok(owner.is_some_and(|owner| owner.account == account))
+    }
+
+    /// Whether a Spot account was assigned so recently that Spot may not list it yet.
+    pub(crate) fn is_new(&self, intent: &Intent, id: &SpotAccountId) -> bool {
+        let now = Timestamp::now();
+        intent.assigned.as_ref() == Some(id)
+            && intent
+                .assigned_at
+                .is_some_and(|at| now.duration_since(at).unsigned_abs() < self.settings.listing_lag)
+    }
+}
+
+/// The answer to an Update that has nothing to do.
+fn unchanged(request: &ResourceRequest, resource: &Resource) -> Option<ResourceResponse> {
+    if request.request_type != RequestType::Update {
+        return None;
+    }
+    let id = request.physical_id.clone()?;
+    match resource {
+        // The AWS account of a stack never changes, so neither does its Spot account.
+        Resource::SpotAccount { .. } => {
+            Some(ResourceResponse::unchanged(request, "").with("AccountId", id))
+        }
+        Resource::SpotExternalId { .. } if request.old_resource.as_ref() == Some(resource) => {
+            Some(ResourceResponse::unchanged(request, "").with("ExternalId", id))
+        }
+        Resource::SpotLinkedCredentials { spot_account, .. }
+            if request.old_resource.as_ref() == Some(resource) =>
+        {
+            Some(ResourceResponse::unchanged(request, "").with("AccountId", spot_account.as_str()))
+        }
+        _ => None,
+    }
+}
+
+/// The answer for a Spot account that somebody else has linked, when the rule is to leave it alone.
+fn kept(
+    request: &ResourceRequest,
+    resource: &Resource,
+    named: &Named<'_>,
+    details: &AccountDetails,
+) -> Result<Option<ResourceResponse>, Trouble> {
+    if named.standing != Standing::LinkedElsewhere || details.adopt == AdoptRule::Relink {
+        return Ok(None);
+    }
+    if details.adopt == AdoptRule::Refuse {
+        return Err(Trouble::Refused(format!(
+            "Spot account {} was linked by somebody else, and the rule for that is adopt = \"refuse\"",
+            named.id
+        )));
+    }
+    // Its external ID is still looked up: the role must demand one.
+    if matches!(resource, Resource::SpotExternalId { .. }) {
+        return Ok(None);
+    }
+    let mut response = ResourceResponse::success(request, named.id.as_str())
+        .with("AccountId", named.id.as_str())
+        .with("Adopted", "true");
+    response.reason = format!(
+        "Spot account {} was linked by somebody else and stays as it is (adopt = \"keep-link\")",
+        named.id
+    );
+    Ok(Some(response))
+}

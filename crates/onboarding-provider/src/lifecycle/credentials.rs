@@ -1,0 +1,47 @@
+//! `Custom::SpotLinkedCredentials`: links the Spot account to the role, and makes the stack its owner.
+
+use jiff::Timestamp;
+use onboarding_core::{
+    custom_resource::{ResourceRequest, ResourceResponse, Standing},
+    ids::RoleArn,
+};
+
+use super::{Named, Trouble};
+use crate::{intents::Owner, provider::Provider};
+
+impl Provider {
+    pub(super) async fn link(
+        &self,
+        request: &ResourceRequest,
+        named: &Named<'_>,
+        role: &RoleArn,
+    ) -> Result<ResourceResponse, Trouble> {
+        self.spot
+            .set_aws_credentials(named.id, role)
+            .await
+            .map_err(|error| {
+                if error.is_role_not_assumable() {
+                    // Seconds after the role was made; for ever when a resource control policy denies it.
+                    Trouble::Passing(format!(
+                        "{error}; if this lasts, check the role's trust policy and whether a resource control policy \
+                         denies sts:AssumeRole from outside the organization"
+                    ))
+                } else {
+                    error.into()
+                }
+            })?;
+        let before = self.intents.owner(named.id).await?;
+        let owner = Owner {
+            stack_id: request.stack_id.clone(),
+            account: request.account,
+            role: role.clone(),
+            adopted: named.standing == Standing::LinkedElsewhere
+                || before.is_some_and(|before| before.adopted),
+            linked_at: Timestamp::now(),
+        };
+        self.intents.set_owner(named.id, &owner).await?;
+        Ok(ResourceResponse::success(request, named.id.as_str())
+            .with("AccountId", named.id.as_str())
+            .with("IamRoleArn", role.as_str()))
+    }
+}

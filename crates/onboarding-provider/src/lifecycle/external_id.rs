@@ -1,0 +1,104 @@
+//! `Custom::SpotExternalId`: the external ID that the role must demand. One is made only when none is known.
+
+use jiff::Timestamp;
+use onboarding_core::{
+    custom_resource::{
+        AdoptRule, ResourceRequest, ResourceResponse,
+        external_id::{ExternalIdDecision, KnownExternalIds, decide},
+    },
+    ids::ExternalId,
+};
+
+use super::{Named, Trouble};
+use crate::{
+    directory::AccountDetails,
+    intents::{Claim, RememberedExternalId},
+    provider::{Provider, from_now},
+};
+
+impl Provider {
+    pub(super) async fn external_id(
+        &self,
+        request: &ResourceRequest,
+        named: &Named<'_>,
+        details: &AccountDetails,
+    ) -> Result<ResourceResponse, Trouble> {
+        let id = match self.known_external_id(request, named, details).await? {
+            ExternalIdDecision::HandOut(id) => id,
+            ExternalIdDecision::Mint => self.mint(request, named, details).await?,
+        };
+        Ok(ResourceResponse::success(request, id.as_str()).with("ExternalId", id.as_str()))
+    }
+
+    async fn known_external_id(
+        &self,
+        request: &ResourceRequest,
+        named: &Named<'_>,
+        details: &AccountDetails,
+    ) -> Result<ExternalIdDecision, Trouble> {
+        let mut known = KnownExternalIds::default();
+        if let Some(remembered) = self.intents.external_id(named.id).await? {
+            known.remembered_expired = remembered
+                .valid_until
+                .is_some_and(|until| until <= Timestamp::now());
+            known.remembered = Some(remembered.external_id);
+        }
+        // A new account has none at Spot, and one that we made is known: only links need more look-ups.
+        if named.linked {
+            known.at_spot = self.spot.external_id(named.id).await?;
+            if known.at_spot.is_none() && known.remembered.is_none() {
+                known.in_use = self.directory.external_id_in_use(request.account).await?;
+            }
+        }
+        let keep_link = details.adopt == AdoptRule::KeepLink;
+        Ok(decide(
+            named.id,
+            named.standing,
+            keep_link,
+            named.linked,
+            known,
+        ))
+    }
+
+    /// Makes a new external ID, alone: of two, only the newest may be valid.
+    async fn mint(
+        &self,
+        request: &ResourceRequest,
+        named: &Named<'_>,
+        details: &AccountDetails,
+    ) -> Result<ExternalId, Trouble> {
+        let holder = format!("{}/{:032x}", request.request_id, rand::random::<u128>());
+        // Long enough for the governor, which may hold the call back; a lost claim only costs a second external ID.
+        let until = from_now(self.spot.call_timeout() * 4);
+        if let Claim::Busy { .. } = self.intents.claim(request.account, &holder, until).await? {
+            return Err(Trouble::Passing(
+                "another request is working on the Spot account".to_owned(),
+            ));
+        }
+        let minted = self.mint_claimed(request, named, details).await;
+        self.intents.release(request.account, &holder).await?;
+        minted
+    }
+
+    async fn mint_claimed(
+        &self,
+        request: &ResourceRequest,
+        named: &Named<'_>,
+        details: &AccountDetails,
+    ) -> Result<ExternalId, Trouble> {
+        if let ExternalIdDecision::HandOut(id) =
+            self.known_external_id(request, named, details).await?
+        {
+            return Ok(id);
+        }
+        let created = self.spot.create_external_id(named.id).await?;
+        let remembered = RememberedExternalId {
+            external_id: created.external_id.clone(),
+            valid_until: created.max_valid_until.and_then(|until| until.parse().ok()),
+        };
+        self.intents
+            .remember_external_id(named.id, &remembered)
+            .await?;
+        Ok(created.external_id)
+    }
+}

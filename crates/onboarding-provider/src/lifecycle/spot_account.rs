@@ -1,0 +1,215 @@
+//! `Custom::SpotAccount`: finds the Spot account of an AWS account, or creates it, once.
+//!
+//! The order of creation, each step committed before the next: wait for the rate governor; claim the AWS account; check
+//! that nothing changed since we looked; write the intent; send, unless the send deadline has passed; assign. Whoever
+//! finds an unsettled intent looks at Spot first, after the moment from which a listing shows the outcome.
+
+use std::{sync::atomic::Ordering, time::SystemTime};
+
+use onboarding_core::{
+    custom_resource::{
+        AdoptRule, ResourceRequest, ResourceResponse,
+        account::{AccountDecision, decide},
+        naming::creation_names,
+    },
+    ids::SpotAccountId,
+};
+use spot_api::{CreatedAccount, ErrorClass, SpotError};
+use tokio::time::Instant;
+
+use super::Trouble;
+use crate::{
+    directory::AccountDetails,
+    intents::{Claim, Intent, SendIntent},
+    listings::Listing,
+    provider::{Provider, from_now, time_until},
+};
+
+impl Provider {
+    pub(super) async fn spot_account(
+        &self,
+        request: &ResourceRequest,
+        details: &AccountDetails,
+    ) -> Result<ResourceResponse, Trouble> {
+        let account = request.account;
+        let intent = self.intents.intent(account).await?;
+        let listing = self.listing_after(request, &intent).await?;
+        let linked_by_us = match listing.known.linked_to(account).next() {
+            Some(linked) => self.linked_by_us(account, &linked.id).await?,
+            None => false,
+        };
+        let assigned = intent.assigned.as_ref();
+        let response = |id: &SpotAccountId, adopted: bool| {
+            ResourceResponse::success(request, id.as_str())
+                .with("AccountId", id.as_str())
+                .with("Adopted", adopted.to_string())
+        };
+        match decide(
+            account,
+            &listing.known,
+            assigned,
+            linked_by_us,
+            details.adopt,
+        ) {
+            AccountDecision::Ours(id) => Ok(response(&id, false)),
+            AccountDecision::Adopt(id) => {
+                let mut response = response(&id, true);
+                response.reason = match details.adopt {
+                    AdoptRule::Relink => {
+                        format!("Spot account {id} is taken over (adopt = \"relink\")")
+                    }
+                    _ => format!(
+                        "Spot account {id} was linked by somebody else and stays as it is (adopt = \"keep-link\")"
+                    ),
+                };
+                Ok(response)
+            }
+            AccountDecision::Leftover(id) => {
+                self.intents
+                    .assign(account, &id, jiff::Timestamp::now())
+                    .await?;
+                Ok(response(&id, false))
+            }
+            AccountDecision::Refuse(refusal) => Err(Trouble::Refused(refusal.to_string())),
+            AccountDecision::Create => {
+                let created = self.create(request, &intent).await?;
+                self.confirm(request, &created.id).await;
+                Ok(response(&created.id, false))
+            }
+        }
+    }
+
+    /// A listing that is new enough to decide by what the state has.
+    async fn listing_after(
+        &self,
+        request: &ResourceRequest,
+        intent: &Intent,
+    ) -> Result<Listing, Trouble> {
+        if let Some(sent) = &intent.sent {
+            if !time_until(sent.look_after).is_zero() {
+                return Err(Trouble::Until(
+                    "an earlier attempt to create the Spot account has not settled yet".to_owned(),
+                    sent.look_after,
+                ));
+            }
+            return Ok(self.listings.since(Instant::now()).await?);
+        }
+        let listing = self.listings.recent().await?;
+        let Some(assigned) = &intent.assigned else {
+            return Ok(listing);
+        };
+        if listing.known.get(assigned).is_some() {
+            return Ok(listing);
+        }
+        let listing = self.listings.since(Instant::now()).await?;
+        if listing.known.get(assigned).is_none() {
+            // Deleted at Spot, or the listing is late or partial: no second account before that is certain.
+            let others = self.spot.list_accounts_of(request.account).await?;
+            if self.is_new(intent, assigned) || !others.is_empty() {
+                return Err(Trouble::Passing(format!(
+                    "Spot does not list account {assigned}, which it should"
+                )));
+            }
+        }
+        Ok(listing)
+    }
+
+    async fn create(
+        &self,
+        request: &ResourceRequest,
+        seen: &Intent,
+    ) -> Result<CreatedAccount, Trouble> {
+        let account = request.account;
+        let [plain, lettered] = creation_names(account);
+        let name = if self.names_need_letters.load(Ordering::Relaxed) {
+            &lettered
+        } else {
+            &plain
+        };
+        // The governor may hold us back for many minutes: nothing is claimed before it lets us through.
+        let slot = self.spot.reserve_create().await;
+        let holder = format!("{}/{:032x}", request.request_id, rand::random::<u128>());
+        let send_by = from_now(self.settings.send_window);
+        let intent = SendIntent {
+            name: name.clone(),
+            send_by,
+            look_after: from_now(
+                self.settings.send_window + self.spot.call_timeout() + self.settings.settle,
+            ),
+        };
+        match self
+            .intents
+            .claim(account, &holder, intent.look_after)
+            .await?
+        {
+            Claim::Busy { until } => {
+                tracing::debug!(%until, "claimed by another request");
+                return Err(Trouble::Passing(
+                    "another request is creating the Spot account".to_owned(),
+                ));
+            }
+            Claim::Held(now) if now != *seen => {
+                self.intents.release(account, &holder).await?;
+                return Err(Trouble::Passing(
+                    "another request has worked on the Spot account".to_owned(),
+                ));
+            }
+            Claim::Held(_) => {}
+        }
+        self.intents.write_intent(account, &holder, &intent).await?;
+        let result = slot.send(name, SystemTime::from(send_by)).await;
+        match &result {
+            Ok(created) => {
+                let now = jiff::Timestamp::now();
+                self.intents.assign(account, &created.id, now).await?;
+            }
+            Err(error) if error.class() == ErrorClass::Ambiguous => {
+                // The request has ended on our side, so a listing tells earlier than after a crash.
+                let intent = SendIntent {
+                    look_after: from_now(self.settings.settle),
+                    ..intent
+                };
+                self.intents.write_intent(account, &holder, &intent).await?;
+            }
+            Err(_) => self.intents.clear_intent(account, &holder).await?,
+        }
+        self.intents.release(account, &holder).await?;
+        result.map_err(|error| self.not_created(error, *name == plain))
+    }
+
+    fn not_created(&self, error: SpotError, plain: bool) -> Trouble {
+        match error.class() {
+            ErrorClass::Invalid if plain => {
+                self.names_need_letters.store(true, Ordering::Relaxed);
+                Trouble::Passing(error.to_string())
+            }
+            ErrorClass::Denied => Trouble::Refused(format!(
+                "{error}; the Spot token must be an organization administrator's, and the Spot organization must be \
+                 permitted to enroll more accounts (Spot's support raises the limit)"
+            )),
+            _ => error.into(),
+        }
+    }
+
+    /// One listing from after the creation, so that look-ups from now on know the account, and doubles are noticed. It
+    /// is shared with whoever creates at the same time. The creation is certain without it.
+    async fn confirm(&self, request: &ResourceRequest, id: &SpotAccountId) {
+        match self.listings.since(Instant::now()).await {
+            Ok(listing) => {
+                if listing.known.get(id).is_none() {
+                    tracing::warn!(spot_account = %id, "Spot does not list the account that it created, yet");
+                }
+                for double in listing
+                    .known
+                    .leftovers_of(request.account)
+                    .filter(|other| other.id != *id)
+                {
+                    tracing::warn!(spot_account = %id, double = %double.id, "two unlinked Spot accounts have our name");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(spot_account = %id, %error, "the creation is not confirmed by a listing")
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The provider: takes one request and its deadline, and always comes back with an answer before the deadline.
+//!
+//! Each attempt is idempotent: it looks at Spot and the state, and does what is missing. So whatever passes by itself
+//! (Spot is down, a role is not visible yet, somebody else works on the same account) is simply attempted again.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use onboarding_core::custom_resource::{RequestType, ResourceRequest, ResourceResponse, Status};
+use parking_lot::Mutex;
+use spot_api::SpotClient;
+use tokio::time::Instant;
+
+use crate::{
+    directory::AccountDirectory,
+    events::{Event, EventSink, Phase},
+    intents::Intents,
+    lifecycle::Trouble,
+    listings::Listings,
+};
+
+/// Times of the provider. The defaults are for the real Spot.
+#[derive(Debug, Clone)]
+pub struct ProviderSettings {
+    /// How old a listing of all Spot accounts may be to look things up.
+    pub listing_age: Duration,
+    /// How long after the intent was written an account may still be created.
+    pub send_window: Duration,
+    /// How long Spot may take to list an account after a creation whose answer was lost.
+    pub settle: Duration,
+    /// How long an account that was created may be missing from listings before it counts as deleted.
+    pub listing_lag: Duration,
+    /// How long a failing Cost Intelligence validation is repeated: a new role's policies spread slowly.
+    pub validation_patience: Duration,
+    /// The pause before the second attempt; it doubles, with jitter.
+    pub retry_initial: Duration,
+    /// The longest pause between attempts.
+    pub retry_max: Duration,
+    /// Time kept for delivering an answer before the deadline; at most a tenth of what is left.
+    pub answer_margin: Duration,
+}
+
+impl Default for ProviderSettings {
+    fn default() -> Self {
+        Self {
+            listing_age: Duration::from_secs(30),
+            send_window: Duration::from_secs(10),
+            settle: Duration::from_secs(5),
+            listing_lag: Duration::from_secs(120),
+            validation_patience: Duration::from_secs(120),
+            retry_initial: Duration::from_secs(1),
+            retry_max: Duration::from_secs(30),
+            answer_margin: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves requests. One per process: it shares its listing of Spot accounts among all of them.
+pub struct Provider {
+    pub(crate) spot: SpotClient,
+    pub(crate) intents: Arc<dyn Intents>,
+    pub(crate) directory: Arc<dyn AccountDirectory>,
+    pub(crate) settings: ProviderSettings,
+    pub(crate) listings: Listings,
+    /// Spot has refused a name without a letter.
+    pub(crate) names_need_letters: AtomicBool,
+    events: EventSink,
+}
+
+impl Provider {
+    /// A provider over these parts.
+    #[must_use]
+    pub fn new(
+        spot: SpotClient,
+        intents: Arc<dyn Intents>,
+        directory: Arc<dyn AccountDirectory>,
+        settings: ProviderSettings,
+        events: EventSink,
+    ) -> Self {
+        Self {
+            listings: Listings::new(spot.clone(), settings.listing_age),
+            names_need_letters: AtomicBool::new(false),
+            spot,
+            intents,
+            directory,
+            settings,
+            events,
+        }
+    }
+
+    /// Serves one request. It comes back before the deadline, with a failure if it must; a request whose deadline has
+    /// passed, and any Delete, changes nothing.
+    pub async fn handle(&self, request: &ResourceRequest, deadline: Timestamp) -> ResourceResponse {
+        self.emit(Event::of(request, Phase::Received));
+        let response = self.answer(request, deadline).await;
+        let phase = Phase::Answered {
+            status: response.status,
+            reason: response.reason.clone(),
+        };
+        match response.status {
+            Status::Success => tracing::info!(
+                request_id = request.request_id, account = %request.account,
+                resource_type = request.resource_type, reason = response.reason, "request served"
+            ),
+            Status::Failed => tracing::warn!(
+                request_id = request.request_id, account = %request.account,
+                resource_type = request.resource_type, reason = response.reason, "request failed"
+            ),
+        }
+        self.emit(Event::of(request, phase));
+        response
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        (self.events)(event);
+    }
+
+    async fn answer(&self, request: &ResourceRequest, deadline: Timestamp) -> ResourceResponse {
+        if request.request_type == RequestType::Delete {
+            return ResourceResponse::unchanged(
+                request,
+                "nothing was deleted at Spot: deletions are decided by reconciling",
+            );
+        }
+        let left = time_until(deadline);
+        if left.is_zero() {
+            return ResourceResponse::failure(
+                request,
+                "the request's deadline had passed when it was taken up; nothing was changed at Spot",
+            );
+        }
+        let margin = self.settings.answer_margin.min(left / 10);
+        let waiting_for = Mutex::new(String::new());
+        let served =
+            tokio::time::timeout(left - margin, self.attempts(request, &waiting_for)).await;
+        let response = served.unwrap_or_else(|_| {
+            let last = waiting_for.into_inner();
+            let last = if last.is_empty() {
+                "Spot did not answer"
+            } else {
+                &last
+            };
+            ResourceResponse::failure(request, format!("not done in time: {last}"))
+        });
+        if let Err(error) = self.intents.remember_answer(&response).await {
+            // The answer is right all the same; a repeated request is evaluated again.
+            tracing::warn!(request_id = request.request_id, %error, "the answer is not remembered");
+        }
+        response
+    }
+
+    /// Attempts until done or refused. `waiting_for` always has the last reason to wait.
+    async fn attempts(
+        &self,
+        request: &ResourceRequest,
+        waiting_for: &Mutex<String>,
+    ) -> ResourceResponse {
+        let started = Instant::now();
+        let mut pause = self.settings.retry_initial;
+        loop {
+            let (reason, wait) = match self.attempt(request).await {
+                Ok(response) => return response,
+                Err(Trouble::Refused(reason)) => return ResourceResponse::failure(request, reason),
+                Err(Trouble::PassingFor(reason, limit)) if started.elapsed() > limit => {
+                    return ResourceResponse::failure(request, reason);
+                }
+                Err(Trouble::Passing(reason) | Trouble::PassingFor(reason, _)) => {
+                    let wait = pause.mul_f64(rand::random_range(0.5..1.0));
+                    pause = (pause * 2).min(self.settings.retry_max);
+                    (reason, wait)
+                }
+                Err(Trouble::Until(reason, moment)) => (reason, time_until(moment)),
+            };
+            tracing::debug!(request_id = request.request_id, reason, "attempted again");
+            if *waiting_for.lock() != reason {
+                reason.clone_into(&mut waiting_for.lock());
+                self.emit(Event::of(request, Phase::Waiting { reason }));
+            }
+            // Never without a pause: another holder or a clock may be slightly off.
+            tokio::time::sleep(wait.max(Duration::from_millis(10))).await;
+        }
+    }
+}
+
+/// The time until a moment; zero when it has passed.
+pub(crate) fn time_until(moment: Timestamp) -> Duration {
+    Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or_default()
+}
+
+/// A moment this far ahead.
+pub(crate) fn from_now(after: Duration) -> Timestamp {
+    Timestamp::now()
+        .checked_add(after)
+        .unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,238 @@
+//! Consumes requests from a queue that delivers at least once and in any order.
+//!
+//! A message is deleted only after CloudFormation has its answer (or can have none any more). While it is worked on, its
+//! visibility is extended. A message that is no request stays for the dead-letter queue. One task does it all: it spawns
+//! nothing, so dropping it ends everything.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    events::{Event, Phase},
+    provider::{Provider, time_until},
+    responder::{Responder, ResponderError},
+    wire,
+};
+
+/// A received message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The body.
+    pub body: String,
+    /// What deletes and extends it.
+    pub receipt: String,
+    /// When the queue got it.
+    pub sent_at: Timestamp,
+    /// How often it was received, this time included.
+    pub receive_count: u32,
+}
+
+/// A call of the queue failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} messages of the provider queue: {reason}")]
+pub struct QueueError {
+    /// What was tried: receive, delete or extend.
+    pub action: &'static str,
+    /// Why it failed.
+    pub reason: String,
+}
+
+/// A queue such as SQS.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Receives up to `max` (1 to 10) messages, waiting up to `wait` (at most 20 seconds) for the first.
+    async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Message>, QueueError>;
+
+    /// Deletes a message.
+    async fn delete(&self, receipt: &str) -> Result<(), QueueError>;
+
+    /// Hides a message from other consumers for this long from now.
+    async fn extend(&self, receipt: &str, invisible: Duration) -> Result<(), QueueError>;
+}
+
+/// How to consume.
+#[derive(Debug, Clone)]
+pub struct ConsumeSettings {
+    /// Requests worked on at the same time. Waiting ones cost little, and a role that cannot be assumed for an hour
+    /// must not hold the others back.
+    pub concurrency: usize,
+    /// How long a poll waits for messages.
+    pub poll: Duration,
+    /// For how long a message in work is hidden; it is extended at half of that.
+    pub invisible: Duration,
+    /// The pause after the queue failed.
+    pub retry: Duration,
+    /// Stop when a poll comes back empty and nothing is in work.
+    pub once: bool,
+}
+
+impl Default for ConsumeSettings {
+    fn default() -> Self {
+        Self {
+            concurrency: 256,
+            poll: Duration::from_secs(20),
+            invisible: Duration::from_secs(60),
+            retry: Duration::from_secs(5),
+            once: false,
+        }
+    }
+}
+
+/// What a consumer did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Consumed {
+    /// Messages whose answer CloudFormation has.
+    pub delivered: u64,
+    /// Messages that were past their deadline, or whose answer was refused.
+    pub given_up: u64,
+    /// Messages left in the queue: no request, or not answered before the consumer was stopped.
+    pub left: u64,
+}
+
+/// Consumes until `drain` is cancelled and what was taken up is answered, or until `abort` is cancelled, which leaves at
+/// once: what was in work is delivered again to the next consumer.
+pub async fn consume(
+    queue: &dyn Queue,
+    provider: &Provider,
+    responder: &Responder,
+    settings: &ConsumeSettings,
+    drain: &CancellationToken,
+    abort: &CancellationToken,
+) -> Consumed {
+    let mut consumed = Consumed::default();
+    let mut work = FuturesUnordered::new();
+    let mut draining = false;
+    let mut polling = None;
+    loop {
+        let free = settings.concurrency.saturating_sub(work.len()).min(10);
+        if draining {
+            polling = None;
+            if work.is_empty() {
+                return consumed;
+            }
+        } else if polling.is_none() && free > 0 {
+            // One poll at a time, kept across rounds: a poll that is dropped may lose what it has received for a while.
+            polling = Some(poll(queue, free, settings));
+        }
+        tokio::select! {
+            biased;
+            () = abort.cancelled() => {
+                consumed.left += work.len() as u64;
+                return consumed;
+            }
+            () = drain.cancelled(), if !draining => draining = true,
+            Some(end) = work.next() => match end {
+                End::Delivered => consumed.delivered += 1,
+                End::GivenUp => consumed.given_up += 1,
+                End::Left => consumed.left += 1,
+            },
+            messages = async { polling.as_mut()?.as_mut().await }, if polling.is_some() => {
+                polling = None;
+                match messages {
+                    Some(messages) if messages.is_empty() => draining |= settings.once && work.is_empty(),
+                    messages => work.extend(
+                        messages.into_iter().flatten().map(|message| serve(queue, provider, responder, settings, message)),
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// A poll; none when the queue failed (after a pause).
+fn poll<'a>(
+    queue: &'a dyn Queue,
+    max: usize,
+    settings: &'a ConsumeSettings,
+) -> std::pin::Pin<Box<dyn Future<Output = Option<Vec<Message>>> + Send + 'a>> {
+    Box::pin(async move {
+        match queue.receive(max, settings.poll).await {
+            Ok(messages) => Some(messages),
+            Err(error) => {
+                tracing::warn!(%error, "provider queue");
+                tokio::time::sleep(settings.retry).await;
+                None
+            }
+        }
+    })
+}
+
+enum End {
+    Delivered,
+    GivenUp,
+    Left,
+}
+
+/// Serves one message while extending its visibility.
+async fn serve(
+    queue: &dyn Queue,
+    provider: &Provider,
+    responder: &Responder,
+    settings: &ConsumeSettings,
+    message: Message,
+) -> End {
+    let work = Box::pin(answer(provider, responder, &message));
+    let extend = async {
+        loop {
+            tokio::time::sleep(settings.invisible / 2).await;
+            if let Err(error) = queue.extend(&message.receipt, settings.invisible).await {
+                // It will be delivered a second time, which is harmless.
+                tracing::warn!(%error, "provider queue");
+            }
+        }
+    };
+    let end = tokio::select! {
+        end = work => end,
+        () = extend => End::Left,
+    };
+    if !matches!(end, End::Left)
+        && let Err(error) = queue.delete(&message.receipt).await
+    {
+        // It comes back, and gets the same answer.
+        tracing::warn!(%error, "provider queue");
+    }
+    end
+}
+
+async fn answer(provider: &Provider, responder: &Responder, message: &Message) -> End {
+    let delivered = match wire::read(&message.body, message.sent_at) {
+        Ok(delivered) => delivered,
+        Err(error) => {
+            tracing::warn!(receive_count = message.receive_count, %error, "poison message left for the dead-letter queue");
+            provider.emit(Event::poison(error.to_string()));
+            return End::Left;
+        }
+    };
+    let request = &delivered.request;
+    if time_until(delivered.deadline).is_zero() {
+        tracing::warn!(request_id = request.request_id, account = %request.account, "request past its deadline");
+        provider.emit(Event::of(request, Phase::Expired));
+        return End::GivenUp;
+    }
+    let response = provider.handle(request, delivered.deadline).await;
+    let sent = responder
+        .put(&request.response_url, &response.body(), delivered.deadline)
+        .await;
+    let (phase, end) = match sent {
+        Ok(()) => (Phase::Delivered, End::Delivered),
+        Err(error) => {
+            tracing::warn!(request_id = request.request_id, account = %request.account, %error, "answer not delivered");
+            let end = match error {
+                ResponderError::Setup(_) => End::Left,
+                _ => End::GivenUp,
+            };
+            (
+                Phase::Undeliverable {
+                    reason: error.to_string(),
+                },
+                end,
+            )
+        }
+    };
+    provider.emit(Event::of(request, phase));
+    end
+}

@@ -1,0 +1,142 @@
+//! Sends answers to CloudFormation: one PUT to a presigned S3 address, repeated until the deadline.
+//!
+//! The signature covers an empty content type, so the header is sent, and empty; a length is always sent; redirects are
+//! not followed. The address is a permission, so it is in no log and no error.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use onboarding_core::secret::SecretText;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use url::{Host, Url};
+
+use crate::provider::time_until;
+
+/// The answer did not get through.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResponderError {
+    /// The address is none that an answer may be sent to.
+    #[error("the ResponseURL is refused: {0}")]
+    Address(&'static str),
+    /// The other side refused for good (403: the address has expired, or the stack is gone).
+    #[error("CloudFormation's bucket refused the answer with status {0}")]
+    Refused(u16),
+    /// It did not work until the deadline.
+    #[error("the answer could not be delivered in time: {0}")]
+    TooLate(String),
+    /// The HTTP client cannot be set up.
+    #[error("cannot set up the HTTP client for answers: {0}; is a CA certificate store installed?")]
+    Setup(String),
+}
+
+/// Sends answers.
+#[derive(Debug, Clone)]
+pub struct Responder {
+    http: reqwest::Client,
+    /// For addresses on this machine, which no proxy reaches.
+    direct: reqwest::Client,
+}
+
+impl Responder {
+    /// A responder.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(user_agent: &str) -> Result<Self, ResponderError> {
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(user_agent)
+                .connect_timeout(Duration::from_secs(5))
+                .timeout(Duration::from_secs(20))
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+        };
+        let built = |builder: reqwest::ClientBuilder| {
+            builder
+                .build()
+                .map_err(|error| ResponderError::Setup(error.to_string()))
+        };
+        Ok(Self {
+            http: built(builder())?,
+            direct: built(builder().no_proxy())?,
+        })
+    }
+
+    /// Sends an answer, at least once, and again after failures that may pass, until the deadline.
+    ///
+    /// # Errors
+    /// When the address is refused, the other side refuses, or the deadline passes.
+    pub async fn put(
+        &self,
+        address: &SecretText,
+        body: &str,
+        deadline: Timestamp,
+    ) -> Result<(), ResponderError> {
+        let (url, loopback) = checked(address.expose())?;
+        let http = if loopback { &self.direct } else { &self.http };
+        let mut pause = Duration::from_millis(500);
+        loop {
+            let sent = http
+                .put(url.clone())
+                .header(CONTENT_TYPE, HeaderValue::from_static(""))
+                .body(body.to_owned())
+                .send()
+                .await;
+            let trouble = match sent.map(|answer| answer.status().as_u16()) {
+                Ok(200..=299) => return Ok(()),
+                Ok(status @ (300..=399 | 400..=407 | 409..=428 | 430..=499)) => {
+                    return Err(ResponderError::Refused(status));
+                }
+                Ok(status) => format!("status {status}"),
+                Err(error) => error.without_url().to_string(),
+            };
+            let left = time_until(deadline);
+            if left <= pause {
+                return Err(ResponderError::TooLate(trouble));
+            }
+            tracing::info!(trouble, "answer sent again");
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(Duration::from_secs(15));
+        }
+    }
+}
+
+/// Only https, or http to this machine. Says whether it is this machine.
+fn checked(address: &str) -> Result<(Url, bool), ResponderError> {
+    let url = Url::parse(address).map_err(|_| ResponderError::Address("it is not a URL"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ResponderError::Address("it has a user or password"));
+    }
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => return Err(ResponderError::Address("it has no host")),
+    };
+    match url.scheme() {
+        "https" => Ok((url, loopback)),
+        "http" if loopback => Ok((url, loopback)),
+        _ => Err(ResponderError::Address("it is not https")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_https_or_this_machine_is_answered() {
+        assert!(checked("https://bucket.s3.amazonaws.com/key?Signature=x%2By").is_ok());
+        assert!(checked("http://127.0.0.1:9/x").is_ok());
+        for bad in [
+            "http://example.com/",
+            "ftp://127.0.0.1/",
+            "file:///etc/passwd",
+            "https://u:p@example.com/",
+            "x",
+            "",
+        ] {
+            assert!(checked(bad).is_err(), "{bad}");
+        }
+    }
+}

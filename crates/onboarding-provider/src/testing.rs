@@ -1,0 +1,174 @@
+//! The state in memory, for tests only: it is lost with the process, and one process knows nothing of another's.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use onboarding_core::{
+    custom_resource::ResourceResponse,
+    ids::{AwsAccountId, SpotAccountId, StackId},
+};
+use parking_lot::Mutex;
+
+use crate::intents::{
+    Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent,
+};
+
+/// [`Intents`] in memory. Several providers may share it, as several replicas share a database.
+#[derive(Debug, Default)]
+pub struct MemoryIntents(Mutex<Tables>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    rows: HashMap<AwsAccountId, Row>,
+    owners: HashMap<SpotAccountId, Owner>,
+    external_ids: HashMap<SpotAccountId, RememberedExternalId>,
+    answers: HashMap<(String, String), ResourceResponse>,
+}
+
+#[derive(Debug, Default)]
+struct Row {
+    intent: Intent,
+    holder: Option<(String, Timestamp)>,
+}
+
+impl Row {
+    fn is_held_by(&self, holder: &str) -> bool {
+        matches!(&self.holder, Some((by, _)) if by == holder)
+    }
+}
+
+#[async_trait]
+impl Intents for MemoryIntents {
+    async fn claim(
+        &self,
+        account: AwsAccountId,
+        holder: &str,
+        until: Timestamp,
+    ) -> Result<Claim, IntentsError> {
+        let mut tables = self.0.lock();
+        let row = tables.rows.entry(account).or_default();
+        match &row.holder {
+            Some((by, held_until)) if by != holder && *held_until > Timestamp::now() => {
+                Ok(Claim::Busy { until: *held_until })
+            }
+            _ => {
+                row.holder = Some((holder.to_owned(), until));
+                Ok(Claim::Held(row.intent.clone()))
+            }
+        }
+    }
+
+    async fn release(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError> {
+        let mut tables = self.0.lock();
+        let row = tables.rows.entry(account).or_default();
+        if row.is_held_by(holder) {
+            row.holder = None;
+        }
+        Ok(())
+    }
+
+    async fn intent(&self, account: AwsAccountId) -> Result<Intent, IntentsError> {
+        let tables = self.0.lock();
+        Ok(tables
+            .rows
+            .get(&account)
+            .map(|row| row.intent.clone())
+            .unwrap_or_default())
+    }
+
+    async fn write_intent(
+        &self,
+        account: AwsAccountId,
+        holder: &str,
+        intent: &SendIntent,
+    ) -> Result<(), IntentsError> {
+        let mut tables = self.0.lock();
+        let row = tables.rows.entry(account).or_default();
+        match &row.holder {
+            Some((by, until)) if by == holder && *until > Timestamp::now() => {
+                row.intent.sent = Some(intent.clone());
+                Ok(())
+            }
+            _ => Err(IntentsError::ClaimLost(account)),
+        }
+    }
+
+    async fn clear_intent(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError> {
+        let mut tables = self.0.lock();
+        let row = tables.rows.entry(account).or_default();
+        if row.is_held_by(holder) {
+            row.intent.sent = None;
+        }
+        Ok(())
+    }
+
+    async fn assign(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+        at: Timestamp,
+    ) -> Result<(), IntentsError> {
+        let mut tables = self.0.lock();
+        tables.rows.entry(account).or_default().intent = Intent {
+            assigned: Some(spot_account.clone()),
+            assigned_at: Some(at),
+            sent: None,
+        };
+        Ok(())
+    }
+
+    async fn owner(&self, spot_account: &SpotAccountId) -> Result<Option<Owner>, IntentsError> {
+        Ok(self.0.lock().owners.get(spot_account).cloned())
+    }
+
+    async fn set_owner(
+        &self,
+        spot_account: &SpotAccountId,
+        owner: &Owner,
+    ) -> Result<(), IntentsError> {
+        self.0
+            .lock()
+            .owners
+            .insert(spot_account.clone(), owner.clone());
+        Ok(())
+    }
+
+    async fn external_id(
+        &self,
+        spot_account: &SpotAccountId,
+    ) -> Result<Option<RememberedExternalId>, IntentsError> {
+        Ok(self.0.lock().external_ids.get(spot_account).cloned())
+    }
+
+    async fn remember_external_id(
+        &self,
+        spot_account: &SpotAccountId,
+        external_id: &RememberedExternalId,
+    ) -> Result<(), IntentsError> {
+        let mut tables = self.0.lock();
+        tables
+            .external_ids
+            .insert(spot_account.clone(), external_id.clone());
+        Ok(())
+    }
+
+    async fn answer(
+        &self,
+        stack_id: &StackId,
+        request_id: &str,
+    ) -> Result<Option<ResourceResponse>, IntentsError> {
+        let key = (stack_id.to_string(), request_id.to_owned());
+        Ok(self.0.lock().answers.get(&key).cloned())
+    }
+
+    async fn remember_answer(&self, answer: &ResourceResponse) -> Result<(), IntentsError> {
+        let key = (answer.stack_id.clone(), answer.request_id.clone());
+        self.0
+            .lock()
+            .answers
+            .entry(key)
+            .or_insert_with(|| answer.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! A message of the queue, read into a request and its deadline.
+//!
+//! The body is what SNS delivers to SQS (a JSON object with the request as a text in `Message`), or the request itself
+//! with SNS's raw delivery. No error tells any content: it may hold a token.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use onboarding_core::custom_resource::{ResourceRequest, Unanswerable};
+use serde::Deserialize;
+
+/// The longest body that is read: SQS carries at most 1 MiB.
+pub const LONGEST_BODY: usize = 1 << 20;
+
+/// A request and when CloudFormation stops waiting for its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// The request.
+    pub request: ResourceRequest,
+    /// The moment it was published, plus its ServiceTimeout.
+    pub deadline: Timestamp,
+}
+
+/// A message that is no request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// It is too long to be one.
+    #[error("the message has {0} bytes, more than any request")]
+    TooLong(usize),
+    /// It is not a request.
+    #[error(transparent)]
+    Unanswerable(#[from] Unanswerable),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Envelope {
+    #[serde(rename = "Type")]
+    kind: String,
+    message: String,
+    timestamp: Option<Timestamp>,
+}
+
+/// Reads a message body. `sent_at` is when the queue got it: the deadline counts from there when SNS does not say when
+/// it was published.
+///
+/// # Errors
+/// When it is no request of CloudFormation.
+pub fn read(body: &str, sent_at: Timestamp) -> Result<Delivered, WireError> {
+    if body.len() > LONGEST_BODY {
+        return Err(WireError::TooLong(body.len()));
+    }
+    let envelope: Option<Envelope> = serde_json::from_str(body)
+        .ok()
+        .filter(|envelope: &Envelope| envelope.kind == "Notification");
+    let (request, published) = match &envelope {
+        Some(envelope) => (
+            ResourceRequest::parse(&envelope.message)?,
+            envelope.timestamp,
+        ),
+        None => (ResourceRequest::parse(body)?, None),
+    };
+    // A clock of the future would give a request more time than CloudFormation does.
+    let published = published.unwrap_or(sent_at).min(sent_at);
+    Ok(Delivered {
+        deadline: after(published, request.service_timeout),
+        request,
+    })
+}
+
+fn after(moment: Timestamp, wait: Duration) -> Timestamp {
+    moment.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn request() -> Value {
+        json!({
+            "RequestType": "Create",
+            "RequestId": "req-1",
+            "StackId": "arn:aws:cloudformation:us-east-1:111111111111:stack/s/uuid",
+            "ResponseURL": "https://example.com/",
+            "ResourceType": "Custom::SpotAccount",
+            "LogicalResourceId": "SpotAccount",
+            "ResourceProperties": {"AwsAccountId": "111111111111", "ServiceTimeout": "600", "Token": "canary"},
+        })
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_notification_and_a_raw_request_are_read() {
+        let sent_at = at("2026-11-21T10:00:05Z");
+        let notification = json!({
+            "Type": "Notification",
+            "MessageId": "m",
+            "TopicArn": "arn:aws:sns:us-east-1:999999999999:spot",
+            "Subject": "AWS CloudFormation custom resource request",
+            "Message": request().to_string(),
+            "Timestamp": "2026-11-21T10:00:00.123Z",
+        });
+        let delivered = read(&notification.to_string(), sent_at).unwrap();
+        assert_eq!(delivered.deadline, at("2026-11-21T10:10:00.123Z"));
+        assert!(!format!("{delivered:?}").contains("canary"));
+        let raw = read(&request().to_string(), sent_at).unwrap();
+        assert_eq!(raw.deadline, at("2026-11-21T10:10:05Z"));
+        assert_eq!(raw.request, delivered.request);
+    }
+
+    #[test]
+    fn a_time_in_the_future_gives_no_more_time() {
+        let notification = json!({
+            "Type": "Notification", "Message": request().to_string(), "Timestamp": "2099-01-01T00:00:00Z",
+        });
+        let delivered = read(&notification.to_string(), at("2026-11-21T10:00:00Z")).unwrap();
+        assert_eq!(delivered.deadline, at("2026-11-21T10:10:00Z"));
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_without_its_content() {
+        let canary = "canary".repeat(10);
+        for body in [
+            canary.clone(),
+            json!({"Type": "Notification", "Message": canary}).to_string(),
+            json!({"Type": "SubscriptionConfirmation", "Message": canary, "Token": canary})
+                .to_string(),
+            "x".repeat(LONGEST_BODY + 1),
+            String::new(),
+        ] {
+            let error = read(&body, Timestamp::now()).unwrap_err();
+            assert!(!error.to_string().contains("canary"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_the_reader_panic(body in "(?s).{0,300}", message in "(?s).{0,300}") {
+            let _ = read(&body, Timestamp::now());
+            let notification = json!({"Type": "Notification", "Message": message});
+            let _ = read(&notification.to_string(), Timestamp::MAX);
+        }
+    }
+}
