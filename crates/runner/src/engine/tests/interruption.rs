@@ -1,0 +1,87 @@
+//! Signals: the first drains, the second leaves at once.
+
+use std::sync::Arc;
+
+use super::world::{Mode, Scripted, TestJob, account, options};
+use crate::engine::{
+    Interrupt, RunOptions, RunStatus, StepOutcome, exit_code, memory_journal::MemoryJournal,
+};
+
+fn interrupted_after(looks: u32) -> (TestJob, Arc<MemoryJournal>, RunOptions) {
+    let interrupt = Interrupt::default();
+    let mut job = TestJob::new(Mode::Operation, 3);
+    job.interrupt_after = Some((looks, interrupt.clone()));
+    (
+        job,
+        Arc::default(),
+        RunOptions {
+            interrupt,
+            ..options()
+        },
+    )
+}
+
+#[tokio::test]
+async fn an_interrupted_operation_is_stopped_once_and_followed_to_its_end() {
+    for looks in 1..=4 {
+        let (job, journal, options) = interrupted_after(looks);
+        let report = job.run_with(&journal, options).await;
+        assert_eq!(
+            (report.status(), exit_code(&report)),
+            (RunStatus::Interrupted, 130)
+        );
+        assert_eq!(report.steps[0].outcome, StepOutcome::Pending);
+        assert_eq!(
+            report.summary().pending,
+            3,
+            "what is pending is looked up before leaving"
+        );
+        assert!(report.left_behind.is_empty());
+        let world = job.world.lock();
+        assert_eq!(world.stopped.len(), 1);
+        assert_eq!(
+            world.operations.values().copied().max(),
+            Some(0),
+            "followed to its end"
+        );
+        assert_eq!(world.background, ["started", "ended"]);
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_run_starts_no_further_step() {
+    let interrupt = Interrupt::default();
+    let (job, journal) = (TestJob::new(Mode::PerAccount, 6), Arc::default());
+    // The first step fails for now; the signal comes before it is tried again.
+    job.script(
+        &format!("enroll:{}", account(1)),
+        [Scripted::Fail(crate::engine::ErrorClass::Transient)],
+    );
+    interrupt.signal();
+    let options = RunOptions {
+        interrupt,
+        ..options()
+    };
+    let report = job.run_with(&journal, options).await;
+    assert_eq!(exit_code(&report), 130);
+    assert!(job.world.lock().effects.is_empty());
+}
+
+#[tokio::test]
+async fn a_second_signal_leaves_at_once_and_says_what_hangs() {
+    let (job, journal) = (TestJob::new(Mode::PerAccount, 2), Arc::default());
+    let first = format!("enroll:{}", account(1));
+    job.script(&first, [Scripted::Hang]);
+    let report = job.run(&journal).await;
+    assert_eq!(
+        (report.status(), exit_code(&report)),
+        (RunStatus::Interrupted, 130)
+    );
+    assert_eq!(
+        report.left_behind,
+        [format!("step {first} is still going on")]
+    );
+    let resumed = job.restarted();
+    assert_eq!(exit_code(&resumed.run(&journal).await), 0);
+    resumed.assert_enrolled_once();
+}

@@ -1,0 +1,204 @@
+//! Steps: once, again, side by side, failing, retried.
+
+use std::{sync::Arc, time::Duration};
+
+use onboarding_core::plan::Refusal;
+
+use super::world::{Mode, Scripted, TestJob, account, options};
+use crate::engine::{
+    ErrorClass, Phase, RunOptions, RunStatus, StepOutcome, exit_code, memory_journal::MemoryJournal,
+};
+
+fn outcomes(report: &crate::engine::RunReport) -> Vec<(&str, StepOutcome, u32)> {
+    let steps = report.steps.iter();
+    steps
+        .map(|step| (step.id.as_str(), step.outcome, step.attempts))
+        .collect()
+}
+
+#[tokio::test]
+async fn running_twice_is_running_once() {
+    for mode in [Mode::PerAccount, Mode::Operation] {
+        let (job, journal) = (TestJob::new(mode, 5), Arc::default());
+        let first = job.run(&journal).await;
+        assert_eq!((first.status(), exit_code(&first)), (RunStatus::Done, 0));
+        assert_eq!((first.summary().ok, first.summary().changed), (5, 5));
+        assert!(first.is_verified());
+        let second = job.run(&journal).await;
+        assert_eq!((second.status(), exit_code(&second)), (RunStatus::Done, 0));
+        assert_eq!((second.summary().ok, second.summary().unchanged), (5, 5));
+        assert!(second.steps.is_empty() && second.is_verified());
+        assert_eq!(
+            second.api_calls["test:Look"], 1,
+            "nothing was applied, so nothing is verified"
+        );
+        job.assert_enrolled_once();
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_fails_once_is_tried_again_and_succeeds() {
+    for class in [
+        ErrorClass::Transient,
+        ErrorClass::Throttled,
+        ErrorClass::Conflict,
+    ] {
+        let (job, journal) = (TestJob::new(Mode::Operation, 3), Arc::default());
+        job.script("enroll-all", [Scripted::Fail(class)]);
+        let report = job.run(&journal).await;
+        assert_eq!(outcomes(&report), [("enroll-all", StepOutcome::Changed, 2)]);
+        assert_eq!(exit_code(&report), 0);
+        let attempts = &journal.run(report.run_id).steps["enroll-all"].attempts;
+        let expected = [
+            (1, Some(class.code().to_owned())),
+            (2, Some("ok".to_owned())),
+        ];
+        assert_eq!(attempts[..], expected);
+        job.assert_enrolled_once();
+    }
+}
+
+#[tokio::test]
+async fn other_classes_are_not_tried_again() {
+    for class in ErrorClass::ALL
+        .into_iter()
+        .filter(|class| !class.is_retryable())
+    {
+        let (job, journal) = (TestJob::new(Mode::Operation, 3), Arc::default());
+        job.script("enroll-all", [Scripted::Fail(class)]);
+        let report = job.run(&journal).await;
+        assert_eq!(outcomes(&report), [("enroll-all", StepOutcome::Failed, 1)]);
+        assert_eq!(report.steps[0].error, Some(class));
+        assert_eq!(report.status(), RunStatus::Failed);
+    }
+}
+
+#[tokio::test]
+async fn attempts_end_with_the_policy_and_other_steps_go_on() {
+    let (job, journal) = (TestJob::new(Mode::PerAccount, 6), Arc::default());
+    let failing = format!("enroll:{}", account(3));
+    job.script(&failing, vec![Scripted::Fail(ErrorClass::Transient); 9]);
+    let report = job.run(&journal).await;
+    let failed: Vec<_> = outcomes(&report)
+        .into_iter()
+        .filter(|(_, outcome, _)| *outcome != StepOutcome::Changed)
+        .collect();
+    assert_eq!(failed, [(failing.as_str(), StepOutcome::Failed, 3)]);
+    assert_eq!((report.summary().ok, report.summary().pending), (5, 1));
+    assert_eq!(exit_code(&report), 1);
+    assert_eq!(journal.run(report.run_id).touched, 6);
+}
+
+#[tokio::test]
+async fn a_step_that_panics_fails_alone() {
+    let (job, journal) = (TestJob::new(Mode::PerAccount, 4), Arc::default());
+    job.script(&format!("enroll:{}", account(1)), [Scripted::Panic]);
+    let report = job.run(&journal).await;
+    assert_eq!(report.steps[0].error, Some(ErrorClass::Bug));
+    assert_eq!(report.summary().ok, 3);
+}
+
+#[tokio::test]
+async fn steps_of_an_order_run_side_by_side_within_the_limit() {
+    for (concurrency, most) in [(1, 1), (3, 3), (100, 5)] {
+        let (job, journal) = (TestJob::new(Mode::PerAccount, 10), Arc::default());
+        let options = RunOptions {
+            concurrency,
+            ..options()
+        };
+        job.run_with(&journal, options).await;
+        assert_eq!(job.world.lock().most_at_work, most);
+        let effects = job.world.lock().effects.clone();
+        assert!(
+            effects[..5].contains(&format!("enroll:{}", account(1)))
+                && effects[5..].contains(&format!("enroll:{}", account(2))),
+            "the lower order comes first: {effects:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_and_a_refused_plan_apply_nothing() {
+    let (mut job, journal) = (TestJob::new(Mode::PerAccount, 4), Arc::default());
+    let options = RunOptions {
+        dry_run: true,
+        ..options()
+    };
+    let report = job.run_with(&journal, options).await;
+    assert_eq!(
+        (report.status(), exit_code(&report)),
+        (RunStatus::Planned, 3)
+    );
+    assert_eq!(report.summary().planned, 4);
+    job.refusals.push(Refusal {
+        guard: "shrink-guard".to_owned(),
+        message: "fewer accounts".to_owned(),
+        whole_plan: true,
+    });
+    let report = job.run(&journal).await;
+    assert_eq!(
+        (report.status(), exit_code(&report)),
+        (RunStatus::Refused, 4)
+    );
+    assert_eq!(report.summary().pending, 4);
+    assert!(job.world.lock().effects.is_empty());
+    assert!(job.world.lock().background.is_empty());
+}
+
+#[tokio::test]
+async fn observing_is_tried_again_by_class() {
+    let (job, journal) = (TestJob::new(Mode::PerAccount, 2), Arc::default());
+    job.world
+        .lock()
+        .observe_failures
+        .extend([ErrorClass::Throttled; 2]);
+    assert_eq!(exit_code(&job.run(&journal).await), 0);
+    for (class, exit) in [
+        (ErrorClass::Prerequisite, 5),
+        (ErrorClass::Denied, 5),
+        (ErrorClass::Invalid, 2),
+        (ErrorClass::Failed, 1),
+    ] {
+        job.world.lock().observe_failures.push_back(class);
+        let report = job.run(&journal).await;
+        assert_eq!(
+            (report.status(), exit_code(&report)),
+            (RunStatus::Failed, exit)
+        );
+        assert!(report.plan().is_none());
+    }
+}
+
+#[tokio::test]
+async fn background_work_spans_the_steps() {
+    let (job, journal) = (TestJob::new(Mode::PerAccount, 2), Arc::default());
+    job.run(&journal).await;
+    assert_eq!(job.world.lock().background, ["started", "ended"]);
+    assert_eq!(job.world.lock().looks, [Phase::Observe, Phase::Verify]);
+}
+
+#[tokio::test]
+async fn an_operation_that_does_not_end_fails_its_step() {
+    let (job, journal) = (TestJob::new(Mode::Operation, 2), Arc::default());
+    let options = RunOptions {
+        operation_timeout: Duration::ZERO,
+        ..options()
+    };
+    let report = job.run_with(&journal, options).await;
+    assert_eq!(report.steps[0].error, Some(ErrorClass::Ambiguous));
+    assert_eq!(exit_code(&report), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_touches_nothing_journals_its_summary_only() {
+    let (job, journal) = (
+        TestJob::new(Mode::Operation, 10_000),
+        Arc::<MemoryJournal>::default(),
+    );
+    job.run(&journal).await;
+    journal.fail_at(None);
+    let report = job.run(&journal).await;
+    assert_eq!(report.summary().unchanged, 10_000);
+    assert_eq!(journal.writes(), 3, "begin, plan, end");
+    assert_eq!(journal.run(report.run_id).touched, 0);
+}
