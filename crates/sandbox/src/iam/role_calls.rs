@@ -230,13 +230,13 @@ pub(super) fn detach(world: &mut World, caller: &Caller, request: &QueryRequest)
 pub(super) fn list_attached(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
     let role = read(world, caller, request, "iam:ListAttachedRolePolicies")?;
     let mut xml = Xml::new();
-    let attached = role.attached.iter().collect();
+    let attached = role.attached.iter().map(|arn| &**arn).collect();
     write::page(
         &mut xml,
         request,
         "AttachedPolicies",
         attached,
-        |xml, arn: &Box<str>| {
+        |xml, arn: &str| {
             xml.text("PolicyName", arn.rsplit('/').next().unwrap_or_default())
                 .text("PolicyArn", arn);
         },

@@ -1,5 +1,7 @@
 //! Accounts that come, move and go.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::account_not_found;
@@ -33,7 +35,7 @@ pub(crate) enum Event {
 pub(crate) struct Creation {
     name: String,
     email: String,
-    tags: std::collections::BTreeMap<String, String>,
+    tags: BTreeMap<String, String>,
     requested: SimTime,
     completed: Option<SimTime>,
     outcome: Option<Result<AccountId, &'static str>>,
@@ -73,7 +75,7 @@ pub(crate) fn create_account(world: &mut World, name: &str, email: Option<&str>)
         joined,
         name: name.into(),
         custom_email: email.map(Into::into),
-        tags: None,
+        tags: BTreeMap::new(),
     });
     stack_sets::account_joined(world, id);
     id
@@ -335,12 +337,8 @@ fn created(world: &mut World, request: &str) {
         Err("EMAIL_ALREADY_EXISTS")
     } else {
         let id = create_account(world, &creation.name, Some(&creation.email));
-        if let Some(account) = world
-            .organization
-            .account_mut(id)
-            .filter(|_| !creation.tags.is_empty())
-        {
-            account.tags = Some(Box::new(creation.tags));
+        if let Some(account) = world.organization.account_mut(id) {
+            account.tags = creation.tags;
         }
         Ok(id)
     };

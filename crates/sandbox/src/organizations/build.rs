@@ -1,5 +1,6 @@
 //! Makes the organization that a scenario describes, the same for the same seed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::tree::{Account, Organization, OuIndex, ROOT, State};
@@ -56,7 +57,7 @@ impl Organization {
             joined: now - Duration::from_secs(400 * 24 * 3600),
             name: name.into(),
             custom_email: None,
-            tags: None,
+            tags: BTreeMap::new(),
         };
         let management = member(ids.account(), "Management");
         let mut organization = Self::with_root(id, format!("r-{suffix}"), management);

@@ -76,7 +76,7 @@ fn tags_of(world: &World, input: &Value) -> Result<BTreeMap<String, String>, Aws
     let id = required(input, "ResourceId")?;
     let organization = &world.organization;
     if let Some(account) = id.parse().ok().and_then(|id| organization.account(id)) {
-        return Ok(account.tags.as_deref().cloned().unwrap_or_default());
+        return Ok(account.tags.clone());
     }
     organization
         .find_ou(id)
@@ -98,7 +98,7 @@ fn replace(
     let id = required(input, "ResourceId")?;
     let organization = &mut world.organization;
     if let Some(account) = id.parse().ok().and_then(|id| organization.account_mut(id)) {
-        account.tags = (!tags.is_empty()).then(|| Box::new(tags));
+        account.tags = tags;
     } else if let Some(ou) = organization.find_ou(id) {
         organization.ou_mut(ou).tags = tags;
     }

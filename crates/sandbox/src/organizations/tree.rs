@@ -66,8 +66,8 @@ pub(crate) struct Account {
     pub(crate) name: Box<str>,
     /// Its address, where it is not the generated one.
     pub(super) custom_email: Option<Box<str>>,
-    /// Its tags, if it has any.
-    pub(super) tags: Option<Box<BTreeMap<String, String>>>,
+    /// Its tags.
+    pub(super) tags: BTreeMap<String, String>,
 }
 
 impl Account {

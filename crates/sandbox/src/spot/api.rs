@@ -298,11 +298,10 @@ fn reason(status: u16) -> &'static str {
 }
 
 fn list_accounts(world: &World, query: &Query) -> Result<Payload, SpotError> {
-    let filter = match query.get("cloudAccountId") {
-        None => None,
-        // An id that is none is linked to nothing.
-        Some(text) => Some(text.parse::<AccountId>().unwrap_or(AccountId(u64::MAX))),
-    };
+    // An id that is none is linked to nothing.
+    let filter = query
+        .get("cloudAccountId")
+        .map(|text| text.parse().unwrap_or(AccountId(u64::MAX)));
     let mut out = String::from("[");
     let mut count = 0;
     for account in world.spot.accounts() {

@@ -127,9 +127,9 @@ impl QueryReply {
                 xml.as_str()
             );
         }
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>\n"
+            "<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"
         );
         out
     }
