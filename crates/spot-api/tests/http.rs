@@ -1,5 +1,6 @@
 //! The client against a Spot of our own over real HTTP: limits that push back, failures, lost answers, broken bodies.
 
+#[cfg(test)]
 mod http {
     pub(crate) mod canned;
     mod failures;

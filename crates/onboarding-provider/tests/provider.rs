@@ -1,0 +1,12 @@
+//! The provider against a small Spot of the tests' own, over real HTTP: every resource, hostile requests, crashes
+//! between any two calls, and the queue.
+
+#[cfg(test)]
+mod provider {
+    mod crashes;
+    mod queue;
+    mod resources;
+    mod rules;
+    pub(crate) mod spot;
+    pub(crate) mod stack;
+}

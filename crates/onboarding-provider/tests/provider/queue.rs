@@ -1,0 +1,312 @@
+//! The consumer over a queue in memory, with real answers over HTTP.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use axum::{Router, body::Body, extract::Request, response::Response};
+use jiff::Timestamp;
+use onboarding_provider::{
+    ConsumeSettings, Event, Message, Phase, Queue, QueueError, Responder, consume,
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::stack::{ACCOUNT, Home, event, settings};
+
+#[derive(Default)]
+struct MemoryQueue {
+    messages: Mutex<VecDeque<Message>>,
+    deleted: Mutex<Vec<String>>,
+    extended: Mutex<Vec<String>>,
+    fail_receives: Mutex<u32>,
+}
+
+impl MemoryQueue {
+    fn send(&self, receipt: &str, body: String) {
+        self.messages.lock().push_back(Message {
+            body,
+            receipt: receipt.to_owned(),
+            sent_at: Timestamp::now(),
+            receive_count: 1,
+        });
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Message>, QueueError> {
+        {
+            let mut failing = self.fail_receives.lock();
+            if *failing > 0 {
+                *failing -= 1;
+                return Err(QueueError {
+                    action: "receive",
+                    reason: "test".to_owned(),
+                });
+            }
+        }
+        let received: Vec<Message> = {
+            let mut messages = self.messages.lock();
+            let n = max.min(messages.len());
+            messages.drain(..n).collect()
+        };
+        if received.is_empty() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(received)
+    }
+
+    async fn delete(&self, receipt: &str) -> Result<(), QueueError> {
+        self.deleted.lock().push(receipt.to_owned());
+        Ok(())
+    }
+
+    async fn extend(&self, receipt: &str, _: Duration) -> Result<(), QueueError> {
+        self.extended.lock().push(receipt.to_owned());
+        Ok(())
+    }
+}
+
+/// Content type and length.
+type Headers = (Option<String>, Option<String>);
+
+/// What CloudFormation's bucket got.
+#[derive(Clone, Default)]
+struct Bucket {
+    answers: Arc<Mutex<Vec<(String, Value)>>>,
+    headers: Arc<Mutex<Vec<Headers>>>,
+    /// Statuses for the next answers; 200 when empty.
+    statuses: Arc<Mutex<VecDeque<u16>>>,
+}
+
+impl Bucket {
+    async fn start(&self) -> SocketAddr {
+        let bucket = self.clone();
+        let app = Router::new().fallback(move |request: Request| bucket.clone().take(request));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        address
+    }
+
+    async fn take(self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        assert_eq!(parts.method, "PUT");
+        let header = |name| {
+            parts
+                .headers
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        let headers = (header("content-type"), header("content-length"));
+        self.headers.lock().push(headers);
+        let body = axum::body::to_bytes(body, 5000).await.unwrap();
+        let status = self.statuses.lock().pop_front().unwrap_or(200);
+        if status == 200 {
+            let answer = serde_json::from_slice(&body).unwrap();
+            self.answers.lock().push((parts.uri.to_string(), answer));
+        }
+        Response::builder()
+            .status(status)
+            .body(Body::empty())
+            .unwrap()
+    }
+}
+
+fn notification(bucket: SocketAddr, stack: &str, account: &str) -> String {
+    let mut request = event(
+        stack,
+        account,
+        "SpotAccount",
+        json!({"AwsAccountId": account, "Token": "canary"}),
+    );
+    request["ResponseURL"] = json!(format!(
+        "http://{bucket}/arn%3Aaws%7C{stack}?Signature=a%2Bb"
+    ));
+    json!({"Type": "Notification", "Message": request.to_string(), "Timestamp": Timestamp::now().to_string()}).to_string()
+}
+
+struct Bench {
+    home: Home,
+    queue: MemoryQueue,
+    bucket: Bucket,
+    events: Arc<Mutex<Vec<Event>>>,
+    address: SocketAddr,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let bucket = Bucket::default();
+        Self {
+            home: Home::new().await,
+            queue: MemoryQueue::default(),
+            address: bucket.start().await,
+            bucket,
+            events: Arc::default(),
+        }
+    }
+
+    /// Consumes until the queue is empty.
+    async fn run_once(&self) -> onboarding_provider::queue::Consumed {
+        let token = CancellationToken::new();
+        self.run(&token, &token.child_token()).await
+    }
+
+    async fn run(
+        &self,
+        drain: &CancellationToken,
+        abort: &CancellationToken,
+    ) -> onboarding_provider::queue::Consumed {
+        let log = Arc::clone(&self.events);
+        let provider = self
+            .home
+            .provider_with(settings(), Arc::new(move |event| log.lock().push(event)));
+        let responder = Responder::new("test").unwrap();
+        let settings = ConsumeSettings {
+            concurrency: 8,
+            poll: Duration::from_millis(20),
+            invisible: Duration::from_millis(40),
+            retry: Duration::from_millis(5),
+            once: true,
+        };
+        consume(&self.queue, &provider, &responder, &settings, drain, abort).await
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        self.events
+            .lock()
+            .iter()
+            .map(|event| event.phase.clone())
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn requests_are_answered_once_each_and_deleted() {
+    let bench = Bench::new().await;
+    *bench.queue.fail_receives.lock() = 2;
+    for i in 0..20 {
+        let account = format!("3000000000{i:02}");
+        let body = notification(bench.address, &format!("s{i}"), &account);
+        bench.queue.send(&format!("r{i}"), body.clone());
+        // At least once.
+        bench.queue.send(&format!("again{i}"), body);
+    }
+    let consumed = bench.run_once().await;
+    assert_eq!(consumed.delivered, 40);
+    assert_eq!(bench.queue.deleted.lock().len(), 40);
+    assert_eq!(bench.home.spot.world.lock().accounts.len(), 20);
+    for (path, answer) in bench.bucket.answers.lock().iter() {
+        assert_eq!(answer["Status"], "SUCCESS");
+        // The presigned address arrives as it was given.
+        assert!(
+            path.starts_with("/arn%3Aaws%7Cs") && path.ends_with("?Signature=a%2Bb"),
+            "{path}"
+        );
+    }
+    for (content_type, length) in bench.bucket.headers.lock().iter() {
+        assert_eq!(content_type.as_deref(), Some(""));
+        assert!(length.as_deref().unwrap().parse::<usize>().unwrap() > 100);
+    }
+}
+
+#[tokio::test]
+async fn a_poison_message_stays_and_shows_nothing() {
+    let bench = Bench::new().await;
+    bench
+        .queue
+        .send("poison", "{\"Token\": \"canary\"}".to_owned());
+    bench
+        .queue
+        .send("good", notification(bench.address, "s", ACCOUNT));
+    let consumed = bench.run_once().await;
+    assert_eq!((consumed.delivered, consumed.left), (1, 1));
+    assert_eq!(*bench.queue.deleted.lock(), ["good"]);
+    assert!(
+        bench
+            .phases()
+            .iter()
+            .any(|phase| matches!(phase, Phase::Poison { .. }))
+    );
+    assert!(!format!("{:?}", bench.events.lock()).contains("canary"));
+}
+
+#[tokio::test]
+async fn an_answer_is_sent_again_until_it_is_taken() {
+    let bench = Bench::new().await;
+    bench.bucket.statuses.lock().extend([503, 500]);
+    bench
+        .queue
+        .send("r", notification(bench.address, "s", ACCOUNT));
+    assert_eq!(bench.run_once().await.delivered, 1);
+    assert_eq!(bench.bucket.headers.lock().len(), 3);
+    // It took longer than the message was hidden for.
+    assert!(
+        bench
+            .queue
+            .extended
+            .lock()
+            .iter()
+            .all(|receipt| receipt == "r")
+    );
+    assert!(!bench.queue.extended.lock().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_refused_is_given_up() {
+    let bench = Bench::new().await;
+    bench.bucket.statuses.lock().push_back(403);
+    bench
+        .queue
+        .send("r", notification(bench.address, "s", ACCOUNT));
+    assert_eq!(bench.run_once().await.given_up, 1);
+    assert_eq!(*bench.queue.deleted.lock(), ["r"]);
+    assert!(
+        bench
+            .phases()
+            .iter()
+            .any(|phase| matches!(phase, Phase::Undeliverable { .. }))
+    );
+}
+
+#[tokio::test]
+async fn a_request_past_its_deadline_changes_nothing() {
+    let bench = Bench::new().await;
+    let mut envelope: Value =
+        serde_json::from_str(&notification(bench.address, "s", ACCOUNT)).unwrap();
+    envelope["Timestamp"] = json!("2020-01-01T00:00:00.000Z");
+    bench.queue.send("r", envelope.to_string());
+    assert_eq!(bench.run_once().await.given_up, 1);
+    assert_eq!(bench.home.spot.world.lock().calls.len(), 0);
+    assert_eq!(bench.phases(), [Phase::Expired]);
+}
+
+#[tokio::test]
+async fn a_drain_answers_what_was_taken_up_and_an_abort_leaves_it() {
+    let bench = Bench::new().await;
+    bench.home.spot.world.lock().down = true;
+    bench
+        .queue
+        .send("r", notification(bench.address, "s", ACCOUNT));
+    let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
+    let (consumed, ()) = tokio::join!(bench.run(&drain, &abort), async {
+        bench.home.spot.called(1).await;
+        drain.cancel();
+        bench.home.spot.world.lock().down = false;
+    });
+    assert_eq!(consumed.delivered, 1);
+
+    bench.home.spot.world.lock().down = true;
+    bench
+        .queue
+        .send("second", notification(bench.address, "t", "300000000001"));
+    let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
+    let calls = bench.home.spot.world.lock().calls.len();
+    let (consumed, ()) = tokio::join!(bench.run(&drain, &abort), async {
+        bench.home.spot.called(calls + 1).await;
+        abort.cancel();
+    });
+    assert_eq!((consumed.delivered, consumed.left), (0, 1));
+    assert!(!bench.queue.deleted.lock().contains(&"second".to_owned()));
+}

@@ -1,0 +1,381 @@
+//! What each resource does at Spot, and answers.
+
+use std::time::Duration;
+
+use onboarding_core::custom_resource::Status;
+use onboarding_provider::Intents as _;
+use serde_json::json;
+
+use super::stack::{
+    ACCOUNT, Home, KINDS, OTHER, create, create_stack, event, in_time, properties, request, role,
+};
+
+#[tokio::test]
+async fn a_stack_enrolls_its_account() {
+    let home = Home::new().await;
+    let id = create_stack(&home, "stack", ACCOUNT).await;
+    let world = home.spot.world.lock();
+    assert_eq!(world.accounts.len(), 1);
+    let account = world.account(&id);
+    assert_eq!(account.linked.as_deref(), Some(ACCOUNT));
+    assert_eq!(
+        account.role.as_deref(),
+        Some(role(ACCOUNT, "stack").as_str())
+    );
+    assert_eq!(account.name, "Payments");
+    assert!(account.cost_intelligence);
+    assert_eq!(account.external_ids.len(), 1);
+    assert_eq!(
+        world.calls,
+        [
+            "GET /setup/account",
+            "POST /setup/account",
+            "GET /setup/account",
+            "POST /setup/credentials/aws/externalId",
+            "POST /setup/credentials/aws",
+            "PUT /setup/account/act-1",
+            "POST /cbi/v1/setup/account/validation",
+            "POST /cbi/v1/setup/account",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_answers_carry_what_the_template_reads() {
+    let home = Home::new().await;
+    let provider = home.provider();
+    let account = create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})).await;
+    assert_eq!(account.physical_resource_id, "act-1");
+    assert_eq!(account.data["Adopted"], "false");
+    let external = create(
+        &provider,
+        "SpotExternalId",
+        json!({"SpotAccountId": "act-1"}),
+    )
+    .await;
+    assert_eq!(external.physical_resource_id, "spotinst:aws:extid:act-1-0");
+    let owner = home.intents.owner(&"act-1".parse().unwrap()).await.unwrap();
+    assert!(owner.is_none());
+    let properties = properties("SpotLinkedCredentials", "stack", ACCOUNT, "act-1");
+    create(&provider, "SpotLinkedCredentials", properties).await;
+    let owner = home
+        .intents
+        .owner(&"act-1".parse().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(!owner.adopted && owner.stack_id.as_str().contains("stack/stack/"));
+}
+
+#[tokio::test]
+async fn an_account_gets_a_name_with_a_letter_where_spot_demands_one() {
+    let home = Home::new().await;
+    home.spot.world.lock().names_need_letters = true;
+    let provider = home.provider();
+    for account in [ACCOUNT, OTHER] {
+        let event = event(
+            "stack",
+            account,
+            "SpotAccount",
+            json!({"AwsAccountId": account}),
+        );
+        assert_eq!(
+            provider.handle(&request(&event), in_time()).await.status,
+            Status::Success
+        );
+    }
+    let world = home.spot.world.lock();
+    assert_eq!(world.accounts[0].name, "aws-111111111111");
+    assert_eq!(world.accounts[1].name, "aws-222222222222");
+    // Learned once.
+    assert_eq!(world.writes().len(), 3);
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_the_same_answer_without_a_call() {
+    let home = Home::new().await;
+    create_stack(&home, "stack", ACCOUNT).await;
+    let calls = home.spot.world.lock().calls.len();
+    create_stack(&home, "stack", ACCOUNT).await;
+    assert_eq!(home.spot.world.lock().calls.len(), calls);
+}
+
+#[tokio::test]
+async fn another_stack_of_the_account_finds_everything_and_becomes_the_owner() {
+    let home = Home::new().await;
+    let first = create_stack(&home, "old", ACCOUNT).await;
+    let second = create_stack(&home, "new", ACCOUNT).await;
+    assert_eq!(first, second);
+    let world = home.spot.world.lock().account(&first).clone();
+    assert_eq!(world.external_ids.len(), 1);
+    assert_eq!(world.role.as_deref(), Some(role(ACCOUNT, "new").as_str()));
+    let owner = home
+        .intents
+        .owner(&first.parse().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(owner.stack_id.as_str().contains("stack/new/") && !owner.adopted);
+}
+
+#[tokio::test]
+async fn a_role_that_is_not_visible_yet_is_tried_again() {
+    let home = Home::new().await;
+    home.spot.world.lock().not_assumable = 5;
+    create_stack(&home, "stack", ACCOUNT).await;
+    let writes = home.spot.world.lock().writes();
+    assert_eq!(
+        writes
+            .iter()
+            .filter(|call| *call == "POST /setup/credentials/aws")
+            .count(),
+        6
+    );
+}
+
+#[tokio::test]
+async fn a_role_that_never_can_be_assumed_fails_in_time_and_says_why() {
+    let home = Home::new().await;
+    let provider = home.provider();
+    create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})).await;
+    home.spot.world.lock().not_assumable = u32::MAX;
+    let properties = properties("SpotLinkedCredentials", "stack", ACCOUNT, "act-1");
+    let request = request(&event(
+        "stack",
+        ACCOUNT,
+        "SpotLinkedCredentials",
+        properties,
+    ));
+    let deadline = jiff::Timestamp::now()
+        .checked_add(Duration::from_millis(500))
+        .unwrap();
+    let response = provider.handle(&request, deadline).await;
+    assert!(jiff::Timestamp::now() < deadline);
+    assert_eq!(response.status, Status::Failed);
+    for words in [
+        "not done in time",
+        "failed to assume role",
+        "resource control policy",
+    ] {
+        assert!(response.reason.contains(words), "{}", response.reason);
+    }
+    assert_eq!(
+        response.physical_resource_id,
+        "SpotLinkedCredentials-CREATE_FAILED"
+    );
+}
+
+#[tokio::test]
+async fn a_definite_refusal_fails_at_once_in_spots_words() {
+    let home = Home::new().await;
+    let provider = home.provider();
+    create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})).await;
+    home.spot.world.lock().refuse_links = Some((400, "the external ID has expired"));
+    let properties = properties("SpotLinkedCredentials", "stack", ACCOUNT, "act-1");
+    let response = create(&provider, "SpotLinkedCredentials", properties).await;
+    assert_eq!(response.status, Status::Failed);
+    assert!(
+        response.reason.contains("the external ID has expired"),
+        "{}",
+        response.reason
+    );
+    let calls = home.spot.world.lock().writes();
+    assert_eq!(
+        calls
+            .iter()
+            .filter(|call| *call == "POST /setup/credentials/aws")
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn spot_may_be_down_for_a_while() {
+    let home = Home::new().await;
+    home.spot.world.lock().down = true;
+    let provider = home.provider();
+    let (response, ()) = tokio::join!(
+        create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})),
+        async {
+            home.spot.called(4).await;
+            home.spot.world.lock().down = false;
+        }
+    );
+    assert_eq!(response.status, Status::Success, "{}", response.reason);
+    assert_eq!(home.spot.world.lock().accounts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_is_right_already_costs_no_call() {
+    let home = Home::new().await;
+    let provider = home.provider();
+    create_stack(&home, "old", ACCOUNT).await;
+    let properties = properties("RenamedSpotAccountByAlias", "stack", ACCOUNT, "act-1");
+    create(&provider, "RenamedSpotAccountByAlias", properties).await;
+    let writes = home.spot.world.lock().writes();
+    assert_eq!(
+        writes.iter().filter(|call| call.starts_with("PUT")).count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_failed_validation_reports_its_steps_and_switches_nothing_on() {
+    let home = Home::new().await;
+    let provider = home.provider();
+    create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})).await;
+    home.spot.world.lock().validation_fails = true;
+    let response = create(
+        &provider,
+        "EnableCostIntelligence",
+        json!({"SpotAccountId": "act-1"}),
+    )
+    .await;
+    assert_eq!(response.status, Status::Failed);
+    assert!(
+        response.reason.contains("the role: why not"),
+        "{}",
+        response.reason
+    );
+    assert!(!home.spot.world.lock().accounts[0].cost_intelligence);
+}
+
+#[tokio::test]
+async fn on_already_is_a_success() {
+    let home = Home::new().await;
+    let provider = home.provider();
+    create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})).await;
+    home.spot.world.lock().accounts[0].cost_intelligence = true;
+    let response = create(
+        &provider,
+        "EnableCostIntelligence",
+        json!({"SpotAccountId": "act-1"}),
+    )
+    .await;
+    assert_eq!(response.status, Status::Success, "{}", response.reason);
+}
+
+#[tokio::test]
+async fn deletes_and_late_requests_change_nothing() {
+    let home = Home::new().await;
+    create_stack(&home, "stack", ACCOUNT).await;
+    let calls = home.spot.world.lock().calls.len();
+    let provider = home.provider();
+    for kind in KINDS {
+        let mut delete = event(
+            "stack",
+            ACCOUNT,
+            kind,
+            properties(kind, "stack", ACCOUNT, "act-1"),
+        );
+        delete["RequestType"] = json!("Delete");
+        delete["RequestId"] = json!(format!("delete-{kind}"));
+        for id in ["act-1", "act-404", "SpotAccount-CREATE_FAILED", "junk"] {
+            delete["PhysicalResourceId"] = json!(id);
+            let response = provider.handle(&request(&delete), in_time()).await;
+            assert_eq!(response.status, Status::Success);
+            assert_eq!(response.physical_resource_id, id);
+        }
+        let late = event(
+            "late",
+            OTHER,
+            kind,
+            properties(kind, "late", OTHER, "act-1"),
+        );
+        let deadline = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1);
+        let response = provider.handle(&request(&late), deadline).await;
+        assert_eq!(response.status, Status::Failed);
+    }
+    assert_eq!(home.spot.world.lock().calls.len(), calls);
+}
+
+#[tokio::test]
+async fn an_update_does_what_changed() {
+    let home = Home::new().await;
+    create_stack(&home, "stack", ACCOUNT).await;
+    let provider = home.provider();
+    let update = |kind: &str, id: &str, old: serde_json::Value, new: serde_json::Value| {
+        let mut update = event("stack", ACCOUNT, kind, new);
+        update["RequestType"] = json!("Update");
+        update["RequestId"] = json!(format!("update-{kind}-{}", rand_suffix()));
+        update["PhysicalResourceId"] = json!(id);
+        update["OldResourceProperties"] = old;
+        request(&update)
+    };
+    let calls = home.spot.world.lock().writes().len();
+    let same = properties("SpotLinkedCredentials", "stack", ACCOUNT, "act-1");
+    for (kind, id, properties) in [
+        ("SpotAccount", "act-1", json!({"AwsAccountId": ACCOUNT})),
+        (
+            "SpotExternalId",
+            "spotinst:aws:extid:act-1-0",
+            json!({"SpotAccountId": "act-1"}),
+        ),
+        ("SpotLinkedCredentials", "act-1", same.clone()),
+        (
+            "RenamedSpotAccountByAlias",
+            "act-1",
+            json!({"SpotAccountId": "act-1", "AwsAccountId": ACCOUNT}),
+        ),
+    ] {
+        let response = provider
+            .handle(&update(kind, id, properties.clone(), properties), in_time())
+            .await;
+        assert_eq!(
+            (response.status, response.physical_resource_id.as_str()),
+            (Status::Success, id),
+            "{kind}"
+        );
+    }
+    assert_eq!(home.spot.world.lock().writes().len(), calls);
+    let new = properties("SpotLinkedCredentials", "other-role", ACCOUNT, "act-1");
+    let response = provider
+        .handle(
+            &update("SpotLinkedCredentials", "act-1", same, new),
+            in_time(),
+        )
+        .await;
+    assert_eq!(response.status, Status::Success);
+    let role_now = home.spot.world.lock().accounts[0].role.clone();
+    assert_eq!(role_now, Some(role(ACCOUNT, "other-role")));
+}
+
+fn rand_suffix() -> u128 {
+    rand::random()
+}
+
+#[tokio::test]
+async fn many_accounts_share_their_listings() {
+    let home = Home::new().await;
+    let provider = home.provider();
+    let requests: Vec<_> = (0..60)
+        .map(|i| {
+            let account = format!("3000000000{i:02}");
+            request(&event(
+                "stack",
+                &account,
+                "SpotAccount",
+                json!({"AwsAccountId": account}),
+            ))
+        })
+        .collect();
+    let answers = futures_util::future::join_all(
+        requests
+            .iter()
+            .map(|request| provider.handle(request, in_time())),
+    )
+    .await;
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.status == Status::Success)
+    );
+    let world = home.spot.world.lock();
+    assert_eq!(world.accounts.len(), 60);
+    let listings = world
+        .calls
+        .iter()
+        .filter(|call| *call == "GET /setup/account")
+        .count();
+    assert!(listings < 60, "{listings} listings for 60 accounts");
+}

@@ -1,0 +1,275 @@
+//! Whom the provider serves, and what it does with accounts that somebody else has linked.
+
+use onboarding_core::custom_resource::Status;
+use onboarding_provider::{AdoptRule, Intents as _};
+use serde_json::{Value, json};
+
+use super::stack::{
+    ACCOUNT, Home, KINDS, OTHER, create, create_stack, event, in_time, properties, request, role,
+};
+
+#[tokio::test]
+async fn a_kept_link_is_left_alone_by_every_resource() {
+    let home = Home::with_rule(AdoptRule::KeepLink).await;
+    let id = home.spot.world.lock().add("theirs", Some(ACCOUNT));
+    assert_eq!(create_stack(&home, "stack", ACCOUNT).await, id);
+    let world = home.spot.world.lock();
+    assert_eq!(world.writes(), Vec::<String>::new());
+    assert_eq!(world.account(&id).name, "theirs");
+}
+
+#[tokio::test]
+async fn a_kept_link_gets_its_own_external_id_or_one_that_nobody_can_use() {
+    let home = Home::with_rule(AdoptRule::KeepLink).await;
+    let id = home.spot.world.lock().add("theirs", Some(ACCOUNT));
+    let ask = async |stack: &str| {
+        let event = event(
+            stack,
+            ACCOUNT,
+            "SpotExternalId",
+            json!({"SpotAccountId": id}),
+        );
+        home.provider()
+            .handle(&request(&event), in_time())
+            .await
+            .physical_resource_id
+    };
+    assert_eq!(ask("nobody-knows").await, "onboarding:kept-link:act-1");
+    *home.directory.in_use.lock() = Some("from-the-trust-policy".parse().unwrap());
+    assert_eq!(ask("aws-knows").await, "from-the-trust-policy");
+    {
+        let mut world = home.spot.world.lock();
+        world.tells_external_ids = true;
+        world.accounts[0].external_ids.push("from-spot".to_owned());
+    }
+    assert_eq!(ask("spot-knows").await, "from-spot");
+    assert_eq!(home.spot.world.lock().writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_relinked_account_is_taken_over_and_marked_as_adopted() {
+    let home = Home::with_rule(AdoptRule::Relink).await;
+    let id = home.spot.world.lock().add("theirs", Some(ACCOUNT));
+    assert_eq!(create_stack(&home, "stack", ACCOUNT).await, id);
+    let account = home.spot.world.lock().account(&id).clone();
+    assert_eq!(account.role, Some(role(ACCOUNT, "stack")));
+    assert_eq!(account.name, "Payments");
+    let owner = home
+        .intents
+        .owner(&id.parse().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(owner.adopted);
+    // A second stack finds it to be ours, and it stays marked.
+    create_stack(&home, "new", ACCOUNT).await;
+    assert!(
+        home.intents
+            .owner(&id.parse().unwrap())
+            .await
+            .unwrap()
+            .unwrap()
+            .adopted
+    );
+}
+
+#[tokio::test]
+async fn a_linked_account_is_refused_by_rule() {
+    let home = Home::with_rule(AdoptRule::Refuse).await;
+    let id = home.spot.world.lock().add("theirs", Some(ACCOUNT));
+    let provider = home.provider();
+    for kind in KINDS {
+        let response = create(&provider, kind, properties(kind, "stack", ACCOUNT, &id)).await;
+        assert_eq!(response.status, Status::Failed, "{kind}");
+        assert!(
+            response.reason.contains("refuse") && response.reason.contains("act-1"),
+            "{}",
+            response.reason
+        );
+    }
+    assert_eq!(home.spot.world.lock().writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn several_linked_accounts_fail_and_are_named() {
+    let home = Home::with_rule(AdoptRule::Relink).await;
+    for name in ["one", "two"] {
+        home.spot.world.lock().add(name, Some(ACCOUNT));
+    }
+    let response = create(
+        &home.provider(),
+        "SpotAccount",
+        json!({"AwsAccountId": ACCOUNT}),
+    )
+    .await;
+    assert_eq!(response.status, Status::Failed);
+    assert!(
+        response.reason.contains("act-1, act-2"),
+        "{}",
+        response.reason
+    );
+    assert_eq!(response.physical_resource_id, "SpotAccount-CREATE_FAILED");
+}
+
+#[tokio::test]
+async fn a_leftover_of_an_earlier_attempt_is_taken_and_not_doubled() {
+    for name in [ACCOUNT, "aws-111111111111"] {
+        let home = Home::new().await;
+        let id = home.spot.world.lock().add(name, None);
+        assert_eq!(create_stack(&home, "stack", ACCOUNT).await, id);
+        assert_eq!(home.spot.world.lock().accounts.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_spot_lists_late_is_waited_for_and_not_doubled() {
+    let home = Home::new().await;
+    create(
+        &home.provider(),
+        "SpotAccount",
+        json!({"AwsAccountId": ACCOUNT}),
+    )
+    .await;
+    home.spot.world.lock().hidden.insert("act-1".to_owned());
+    let provider = home.provider();
+    let again = request(&event(
+        "again",
+        ACCOUNT,
+        "SpotAccount",
+        json!({"AwsAccountId": ACCOUNT}),
+    ));
+    let calls = home.spot.world.lock().calls.len();
+    let (response, ()) = tokio::join!(provider.handle(&again, in_time()), async {
+        home.spot.called(calls + 4).await;
+        home.spot.world.lock().hidden.clear();
+    });
+    assert_eq!(response.physical_resource_id, "act-1");
+    assert_eq!(home.spot.world.lock().accounts.len(), 1);
+}
+
+#[tokio::test]
+async fn an_account_that_was_deleted_at_spot_is_made_anew() {
+    let home = Home::new().await;
+    create(
+        &home.provider(),
+        "SpotAccount",
+        json!({"AwsAccountId": ACCOUNT}),
+    )
+    .await;
+    home.spot.world.lock().hidden.insert("act-1".to_owned());
+    let again = request(&event(
+        "again",
+        ACCOUNT,
+        "SpotAccount",
+        json!({"AwsAccountId": ACCOUNT}),
+    ));
+    let response = home.provider().handle(&again, in_time()).await;
+    assert_eq!(response.physical_resource_id, "act-2");
+}
+
+/// A request that must be refused, with a word of the reason.
+fn hostile() -> Vec<(&'static str, Value, &'static str)> {
+    let of = |kind: &str, properties: Value| event("evil", ACCOUNT, kind, properties);
+    vec![
+        (
+            "another account",
+            of("SpotAccount", json!({"AwsAccountId": OTHER})),
+            "may not ask about",
+        ),
+        (
+            "another account's role",
+            of(
+                "SpotLinkedCredentials",
+                json!({"AccountId": "act-1", "IamRoleArn": role(OTHER, "x")}),
+            ),
+            "may not ask about",
+        ),
+        (
+            "another account's name",
+            of(
+                "RenamedSpotAccountByAlias",
+                json!({"SpotAccountId": "act-1", "AwsAccountId": OTHER}),
+            ),
+            "may not ask about",
+        ),
+        (
+            "a linked Spot account of another",
+            of("SpotExternalId", json!({"SpotAccountId": "act-1"})),
+            "is not linked to",
+        ),
+        (
+            "a link over another's",
+            of(
+                "SpotLinkedCredentials",
+                json!({"AccountId": "act-1", "IamRoleArn": role(ACCOUNT, "x")}),
+            ),
+            "is not linked to",
+        ),
+        (
+            "a name for another's",
+            of(
+                "RenamedSpotAccountByAlias",
+                json!({"SpotAccountId": "act-1", "AwsAccountId": ACCOUNT}),
+            ),
+            "is not linked to",
+        ),
+        (
+            "a product for another's",
+            of("EnableCostIntelligence", json!({"SpotAccountId": "act-1"})),
+            "is not linked to",
+        ),
+        (
+            "an unlinked one that is not ours",
+            of("SpotExternalId", json!({"SpotAccountId": "act-2"})),
+            "is not linked to",
+        ),
+        (
+            "one that does not exist",
+            of("SpotExternalId", json!({"SpotAccountId": "act-404"})),
+            "is not linked to",
+        ),
+        (
+            "no Spot account id",
+            of("SpotExternalId", json!({"SpotAccountId": "../../x"})),
+            "SpotAccountId",
+        ),
+        (
+            "an unknown type",
+            of("Other", json!({})),
+            "unknown resource type",
+        ),
+        (
+            "an account out of scope",
+            event(
+                "s",
+                "999999999999",
+                "SpotAccount",
+                json!({"AwsAccountId": "999999999999"}),
+            ),
+            "not in the scope",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn hostile_requests_are_refused_and_write_nothing() {
+    let home = Home::with_rule(AdoptRule::Relink).await;
+    {
+        let mut world = home.spot.world.lock();
+        world.add("linked", Some(OTHER));
+        world.add("unlinked", None);
+    }
+    let provider = home.provider();
+    for (what, event, reason) in hostile() {
+        let mut event = event;
+        event["RequestId"] = json!(what);
+        let response = provider.handle(&request(&event), in_time()).await;
+        assert_eq!(response.status, Status::Failed, "{what}");
+        assert!(
+            response.reason.contains(reason),
+            "{what}: {}",
+            response.reason
+        );
+    }
+    assert_eq!(home.spot.world.lock().writes(), Vec::<String>::new());
+}

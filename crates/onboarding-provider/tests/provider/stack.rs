@@ -1,0 +1,187 @@
+//! Requests as CloudFormation sends them, and a provider to send them to.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use onboarding_core::{
+    custom_resource::Status,
+    ids::{AwsAccountId, ExternalId},
+};
+use onboarding_provider::{
+    AccountDetails, AccountDirectory, AdoptRule, DirectoryError, EventSink, Provider,
+    ProviderSettings, ResourceRequest, ResourceResponse, events::no_events, testing::MemoryIntents,
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::spot::Spot;
+
+pub(crate) const ACCOUNT: &str = "111111111111";
+pub(crate) const OTHER: &str = "222222222222";
+
+/// A directory in which all accounts but one are in scope.
+#[derive(Default)]
+pub(crate) struct Directory {
+    pub(crate) details: Mutex<AccountDetails>,
+    pub(crate) in_use: Mutex<Option<ExternalId>>,
+}
+
+#[async_trait]
+impl AccountDirectory for Directory {
+    async fn account(
+        &self,
+        account: AwsAccountId,
+    ) -> Result<Option<AccountDetails>, DirectoryError> {
+        Ok((account.to_string() != "999999999999").then(|| self.details.lock().clone()))
+    }
+
+    async fn external_id_in_use(
+        &self,
+        _: AwsAccountId,
+    ) -> Result<Option<ExternalId>, DirectoryError> {
+        Ok(self.in_use.lock().clone())
+    }
+}
+
+/// The durable parts of a test; providers come and go.
+#[derive(Clone)]
+pub(crate) struct Home {
+    pub(crate) spot: Spot,
+    pub(crate) intents: Arc<MemoryIntents>,
+    pub(crate) directory: Arc<Directory>,
+}
+
+impl Home {
+    pub(crate) async fn new() -> Self {
+        let directory = Directory::default();
+        directory.details.lock().name = Some("Payments".to_owned());
+        Self {
+            spot: Spot::start().await,
+            intents: Arc::default(),
+            directory: Arc::new(directory),
+        }
+    }
+
+    pub(crate) async fn with_rule(adopt: AdoptRule) -> Self {
+        let home = Self::new().await;
+        home.directory.details.lock().adopt = adopt;
+        home
+    }
+
+    pub(crate) fn provider(&self) -> Provider {
+        self.provider_with(settings(), no_events())
+    }
+
+    pub(crate) fn provider_with(&self, settings: ProviderSettings, events: EventSink) -> Provider {
+        Provider::new(
+            self.spot.client(),
+            self.intents.clone(),
+            self.directory.clone(),
+            settings,
+            events,
+        )
+    }
+}
+
+pub(crate) fn settings() -> ProviderSettings {
+    ProviderSettings {
+        listing_age: Duration::from_secs(30),
+        send_window: Duration::from_millis(100),
+        settle: Duration::from_millis(50),
+        listing_lag: Duration::from_millis(300),
+        validation_patience: Duration::from_millis(100),
+        retry_initial: Duration::from_millis(5),
+        retry_max: Duration::from_millis(50),
+        answer_margin: Duration::from_millis(100),
+    }
+}
+
+/// A request of a stack named `stack` in an account.
+pub(crate) fn event(stack: &str, account: &str, kind: &str, properties: Value) -> Value {
+    json!({
+        "RequestType": "Create",
+        "RequestId": format!("{stack}-{kind}"),
+        "StackId": format!("arn:aws:cloudformation:us-east-1:{account}:stack/{stack}/uuid"),
+        "ResponseURL": "https://example.com/answer",
+        "ResourceType": format!("Custom::{kind}"),
+        "LogicalResourceId": kind,
+        "ServiceToken": "arn:aws:sns:us-east-1:999999999999:spot",
+        "ResourceProperties": properties,
+    })
+}
+
+pub(crate) fn request(event: &Value) -> ResourceRequest {
+    ResourceRequest::parse(&event.to_string()).unwrap()
+}
+
+pub(crate) fn in_time() -> Timestamp {
+    Timestamp::now()
+        .checked_add(Duration::from_secs(20))
+        .unwrap()
+}
+
+pub(crate) async fn create(provider: &Provider, kind: &str, properties: Value) -> ResourceResponse {
+    provider
+        .handle(
+            &request(&event("stack", ACCOUNT, kind, properties)),
+            in_time(),
+        )
+        .await
+}
+
+pub(crate) fn role(account: &str, stack: &str) -> String {
+    format!("arn:aws:iam::{account}:role/{stack}-SpotRole")
+}
+
+/// The resources of a template in their order; each takes what it needs from the answers before.
+pub(crate) const KINDS: [&str; 5] = [
+    "SpotAccount",
+    "SpotExternalId",
+    "SpotLinkedCredentials",
+    "RenamedSpotAccountByAlias",
+    "EnableCostIntelligence",
+];
+
+pub(crate) fn properties(kind: &str, stack: &str, account: &str, spot_account: &str) -> Value {
+    match kind {
+        "SpotAccount" => json!({"AwsAccountId": account, "Token": "canary"}),
+        "SpotLinkedCredentials" => {
+            json!({"AccountId": spot_account, "IamRoleArn": role(account, stack)})
+        }
+        "RenamedSpotAccountByAlias" => {
+            json!({"SpotAccountId": spot_account, "AwsAccountId": account})
+        }
+        _ => json!({"SpotAccountId": spot_account}),
+    }
+}
+
+/// Creates a whole stack; every request is repeated by a new provider when the old one died. Returns the Spot account.
+pub(crate) async fn create_stack(home: &Home, stack: &str, account: &str) -> String {
+    let mut provider = home.provider();
+    let mut spot_account = String::new();
+    for kind in KINDS {
+        let request = request(&event(
+            stack,
+            account,
+            kind,
+            properties(kind, stack, account, &spot_account),
+        ));
+        let response = loop {
+            tokio::select! {
+                response = provider.handle(&request, in_time()) => break response,
+                () = home.spot.died.notified() => provider = home.provider(),
+            }
+        };
+        assert_eq!(
+            response.status,
+            Status::Success,
+            "{kind}: {}",
+            response.reason
+        );
+        if kind == "SpotAccount" {
+            spot_account = response.physical_resource_id;
+        }
+    }
+    spot_account
+}
