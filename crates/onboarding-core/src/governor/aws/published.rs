@@ -28,7 +28,9 @@ pub fn rate(operation: &str) -> Option<PublishedRate> {
         "organizations:DescribeOrganization" | "organizations:ListRoots" => (1.0, 2.0),
         "organizations:ListAccounts" => (8.0, 12.0),
         "organizations:ListOrganizationalUnitsForParent"
-        | "organizations:ListAccountsForParent" => (5.0, 8.0),
+        | "organizations:ListAccountsForParent"
+        | "organizations:ListParents" => (5.0, 8.0),
+        "organizations:DescribeAccount" => (20.0, 30.0),
         "organizations:ListTagsForResource" => (10.0, 15.0),
         _ => return None,
     };
