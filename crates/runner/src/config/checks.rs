@@ -8,6 +8,7 @@ use std::{
 use super::{
     error::Problem,
     job::{JobFile, JobParams},
+    naming::RenameRule,
     nearest::nearest,
     profile::{DeploymentConfig, Product, ProfileConfig},
     runner::{ProviderKind, RunnerConfig},
@@ -216,6 +217,7 @@ fn profiles(config: &RunnerConfig, checks: &mut Checks<'_>) {
             }
         }
         targets(profile, &index, checks);
+        naming(config, profile, &index, checks);
     }
 }
 
@@ -257,6 +259,26 @@ fn targets(profile: &ProfileConfig, index: &str, checks: &mut Checks<'_>) {
             "either set deployment = \"runner\", or target organizational units only",
         );
     }
+}
+
+fn naming(config: &RunnerConfig, profile: &ProfileConfig, index: &str, checks: &mut Checks<'_>) {
+    let name = &profile.name;
+    let (message, help) = match (config.enrollment.provider, &profile.naming.rename.0) {
+        (ProviderKind::Queue, RenameRule::Alias) => (
+            format!(
+                "the profile {name:?} names Spot accounts by alias, which the provider \"queue\" cannot read"
+            ),
+            "an alias can only be read with a role in each account: use rename = \"account-name\"",
+        ),
+        (ProviderKind::SpotHosted, RenameRule::Template(_)) => (
+            format!(
+                "the profile {name:?} has a template for names, which Spot's own Lambda functions do not know"
+            ),
+            "use rename = \"alias\" or \"off\", or provider = \"queue\"",
+        ),
+        _ => return,
+    };
+    checks.report(&["profiles", index, "naming", "rename"], message, help);
 }
 
 /// Checks a job file as a whole, against `runner.toml`.

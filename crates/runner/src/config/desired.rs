@@ -19,7 +19,7 @@ use super::{
     load::Loaded,
     naming::RenameRule,
     nearest::nearest,
-    profile::{AdoptConfig, DeploymentConfig, Product, ProfileConfig},
+    profile::{AdoptConfig, DeploymentConfig, Product, ProfileConfig, TargetsConfig},
     runner::{Deletion, ProviderKind, RunnerConfig},
     source::locate,
 };
@@ -97,6 +97,23 @@ impl RunnerConfig {
             .as_ref()
             .map(|principal| principal.0.0.clone())
             .or(self.partition().spot_principal())
+    }
+}
+
+impl TargetsConfig {
+    /// The targets as the core takes them.
+    #[must_use]
+    pub fn resolved(&self) -> Targets {
+        Targets {
+            ous: self.ous.iter().map(|ou| ou.0.clone()).collect(),
+            accounts: self.accounts.iter().map(|account| account.0).collect(),
+            exclude_ous: self.exclude_ous.iter().map(|ou| ou.0.clone()).collect(),
+            exclude_accounts: self
+                .exclude_accounts
+                .iter()
+                .map(|account| account.0)
+                .collect(),
+        }
     }
 }
 
@@ -206,27 +223,7 @@ impl Loaded {
                 .stack_set_name(profile)
                 .map_err(|error| self.error_at(index, &["name"], &error))?,
             region: config.stack_set_region().clone(),
-            targets: Targets {
-                ous: profile.targets.ous.iter().map(|ou| ou.0.clone()).collect(),
-                accounts: profile
-                    .targets
-                    .accounts
-                    .iter()
-                    .map(|account| account.0)
-                    .collect(),
-                exclude_ous: profile
-                    .targets
-                    .exclude_ous
-                    .iter()
-                    .map(|ou| ou.0.clone())
-                    .collect(),
-                exclude_accounts: profile
-                    .targets
-                    .exclude_accounts
-                    .iter()
-                    .map(|account| account.0)
-                    .collect(),
-            },
+            targets: profile.targets.resolved(),
             deployment: profile.deployment.map(|deployment| match deployment {
                 DeploymentConfig::Auto => Deployment::Auto,
                 DeploymentConfig::Runner => Deployment::Runner,

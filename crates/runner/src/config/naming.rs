@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use onboarding_core::custom_resource::{Naming, NamingError};
+
 use super::text::TextForm;
 
 /// What a Spot account is called once it is linked.
@@ -14,43 +16,22 @@ pub enum RenameRule {
     Alias,
     /// Not renamed: it keeps the AWS account id.
     Off,
-    /// A text with placeholders.
+    /// A text with placeholders that the core's [`Naming`] knows.
     Template(String),
 }
 
-/// What a template may hold in braces.
-const PLACEHOLDERS: [&str; 3] = ["account-name", "account-id", "alias"];
-
 impl FromStr for RenameRule {
-    type Err = String;
+    type Err = NamingError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "account-name" => return Ok(Self::AccountName),
-            "alias" => return Ok(Self::Alias),
-            "off" => return Ok(Self::Off),
-            _ => {}
+            "account-name" => Ok(Self::AccountName),
+            "alias" => Ok(Self::Alias),
+            "off" => Ok(Self::Off),
+            template => template
+                .parse::<Naming>()
+                .map(|_| Self::Template(template.to_owned())),
         }
-        let mut rest = text;
-        let mut placeholders = 0;
-        while let Some((_, after)) = rest.split_once('{') {
-            let (name, after) = after
-                .split_once('}')
-                .ok_or_else(|| format!("{text:?} has an open brace without a closing one"))?;
-            if !PLACEHOLDERS.contains(&name) {
-                return Err(format!(
-                    "{text:?} has the unknown placeholder {{{name}}}; known are {{account-name}}, {{account-id}} and {{alias}}"
-                ));
-            }
-            placeholders += 1;
-            rest = after;
-        }
-        if placeholders == 0 {
-            return Err(format!(
-                "{text:?} is neither a known rule nor a template: every account would have the same name"
-            ));
-        }
-        Ok(Self::Template(text.to_owned()))
     }
 }
 
@@ -68,7 +49,7 @@ impl fmt::Display for RenameRule {
 impl TextForm for RenameRule {
     const FORMAT: &'static str = "rename-rule";
     const EXPECTED: &'static str =
-        "\"account-name\", \"alias\", \"off\", or a template such as \"{account-name} (AWS)\"";
+        "\"account-name\", \"alias\", \"off\", or a template such as \"{account_name} (AWS)\"";
 }
 
 #[cfg(test)]
@@ -81,12 +62,12 @@ mod tests {
             "account-name",
             "alias",
             "off",
-            "{account-name} (CT)",
-            "aws-{account-id}",
+            "{account_name} (CT)",
+            "aws-{account_id}",
         ] {
             assert_eq!(good.parse::<RenameRule>().unwrap().to_string(), good);
         }
-        for bad in ["acount-name", "{name}", "{account-name", ""] {
+        for bad in ["acount-name", "{name}", "{account_name", ""] {
             assert!(bad.parse::<RenameRule>().is_err(), "{bad}");
         }
     }

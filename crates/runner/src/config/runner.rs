@@ -109,9 +109,6 @@ pub struct SpotConfig {
     /// `arn:aws:iam::922761411349:root`; in any other it must be given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<Text<Principal>>,
-    /// Whether Spot refuses account names without a letter: new accounts are then named `aws-<account id>` until they
-    /// are renamed, instead of by the account id alone.
-    pub name_requires_letter: bool,
     /// Requests per minute and route that Spot is assumed to allow before it has told its limit. It bounds how many
     /// accounts are enrolled at the same time.
     #[schemars(range(min = 1))]
@@ -127,7 +124,6 @@ impl Default for SpotConfig {
         Self {
             token: TokenSource::default(),
             principal: None,
-            name_requires_letter: false,
             requests_per_minute: 60,
             connect_timeout: connect_timeout(),
             call_timeout: duration::seconds(30),

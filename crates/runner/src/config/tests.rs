@@ -270,6 +270,12 @@ fn what_does_not_go_together_is_refused() {
 }
 
 #[test]
+fn names_that_the_provider_cannot_give_are_refused() {
+    insta::assert_snapshot!(errors_of("", "naming = { rename = \"alias\" }"));
+    insta::assert_snapshot!(errors_of("", "naming = { rename = \"{account-name}\" }"));
+}
+
+#[test]
 fn a_missing_directory_or_file_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("none");
