@@ -10,3 +10,4 @@ pub mod moto;
 pub mod process;
 pub mod runner;
 pub mod tls;
+pub mod wire;

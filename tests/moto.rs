@@ -1,18 +1,14 @@
-//! moto: an AWS that we did not write, and plain requests that put things into it.
-//!
-//! The requests are made by hand: were they made with our client, or its SDK, a wrong idea of the wire would be on both
-//! sides.
+//! moto: an AWS that we did not write.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use anyhow::Result;
 
 use crate::components;
 use crate::process::{Background, until};
-use crate::tls;
+use crate::wire::Wire;
 
 /// How long it may take to listen.
 const START: Duration = Duration::from_secs(30);
@@ -57,61 +53,9 @@ impl Moto {
         format!("http://{}", self.address)
     }
 
-    /// Calls an operation of a service with a JSON protocol; `target` is as in the header `X-Amz-Target`.
-    ///
-    /// # Errors
-    /// moto refuses, or does not answer with JSON.
-    pub async fn json(&self, service: &str, target: &str, input: &Value) -> Result<Value> {
-        let request = self.request(service)?;
-        let request = request
-            .header("x-amz-target", target)
-            .header("content-type", "application/x-amz-json-1.1");
-        let text = answer(target, request.body(input.to_string())).await?;
-        if text.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_str(&text).with_context(|| format!("{target} answered {text:?}"))
+    /// Puts things into it, as the account that it gives to whoever asks.
+    #[must_use]
+    pub fn wire(&self) -> Wire {
+        Wire::new(self.endpoint(), "AKIATEST")
     }
-
-    /// Calls an operation of a service with the Query protocol, and returns the XML that it answers with.
-    ///
-    /// # Errors
-    /// moto refuses.
-    pub async fn query(
-        &self,
-        service: &str,
-        action: &str,
-        input: &[(&str, &str)],
-    ) -> Result<String> {
-        let form = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("Action", action)
-            .extend_pairs(input)
-            .finish();
-        let request = self
-            .request(service)?
-            .header("content-type", "application/x-www-form-urlencoded");
-        answer(action, request.body(form)).await
-    }
-
-    /// A request whose signature moto does not check; it reads the service and the Region off it.
-    fn request(&self, service: &str) -> Result<reqwest::RequestBuilder> {
-        tls::install();
-        let scope = format!("AKIATEST/20260101/us-east-1/{service}/aws4_request");
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(START)
-            .build()?;
-        Ok(client.post(self.endpoint()).header(
-            "authorization",
-            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"),
-        ))
-    }
-}
-
-async fn answer(operation: &str, request: reqwest::RequestBuilder) -> Result<String> {
-    let response = request.send().await?;
-    let status = response.status();
-    let text = response.text().await?;
-    ensure!(status.is_success(), "{operation}: {status} {text}");
-    Ok(text)
 }

@@ -3,4 +3,5 @@
 #![cfg(test)]
 
 mod aws_ops_on_moto;
+mod clients_on_sandbox;
 mod operations;

@@ -16,6 +16,8 @@ use crate::sandbox::Sandbox;
 use crate::{paths, process};
 
 const SCENARIO: &str = "crates/sandbox/scenarios/demo.toml";
+/// Nobody has switched StackSets' trusted access on in the simulated organization.
+const TRUSTED_ACCESS: &str = "prerequisites.activate_trusted_access=true";
 const NEW_ACCOUNT: &str = "data-platform-new";
 /// How long the new account may take to be enrolled.
 const ENROLLMENT: Duration = Duration::from_secs(40);

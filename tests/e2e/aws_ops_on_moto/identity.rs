@@ -56,7 +56,7 @@ fn a_role_is_read_with_its_trust_policy() {
             ("RoleName", "SpotRole"),
             ("AssumeRolePolicyDocument", &trust.to_string()),
         ];
-        moto.query("iam", "CreateRole", &input).await?;
+        moto.wire().query("iam", "CreateRole", &input).await?;
         let role = aws.get_role("SpotRole").await?.unwrap();
         assert_eq!(role.arn, format!("arn:aws:iam::{ACCOUNT}:role/SpotRole"));
         assert_eq!(serde_json::from_str::<Value>(&role.trust_policy)?, trust);
@@ -71,7 +71,8 @@ fn a_role_is_read_with_its_trust_policy() {
 fn the_alias_of_the_account_is_read_when_there_is_one() {
     with_moto(async |moto, aws| {
         assert_eq!(aws.account_alias().await?, None);
-        moto.query("iam", "CreateAccountAlias", &[("AccountAlias", "payments")])
+        moto.wire()
+            .query("iam", "CreateAccountAlias", &[("AccountAlias", "payments")])
             .await?;
         assert_eq!(aws.account_alias().await?.as_deref(), Some("payments"));
         assert_sent(&aws, &["iam:ListAccountAliases"]);
@@ -83,7 +84,8 @@ fn the_alias_of_the_account_is_read_when_there_is_one() {
 fn the_token_is_read_from_secrets_manager() {
     with_moto(async |moto, aws| {
         let secret = json!({ "Name": "spot-token", "SecretString": "canary\n", "ClientRequestToken": "0".repeat(32) });
-        moto.json("secretsmanager", "secretsmanager.CreateSecret", &secret)
+        moto.wire()
+            .json("secretsmanager", "secretsmanager.CreateSecret", &secret)
             .await?;
         let token = aws.secret_value("spot-token").await?;
         assert_eq!(token.expose(), "canary");
@@ -98,7 +100,8 @@ fn the_token_is_read_from_secrets_manager() {
 fn the_token_is_read_from_the_parameter_store() {
     with_moto(async |moto, aws| {
         let parameter = json!({ "Name": "/spot/token", "Value": "canary", "Type": "SecureString" });
-        moto.json("ssm", "AmazonSSM.PutParameter", &parameter)
+        moto.wire()
+            .json("ssm", "AmazonSSM.PutParameter", &parameter)
             .await?;
         assert_eq!(aws.parameter_value("/spot/token").await?.expose(), "canary");
         let missing = aws.parameter_value("/spot/none").await.unwrap_err();

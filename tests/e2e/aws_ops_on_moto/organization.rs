@@ -12,12 +12,13 @@ use super::{ACCOUNT, assert_sent, with_moto};
 const ACCOUNTS: usize = 45;
 
 async fn call(moto: &Moto, operation: &str, input: Value) -> Result<Value> {
-    moto.json(
-        "organizations",
-        &format!("AWSOrganizationsV20161128.{operation}"),
-        &input,
-    )
-    .await
+    moto.wire()
+        .json(
+            "organizations",
+            &format!("AWSOrganizationsV20161128.{operation}"),
+            &input,
+        )
+        .await
 }
 
 fn text(value: &Value) -> Result<&str> {

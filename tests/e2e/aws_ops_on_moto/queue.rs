@@ -12,13 +12,18 @@ use super::{assert_sent, with_moto};
 async fn queue(moto: &Moto) -> Result<String> {
     let queue =
         json!({ "QueueName": "spot-onboarding", "Attributes": { "VisibilityTimeout": "600" } });
-    let queue = moto.json("sqs", "AmazonSQS.CreateQueue", &queue).await?;
+    let queue = moto
+        .wire()
+        .json("sqs", "AmazonSQS.CreateQueue", &queue)
+        .await?;
     let url = queue["QueueUrl"]
         .as_str()
         .context("no queue URL")?
         .to_owned();
     let message = json!({ "QueueUrl": url, "MessageBody": "{\"RequestType\": \"Create\"} <&>" });
-    moto.json("sqs", "AmazonSQS.SendMessage", &message).await?;
+    moto.wire()
+        .json("sqs", "AmazonSQS.SendMessage", &message)
+        .await?;
     Ok(url)
 }
 

@@ -221,7 +221,7 @@ fn nothing_to_do(runner: &Path, accounts: usize, units: usize) -> Result<(Value,
     fs::write(
         &scenario,
         format!(
-            "clock_speed = 600\n\n[organization]\naccounts = {accounts}\nous = {units}\ndepth = 3\nrates = false\n\n[spot]\nrate_limit = 0\n"
+            "clock_speed = 600\n\n[organization]\naccounts = {accounts}\nous = {units}\ndepth = 3\nrates = false\ntrusted_access = true\n\n[spot]\nrate_limit = 10000000\n"
         ),
     )?;
     let sandbox = Sandbox::start(runner, &scenario, directory.path())?;

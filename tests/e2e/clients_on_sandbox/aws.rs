@@ -1,0 +1,310 @@
+//! aws-ops against the simulated AWS.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aws_ops::stack_sets::{
+    AutoDeployment, InstanceChange, InstanceDeletion, Operation, OperationPreferences,
+    OperationStatus, ParameterValue, ResultStatus, StackSetDefinition, StackSetUpdate, Submission,
+    Targets, Template, TrustedAccess, new_operation_id,
+};
+use aws_ops::{Aws, SnapshotOptions, SnapshotStrategy, StrategyChoice};
+use onboarding_core::ids::{OuId, Region, StackSetName};
+use onboarding_core::inventory::{InstanceDetailedStatus, InstanceStatus};
+
+use super::{aws, until, with_sandbox};
+
+const SCENARIO: &str = "
+clock_speed = 600
+[organization]
+accounts = 30
+ous = 5
+rates = false
+empty_pages = 0.3
+trusted_access = true
+";
+
+const TEMPLATE: &str = r#"{
+  "Parameters": { "PolicyVersion": { "Type": "String", "Default": "1" } },
+  "Resources": { "SpotRole": { "Type": "AWS::IAM::Role", "Properties": {
+    "RoleName": "SpotRole",
+    "Description": { "Ref": "PolicyVersion" },
+    "AssumeRolePolicyDocument": { "Version": "2012-10-17", "Statement": [
+      { "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole" }
+    ] }
+  } } }
+}"#;
+
+fn name() -> Result<StackSetName> {
+    "spot-onboarding".parse().context("a stack set name")
+}
+
+fn region() -> Result<Region> {
+    "us-east-1".parse().context("a Region")
+}
+
+fn preferences() -> Result<OperationPreferences> {
+    Ok(OperationPreferences {
+        max_concurrent: 10,
+        region_order: vec![region()?],
+    })
+}
+
+async fn root(aws: &Aws) -> Result<OuId> {
+    let snapshot = aws
+        .organization_snapshot(&SnapshotOptions::default())
+        .await?
+        .snapshot;
+    Ok(snapshot.unit(0).context("no root")?.id.clone())
+}
+
+async fn create(aws: &Aws) -> Result<()> {
+    let definition = StackSetDefinition {
+        name: name()?,
+        description: None,
+        template_body: TEMPLATE.to_owned(),
+        parameters: BTreeMap::from([("PolicyVersion".to_owned(), "1".to_owned())]),
+        tags: BTreeMap::new(),
+        capabilities: vec!["CAPABILITY_NAMED_IAM".to_owned()],
+        auto_deployment: AutoDeployment {
+            enabled: false,
+            retain_stacks: false,
+        },
+        managed_execution: true,
+    };
+    aws.create_stack_set(&definition).await?;
+    Ok(())
+}
+
+fn everywhere(root: &OuId) -> Result<InstanceChange> {
+    Ok(InstanceChange {
+        stack_set: name()?,
+        targets: Targets {
+            units: vec![root.clone()],
+            ..Targets::default()
+        },
+        regions: vec![region()?],
+        preferences: preferences()?,
+        operation_id: new_operation_id(),
+    })
+}
+
+/// Follows an operation to its end.
+async fn ended(aws: &Aws, submission: &Submission) -> Result<Operation> {
+    let Submission::Started { operation_id } = submission else {
+        panic!("{submission:?}")
+    };
+    until("the operation ends", async || {
+        let operation = aws.describe_operation(&name()?, operation_id).await?;
+        Ok(operation.outcome().is_some().then_some(operation))
+    })
+    .await
+}
+
+#[test]
+fn both_ways_to_read_an_organization_find_the_same() {
+    with_sandbox(SCENARIO, async |sandbox| {
+        let aws = aws(&sandbox).await?;
+        let read = async |strategy| {
+            let options = SnapshotOptions {
+                strategy: StrategyChoice::Fixed(strategy),
+                ..SnapshotOptions::default()
+            };
+            aws.organization_snapshot(&options).await
+        };
+        let listed = read(SnapshotStrategy::ListAccounts).await?;
+        let walked = read(SnapshotStrategy::Walk).await?;
+        assert_eq!(listed.strategy, SnapshotStrategy::ListAccounts);
+        assert_eq!(listed.snapshot.accounts.len(), 31);
+        let places = |listing: &aws_ops::Listing| -> BTreeSet<_> {
+            let snapshot = &listing.snapshot;
+            snapshot
+                .accounts
+                .iter()
+                .map(|account| (account.id, account.state, snapshot.path(account.parent)))
+                .collect()
+        };
+        assert_eq!(places(&listed), places(&walked));
+        assert_eq!(listed.snapshot.unit_names(), walked.snapshot.unit_names());
+
+        let account = &listed.snapshot.accounts[7];
+        let member = aws
+            .member(account.id)
+            .await?
+            .context("the account is gone")?;
+        assert_eq!(
+            Some(&member.lineage[0]),
+            listed.snapshot.unit(account.parent).map(|unit| &unit.id)
+        );
+        assert_eq!(
+            aws.resource_tags(&account.id.to_string()).await?,
+            BTreeMap::new()
+        );
+        assert_eq!(
+            aws.caller_identity().await?.account,
+            listed.snapshot.management_account
+        );
+        assert_eq!(aws.account_alias().await?, None);
+        Ok(())
+    });
+}
+
+#[test]
+fn without_paths_the_parents_of_an_account_are_asked_for() {
+    with_sandbox(
+        "[organization]\npaths = false\nrates = false",
+        async |sandbox| {
+            let aws = aws(&sandbox).await?;
+            let listing = aws
+                .organization_snapshot(&SnapshotOptions::default())
+                .await?;
+            assert_eq!(listing.strategy, SnapshotStrategy::Walk);
+            let account = &listing.snapshot.accounts[3];
+            let member = aws
+                .member(account.id)
+                .await?
+                .context("the account is gone")?;
+            assert_eq!(
+                Some(&member.lineage[0]),
+                listing.snapshot.unit(account.parent).map(|unit| &unit.id)
+            );
+            assert!(aws.api_calls().contains_key("organizations:ListParents"));
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn trusted_access_is_switched_on() {
+    with_sandbox("[organization]\nrates = false", async |sandbox| {
+        let aws = aws(&sandbox).await?;
+        assert_eq!(aws.trusted_access().await?, TrustedAccess::Disabled);
+        aws.activate_trusted_access().await?;
+        assert_eq!(aws.trusted_access().await?, TrustedAccess::Enabled);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stack_set_goes_through_its_life() {
+    with_sandbox(SCENARIO, async |sandbox| {
+        let aws = aws(&sandbox).await?;
+        let root = root(&aws).await?;
+        assert_eq!(
+            aws.template_summary(TEMPLATE).await?.resource_types,
+            ["AWS::IAM::Role"]
+        );
+        create(&aws).await?;
+
+        let created = ended(
+            &aws,
+            &aws.create_stack_instances(&everywhere(&root)?).await?,
+        )
+        .await?;
+        assert_eq!(
+            (created.status, created.failed_instances),
+            (OperationStatus::Succeeded, Some(0))
+        );
+        let instances = aws.list_stack_instances(&name()?).await?;
+        assert_eq!(instances.len(), 30);
+        for instance in &instances {
+            assert_eq!(instance.status, InstanceStatus::Current);
+            assert_eq!(instance.detailed_status, InstanceDetailedStatus::Succeeded);
+            assert_eq!(instance.targeted_ou.as_ref(), Some(&root));
+        }
+        let results = until("all results are listed", async || {
+            let results = aws.operation_results(&name()?, &created.id).await?;
+            Ok((results.len() == 30).then_some(results))
+        })
+        .await?;
+        assert!(
+            results
+                .iter()
+                .all(|result| result.status == ResultStatus::Succeeded)
+        );
+
+        let update = StackSetUpdate {
+            name: name()?,
+            description: None,
+            template: Template::Previous,
+            parameters: BTreeMap::from([(
+                "PolicyVersion".to_owned(),
+                ParameterValue::Value("2".to_owned()),
+            )]),
+            tags: BTreeMap::new(),
+            capabilities: vec!["CAPABILITY_NAMED_IAM".to_owned()],
+            auto_deployment: None,
+            managed_execution: None,
+            targets: None,
+            preferences: preferences()?,
+            operation_id: new_operation_id(),
+        };
+        assert_eq!(
+            ended(&aws, &aws.update_stack_set(&update).await?)
+                .await?
+                .status,
+            OperationStatus::Succeeded
+        );
+        let observed = aws
+            .describe_stack_set(&name()?)
+            .await?
+            .context("the stack set is gone")?;
+        assert_eq!(observed.parameters["PolicyVersion"], "2");
+        ended(
+            &aws,
+            &aws.update_stack_instances(&everywhere(&root)?).await?,
+        )
+        .await?;
+
+        let deletion = InstanceDeletion {
+            change: everywhere(&root)?,
+            retain_stacks: false,
+        };
+        ended(&aws, &aws.delete_stack_instances(&deletion).await?).await?;
+        assert_eq!(aws.list_stack_instances(&name()?).await?, []);
+        aws.delete_stack_set(&name()?).await?;
+        assert_eq!(aws.describe_stack_set(&name()?).await?, None);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_operation_is_stopped() {
+    with_sandbox(&SCENARIO.replace("600", "20"), async |sandbox| {
+        let aws = aws(&sandbox).await?;
+        let root = root(&aws).await?;
+        create(&aws).await?;
+        let submission = aws.create_stack_instances(&everywhere(&root)?).await?;
+        let Submission::Started { operation_id } = &submission else {
+            panic!("{submission:?}")
+        };
+        aws.stop_operation(&name()?, operation_id).await?;
+        assert_eq!(
+            ended(&aws, &submission).await?.status,
+            OperationStatus::Stopped
+        );
+        until(
+            "the listing, which lags behind, has the operation's end",
+            async || {
+                let operations = aws.list_operations(&name()?).await?;
+                Ok(operations.into_iter().find(|operation| {
+                    operation.id == *operation_id && operation.ended_at.is_some()
+                }))
+            },
+        )
+        .await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn the_providers_queue_is_there() {
+    with_sandbox("", async |sandbox| {
+        let aws = aws(&sandbox).await?;
+        let url = aws.queue_url("spot-onboarding").await?;
+        assert!(aws.queue_attributes(&url).await?["QueueArn"].ends_with(":spot-onboarding"));
+        assert_eq!(aws.receive_messages(&url, 10, Duration::ZERO).await?, []);
+        Ok(())
+    });
+}

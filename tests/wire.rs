@@ -1,0 +1,111 @@
+//! Plain requests to AWS's protocols, to put things into an emulator or the sandbox.
+//!
+//! They are made by hand: were they made with our client, or its SDK, a wrong idea of the wire would be on both sides.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::tls;
+
+/// How long one request may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// An endpoint, and as whom it is called.
+#[derive(Debug, Clone)]
+pub struct Wire {
+    endpoint: String,
+    access_key: String,
+}
+
+impl Wire {
+    /// Calls `endpoint` with this access key. Requests are not really signed; neither moto nor the sandbox checks.
+    #[must_use]
+    pub fn new(endpoint: impl Into<String>, access_key: impl Into<String>) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            access_key: access_key.into(),
+        }
+    }
+
+    /// Calls an operation of a service with a JSON protocol; `target` is as in the header `X-Amz-Target`.
+    ///
+    /// # Errors
+    /// the call is refused, or is not answered with JSON.
+    pub async fn json(&self, service: &str, target: &str, input: &Value) -> Result<Value> {
+        let request = self.request(service)?;
+        let request = request
+            .header("x-amz-target", target)
+            .header("content-type", "application/x-amz-json-1.1");
+        let text = answer(target, request.body(input.to_string())).await?;
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).with_context(|| format!("{target} answered {text:?}"))
+    }
+
+    /// Calls an operation of a service with the Query protocol, and returns the XML that it answers with.
+    ///
+    /// # Errors
+    /// the call is refused.
+    pub async fn query(
+        &self,
+        service: &str,
+        action: &str,
+        input: &[(&str, &str)],
+    ) -> Result<String> {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("Action", action)
+            .extend_pairs(input)
+            .finish();
+        let request = self
+            .request(service)?
+            .header("content-type", "application/x-www-form-urlencoded");
+        answer(action, request.body(form)).await
+    }
+
+    /// A request without a true signature; who is called, and in which Region, is read off its scope.
+    fn request(&self, service: &str) -> Result<reqwest::RequestBuilder> {
+        tls::install();
+        let scope = format!(
+            "{}/20260101/us-east-1/{service}/aws4_request",
+            self.access_key
+        );
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(LIMIT)
+            .build()?;
+        Ok(client.post(&self.endpoint).header(
+            "authorization",
+            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"),
+        ))
+    }
+
+    /// Reads JSON with GET, or sends JSON with POST: for the sandbox's admin API.
+    ///
+    /// # Errors
+    /// The call is refused, or is not answered with JSON.
+    pub async fn admin(&self, path: &str, body: Option<&Value>) -> Result<Value> {
+        tls::install();
+        let url = format!("{}/_sandbox/{path}", self.endpoint);
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(LIMIT)
+            .build()?;
+        let request = match body {
+            Some(body) => client.post(url).json(body),
+            None => client.get(url),
+        };
+        let text = answer(path, request).await?;
+        serde_json::from_str(&text).with_context(|| format!("{path} answered {text:?}"))
+    }
+}
+
+async fn answer(operation: &str, request: reqwest::RequestBuilder) -> Result<String> {
+    let response = request.send().await?;
+    let status = response.status();
+    let text = response.text().await?;
+    ensure!(status.is_success(), "{operation}: {status} {text}");
+    Ok(text)
+}
