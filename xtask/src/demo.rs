@@ -41,9 +41,9 @@ pub(crate) fn run() -> Result<()> {
         environment: sandbox.environment().clone(),
     };
 
-    say("runner exec stackset-sync");
+    say(&format!("runner exec stackset-sync --set {TRUSTED_ACCESS}"));
     let status = runner
-        .command(&["exec", "stackset-sync"])
+        .command(&["exec", "stackset-sync", "--set", TRUSTED_ACCESS])
         .status()
         .context("could not start the runner")?;
     let code = status
