@@ -32,6 +32,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -85,6 +86,10 @@ impl Sandbox {
             .with_state(world.clone());
         let served = stop.clone();
         let server = tokio::spawn(async move {
+            // Small answers must not wait for the acknowledgement of earlier ones.
+            let listener = listener.tap_io(|connection| {
+                let _ = connection.set_nodelay(true);
+            });
             let result = axum::serve(listener, router)
                 .with_graceful_shutdown(served.cancelled_owned())
                 .await;

@@ -83,7 +83,7 @@ pub(crate) fn create_managed_policy(
         .iam
         .account_mut(account)
         .policies
-        .insert(arn.as_str().into(), policy);
+        .insert(arn.as_str().into(), Box::new(policy));
     Ok(arn)
 }
 

@@ -60,7 +60,7 @@ pub(super) fn list(world: &mut World, caller: &Caller, request: &QueryRequest) -
         .account(caller.account)
         .filter(|_| local)
         .into_iter()
-        .flat_map(|iam| iam.policies.iter().map(|(arn, policy)| (&**arn, policy)))
+        .flat_map(|iam| iam.policies.iter().map(|(arn, policy)| (&**arn, &**policy)))
         .collect();
     let mut xml = Xml::new();
     write::page(

@@ -102,7 +102,7 @@ pub(crate) fn create_role(
         .iam
         .account_mut(account)
         .roles
-        .insert(spec.name.to_lowercase().into(), role);
+        .insert(spec.name.to_lowercase().into(), Box::new(role));
     // CloudFormation removes a role again whose policies it could not set.
     if let Err(error) = set_policies(world, caller, &spec) {
         world

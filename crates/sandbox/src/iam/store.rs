@@ -14,15 +14,15 @@ pub(crate) struct Iam {
     documents: HashSet<Arc<str>>,
 }
 
-/// IAM of one account.
+/// IAM of one account. A map's node has room for eleven values: boxed ones keep a small account small.
 #[derive(Debug, Default)]
 pub(crate) struct AccountIam {
     /// The account's alias.
     pub(crate) alias: Option<Box<str>>,
     /// Roles by name in lower case: names are unique whatever the case.
-    pub(crate) roles: BTreeMap<Box<str>, Role>,
+    pub(crate) roles: BTreeMap<Box<str>, Box<Role>>,
     /// Customer managed policies by ARN.
-    pub(crate) policies: BTreeMap<Box<str>, ManagedPolicy>,
+    pub(crate) policies: BTreeMap<Box<str>, Box<ManagedPolicy>>,
 }
 
 /// A role.
@@ -120,22 +120,19 @@ impl Iam {
 
     /// A role by name.
     pub(crate) fn role(&self, account: AccountId, name: &str) -> Option<&Role> {
-        self.account(account)?
-            .roles
-            .get(name.to_lowercase().as_str())
+        let roles = &self.account(account)?.roles;
+        roles.get(name.to_lowercase().as_str()).map(Box::as_ref)
     }
 
     /// The same, to be changed.
     pub(crate) fn role_mut(&mut self, account: AccountId, name: &str) -> Option<&mut Role> {
-        self.accounts
-            .get_mut(&account)?
-            .roles
-            .get_mut(name.to_lowercase().as_str())
+        let roles = &mut self.accounts.get_mut(&account)?.roles;
+        roles.get_mut(name.to_lowercase().as_str()).map(Box::as_mut)
     }
 
     /// A customer managed policy by ARN.
     pub(crate) fn policy(&self, account: AccountId, arn: &str) -> Option<&ManagedPolicy> {
-        self.account(account)?.policies.get(arn)
+        self.account(account)?.policies.get(arn).map(Box::as_ref)
     }
 
     /// The same, to be changed.
@@ -144,7 +141,8 @@ impl Iam {
         account: AccountId,
         arn: &str,
     ) -> Option<&mut ManagedPolicy> {
-        self.accounts.get_mut(&account)?.policies.get_mut(arn)
+        let policies = &mut self.accounts.get_mut(&account)?.policies;
+        policies.get_mut(arn).map(Box::as_mut)
     }
 
     /// The one copy of a document.
@@ -195,5 +193,5 @@ pub(crate) fn prepare(world: &mut World, account: AccountId) {
         .iam
         .account_mut(account)
         .roles
-        .insert("organizationaccountaccessrole".into(), role);
+        .insert("organizationaccountaccessrole".into(), Box::new(role));
 }

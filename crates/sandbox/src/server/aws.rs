@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::{Incoming, reply};
 use crate::scenario::FaultKind;
@@ -104,6 +104,7 @@ enum Input {
 
 /// Answers one AWS request.
 pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response {
+    let arrived = tokio::time::Instant::now();
     let parsed = match parse(incoming) {
         Ok(parsed) => parsed,
         Err((service, error)) => {
@@ -122,7 +123,7 @@ pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response 
         )
     };
     if !latency.is_zero() {
-        sleep(latency).await;
+        sleep_until(arrived + latency).await;
     }
     let (call, fault) = match admitted {
         Ok(admitted) => admitted,

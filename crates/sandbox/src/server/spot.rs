@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
-use tokio::time::sleep;
+use tokio::time::sleep_until;
 
 use super::{Incoming, reply};
 use crate::scenario::FaultKind;
@@ -31,6 +31,7 @@ struct Admitted {
 
 /// Answers one Spot request.
 pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response {
+    let arrived = tokio::time::Instant::now();
     let route = Route::find(incoming.method.as_str(), &incoming.path);
     let (admitted, latency) = {
         let mut world = world.lock();
@@ -41,7 +42,7 @@ pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response 
         )
     };
     if !latency.is_zero() {
-        sleep(latency).await;
+        sleep_until(arrived + latency).await;
     }
     match admitted.fault {
         Some(FaultKind::HtmlError) => return reply::html_error(),
