@@ -2,10 +2,12 @@
 
 mod accounts;
 mod listing;
+mod member;
 mod tree;
 mod walk;
 
 pub use listing::{Listing, SnapshotOptions, StrategyChoice};
+pub use member::Member;
 use onboarding_core::ids::{AwsAccountId, OrganizationId};
 
 use crate::{Aws, AwsError, pages::Pages};

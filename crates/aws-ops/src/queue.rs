@@ -25,6 +25,27 @@ pub struct QueueMessage {
 pub type QueueAttributes = BTreeMap<String, String>;
 
 impl Aws {
+    /// The URL of a queue of our own account, by its name.
+    ///
+    /// # Errors
+    /// As any call; [`crate::ErrorClass::NotFound`] when there is no such queue.
+    pub async fn queue_url(&self, name: &str) -> Result<String, AwsError> {
+        const OPERATION: &str = "sqs:GetQueueUrl";
+        let output = self
+            .governed
+            .call(OPERATION, || {
+                self.clients
+                    .queues()
+                    .get_queue_url()
+                    .queue_name(name)
+                    .send()
+            })
+            .await?;
+        output
+            .queue_url
+            .ok_or_else(|| AwsError::malformed(OPERATION, "no queue URL"))
+    }
+
     /// Receives up to `max` (1 to 10) messages and waits up to `wait` (0 to 20 s) for the first.
     ///
     /// # Errors

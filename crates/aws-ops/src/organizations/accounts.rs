@@ -100,7 +100,7 @@ pub(super) fn compact(
 }
 
 /// `State`, and the older `Status` only where AWS does not send `State` (API reference, Account).
-fn state(state: Option<&str>, status: Option<&str>) -> AccountState {
+pub(super) fn state(state: Option<&str>, status: Option<&str>) -> AccountState {
     match state.or(status) {
         Some("ACTIVE") => AccountState::Active,
         Some("PENDING_ACTIVATION") => AccountState::PendingActivation,
