@@ -5,9 +5,12 @@
 //! whose process is gone is known to be dead. Queries are checked at run time and portable to PostgreSQL.
 
 mod error;
+mod intents;
 mod job_lock;
 mod journal;
 mod organization_cache;
+mod owners;
+mod requests;
 mod retry_clock;
 mod runs;
 mod steps;
@@ -27,6 +30,7 @@ use sqlx::{
 
 pub use error::StateError;
 pub use organization_cache::OrganizationCache;
+pub use owners::SpotLinks;
 pub use runs::{AccountAtEnd, RunDetail, RunRow};
 pub use steps::{AttemptRow, StepRow};
 

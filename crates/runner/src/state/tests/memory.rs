@@ -1,0 +1,86 @@
+//! What runs remember: retry clocks and the organization.
+
+use std::collections::BTreeMap;
+
+use onboarding_core::{governor::aws::ListingShape, ids::AwsAccountId, retry_clock::FIRST_WAIT};
+
+use super::{open, temporary};
+use crate::state::OrganizationCache;
+
+fn account(number: u64) -> AwsAccountId {
+    AwsAccountId::from_number(number).unwrap()
+}
+
+#[tokio::test]
+async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
+    let (state, directory) = temporary().await;
+    let failed = [(account(1), Some("denied")), (account(2), None)];
+    for _again in 0..2 {
+        state
+            .record_results("default", "op-1", &failed, &[], 1_000)
+            .await
+            .unwrap();
+    }
+    let clocks = open(&directory).await.retries("default").await.unwrap();
+    assert_eq!(clocks.len(), 2);
+    assert_eq!(
+        (clocks[&account(1)].failures, clocks[&account(1)].next_due),
+        (1, 1_000 + FIRST_WAIT)
+    );
+    state
+        .record_results(
+            "default",
+            "op-2",
+            &failed[..1],
+            &[account(2), account(3)],
+            5_000,
+        )
+        .await
+        .unwrap();
+    let clocks = state.retries("default").await.unwrap();
+    assert_eq!(clocks.keys().copied().collect::<Vec<_>>(), [account(1)]);
+    let clock = &clocks[&account(1)];
+    assert_eq!(
+        (clock.failures, clock.last_failed_at, clock.next_due),
+        (2, 5_000, 5_000 + 2 * FIRST_WAIT)
+    );
+    assert!(state.retries("another").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_organization_is_remembered_as_last_listed() {
+    let (state, directory) = temporary().await;
+    assert_eq!(
+        state.organization_cache().await.unwrap(),
+        OrganizationCache::default()
+    );
+    let unit = |id: &str, name: &str| (id.parse().unwrap(), name.into());
+    let first = OrganizationCache {
+        unit_names: BTreeMap::from([unit("r-ab12", "Root"), unit("ou-ab12-abcdefgh", "Prod")]),
+        shape: Some(ListingShape {
+            list_pages: 3,
+            account_pages: 4,
+            longest_account_chain: 2,
+            unit_pages: 5,
+            unit_chain: 3,
+        }),
+        closed_since: BTreeMap::from([(account(1), 100), (account(2), 200)]),
+        account_count: Some(60),
+    };
+    state.remember_organization(&first, 1_000).await.unwrap();
+    assert_eq!(
+        open(&directory).await.organization_cache().await.unwrap(),
+        first
+    );
+    let second = OrganizationCache {
+        unit_names: BTreeMap::from([
+            unit("r-ab12", "Root"),
+            unit("ou-ab12-abcdefgh", "Production"),
+        ]),
+        closed_since: BTreeMap::from([(account(2), 200)]),
+        account_count: Some(59),
+        ..first
+    };
+    state.remember_organization(&second, 2_000).await.unwrap();
+    assert_eq!(state.organization_cache().await.unwrap(), second);
+}

@@ -1,0 +1,200 @@
+//! The provider's state: one claim per account, intents, owners, answers.
+
+use jiff::{Timestamp, ToSpan as _};
+use onboarding_core::ids::{AwsAccountId, SpotAccountId, StackId};
+use onboarding_provider::{
+    Claim, Intent, Intents as _, IntentsError, Owner, RememberedExternalId, ResourceResponse,
+    SendIntent,
+};
+
+use super::{open, temporary};
+
+const STACK: &str = "arn:aws:cloudformation:eu-west-1:000000000001:stack/s/uuid";
+
+fn account() -> AwsAccountId {
+    "000000000001".parse().unwrap()
+}
+
+fn spot_account() -> SpotAccountId {
+    "act-1234abcd".parse().unwrap()
+}
+
+/// Now, in the precision of the state.
+fn now() -> Timestamp {
+    Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap()
+}
+
+fn send_intent() -> SendIntent {
+    SendIntent {
+        name: "000000000001".to_owned(),
+        send_by: now(),
+        look_after: now() + 30.seconds(),
+    }
+}
+
+#[tokio::test]
+async fn one_holder_at_a_time_works_on_an_account() {
+    let (state, directory) = temporary().await;
+    let other = open(&directory).await;
+    let later = now() + 1.minute();
+    let held = state.claim(account(), "one", later).await.unwrap();
+    assert_eq!(held, Claim::Held(Intent::default()));
+    assert_eq!(
+        other.claim(account(), "two", later).await.unwrap(),
+        Claim::Busy { until: later }
+    );
+    assert!(matches!(
+        other.write_intent(account(), "two", &send_intent()).await,
+        Err(IntentsError::ClaimLost(_))
+    ));
+    other.release(account(), "two").await.unwrap();
+    assert!(matches!(
+        other.claim(account(), "two", later).await.unwrap(),
+        Claim::Busy { .. }
+    ));
+    state
+        .claim(account(), "one", later + 1.minute())
+        .await
+        .unwrap();
+    state.release(account(), "one").await.unwrap();
+    assert!(matches!(
+        other.claim(account(), "two", later).await.unwrap(),
+        Claim::Held(_)
+    ));
+}
+
+#[tokio::test]
+async fn a_claim_that_ran_out_is_lost_to_the_next_with_its_intent() {
+    let (state, _directory) = temporary().await;
+    let sent = send_intent();
+    state
+        .claim(account(), "one", now() + 1.minute())
+        .await
+        .unwrap();
+    state.write_intent(account(), "one", &sent).await.unwrap();
+    // The holder gives itself a moment that has passed already.
+    state
+        .claim(account(), "one", now() - 1.second())
+        .await
+        .unwrap();
+    assert!(matches!(
+        state.write_intent(account(), "one", &sent).await,
+        Err(IntentsError::ClaimLost(_))
+    ));
+    let taken = state
+        .claim(account(), "two", now() + 1.minute())
+        .await
+        .unwrap();
+    assert_eq!(
+        taken,
+        Claim::Held(Intent {
+            sent: Some(sent.clone()),
+            ..Intent::default()
+        })
+    );
+    state.clear_intent(account(), "one").await.unwrap();
+    assert_eq!(
+        state.intent(account()).await.unwrap().sent,
+        Some(sent),
+        "only its holder clears it"
+    );
+    state.clear_intent(account(), "two").await.unwrap();
+    assert_eq!(state.intent(account()).await.unwrap(), Intent::default());
+}
+
+#[tokio::test]
+async fn an_assignment_settles_the_creation_and_makes_the_account_ours() {
+    let (state, _directory) = temporary().await;
+    state
+        .claim(account(), "one", now() + 1.minute())
+        .await
+        .unwrap();
+    state
+        .write_intent(account(), "one", &send_intent())
+        .await
+        .unwrap();
+    let at = now();
+    state.assign(account(), &spot_account(), at).await.unwrap();
+    let expected = Intent {
+        assigned: Some(spot_account()),
+        assigned_at: Some(at),
+        sent: None,
+    };
+    assert_eq!(state.intent(account()).await.unwrap(), expected);
+    assert!(state.spot_links().await.unwrap().owned.contains(&account()));
+}
+
+#[tokio::test]
+async fn owners_and_external_ids_are_the_last_ones() {
+    let (state, _directory) = temporary().await;
+    assert_eq!(state.owner(&spot_account()).await.unwrap(), None);
+    let mut owner = Owner {
+        stack_id: STACK.parse().unwrap(),
+        account: account(),
+        role: "arn:aws:iam::000000000001:role/SpotRole".parse().unwrap(),
+        adopted: true,
+        linked_at: now(),
+    };
+    state.set_owner(&spot_account(), &owner).await.unwrap();
+    owner.adopted = false;
+    state.set_owner(&spot_account(), &owner).await.unwrap();
+    assert_eq!(state.owner(&spot_account()).await.unwrap(), Some(owner));
+    let mut external_id = RememberedExternalId {
+        external_id: "spot-1".parse().unwrap(),
+        valid_until: Some(now()),
+    };
+    state
+        .remember_external_id(&spot_account(), &external_id)
+        .await
+        .unwrap();
+    external_id.valid_until = None;
+    state
+        .remember_external_id(&spot_account(), &external_id)
+        .await
+        .unwrap();
+    assert_eq!(
+        state.external_id(&spot_account()).await.unwrap(),
+        Some(external_id)
+    );
+}
+
+#[tokio::test]
+async fn the_first_answer_stays_and_an_adoption_is_known_until_we_link() {
+    let (state, _directory) = temporary().await;
+    let stack: StackId = STACK.parse().unwrap();
+    let answer = |physical_id: &str| -> ResourceResponse {
+        serde_json::from_value(serde_json::json!({
+            "Status": "SUCCESS",
+            "PhysicalResourceId": physical_id,
+            "StackId": STACK,
+            "RequestId": "request-1",
+            "LogicalResourceId": "SpotAccount",
+            "Data": {"AccountId": "act-1234abcd", "Adopted": "true"},
+        }))
+        .unwrap()
+    };
+    assert_eq!(state.answer(&stack, "request-1").await.unwrap(), None);
+    assert_eq!(
+        state.remember_answer(&answer("first")).await.unwrap(),
+        answer("first")
+    );
+    assert_eq!(
+        state.remember_answer(&answer("second")).await.unwrap(),
+        answer("first")
+    );
+    assert_eq!(
+        state.answer(&stack, "request-1").await.unwrap(),
+        Some(answer("first"))
+    );
+    assert!(state.spot_links().await.unwrap().kept.contains(&account()));
+    let owner = Owner {
+        stack_id: stack,
+        account: account(),
+        role: "arn:aws:iam::000000000001:role/SpotRole".parse().unwrap(),
+        adopted: true,
+        linked_at: now(),
+    };
+    state.set_owner(&spot_account(), &owner).await.unwrap();
+    let links = state.spot_links().await.unwrap();
+    assert!(links.kept.is_empty() && links.owned.contains(&account()));
+}
