@@ -281,3 +281,15 @@ def test_latency_is_added_to_each_call_and_calls_overlap(start_sandbox):
     began = time.monotonic()
     organizations.list_roots()
     assert time.monotonic() - began >= 0.1
+
+
+def test_enabling_the_principal_of_stack_sets_is_not_activating_its_trusted_access(start_sandbox):
+    sandbox = start_sandbox("[organization]\nrates = false\n")
+    service = "member.org.stacksets.cloudformation.amazonaws.com"
+    sandbox.aws("organizations").enable_aws_service_access(ServicePrincipal=service)
+    cloudformation = sandbox.aws("cloudformation")
+    assert cloudformation.describe_organizations_access()["Status"] == "DISABLED"
+    cloudformation.activate_organizations_access()
+    assert cloudformation.describe_organizations_access()["Status"] == "ENABLED"
+    sandbox.aws("organizations").disable_aws_service_access(ServicePrincipal=service)
+    assert cloudformation.describe_organizations_access()["Status"] == "DISABLED"

@@ -22,11 +22,7 @@ fn management_only(world: &World, call: &Call) -> Result<(), AwsError> {
 pub(super) fn activate(world: &mut World, call: &Call) -> Result<QueryReply, AwsError> {
     management_only(world, call)?;
     let now = world.now();
-    world
-        .organization
-        .trusted_services
-        .entry(STACK_SETS_PRINCIPAL.to_owned())
-        .or_insert(now);
+    world.organization.set_stack_sets_access(true, now);
     Ok(Xml::new().into())
 }
 
@@ -43,10 +39,8 @@ pub(super) fn deactivate(world: &mut World, call: &Call) -> Result<QueryReply, A
             "Deregister all delegated administrators before deactivating organizations access",
         ));
     }
-    world
-        .organization
-        .trusted_services
-        .remove(STACK_SETS_PRINCIPAL);
+    let now = world.now();
+    world.organization.set_stack_sets_access(false, now);
     Ok(Xml::new().into())
 }
 
@@ -59,10 +53,7 @@ pub(super) fn describe(
     if call_as(world, &call.caller, request)? == Owner::Own {
         management_only(world, call)?;
     }
-    let enabled = world
-        .organization
-        .trusted_services
-        .contains_key(STACK_SETS_PRINCIPAL);
+    let enabled = world.organization.stack_sets_access();
     let mut xml = Xml::new();
     xml.text("Status", if enabled { "ENABLED" } else { "DISABLED" });
     Ok(xml.into())

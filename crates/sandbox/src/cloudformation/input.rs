@@ -88,11 +88,7 @@ pub(super) fn stack_set(
 
 /// Trusted access must be on for anything service-managed.
 pub(super) fn require_access(world: &World) -> Result<(), AwsError> {
-    if world
-        .organization
-        .trusted_services
-        .contains_key(STACK_SETS_PRINCIPAL)
-    {
+    if world.organization.stack_sets_access() {
         Ok(())
     } else {
         Err(AwsError::validation(

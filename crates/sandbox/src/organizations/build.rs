@@ -85,10 +85,7 @@ impl Organization {
         }
         organization.mark_special(scenario);
         if shape.trusted_access {
-            organization.trusted_services.insert(
-                "member.org.stacksets.cloudformation.amazonaws.com".into(),
-                now,
-            );
+            organization.set_stack_sets_access(true, now);
         }
         organization
     }

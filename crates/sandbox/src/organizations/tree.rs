@@ -11,6 +11,9 @@ use crate::organizations::accounts::Creation;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct OuIndex(pub(crate) u32);
 
+/// The service principal of StackSets, for trusted access and delegated administrators.
+pub(crate) const STACK_SETS_PRINCIPAL: &str = "member.org.stacksets.cloudformation.amazonaws.com";
+
 /// The root.
 pub(crate) const ROOT: OuIndex = OuIndex(0);
 
@@ -106,6 +109,8 @@ pub(crate) struct Organization {
     pub(crate) id: String,
     /// The management account.
     pub(crate) management: AccountId,
+    /// Whether trusted access was activated from StackSets, too; see [`Organization::stack_sets_access`].
+    stack_sets_activated: bool,
     /// Services with trusted access, by principal.
     pub(crate) trusted_services: BTreeMap<String, SimTime>,
     /// Delegated administrators: the service principals of each.
@@ -137,6 +142,7 @@ impl Organization {
         let mut organization = Self {
             id,
             management: management.id,
+            stack_sets_activated: false,
             trusted_services: BTreeMap::new(),
             delegated: BTreeMap::new(),
             creations: BTreeMap::new(),
@@ -149,6 +155,24 @@ impl Organization {
         };
         organization.insert(management);
         organization
+    }
+
+    /// Whether StackSets has trusted access. Enabling its principal in Organizations alone is not
+    /// enough: AWS documents that it must be activated from CloudFormation, which also does the former.
+    pub(crate) fn stack_sets_access(&self) -> bool {
+        self.stack_sets_activated && self.trusted_services.contains_key(STACK_SETS_PRINCIPAL)
+    }
+
+    /// Activates or deactivates the trusted access of StackSets, as CloudFormation does.
+    pub(crate) fn set_stack_sets_access(&mut self, active: bool, now: SimTime) {
+        self.stack_sets_activated = active;
+        if active {
+            self.trusted_services
+                .entry(STACK_SETS_PRINCIPAL.to_owned())
+                .or_insert(now);
+        } else {
+            self.trusted_services.remove(STACK_SETS_PRINCIPAL);
+        }
     }
 
     /// `r-…`.
