@@ -149,6 +149,10 @@ pub trait Intents: Send + Sync {
         request_id: &str,
     ) -> Result<Option<ResourceResponse>, IntentsError>;
 
-    /// Remembers an answer, by its stack's and request's ids. The first one stays.
-    async fn remember_answer(&self, answer: &ResourceResponse) -> Result<(), IntentsError>;
+    /// Remembers an answer, by its stack's and request's ids, unless the request has one already. Returns the one that
+    /// stays, so that a request that was served twice at the same time gets one answer.
+    async fn remember_answer(
+        &self,
+        answer: &ResourceResponse,
+    ) -> Result<ResourceResponse, IntentsError>;
 }

@@ -13,6 +13,7 @@ use onboarding_core::custom_resource::{RequestType, ResourceRequest, ResourceRes
 use parking_lot::Mutex;
 use spot_api::SpotClient;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::{
     directory::AccountDirectory,
@@ -94,22 +95,26 @@ impl Provider {
     /// Serves one request. It comes back before the deadline, with a failure if it must; a request whose deadline has
     /// passed, and any Delete, changes nothing.
     pub async fn handle(&self, request: &ResourceRequest, deadline: Timestamp) -> ResourceResponse {
+        let span = tracing::info_span!(
+            "provider.request",
+            cloudformation.request_id = request.request_id,
+            cloudformation.request_type = %request.request_type,
+            cloudformation.resource_type = request.resource_type,
+            cloudformation.stack_id = %request.stack_id,
+            cloud.account.id = %request.account,
+        );
+        self.told(request, deadline).instrument(span).await
+    }
+
+    async fn told(&self, request: &ResourceRequest, deadline: Timestamp) -> ResourceResponse {
         self.emit(Event::of(request, Phase::Received));
         let response = self.answer(request, deadline).await;
-        let phase = Phase::Answered {
-            status: response.status,
-            reason: response.reason.clone(),
-        };
-        match response.status {
-            Status::Success => tracing::info!(
-                request_id = request.request_id, account = %request.account,
-                resource_type = request.resource_type, reason = response.reason, "request served"
-            ),
-            Status::Failed => tracing::warn!(
-                request_id = request.request_id, account = %request.account,
-                resource_type = request.resource_type, reason = response.reason, "request failed"
-            ),
+        let (status, reason) = (response.status, response.reason.clone());
+        match status {
+            Status::Success => tracing::info!(reason, "request served"),
+            Status::Failed => tracing::warn!(reason, "request failed"),
         }
+        let phase = Phase::Answered { status, reason };
         self.emit(Event::of(request, phase));
         response
     }
@@ -145,11 +150,14 @@ impl Provider {
             };
             ResourceResponse::failure(request, format!("not done in time: {last}"))
         });
-        if let Err(error) = self.intents.remember_answer(&response).await {
-            // The answer is right all the same; a repeated request is evaluated again.
-            tracing::warn!(request_id = request.request_id, %error, "the answer is not remembered");
+        match self.intents.remember_answer(&response).await {
+            Ok(stays) => stays,
+            Err(error) => {
+                // The answer is right all the same; a repeated request is evaluated again.
+                tracing::warn!(%error, "the answer is not remembered");
+                response
+            }
         }
-        response
     }
 
     /// Attempts until done or refused. `waiting_for` always has the last reason to wait.

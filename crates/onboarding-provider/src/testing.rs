@@ -162,13 +162,13 @@ impl Intents for MemoryIntents {
         Ok(self.0.lock().answers.get(&key).cloned())
     }
 
-    async fn remember_answer(&self, answer: &ResourceResponse) -> Result<(), IntentsError> {
+    async fn remember_answer(
+        &self,
+        answer: &ResourceResponse,
+    ) -> Result<ResourceResponse, IntentsError> {
         let key = (answer.stack_id.clone(), answer.request_id.clone());
-        self.0
-            .lock()
-            .answers
-            .entry(key)
-            .or_insert_with(|| answer.clone());
-        Ok(())
+        let mut tables = self.0.lock();
+        let stays = tables.answers.entry(key).or_insert_with(|| answer.clone());
+        Ok(stays.clone())
     }
 }

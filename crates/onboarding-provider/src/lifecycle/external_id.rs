@@ -68,16 +68,33 @@ impl Provider {
         details: &AccountDetails,
     ) -> Result<ExternalId, Trouble> {
         let holder = format!("{}/{:032x}", request.request_id, rand::random::<u128>());
-        // Long enough for the governor, which may hold the call back; a lost claim only costs a second external ID.
-        let until = from_now(self.spot.call_timeout() * 4);
-        if let Claim::Busy { .. } = self.intents.claim(request.account, &holder, until).await? {
-            return Err(Trouble::Passing(
-                "another request is working on the Spot account".to_owned(),
-            ));
-        }
-        let minted = self.mint_claimed(request, named, details).await;
+        self.hold(request, &holder).await?;
+        // The rate governor may hold the call back for longer than a claim lasts.
+        let prolonged = async {
+            loop {
+                tokio::time::sleep(self.spot.call_timeout()).await;
+                if let Err(lost) = self.hold(request, &holder).await {
+                    return lost;
+                }
+            }
+        };
+        let minted = tokio::select! {
+            minted = self.mint_claimed(request, named, details) => minted,
+            lost = prolonged => Err(lost),
+        };
         self.intents.release(request.account, &holder).await?;
         minted
+    }
+
+    async fn hold(&self, request: &ResourceRequest, holder: &str) -> Result<(), Trouble> {
+        let until = from_now(self.spot.call_timeout() * 2);
+        let claim = self.intents.claim(request.account, holder, until);
+        match claim.await? {
+            Claim::Held(_) => Ok(()),
+            Claim::Busy { .. } => Err(Trouble::Passing(
+                "another request is working on the Spot account".to_owned(),
+            )),
+        }
     }
 
     async fn mint_claimed(

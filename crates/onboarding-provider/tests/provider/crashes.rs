@@ -68,7 +68,7 @@ async fn two_stacks_at_once_with_a_fault_share_one_account() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, ..ProptestConfig::default() })]
 
     #[test]
     fn any_faults_at_any_calls_leave_one_account(

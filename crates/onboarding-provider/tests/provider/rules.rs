@@ -1,11 +1,14 @@
 //! Whom the provider serves, and what it does with accounts that somebody else has linked.
 
+use std::time::Duration;
+
 use onboarding_core::custom_resource::Status;
-use onboarding_provider::{AdoptRule, Intents as _};
+use onboarding_provider::{AdoptRule, Intents as _, ProviderSettings, events::no_events};
 use serde_json::{Value, json};
 
 use super::stack::{
     ACCOUNT, Home, KINDS, OTHER, create, create_stack, event, in_time, properties, request, role,
+    settings,
 };
 
 #[tokio::test]
@@ -131,7 +134,11 @@ async fn an_account_that_spot_lists_late_is_waited_for_and_not_doubled() {
     )
     .await;
     home.spot.world.lock().hidden.insert("act-1".to_owned());
-    let provider = home.provider();
+    let patient = ProviderSettings {
+        listing_lag: Duration::from_secs(60),
+        ..settings()
+    };
+    let provider = home.provider_with(patient, no_events());
     let again = request(&event(
         "again",
         ACCOUNT,

@@ -218,7 +218,7 @@ impl Spot {
     pub(crate) fn client(&self) -> SpotClient {
         let settings = SpotSettings {
             base_url: format!("http://{}", self.address),
-            call_timeout: Duration::from_millis(400),
+            call_timeout: Duration::from_secs(1),
             attempts: 1,
             retry_initial: Duration::from_millis(1),
             governor: GovernorSettings {

@@ -88,7 +88,7 @@ pub(crate) fn settings() -> ProviderSettings {
     ProviderSettings {
         listing_age: Duration::from_secs(30),
         send_window: Duration::from_millis(100),
-        settle: Duration::from_millis(50),
+        settle: Duration::from_millis(200),
         listing_lag: Duration::from_millis(300),
         validation_patience: Duration::from_millis(100),
         retry_initial: Duration::from_millis(5),

@@ -77,7 +77,7 @@ impl Server {
 pub(crate) fn settings(address: SocketAddr) -> SpotSettings {
     SpotSettings {
         base_url: format!("http://{address}"),
-        call_timeout: Duration::from_millis(500),
+        call_timeout: Duration::from_secs(10),
         retry_initial: Duration::from_millis(1),
         governor: GovernorSettings {
             window: Duration::from_millis(300),

@@ -60,7 +60,11 @@ async fn a_create_is_never_repeated_after_an_ambiguous_failure() {
 #[tokio::test]
 async fn a_create_without_an_answer_in_time_is_ambiguous() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = client(listener.local_addr().unwrap());
+    let settings = SpotSettings {
+        call_timeout: Duration::from_millis(300),
+        ..settings(listener.local_addr().unwrap())
+    };
+    let client = SpotClient::new(settings, Arc::new(SecretText::new(TOKEN)), None).unwrap();
     // The connection is accepted by the system; nobody answers.
     let error = client.create_account("a1").await.unwrap_err();
     assert!(

@@ -86,12 +86,16 @@ impl CallObserver for Events {
 
 #[tokio::test]
 async fn after_a_refusal_the_reset_is_waited_for_and_told() {
-    let limit = Arc::new(Mutex::new(Limit {
-        blocked_until: Some(Instant::now() + WINDOW),
-        ..Limit::default()
-    }));
+    let limit = Arc::new(Mutex::new(Limit::default()));
     let shared = Arc::clone(&limit);
-    let server = Server::start(move |_, _| shared.lock().unwrap().answer(5)).await;
+    let server = Server::start(move |n, _| {
+        let mut limit = shared.lock().unwrap();
+        if n == 1 {
+            limit.blocked_until = Some(Instant::now() + WINDOW);
+        }
+        limit.answer(5)
+    })
+    .await;
     let events = Arc::new(Events::default());
     let client = SpotClient::new(
         settings(server.address),
