@@ -5,11 +5,13 @@
 
 mod accounts;
 pub(crate) mod api;
+pub(crate) mod envelope;
 mod link;
 mod overview;
 mod populate;
 mod products;
 pub(crate) mod rates;
+pub(crate) mod route;
 
 pub(crate) use accounts::{Spot, create_account, delete_account, token_is_valid};
 pub(crate) use link::{create_external_id, set_credentials};

@@ -8,8 +8,10 @@ use tokio::time::sleep_until;
 
 use super::{Incoming, reply};
 use crate::scenario::FaultKind;
-use crate::spot::api::{self, Payload, Query, Route};
+use crate::spot::api;
+use crate::spot::envelope::{self, Payload};
 use crate::spot::rates::RateState;
+use crate::spot::route::{Query, Route};
 use crate::spot::{SpotError, token_is_valid};
 use crate::world::{SharedWorld, World};
 
@@ -51,7 +53,7 @@ pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response 
     }
     let answer = match (&admitted.refusal, route) {
         (Some(refusal), _) => Err(refusal.clone()),
-        (None, None) => Err(api::no_route()),
+        (None, None) => Err(envelope::no_route()),
         (None, Some((route, _, id))) => {
             let query = Query::parse(&incoming.query);
             api::handle(&mut world.lock(), route, &id, &query, &incoming.body)
@@ -82,7 +84,7 @@ fn admit(world: &mut World, incoming: &Incoming, route: Option<&str>) -> Admitte
     let Some(route) = route else { return admitted };
     world.calls.count(&format!("spot:{route}"));
     if !token_is_valid(world, token) {
-        admitted.refusal = Some(api::unauthorized());
+        admitted.refusal = Some(envelope::unauthorized());
         return admitted;
     }
     admitted.fault = world.faults.strike("spot", route);
@@ -90,9 +92,9 @@ fn admit(world: &mut World, incoming: &Incoming, route: Option<&str>) -> Admitte
     let throttled = admitted.fault == Some(FaultKind::Throttle);
     if throttled || admitted.rate.is_some_and(|rate| !rate.allowed) {
         world.calls.count_throttled(&format!("spot:{route}"));
-        admitted.refusal = Some(api::rate_limited());
+        admitted.refusal = Some(envelope::rate_limited());
     } else if admitted.fault == Some(FaultKind::ServerError) {
-        admitted.refusal = Some(api::broken());
+        admitted.refusal = Some(envelope::broken());
     }
     admitted
 }
@@ -107,7 +109,7 @@ fn render(
     } else {
         format!("{}?{}", incoming.path, incoming.query)
     };
-    let (status, body) = api::envelope(
+    let (status, body) = envelope::envelope(
         &admitted.request_id,
         incoming.method.as_str(),
         &url,

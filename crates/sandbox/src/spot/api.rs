@@ -1,4 +1,4 @@
-//! The routes of the Spot API and their answers in Spot's envelope.
+//! What each route of the Spot API does and answers.
 
 use std::fmt::Write as _;
 
@@ -6,146 +6,12 @@ use serde_json::{Value, json};
 
 use super::SpotError;
 use super::accounts::{self, SpotAccount, SpotId};
+use super::envelope::{Payload, no_route};
+use super::route::{Query, Route};
 use super::{link, products};
 use crate::ids::AccountId;
 use crate::wire::json::push_string;
 use crate::world::World;
-
-/// A route: a method and a path with placeholders, which is also the key of its rate limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Route {
-    ListAccounts,
-    CreateAccount,
-    GetAccount,
-    RenameAccount,
-    DeleteAccount,
-    CreateExternalId,
-    GetExternalId,
-    GetCredentials,
-    SetCredentials,
-    ListCostIntelligence,
-    SetUpCostIntelligence,
-    ValidateCostIntelligence,
-    ListBilling,
-    SetUpBilling,
-    ValidateBilling,
-    ListElastigroups,
-    ListOceanClusters,
-    ListEcsClusters,
-}
-
-const ROUTES: &[(Route, &str, &str)] = &[
-    (Route::ListAccounts, "GET", "/setup/account"),
-    (Route::CreateAccount, "POST", "/setup/account"),
-    (Route::GetAccount, "GET", "/setup/account/{accountId}"),
-    (Route::RenameAccount, "PUT", "/setup/account/{accountId}"),
-    (Route::DeleteAccount, "DELETE", "/setup/account/{accountId}"),
-    (
-        Route::CreateExternalId,
-        "POST",
-        "/setup/credentials/aws/externalId",
-    ),
-    (
-        Route::GetExternalId,
-        "GET",
-        "/setup/credentials/aws/externalId/{accountId}",
-    ),
-    (Route::GetCredentials, "GET", "/setup/credentials/aws"),
-    (Route::SetCredentials, "POST", "/setup/credentials/aws"),
-    (Route::ListCostIntelligence, "GET", "/cbi/v1/setup/account"),
-    (
-        Route::SetUpCostIntelligence,
-        "POST",
-        "/cbi/v1/setup/account",
-    ),
-    (
-        Route::ValidateCostIntelligence,
-        "POST",
-        "/cbi/v1/setup/account/validation",
-    ),
-    (Route::ListBilling, "GET", "/cloudBilling/v1/setup/account"),
-    (
-        Route::SetUpBilling,
-        "POST",
-        "/cloudBilling/v1/setup/account",
-    ),
-    (
-        Route::ValidateBilling,
-        "POST",
-        "/cloudBilling/v1/setup/account/validation",
-    ),
-    (Route::ListElastigroups, "GET", "/aws/ec2/group"),
-    (Route::ListOceanClusters, "GET", "/ocean/aws/k8s/cluster"),
-    (Route::ListEcsClusters, "GET", "/ocean/aws/ecs/cluster"),
-];
-
-impl Route {
-    /// Finds the route of a request, its name (`PUT /setup/account/{accountId}`) and the id in its path.
-    pub(crate) fn find(method: &str, path: &str) -> Option<(Self, String, String)> {
-        ROUTES.iter().find_map(|(route, of, pattern)| {
-            if *of != method {
-                return None;
-            }
-            let id = match pattern.strip_suffix("{accountId}") {
-                Some(prefix) => path
-                    .strip_prefix(prefix)
-                    .filter(|id| !id.is_empty() && !id.contains('/'))?,
-                None if *pattern == path => "",
-                None => return None,
-            };
-            Some((*route, format!("{of} {pattern}"), id.to_owned()))
-        })
-    }
-
-    /// Whether only an organization administrator's token may call it.
-    fn for_admins(self, query: &Query) -> bool {
-        match self {
-            Self::ListAccounts => query.get("cloudAccountId").is_none(),
-            Self::CreateAccount | Self::RenameAccount | Self::DeleteAccount => true,
-            _ => false,
-        }
-    }
-}
-
-/// The query of a request.
-#[derive(Debug, Default)]
-pub(crate) struct Query(Vec<(String, String)>);
-
-impl Query {
-    /// Reads the part behind `?`.
-    pub(crate) fn parse(text: &str) -> Self {
-        Self(
-            url::form_urlencoded::parse(text.as_bytes())
-                .into_owned()
-                .collect(),
-        )
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-    }
-}
-
-/// What `response` carries beside its status.
-#[derive(Debug)]
-pub(crate) enum Payload {
-    /// A status only.
-    Nothing,
-    /// Items, as JSON text of the array, their number, and perhaps the key of the next page.
-    Items {
-        /// `kind`.
-        kind: &'static str,
-        /// The array.
-        items: String,
-        /// Its length.
-        count: usize,
-        /// `paginationInfo`.
-        pagination: Option<Value>,
-    },
-}
 
 /// Answers a request whose token and rate are fine.
 pub(crate) fn handle(
@@ -232,69 +98,6 @@ pub(crate) fn handle(
             Ok(items("spotinst:ocean:aws:ecs:cluster", &[]))
         }
     }
-}
-
-/// Writes the whole document of an answer.
-pub(crate) fn envelope(
-    request_id: &str,
-    method: &str,
-    url: &str,
-    timestamp: &str,
-    answer: &Result<Payload, SpotError>,
-) -> (u16, String) {
-    let status = match answer {
-        Ok(_) => 200,
-        Err(error) => error.status,
-    };
-    let mut out = String::from("{\"request\":{\"id\":");
-    push_string(&mut out, request_id);
-    out.push_str(",\"url\":");
-    push_string(&mut out, url);
-    out.push_str(",\"method\":");
-    push_string(&mut out, method);
-    out.push_str(",\"timestamp\":");
-    push_string(&mut out, timestamp);
-    // Writing to a String cannot fail.
-    let _ = write!(
-        out,
-        "}},\"response\":{{\"status\":{{\"code\":{status},\"message\":\"{}\"}}",
-        reason(status)
-    );
-    match answer {
-        Ok(Payload::Nothing) => {}
-        Ok(Payload::Items {
-            kind,
-            items,
-            count,
-            pagination,
-        }) => {
-            let _ = write!(
-                out,
-                ",\"kind\":\"{kind}\",\"items\":{items},\"count\":{count}"
-            );
-            if let Some(pagination) = pagination {
-                let _ = write!(out, ",\"paginationInfo\":{pagination}");
-            }
-        }
-        // The body of 429 has no errors list.
-        Err(error) if error.status == 429 => out.push_str(",\"data\":\"Rate limit exceeded\""),
-        Err(error) => {
-            let mut entry = json!({ "code": error.code, "message": error.message });
-            if let Some(field) = error.field {
-                entry["field"] = field.into();
-            }
-            let _ = write!(out, ",\"errors\":[{entry}]");
-        }
-    }
-    out.push_str("}}");
-    (status, out)
-}
-
-fn reason(status: u16) -> &'static str {
-    axum::http::StatusCode::from_u16(status)
-        .ok()
-        .and_then(|status| status.canonical_reason())
-        .unwrap_or_default()
 }
 
 fn list_accounts(world: &World, query: &Query) -> Result<Payload, SpotError> {
@@ -512,24 +315,4 @@ fn text(value: &Value, field: &'static str) -> Result<String, SpotError> {
         .filter(|text| !text.is_empty())
         .map(str::to_owned)
         .ok_or_else(|| SpotError::of_field(field, format!("{field} is required")))
-}
-
-/// 404 for a route that does not exist.
-pub(crate) fn no_route() -> SpotError {
-    SpotError::new(404, "NOT_FOUND", "the requested resource does not exist")
-}
-
-/// 401 for a token that is missing or unknown.
-pub(crate) fn unauthorized() -> SpotError {
-    SpotError::new(401, "UNAUTHORIZED", "the token is missing or not valid")
-}
-
-/// 429.
-pub(crate) fn rate_limited() -> SpotError {
-    SpotError::new(429, "", "Rate limit exceeded")
-}
-
-/// 500.
-pub(crate) fn broken() -> SpotError {
-    SpotError::new(500, "INTERNAL_SERVER_ERROR", "an unexpected error occurred")
 }
