@@ -5,5 +5,6 @@ mod http {
     pub(crate) mod canned;
     mod failures;
     mod limits;
+    mod simulated;
     mod verbs;
 }
