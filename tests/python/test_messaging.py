@@ -205,7 +205,8 @@ def test_the_aws_cli_sends_and_receives(sandbox, queue):
     program = pathlib.Path(sys.executable).parent / "aws"
 
     def aws(*arguments):
-        done = subprocess.run([sys.executable, program, "sqs", *arguments, "--queue-url", queue, "--output", "json"],
+        done = subprocess.run([sys.executable, program, "sqs", *arguments, "--queue-url", queue, "--output", "json",
+                               "--endpoint-url", sandbox.endpoint],
                               env={**os.environ, **sandbox.environment}, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)

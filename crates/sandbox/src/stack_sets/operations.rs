@@ -195,10 +195,13 @@ fn rows_of(
         for (account, unit) in members {
             for region in &operation.target_regions {
                 // Instances that are as they should be are left alone; a repeated request works on the others.
+                // One that another operation works on will have changed by the time this one may start.
                 let wanted = set
                     .instances
                     .get(&(account, *region))
-                    .is_none_or(|instance| instance.status == InstanceStatus::Outdated);
+                    .is_none_or(|instance| {
+                        instance.busy || instance.status == InstanceStatus::Outdated
+                    });
                 if wanted {
                     rows.push(((account, *region), unit));
                 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::engine::{self, Performed};
-use super::model::{Item, StackKey, Status};
+use super::model::{Item, StackKey, Stage, Status};
 use super::scope::StackScope;
 use super::{Event, Stack};
 use crate::caller::Caller;
@@ -95,7 +95,18 @@ pub(super) fn apply(world: &mut World, key: StackKey, index: usize) -> Performed
         .map(stringify)
         .unwrap_or_default();
     if old.get("ServiceToken") != properties.get("ServiceToken") {
-        return Performed::failed("Modifying service token is not allowed.");
+        // While the refused update is undone there is nothing to undo: nobody was asked.
+        let reverting = stack
+            .work
+            .as_ref()
+            .is_some_and(|work| work.stage == Stage::Revert);
+        return match resource.filter(|_| reverting) {
+            Some(resource) => Performed::Done {
+                physical_id: None,
+                attributes: resource.attributes.to_vec(),
+            },
+            None => Performed::failed("Modifying service token is not allowed."),
+        };
     }
     let request = Request {
         kind: "Update",
