@@ -51,17 +51,13 @@ pub(crate) fn handle(
             let arn = queue(world, call, operation, input)?;
             done(send(world, &arn, input)?)
         }
-        "SendMessageBatch" => batch(world, call, "SendMessage", input, |world, arn, entry| {
-            send(world, arn, entry)
-        }),
+        "SendMessageBatch" => batch(world, call, "SendMessage", input, send),
         "ReceiveMessage" => receive(world, call, input),
         "DeleteMessage" => {
             let arn = queue(world, call, operation, input)?;
             done(delete(world, &arn, input)?)
         }
-        "DeleteMessageBatch" => batch(world, call, "DeleteMessage", input, |world, arn, entry| {
-            delete(world, arn, entry)
-        }),
+        "DeleteMessageBatch" => batch(world, call, "DeleteMessage", input, delete),
         "ChangeMessageVisibility" => {
             let arn = queue(world, call, operation, input)?;
             done(change_visibility(world, &arn, input)?)
@@ -71,7 +67,7 @@ pub(crate) fn handle(
             call,
             "ChangeMessageVisibility",
             input,
-            |world, arn, entry| change_visibility(world, arn, entry),
+            change_visibility,
         ),
         _ => Err(AwsError::invalid_action(operation, "2012-11-05")),
     }
