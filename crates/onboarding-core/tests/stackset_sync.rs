@@ -17,7 +17,7 @@ use onboarding_core::{
     plan::{Plan, Summary},
     stackset_sync::{
         ObservedProfile, PlanError, RetryState, RunningOperation, SyncAction, SyncObserved,
-        TargetFilter, plan,
+        TargetFilter, plan, targets,
     },
     status::{Reason, Standing},
 };
@@ -471,6 +471,58 @@ fn unknown_and_ambiguous_targets_say_what_is_there() {
     });
     let error = plan(&observed, &desired(unknown)).unwrap_err().to_string();
     assert!(error.contains("nearest: \"Unit1\""), "{error}");
+}
+
+#[test]
+fn one_account_is_selected_as_all_of_them_are() {
+    let organization = organization(
+        &[0, 1, 0],
+        &[
+            (2, 0, ACTIVE),
+            (3, 1, ACTIVE),
+            (4, 2, ACTIVE),
+            (5, 3, ACTIVE),
+        ],
+    );
+    for (ous, accounts, exclude_ous, exclude_accounts) in [
+        (vec!["root"], vec![], vec![], vec![]),
+        (vec!["Unit1"], vec![], vec![], vec![]),
+        (vec!["Unit1/Unit2"], vec![2], vec![], vec![]),
+        (vec!["root"], vec![4], vec!["Unit1"], vec![5]),
+        (
+            vec!["ou-root-00000003"],
+            vec![],
+            vec!["Unit1/Unit2"],
+            vec![],
+        ),
+    ] {
+        let refs = |names: Vec<&str>| -> Vec<OuRef> {
+            names
+                .into_iter()
+                .map(|name| name.parse().unwrap())
+                .collect()
+        };
+        let targets = Targets {
+            ous: refs(ous),
+            accounts: accounts.into_iter().map(id).collect(),
+            exclude_ous: refs(exclude_ous),
+            exclude_accounts: exclude_accounts.into_iter().map(id).collect(),
+        };
+        let resolved = targets::resolve(&organization, &desired(profile(targets.clone()))).unwrap();
+        for (index, account) in organization.accounts.iter().enumerate() {
+            let lineage: Vec<(OuId, Option<&str>)> = organization
+                .lineage(account.parent)
+                .map(|(_, unit)| (unit.id.clone(), Some(&*unit.name)))
+                .collect();
+            let one = targets::selects(&targets, account.id, &lineage);
+            assert_eq!(
+                one,
+                Some(resolved.profiles[0].targeted[index]),
+                "{} {targets:?}",
+                account.id
+            );
+        }
+    }
 }
 
 #[test]

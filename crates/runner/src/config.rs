@@ -36,11 +36,13 @@ pub use naming::RenameRule;
 pub use nearest::nearest;
 pub use overrides::GUARD_RAILS;
 pub use profile::{
-    AdoptConfig, DeploymentConfig, NamingConfig, PoliciesConfig, Product, ProfileConfig, TargetsConfig,
+    AdoptConfig, DeploymentConfig, NamingConfig, PoliciesConfig, Product, ProfileConfig,
+    TargetsConfig,
 };
 pub use runner::{
-    AwsConfig, CallAs, Deletion, EnrollmentConfig, LogFormat, PrerequisitesConfig, ProviderKind, RemovalConfig,
-    RetryFailedConfig, RunnerConfig, SpotConfig, StackSetConfig, StateConfig, TelemetryConfig, TokenSource,
+    AwsConfig, CallAs, Deletion, EnrollmentConfig, LogFormat, PrerequisitesConfig, ProviderKind,
+    RemovalConfig, RetryFailedConfig, RunnerConfig, SpotConfig, StackSetConfig, StateConfig,
+    TelemetryConfig, TokenSource,
 };
 pub use schedule::{Cron, Schedule, TimeZoneName};
 pub use text::{Text, TextForm};

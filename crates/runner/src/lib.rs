@@ -1,1 +1,11 @@
-//! Placeholder while the workspace is laid out.
+//! The runner as a library, so that tests and benches can use its rooms; `main.rs` only parses, builds, runs and exits.
+
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod home;
+pub mod jobs;
+pub mod provider;
+pub mod report;
+pub mod state;
+pub mod telemetry;

@@ -1,2 +1,28 @@
-//! Placeholder while the workspace is laid out.
-fn main() {}
+//! The program `runner`: parses the command line, builds the async runtime, runs, exits.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use runner::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One crypto provider for every TLS client in the process; a second installation would only be a second call of ours.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "nothing else is there yet to say it")]
+            {
+                eprintln!(
+                    "error: the async runtime could not be started ({error}); check the limits of processes and open files"
+                );
+            }
+            return ExitCode::from(1);
+        }
+    };
+    ExitCode::from(runtime.block_on(cli::run(cli)))
+}

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::PlanError;
 use crate::{
-    desired::{Deployment, Desired, OuRef, Profile},
-    ids::AwsAccountId,
+    desired::{Deployment, Desired, OuRef, Profile, Targets},
+    ids::{AwsAccountId, OuId},
     inventory::OrganizationSnapshot,
 };
 
@@ -228,4 +228,59 @@ fn find_unit(
             }
         }
     }
+}
+
+/// Whether these targets select an account, given its parents from the one that it is in up to the root, each with its
+/// name where that is known. For single accounts; [`resolve`] is for all of them. None when a path of names would decide
+/// and a name is not known.
+#[must_use]
+pub fn selects(
+    targets: &Targets,
+    account: AwsAccountId,
+    lineage: &[(OuId, Option<&str>)],
+) -> Option<bool> {
+    if targets.exclude_accounts.contains(&account) {
+        return Some(false);
+    }
+    if targets.accounts.contains(&account) {
+        return Some(true);
+    }
+    Some(is_below(&targets.ous, lineage)? && !is_below(&targets.exclude_ous, lineage)?)
+}
+
+/// Whether one of the parents is named.
+fn is_below(named: &[OuRef], lineage: &[(OuId, Option<&str>)]) -> Option<bool> {
+    let by_id = |reference: &OuRef| {
+        lineage.iter().any(|(id, _)| match reference {
+            OuRef::Root => id.is_root(),
+            OuRef::Id(named) => named == id,
+            OuRef::Path(_) => false,
+        })
+    };
+    if named.iter().any(by_id) {
+        return Some(true);
+    }
+    if !named
+        .iter()
+        .any(|reference| matches!(reference, OuRef::Path(_)))
+    {
+        return Some(false);
+    }
+    let mut path = String::new();
+    for (id, name) in lineage.iter().rev() {
+        if id.is_root() {
+            continue;
+        }
+        if !path.is_empty() {
+            path.push('/');
+        }
+        path.push_str((*name)?);
+        if named
+            .iter()
+            .any(|reference| matches!(reference, OuRef::Path(named) if *named == path))
+        {
+            return Some(true);
+        }
+    }
+    Some(false)
 }

@@ -1,0 +1,75 @@
+//! `runner exec`: one run of a job, from the first look to the report.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{Failure, Global, load, print, print_json, telemetry};
+use crate::{
+    engine::{Interrupt, exit_code},
+    home::Home,
+    jobs,
+    report::{Output, json, progress::TerminalProgress, table},
+};
+
+/// Run a job once: observe, plan, guard, apply, verify.
+#[derive(Debug, clap::Args)]
+pub struct Exec {
+    /// The job: the name of its file in jobs/, without .toml.
+    job: String,
+    /// Only observe and plan; change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Try accounts that failed again now, whatever their clock says.
+    #[arg(long)]
+    retry_failed: bool,
+    /// Write the JSON document of the run to this file, too.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+impl Exec {
+    pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
+        let config = load(global)?;
+        let guard = telemetry(global, &config)?;
+        let job = config
+            .job(&self.job)
+            .map_err(|errors| Failure::Config(errors.to_string()))?;
+        let interrupt = Interrupt::on_signals()
+            .map_err(|error| Failure::Failed(format!("signals cannot be listened to: {error}")))?;
+        let home = Home::connect(Arc::new(config)).await?;
+        let progress = Arc::new(TerminalProgress::new(global.quiet));
+        let request = jobs::Request {
+            dry_run: self.dry_run,
+            retry_failed: self.retry_failed,
+        };
+        let report = Box::pin(jobs::execute(
+            home,
+            &job,
+            request,
+            progress.clone(),
+            interrupt,
+        ))
+        .await?;
+        progress.finish();
+        guard.shutdown().await;
+        let document = json::document(&report);
+        if let Some(file) = &self.report {
+            let text = serde_json::to_string_pretty(&document).map_err(|error| {
+                Failure::Failed(format!("the report could not be written as JSON: {error}"))
+            })?;
+            std::fs::write(file, text).map_err(|error| {
+                Failure::Failed(format!(
+                    "the report could not be written to {}: {error}",
+                    file.display()
+                ))
+            })?;
+        }
+        match global.output {
+            Output::Json => print_json(&document)?,
+            Output::Table => {
+                print(&table::run(&report));
+                0
+            }
+        };
+        Ok(exit_code(&report))
+    }
+}

@@ -1,0 +1,182 @@
+//! `runner runs`: past runs, from the state. Needs no credentials and changes nothing.
+
+use super::{Failure, Global, load, print, print_json};
+use crate::{
+    report::{Output, table},
+    state::{RunDetail, RunRow, State},
+};
+
+/// Look at past runs.
+#[derive(Debug, clap::Subcommand)]
+pub enum Runs {
+    /// List runs, the newest first.
+    List {
+        /// Only runs of this job.
+        #[arg(long)]
+        job: Option<String>,
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show one run: its steps and attempts, and the accounts that they worked on.
+    Show {
+        /// The run's id, or the beginning of it.
+        id: String,
+    },
+}
+
+impl Runs {
+    pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
+        let config = load(global)?;
+        let state = State::open(&config.runner.state.url).await?;
+        match self {
+            Self::List { job, limit } => {
+                let runs = state.list_runs(job.as_deref(), limit).await?;
+                match global.output {
+                    Output::Json => print_json(&runs),
+                    Output::Table => {
+                        print(&list(&runs));
+                        Ok(0)
+                    }
+                }
+            }
+            Self::Show { id } => {
+                let run = state.show_run(&id).await?;
+                match global.output {
+                    Output::Json => print_json(&run),
+                    Output::Table => {
+                        print(&show(&run));
+                        Ok(0)
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn list(runs: &[RunRow]) -> String {
+    let mut rows = table::table(&[
+        "run", "job", "started", "took", "state", "exit", "ok", "failed", "skipped",
+    ]);
+    for run in runs {
+        let count = |pick: fn(&onboarding_core::plan::Summary) -> usize| {
+            run.summary
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |summary| pick(summary).to_string())
+        };
+        rows.add_row(vec![
+            run.id.clone(),
+            run.job.clone(),
+            moment(run.started_at),
+            run.ended_at
+                .map_or_else(|| "-".to_owned(), |end| took(run.started_at, end)),
+            if run.dry_run {
+                format!("{} (dry run)", run.state)
+            } else {
+                run.state.clone()
+            },
+            run.exit_code
+                .map_or_else(|| "-".to_owned(), |code| code.to_string()),
+            count(|summary| summary.ok),
+            count(|summary| summary.failed),
+            count(|summary| summary.skipped),
+        ]);
+    }
+    table::render(&rows)
+}
+
+fn show(detail: &RunDetail) -> String {
+    let run = &detail.run;
+    let mut text = format!(
+        "run {} of {} ({}), woken by {}, {}\nstarted {}",
+        run.id,
+        run.job,
+        run.kind,
+        run.woken_by,
+        run.state,
+        moment(run.started_at)
+    );
+    if let Some(end) = run.ended_at {
+        text.push_str(&format!(", took {}", took(run.started_at, end)));
+    }
+    if let Some(code) = run.exit_code {
+        text.push_str(&format!(", exit code {code}"));
+    }
+    if let Some(trace) = &run.trace_id {
+        text.push_str(&format!("\ntrace {trace}"));
+    }
+    if let Some(error) = &run.error {
+        text.push_str(&format!("\nerror: {error}"));
+    }
+    text.push_str("\n\n");
+    let mut rows = table::table(&["step", "attempt", "after", "took", "outcome", "note"]);
+    for step in &detail.steps {
+        let since = |at: i64| took(run.started_at, at);
+        if step.attempts.is_empty() {
+            rows.add_row(vec![
+                step.id.clone(),
+                "-".to_owned(),
+                "-".to_owned(),
+                "-".to_owned(),
+                step.state.clone(),
+                step.note.clone().unwrap_or_default(),
+            ]);
+        }
+        for attempt in &step.attempts {
+            let outcome = match &attempt.error_class {
+                Some(class) => format!("failed ({class})"),
+                None => step.state.clone(),
+            };
+            rows.add_row(vec![
+                step.id.clone(),
+                attempt.attempt.to_string(),
+                since(attempt.started_at),
+                attempt
+                    .ended_at
+                    .map_or_else(|| "-".to_owned(), |end| took(attempt.started_at, end)),
+                outcome,
+                attempt
+                    .message
+                    .clone()
+                    .or_else(|| step.note.clone())
+                    .unwrap_or_default(),
+            ]);
+        }
+    }
+    text.push_str(&table::render(&rows));
+    if !detail.accounts.is_empty() {
+        let mut rows = table::table(&["account", "state", "reason", "detail"]);
+        for account in &detail.accounts {
+            rows.add_row(vec![
+                account.account.clone(),
+                account.standing.clone(),
+                account.reason.clone(),
+                account.detail.clone().unwrap_or_default(),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&table::render(&rows));
+    }
+    text.push('\n');
+    text.push_str(&table::refusals(&detail.refusals));
+    text
+}
+
+/// A moment in Unix milliseconds, as UTC.
+fn moment(at: i64) -> String {
+    jiff::Timestamp::from_millisecond(at).map_or_else(
+        |_| at.to_string(),
+        |moment| moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
+}
+
+/// The time between two moments in Unix milliseconds.
+fn took(from: i64, to: i64) -> String {
+    let millis = u64::try_from(to.saturating_sub(from)).unwrap_or_default();
+    let duration = std::time::Duration::from_millis(millis);
+    if millis < 60_000 {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else {
+        humantime::format_duration(std::time::Duration::from_secs(duration.as_secs())).to_string()
+    }
+}

@@ -1,0 +1,186 @@
+//! The home account: the clients of AWS and Spot and the state, put together from configuration and environment.
+//! Jobs, the provider and the status reach the world through this and nothing else.
+
+mod tokens;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aws_ops::{Aws, AwsError, AwsSettings, CallAs, Timeouts, identity::CallerIdentity};
+use onboarding_core::{secret::SecretText, stackset_sync::operation_targets};
+use spot_api::{SpotClient, SpotError, SpotSettings, TokenSource};
+
+use crate::{
+    config::{self, Concurrency, Loaded},
+    engine::{ErrorClass, JobError},
+    state::State,
+};
+
+/// See the module documentation. Cheap to clone.
+#[derive(Clone)]
+pub struct Home {
+    /// The configuration that it was made from.
+    pub config: Arc<Loaded>,
+    /// AWS, as the home account.
+    pub aws: Aws,
+    /// Spot.
+    pub spot: SpotClient,
+    /// What is kept between runs.
+    pub state: State,
+    /// Who we are in AWS.
+    pub identity: CallerIdentity,
+    tokens: Arc<dyn TokenSource>,
+}
+
+impl Home {
+    /// Connects: reads the state, asks AWS who we are, and finds the Spot token. Changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Prerequisite`] when credentials or the token are missing or refused, [`ErrorClass::Transient`] when
+    /// AWS cannot be reached, and what the state says when it cannot be opened.
+    pub async fn connect(config: Arc<Loaded>) -> Result<Self, JobError> {
+        let settings = &config.runner.aws;
+        let aws = Aws::connect(AwsSettings {
+            region: Some(settings.region.0.clone()),
+            organizations_share: settings.organizations_share,
+            call_as: match settings.call_as {
+                config::CallAs::Management => CallAs::Myself,
+                config::CallAs::DelegatedAdmin => CallAs::DelegatedAdministrator,
+            },
+            timeouts: Timeouts {
+                connect: settings.connect_timeout.get(),
+                attempt: settings.call_timeout.get(),
+                ..Timeouts::default()
+            },
+            ..AwsSettings::default()
+        })
+        .await
+        .map_err(aws_error)?;
+        let tokens = tokens::source(&config.runner.spot.token, &aws)?;
+        let spot =
+            SpotClient::new(spot_settings(&config), tokens.clone(), None).map_err(spot_error)?;
+        let state = State::open(&config.runner.state.url).await?;
+        let identity = aws.caller_identity().await.map_err(aws_error)?;
+        Ok(Self {
+            config,
+            aws,
+            spot,
+            state,
+            identity,
+            tokens,
+        })
+    }
+
+    /// The Spot token, for the one place that must hand it on: a spot-hosted stack set's parameter.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Prerequisite`] when it cannot be had.
+    pub async fn spot_token(&self) -> Result<SecretText, JobError> {
+        self.tokens
+            .token()
+            .await
+            .map_err(|error| JobError::new(ErrorClass::Prerequisite, error.to_string()))
+    }
+
+    /// How many of these accounts an operation may work on at the same time: as configured, bounded by what Spot's rate
+    /// limit lets finish within the custom resources' timeout.
+    #[must_use]
+    pub fn max_concurrent(&self, accounts: usize) -> u32 {
+        let configured = match self.config.runner.stack_set.max_concurrent {
+            Concurrency::Count(count) => count,
+            Concurrency::Percent(percent) => {
+                let share = accounts.saturating_mul(usize::from(percent)) / 100;
+                u32::try_from(share).unwrap_or(u32::MAX).max(1)
+            }
+        };
+        let learned = self
+            .spot
+            .windows()
+            .iter()
+            .filter_map(|window| window.limit)
+            .min();
+        let per_minute = learned.unwrap_or(self.config.runner.spot.requests_per_minute);
+        let timeout = self
+            .config
+            .runner
+            .enrollment
+            .service_timeout
+            .get()
+            .as_secs();
+        operation_targets::max_concurrent(
+            configured,
+            per_minute,
+            REQUESTS_PER_ACCOUNT,
+            u32::try_from(timeout).unwrap_or(3600),
+        )
+    }
+
+    /// Calls of both clients so far, by operation.
+    #[must_use]
+    pub fn api_calls(&self) -> BTreeMap<String, u64> {
+        let mut calls = self.aws.api_calls();
+        calls.extend(self.spot.calls());
+        calls
+    }
+}
+
+/// Requests that one enrollment makes on the route that it uses most (linking is tried again until the role is known).
+const REQUESTS_PER_ACCOUNT: u32 = 3;
+
+fn spot_settings(config: &Loaded) -> SpotSettings {
+    let spot = &config.runner.spot;
+    let mut settings = SpotSettings {
+        connect_timeout: spot.connect_timeout.get(),
+        call_timeout: spot.call_timeout.get(),
+        ..SpotSettings::default()
+    };
+    if let Some(url) = std::env::var("SPOT_API_URL")
+        .ok()
+        .filter(|url| !url.is_empty())
+    {
+        settings.base_url = url;
+    }
+    settings
+}
+
+/// An AWS client's error as the engine sees it.
+#[must_use]
+pub fn aws_error(error: AwsError) -> JobError {
+    use aws_ops::ErrorClass as Aws;
+    let class = match error.class() {
+        Aws::Transient | Aws::Unreachable => ErrorClass::Transient,
+        Aws::Throttled => ErrorClass::Throttled,
+        Aws::Denied => ErrorClass::Denied,
+        Aws::Credentials => ErrorClass::Prerequisite,
+        Aws::Conflict => ErrorClass::Conflict,
+        Aws::Invalid | Aws::NotFound | Aws::Quota | Aws::Unexpected => ErrorClass::Failed,
+    };
+    let message = match error.class() {
+        Aws::Denied => {
+            format!("{error}; give our identity this permission (the README lists what it needs)")
+        }
+        Aws::Quota => {
+            format!("{error}; a quota of the AWS account is used up: ask AWS to raise it")
+        }
+        _ => error.to_string(),
+    };
+    JobError::new(class, message)
+}
+
+/// A Spot client's error as the engine sees it.
+#[must_use]
+pub fn spot_error(error: SpotError) -> JobError {
+    use spot_api::ErrorClass as Spot;
+    let class = match error.class() {
+        Spot::Transient | Spot::Unreachable => ErrorClass::Transient,
+        Spot::Throttled => ErrorClass::Throttled,
+        Spot::Denied => ErrorClass::Prerequisite,
+        Spot::Conflict => ErrorClass::Conflict,
+        Spot::Ambiguous => ErrorClass::Ambiguous,
+        Spot::Invalid | Spot::NotFound | Spot::Bug => ErrorClass::Failed,
+    };
+    let message = match error.class() {
+        Spot::Denied => format!("{error}; the token must be of an organization admin of Spot"),
+        _ => error.to_string(),
+    };
+    JobError::new(class, message)
+}

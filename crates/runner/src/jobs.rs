@@ -1,0 +1,54 @@
+//! The job kinds, in one explicit list. A new kind is one module here, one kind of job file in the configuration, one
+//! arm in [`execute`], and one page of documentation; tests hold them together.
+
+pub mod stackset_sync;
+
+use std::sync::Arc;
+
+use crate::{
+    config::{JobFile, JobParams},
+    engine::{self, Interrupt, JobError, ProgressSink, RetryPolicy, RunOptions, RunReport},
+    home::Home,
+};
+
+/// How an operator runs a job.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Request {
+    /// Only plan.
+    pub dry_run: bool,
+    /// Try failed accounts again now, whatever their clock says.
+    pub retry_failed: bool,
+}
+
+/// Runs a job once.
+///
+/// # Errors
+/// When the job cannot even be set up: the configuration cannot be mapped. What goes wrong later is in the report.
+pub async fn execute(
+    home: Home,
+    job: &JobFile,
+    request: Request,
+    progress: Arc<dyn ProgressSink>,
+    interrupt: Interrupt,
+) -> Result<RunReport, JobError> {
+    let options = RunOptions {
+        dry_run: request.dry_run,
+        timeout: job.timeout.get(),
+        operation_timeout: job.operation_timeout.get(),
+        retry: RetryPolicy {
+            attempts: job.retry.attempts,
+            initial: job.retry.initial.get(),
+            max: job.retry.max.get(),
+        },
+        progress,
+        interrupt,
+        ..RunOptions::new(&job.name)
+    };
+    let journal = Arc::new(home.state.clone());
+    match &job.params {
+        JobParams::StacksetSync(params) => {
+            let job = stackset_sync::StackSetSync::new(home, params, request.retry_failed)?;
+            Ok(engine::execute(&job, journal, options).await)
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `stackset-sync`: brings stack sets, their instances and so the accounts of the organization in line with the profiles.
+//!
+//! What is to be done is decided in the core; this module observes, sends what a step says, and follows operations.
+//! While operations wait for answers of our custom resources, it serves the provider's queue itself, so that one command
+//! enrolls an organization without a daemon.
+
+mod apply;
+mod observe;
+mod operation;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use onboarding_core::{
+    desired::Desired,
+    inventory::OrganizationSnapshot,
+    plan::{Plan, Step},
+    stackset_sync::{self, PlanError, SyncObserved},
+};
+use parking_lot::Mutex;
+
+use crate::{
+    config::{DesiredOptions, ProviderKind, StacksetSyncParams},
+    engine::{Applied, ErrorClass, Job, JobError, RunContext, StepContext, StepError},
+    home::Home,
+    provider,
+};
+
+/// The job, configured.
+pub struct StackSetSync {
+    home: Home,
+    desired: Desired,
+    /// Read once per run: verifying never lists the organization again.
+    organization: Mutex<Option<Arc<OrganizationSnapshot>>>,
+}
+
+impl StackSetSync {
+    /// Configures the job.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Invalid`] when the configuration cannot be mapped: an unknown profile, a policy file that is missing
+    /// or too large, a template over CloudFormation's limits.
+    pub fn new(
+        home: Home,
+        params: &StacksetSyncParams,
+        retry_failed: bool,
+    ) -> Result<Self, JobError> {
+        let options = DesiredOptions {
+            home_account: Some(home.identity.account),
+            profiles: &params.profiles,
+            retry_failed,
+        };
+        let desired = home
+            .config
+            .desired(options)
+            .map_err(|errors| JobError::new(ErrorClass::Invalid, errors.to_string()))?;
+        Ok(Self {
+            home,
+            desired,
+            organization: Mutex::default(),
+        })
+    }
+
+    /// Observes and plans without a run: what the status shows.
+    ///
+    /// # Errors
+    /// As a run's own observation.
+    pub async fn look(&self) -> Result<(SyncObserved, Plan), JobError> {
+        let now = jiff::Timestamp::now().as_second();
+        let observed = self.observe_at(now, now).await?;
+        let plan = self.plan_of(&observed)?;
+        Ok((observed, plan))
+    }
+
+    fn plan_of(&self, observed: &SyncObserved) -> Result<Plan, JobError> {
+        stackset_sync::plan(observed, &self.desired).map_err(|error| {
+            let class = match error {
+                PlanError::TrustedAccessOff => ErrorClass::Prerequisite,
+                _ => ErrorClass::Invalid,
+            };
+            JobError::new(class, error.to_string())
+        })
+    }
+}
+
+#[async_trait]
+impl Job for StackSetSync {
+    type Observed = SyncObserved;
+
+    fn kind(&self) -> &'static str {
+        stackset_sync::KIND
+    }
+
+    async fn observe(&self, cx: &RunContext) -> Result<Self::Observed, JobError> {
+        let now = cx.now().div_euclid(1000);
+        self.observe_at(now, cx.started_at().div_euclid(1000)).await
+    }
+
+    fn plan(&self, _cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError> {
+        self.plan_of(observed)
+    }
+
+    async fn apply(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {
+        self.apply_step(cx, step).await
+    }
+
+    async fn stop(&self, cx: &StepContext, step: &Step) -> Result<(), StepError> {
+        self.stop_step(cx, step).await
+    }
+
+    fn background(&self, cx: &RunContext) -> Option<BoxFuture<'static, ()>> {
+        (self.home.config.runner.enrollment.provider == ProviderKind::Queue).then(|| {
+            let organization = self.organization.lock().clone();
+            provider::beside_a_run(self.home.clone(), organization, cx.background_token())
+        })
+    }
+
+    fn left_behind(&self, step: &Step, memo: Option<&serde_json::Value>) -> String {
+        let operation = memo
+            .and_then(|memo| memo.get("operation_id"))
+            .and_then(serde_json::Value::as_str);
+        match operation {
+            Some(operation) => format!(
+                "operation {operation} of step {} goes on in AWS; its custom resources hang until `runner provider` or the \
+                 next run answers them, or until their ServiceTimeout",
+                step.id
+            ),
+            None => format!("step {} was not started in AWS", step.id),
+        }
+    }
+
+    fn api_calls(&self) -> BTreeMap<String, u64> {
+        self.home.api_calls()
+    }
+}

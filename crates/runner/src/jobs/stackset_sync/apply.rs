@@ -1,0 +1,324 @@
+//! Applying one step of `stackset-sync`.
+
+use aws_ops::stack_sets::{
+    AccountFilter, AutoDeployment, InstanceChange, InstanceDeletion, OperationPreferences,
+    OperationStatus, ParameterValue, ResultStatus, StackSetDefinition, StackSetUpdate, Targets,
+    Template,
+};
+use onboarding_core::{
+    desired::Profile,
+    plan::Step,
+    stackset_sync::{SyncAction, TargetFilter, actions::OperationTargets},
+};
+
+use super::{
+    StackSetSync,
+    operation::{Ended, Followed, OperationMemo, Request, follow, submit},
+};
+use crate::{
+    engine::{Applied, ErrorClass, StepContext, StepError},
+    home::aws_error,
+};
+
+impl StackSetSync {
+    pub(super) async fn apply_step(
+        &self,
+        cx: &StepContext,
+        step: &Step,
+    ) -> Result<Applied, StepError> {
+        let action = action_of(step)?;
+        match &action {
+            SyncAction::ActivateTrustedAccess => {
+                self.home
+                    .aws
+                    .activate_trusted_access()
+                    .await
+                    .map_err(aws_error)?;
+                Ok(done("trusted access is on"))
+            }
+            SyncAction::CreateStackSet {
+                profile,
+                auto_deployment,
+            } => {
+                self.create_stack_set(self.profile(profile)?, *auto_deployment)
+                    .await
+            }
+            SyncAction::UpdateStackSet { .. } => self.update_stack_set(cx, step, &action).await,
+            SyncAction::AwaitOperation {
+                profile,
+                operation_id,
+            } => {
+                let profile = self.profile(profile)?;
+                let memo = OperationMemo::of(cx)
+                    .unwrap_or_else(|| OperationMemo::attached(cx, operation_id));
+                self.finish(cx, step, profile, memo).await
+            }
+            SyncAction::CreateStackInstances { profile, targets } => {
+                let profile = self.profile(profile)?;
+                let change = self.change(profile, targets, step.accounts.len());
+                self.run_operation(cx, step, profile, Request::Create(change))
+                    .await
+            }
+            SyncAction::UpdateStackInstances { profile, targets } => {
+                let profile = self.profile(profile)?;
+                let change = self.change(profile, targets, step.accounts.len());
+                self.run_operation(cx, step, profile, Request::Update(change))
+                    .await
+            }
+            SyncAction::DeleteStackInstances { profile, targets } => {
+                let profile = self.profile(profile)?;
+                let change = self.change(profile, targets, step.accounts.len());
+                let deletion = InstanceDeletion {
+                    change,
+                    retain_stacks: true,
+                };
+                self.run_operation(cx, step, profile, Request::Delete(deletion))
+                    .await
+            }
+        }
+    }
+
+    /// Asks CloudFormation to stop the operation of a step in flight.
+    pub(super) async fn stop_step(&self, cx: &StepContext, step: &Step) -> Result<(), StepError> {
+        let Some(memo) = OperationMemo::of(cx).filter(|memo| memo.submitted) else {
+            return Ok(());
+        };
+        let profile = match action_of(step)? {
+            SyncAction::ActivateTrustedAccess | SyncAction::CreateStackSet { .. } => return Ok(()),
+            // Somebody else's operation is not ours to stop, unless an earlier run of ours started it.
+            SyncAction::AwaitOperation { .. } => return Ok(()),
+            SyncAction::UpdateStackSet { profile, .. }
+            | SyncAction::CreateStackInstances { profile, .. }
+            | SyncAction::UpdateStackInstances { profile, .. }
+            | SyncAction::DeleteStackInstances { profile, .. } => self.profile(&profile)?,
+        };
+        match self
+            .home
+            .aws
+            .stop_operation(&profile.stack_set, &memo.operation_id)
+            .await
+        {
+            // It ended meanwhile.
+            Err(error) if error.class() == aws_ops::ErrorClass::Invalid => Ok(()),
+            other => other.map_err(aws_error),
+        }
+    }
+
+    async fn create_stack_set(
+        &self,
+        profile: &Profile,
+        auto_deployment: bool,
+    ) -> Result<Applied, StepError> {
+        let wanted = &profile.definition;
+        let mut parameters = wanted.parameters.clone();
+        for name in &wanted.secret_parameters {
+            parameters.insert(
+                name.clone(),
+                self.home.spot_token().await?.expose().to_owned(),
+            );
+        }
+        let definition = StackSetDefinition {
+            name: profile.stack_set.clone(),
+            description: Some(wanted.description.clone()),
+            template_body: wanted.template_body.clone(),
+            parameters,
+            tags: wanted.tags.clone(),
+            capabilities: wanted.capabilities.iter().cloned().collect(),
+            auto_deployment: auto_deployment_settings(auto_deployment),
+            managed_execution: profile.managed_execution,
+        };
+        match self.home.aws.create_stack_set(&definition).await {
+            Ok(id) => Ok(done(&format!("stack set {id}"))),
+            // An earlier attempt of ours whose answer was lost; the definition is compared by the next observation.
+            Err(error) if error.is_code("NameAlreadyExistsException") => Ok(Applied::Unchanged),
+            Err(error) => Err(aws_error(error)),
+        }
+    }
+
+    async fn update_stack_set(
+        &self,
+        cx: &StepContext,
+        step: &Step,
+        action: &SyncAction,
+    ) -> Result<Applied, StepError> {
+        let SyncAction::UpdateStackSet {
+            profile,
+            auto_deployment,
+            definition,
+            deployment,
+            managed_execution,
+        } = action
+        else {
+            return Err(StepError::new(
+                ErrorClass::Bug,
+                format!("step {} does not update a stack set", step.id),
+            ));
+        };
+        let profile = self.profile(profile)?;
+        let wanted = &profile.definition;
+        let mut parameters: std::collections::BTreeMap<String, ParameterValue> = wanted
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.clone(), ParameterValue::Value(value.clone())))
+            .collect();
+        parameters.extend(
+            wanted
+                .secret_parameters
+                .iter()
+                .map(|name| (name.clone(), ParameterValue::Previous)),
+        );
+        let update = StackSetUpdate {
+            name: profile.stack_set.clone(),
+            description: Some(wanted.description.clone()),
+            template: if *definition {
+                Template::Body(wanted.template_body.clone())
+            } else {
+                Template::Previous
+            },
+            parameters,
+            tags: wanted.tags.clone(),
+            capabilities: wanted.capabilities.iter().cloned().collect(),
+            auto_deployment: deployment.then(|| auto_deployment_settings(*auto_deployment)),
+            managed_execution: managed_execution.then_some(profile.managed_execution),
+            targets: None,
+            preferences: self.preferences(profile, step.accounts.len()),
+            operation_id: String::new(),
+        };
+        self.run_operation(cx, step, profile, Request::Definition(update))
+            .await
+    }
+
+    /// Starts an operation, or takes up the one that an earlier attempt or run started, and looks at it once.
+    async fn run_operation(
+        &self,
+        cx: &StepContext,
+        step: &Step,
+        profile: &Profile,
+        request: Request,
+    ) -> Result<Applied, StepError> {
+        match submit(&self.home, cx, &profile.stack_set, request).await? {
+            Ok(memo) => self.finish(cx, step, profile, memo).await,
+            Err(applied) => Ok(applied),
+        }
+    }
+
+    /// Looks at an operation once, and writes down each account's result when it is over.
+    async fn finish(
+        &self,
+        cx: &StepContext,
+        step: &Step,
+        profile: &Profile,
+        memo: OperationMemo,
+    ) -> Result<Applied, StepError> {
+        let ended = match follow(
+            &self.home,
+            cx,
+            &profile.stack_set,
+            memo,
+            step.accounts.len(),
+        )
+        .await?
+        {
+            Followed::Again(applied) => return Ok(applied),
+            Followed::Ended(ended) => ended,
+        };
+        self.remember_results(cx, profile, &ended).await?;
+        let note = Some(ended.note());
+        if ended.status == OperationStatus::Stopped {
+            return Ok(Applied::Stopped { note });
+        }
+        Ok(Applied::Done { note })
+    }
+
+    /// Winds each account's retry clock.
+    async fn remember_results(
+        &self,
+        cx: &StepContext,
+        profile: &Profile,
+        ended: &Ended,
+    ) -> Result<(), StepError> {
+        let now = cx.now().div_euclid(1000);
+        for (account, reason) in ended.accounts(ResultStatus::Failed) {
+            tracing::warn!(aws.account.id = %account, reason = reason.unwrap_or("none given"), "stack instance failed");
+        }
+        let failed: Vec<_> = ended.accounts(ResultStatus::Failed).collect();
+        let succeeded: Vec<_> = ended
+            .accounts(ResultStatus::Succeeded)
+            .map(|(account, _)| account)
+            .collect();
+        let state = &self.home.state;
+        Ok(state
+            .record_results(&profile.name, &ended.operation_id, &failed, &succeeded, now)
+            .await?)
+    }
+
+    fn change(
+        &self,
+        profile: &Profile,
+        targets: &OperationTargets,
+        accounts: usize,
+    ) -> InstanceChange {
+        InstanceChange {
+            stack_set: profile.stack_set.clone(),
+            targets: Targets {
+                units: targets.organizational_units.clone(),
+                accounts: targets.accounts.clone(),
+                filter: match targets.filter {
+                    TargetFilter::None => AccountFilter::None,
+                    TargetFilter::Intersection => AccountFilter::Intersection,
+                    TargetFilter::Difference => AccountFilter::Difference,
+                },
+            },
+            regions: vec![profile.region.clone()],
+            preferences: self.preferences(profile, accounts),
+            operation_id: String::new(),
+        }
+    }
+
+    fn preferences(&self, profile: &Profile, accounts: usize) -> OperationPreferences {
+        OperationPreferences {
+            max_concurrent: self.home.max_concurrent(accounts),
+            region_order: vec![profile.region.clone()],
+        }
+    }
+
+    fn profile(&self, name: &str) -> Result<&Profile, StepError> {
+        self.desired
+            .profiles
+            .iter()
+            .find(|profile| profile.name == name)
+            .ok_or_else(|| {
+                StepError::new(
+                    ErrorClass::Invalid,
+                    format!("the configuration has no profile {name:?} any more; plan again"),
+                )
+            })
+    }
+}
+
+fn action_of(step: &Step) -> Result<SyncAction, StepError> {
+    serde_json::from_value(step.payload.clone()).map_err(|error| {
+        StepError::new(
+            ErrorClass::Bug,
+            format!(
+                "step {} has a payload that this version cannot read; plan again",
+                step.id
+            ),
+        )
+        .with_source(error)
+    })
+}
+
+/// Accounts that leave the targets keep their stacks: what becomes of them is decided by reconciling, not by a move.
+fn auto_deployment_settings(enabled: bool) -> AutoDeployment {
+    AutoDeployment {
+        enabled,
+        retain_stacks: enabled,
+    }
+}
+
+fn done(note: &str) -> Applied {
+    Applied::Done {
+        note: Some(note.to_owned()),
+    }
+}

@@ -1,0 +1,289 @@
+//! Observing for `stackset-sync`: organization ∥ trusted access ∥ stack sets with instances and operations ∥ Spot
+//! accounts ∥ what the state remembers. Reads only, but for what the state caches.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use aws_ops::{
+    Listing, SnapshotOptions,
+    stack_sets::{OperationAction, OperationStatus, TrustedAccess},
+};
+use futures_util::future::try_join_all;
+use onboarding_core::{
+    desired::{OuRef, Profile},
+    inventory::{AccountState, OrganizationSnapshot},
+    stackset_sync::{ObservedProfile, PlanError, RunningOperation, SyncObserved, guard, targets},
+    template,
+};
+
+use super::StackSetSync;
+use crate::{
+    engine::{ErrorClass, JobError},
+    home::{aws_error, spot_error},
+    state::OrganizationCache,
+};
+
+impl StackSetSync {
+    /// Looks at everything. Times in Unix seconds.
+    pub(super) async fn observe_at(
+        &self,
+        now: i64,
+        run_started: i64,
+    ) -> Result<SyncObserved, JobError> {
+        let profiles = async {
+            try_join_all(
+                self.desired
+                    .profiles
+                    .iter()
+                    .map(|profile| self.observe_profile(profile)),
+            )
+            .await
+        };
+        let spot_accounts = async { self.home.spot.list_accounts().await.map_err(spot_error) };
+        let trusted_access = async {
+            match self.home.aws.trusted_access().await.map_err(aws_error)? {
+                TrustedAccess::Enabled => Ok(true),
+                TrustedAccess::Disabled => Ok(false),
+                other => Err(JobError::new(
+                    ErrorClass::Prerequisite,
+                    format!(
+                        "trusted access of StackSets is {other:?}; look at the StackSets console of the management account"
+                    ),
+                )),
+            }
+        };
+        let links = async { self.home.state.spot_links().await.map_err(JobError::from) };
+        let (cache, profiles, spot_accounts, trusted_access, links) = tokio::try_join!(
+            self.organization(now),
+            profiles,
+            spot_accounts,
+            trusted_access,
+            links
+        )?;
+        let (organization, cache) = cache;
+        Ok(SyncObserved {
+            organization,
+            previous_account_count: cache.account_count,
+            closed_since: cache.closed_since,
+            trusted_access,
+            profiles,
+            spot_accounts,
+            kept_links: links.kept,
+            owned_links: links.owned,
+            now,
+            run_started,
+        })
+    }
+
+    /// The organization, listed once per run, and what an earlier run remembers of it.
+    async fn organization(
+        &self,
+        now: i64,
+    ) -> Result<(Arc<OrganizationSnapshot>, OrganizationCache), JobError> {
+        let cache = self.home.state.organization_cache().await?;
+        let known = self.organization.lock().clone();
+        if let Some(organization) = known {
+            return Ok((organization, cache));
+        }
+        let Listing {
+            snapshot, shape, ..
+        } = self.list_organization(&cache).await?;
+        self.check_identity(&snapshot)?;
+        let closed_since: BTreeMap<_, _> = snapshot
+            .accounts
+            .iter()
+            .filter(|account| account.state == AccountState::Closed)
+            .map(|account| {
+                (
+                    account.id,
+                    cache.closed_since.get(&account.id).copied().unwrap_or(now),
+                )
+            })
+            .collect();
+        let shrunk = guard::shrink(
+            &self.desired.removal,
+            cache.account_count,
+            snapshot.accounts.len(),
+        )
+        .is_some();
+        let newer = OrganizationCache {
+            unit_names: snapshot.unit_names(),
+            shape: Some(shape),
+            closed_since: closed_since.clone(),
+            // A listing that shrank too far does not become the new measure: the guard must hold until a person decides.
+            account_count: if shrunk {
+                cache.account_count
+            } else {
+                Some(snapshot.accounts.len())
+            },
+        };
+        self.home.state.remember_organization(&newer, now).await?;
+        let organization = Arc::new(snapshot);
+        *self.organization.lock() = Some(organization.clone());
+        Ok((
+            organization,
+            OrganizationCache {
+                closed_since,
+                account_count: cache.account_count,
+                ..newer
+            },
+        ))
+    }
+
+    /// Lists the organization; with all unit names when the remembered ones do not cover what the profiles name.
+    async fn list_organization(&self, cache: &OrganizationCache) -> Result<Listing, JobError> {
+        let targets = self.desired.profiles.iter().map(|profile| &profile.targets);
+        let needed_units: BTreeSet<_> = targets
+            .flat_map(|targets| targets.ous.iter().chain(&targets.exclude_ous))
+            .filter_map(|unit| match unit {
+                OuRef::Id(id) => Some(id.clone()),
+                OuRef::Root | OuRef::Path(_) => None,
+            })
+            .collect();
+        let mut options = SnapshotOptions {
+            known_names: cache.unit_names.clone(),
+            needed_units,
+            shape: cache.shape,
+            ..SnapshotOptions::default()
+        };
+        let mut listing = self
+            .home
+            .aws
+            .organization_snapshot(&options)
+            .await
+            .map_err(organization_error)?;
+        let incomplete = matches!(
+            targets::resolve(&listing.snapshot, &self.desired),
+            Err(PlanError::UnknownOu { .. })
+        );
+        if incomplete && !options.known_names.is_empty() {
+            // A path may name a unit without accounts, which the shorter listing leaves out.
+            options.known_names.clear();
+            listing = self
+                .home
+                .aws
+                .organization_snapshot(&options)
+                .await
+                .map_err(organization_error)?;
+        }
+        Ok(listing)
+    }
+
+    /// The identity must be the management account, or a delegated administrator that says so.
+    fn check_identity(&self, organization: &OrganizationSnapshot) -> Result<(), JobError> {
+        let (ours, management) = (self.home.identity.account, organization.management_account);
+        let delegated =
+            self.home.config.runner.aws.call_as == crate::config::CallAs::DelegatedAdmin;
+        match (ours == management, delegated) {
+            (true, false) | (false, true) => Ok(()),
+            (false, false) => Err(JobError::new(
+                ErrorClass::Prerequisite,
+                format!(
+                    "the AWS credentials are of account {ours}, but the management account is {management}; use credentials of \
+                     the management account, or register {ours} as a delegated administrator of StackSets and set \
+                     aws.call_as = \"delegated-admin\""
+                ),
+            )),
+            (true, true) => Err(JobError::new(
+                ErrorClass::Prerequisite,
+                format!(
+                    "aws.call_as is \"delegated-admin\", but the AWS credentials are of the management account {management}; set \
+                     aws.call_as = \"self\""
+                ),
+            )),
+        }
+    }
+
+    async fn observe_profile(&self, profile: &Profile) -> Result<ObservedProfile, JobError> {
+        let aws = &self.home.aws;
+        let retries = self.home.state.retries(&profile.name).await?;
+        let Some(stack_set) = aws
+            .describe_stack_set(&profile.stack_set)
+            .await
+            .map_err(aws_error)?
+        else {
+            return Ok(ObservedProfile {
+                retries,
+                ..ObservedProfile::default()
+            });
+        };
+        if !stack_set.service_managed {
+            return Err(JobError::new(
+                ErrorClass::Invalid,
+                format!(
+                    "stack set {} exists with self-managed permissions, which cannot target organizational units; give profile \
+                     {:?} another stack_set",
+                    profile.stack_set, profile.name
+                ),
+            ));
+        }
+        let (mut instances, operations) = tokio::try_join!(
+            async {
+                aws.list_stack_instances(&profile.stack_set)
+                    .await
+                    .map_err(aws_error)
+            },
+            async {
+                aws.list_operations(&profile.stack_set)
+                    .await
+                    .map_err(aws_error)
+            },
+        )?;
+        // One Region is ours; an instance elsewhere was made by somebody else and is not judged.
+        instances.retain(|instance| instance.region == profile.region);
+        instances.sort_by_key(|instance| instance.account);
+        let mut running: Vec<RunningOperation> = operations
+            .iter()
+            .filter(|operation| {
+                matches!(
+                    operation.status,
+                    OperationStatus::Queued | OperationStatus::Running | OperationStatus::Stopping
+                )
+            })
+            .map(|operation| RunningOperation {
+                id: operation.id.clone(),
+                action: action_name(operation.action).to_owned(),
+            })
+            .collect();
+        running.reverse();
+        Ok(ObservedProfile {
+            template_digest: template::template_digest_of(&stack_set.template_body).ok(),
+            service_token_changes: template::service_token_changes(
+                &stack_set.template_body,
+                &profile.definition.template_body,
+            )
+            .map_err(|error| {
+                JobError::new(
+                    ErrorClass::Invalid,
+                    format!("the template of stack set {} cannot be read ({error}); is it another program's?", profile.stack_set),
+                )
+            })?,
+            stack_set: Some(stack_set),
+            instances,
+            running,
+            retries,
+        })
+    }
+}
+
+fn organization_error(error: aws_ops::AwsError) -> JobError {
+    if error.is_code("AWSOrganizationsNotInUseException") {
+        return JobError::new(
+            ErrorClass::Prerequisite,
+            "the AWS account is not in an organization; use credentials of an organization's management account",
+        );
+    }
+    aws_error(error)
+}
+
+fn action_name(action: OperationAction) -> &'static str {
+    match action {
+        OperationAction::Create => "CREATE",
+        OperationAction::Update => "UPDATE",
+        OperationAction::Delete => "DELETE",
+        OperationAction::DetectDrift => "DETECT_DRIFT",
+        OperationAction::Unknown => "unknown",
+    }
+}

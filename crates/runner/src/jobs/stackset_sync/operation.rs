@@ -1,0 +1,331 @@
+//! Following one stack set operation: started once under an id that is written down first, looked at until it is over,
+//! and read account by account, because `SUCCEEDED` is not success.
+
+use std::time::Duration;
+
+use aws_ops::{
+    Aws, AwsError,
+    stack_sets::{
+        InstanceChange, InstanceDeletion, Operation, OperationResult, OperationStatus,
+        ResultStatus, StackSetUpdate, Submission, new_operation_id, next_poll_delay,
+    },
+};
+use onboarding_core::ids::{AwsAccountId, StackSetName};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    engine::{Applied, ErrorClass, Progress, StepContext, StepError},
+    home::{Home, aws_error},
+};
+
+/// What a step remembers about its operation, across crashes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OperationMemo {
+    /// Our id of the operation, written down before the call that starts it.
+    pub(super) operation_id: String,
+    /// When it was written down, in Unix milliseconds.
+    pub(super) since: i64,
+    /// Whether CloudFormation has taken the operation.
+    pub(super) submitted: bool,
+    /// An operation of somebody else that ours has to wait for.
+    pub(super) waits_for: Option<String>,
+    /// Looks at the result rows after the end that found fewer failures than the operation reports.
+    pub(super) behind: u32,
+}
+
+impl OperationMemo {
+    pub(super) fn of(cx: &StepContext) -> Option<Self> {
+        serde_json::from_value(cx.memo()?).ok()
+    }
+
+    pub(super) fn new(cx: &StepContext) -> Self {
+        Self {
+            operation_id: new_operation_id(),
+            since: cx.now(),
+            submitted: false,
+            waits_for: None,
+            behind: 0,
+        }
+    }
+
+    /// One that follows an operation which is already there.
+    pub(super) fn attached(cx: &StepContext, operation_id: &str) -> Self {
+        Self {
+            operation_id: operation_id.to_owned(),
+            submitted: true,
+            ..Self::new(cx)
+        }
+    }
+
+    pub(super) async fn write(&self, cx: &StepContext) -> Result<(), StepError> {
+        let memo = serde_json::to_value(self).map_err(|error| {
+            StepError::new(
+                ErrorClass::Bug,
+                "an operation's memo could not be written as JSON",
+            )
+            .with_source(error)
+        })?;
+        cx.set_memo(memo).await
+    }
+}
+
+/// How an operation ended, account by account.
+pub(super) struct Ended {
+    /// Its id.
+    pub(super) operation_id: String,
+    /// Its last status.
+    pub(super) status: OperationStatus,
+    /// Why, in AWS's words.
+    pub(super) reason: Option<String>,
+    /// The result rows.
+    pub(super) rows: Vec<OperationResult>,
+}
+
+impl Ended {
+    /// The accounts with this result.
+    pub(super) fn accounts(
+        &self,
+        status: ResultStatus,
+    ) -> impl Iterator<Item = (AwsAccountId, Option<&str>)> {
+        self.rows
+            .iter()
+            .filter(move |row| row.status == status)
+            .map(|row| (row.account, row.reason.as_deref()))
+    }
+
+    fn count(&self, status: ResultStatus) -> usize {
+        self.accounts(status).count()
+    }
+
+    /// What happened, for people.
+    pub(super) fn note(&self) -> String {
+        let mut parts = vec![format!("{} succeeded", self.count(ResultStatus::Succeeded))];
+        for (status, name) in [
+            (ResultStatus::Failed, "failed"),
+            (ResultStatus::Cancelled, "cancelled"),
+        ] {
+            match self.count(status) {
+                0 => {}
+                count => parts.push(format!("{count} {name}")),
+            }
+        }
+        if self.status != OperationStatus::Succeeded {
+            parts.push(format!("operation {:?}", self.status).to_lowercase());
+        }
+        if let Some(reason) = &self.reason {
+            parts.push(reason.clone());
+        }
+        parts.join(", ")
+    }
+}
+
+/// Where following an operation has got to.
+pub(super) enum Followed {
+    /// Ask again.
+    Again(Applied),
+    /// It is over.
+    Ended(Ended),
+}
+
+/// Looks at the rows again at most this often when CloudFormation's list is behind the operation itself.
+const MOST_LOOKS_BEHIND: u32 = 10;
+
+/// Result rows are read for the progress display only while there are few of them; the end reads them in any case.
+const MOST_PROGRESS_ROWS: usize = 1_000;
+
+/// What starts an operation; the id is filled in when it is sent.
+pub(super) enum Request {
+    Create(InstanceChange),
+    Update(InstanceChange),
+    Delete(InstanceDeletion),
+    Definition(StackSetUpdate),
+}
+
+impl Request {
+    async fn send(self, aws: &Aws, operation_id: String) -> Result<Submission, AwsError> {
+        match self {
+            Self::Create(change) => {
+                aws.create_stack_instances(&InstanceChange {
+                    operation_id,
+                    ..change
+                })
+                .await
+            }
+            Self::Update(change) => {
+                aws.update_stack_instances(&InstanceChange {
+                    operation_id,
+                    ..change
+                })
+                .await
+            }
+            Self::Delete(deletion) => {
+                let change = InstanceChange {
+                    operation_id,
+                    ..deletion.change
+                };
+                aws.delete_stack_instances(&InstanceDeletion { change, ..deletion })
+                    .await
+            }
+            Self::Definition(update) => {
+                aws.update_stack_set(&StackSetUpdate {
+                    operation_id,
+                    ..update
+                })
+                .await
+            }
+        }
+    }
+}
+
+/// Sends what starts the operation, unless that was done before.
+pub(super) async fn submit(
+    home: &Home,
+    cx: &StepContext,
+    stack_set: &StackSetName,
+    request: Request,
+) -> Result<Result<OperationMemo, Applied>, StepError> {
+    let mut memo = match OperationMemo::of(cx) {
+        Some(memo) => memo,
+        None => {
+            let memo = OperationMemo::new(cx);
+            memo.write(cx).await?;
+            memo
+        }
+    };
+    if memo.submitted {
+        return Ok(Ok(memo));
+    }
+    if cx.is_ending() {
+        return Ok(Err(Applied::Stopped {
+            note: Some("interrupted before the operation was started".to_owned()),
+        }));
+    }
+    if let Some(other) = &memo.waits_for {
+        let running = home.aws.describe_operation(stack_set, other).await;
+        match running {
+            Ok(operation) if operation.outcome().is_none() => {
+                return Ok(Err(wait_for(cx, &memo, other)));
+            }
+            Ok(_) => {}
+            Err(error) if error.class() == aws_ops::ErrorClass::NotFound => {}
+            Err(error) => return Err(aws_error(error)),
+        }
+    }
+    match request
+        .send(&home.aws, memo.operation_id.clone())
+        .await
+        .map_err(aws_error)?
+    {
+        Submission::Started { operation_id } | Submission::Adopted { operation_id } => {
+            memo.operation_id = operation_id;
+            memo.submitted = true;
+            memo.waits_for = None;
+            memo.write(cx).await?;
+            Ok(Ok(memo))
+        }
+        Submission::Busy { operation_id } => {
+            tracing::info!(stack_set = %stack_set, operation = operation_id.as_deref().unwrap_or("unknown"), "waiting for another operation");
+            let requeue = wait_for(
+                cx,
+                &memo,
+                operation_id.as_deref().unwrap_or("another operation"),
+            );
+            memo.waits_for = operation_id;
+            memo.write(cx).await?;
+            Ok(Err(requeue))
+        }
+    }
+}
+
+fn wait_for(cx: &StepContext, memo: &OperationMemo, other: &str) -> Applied {
+    let progress = Progress {
+        operation: Some(format!("waiting for operation {other}")),
+        ..Progress::default()
+    };
+    Applied::Requeue {
+        after: next_poll_delay(elapsed(cx, memo)),
+        progress: Some(progress),
+    }
+}
+
+fn elapsed(cx: &StepContext, memo: &OperationMemo) -> Duration {
+    Duration::from_millis(u64::try_from(cx.now() - memo.since).unwrap_or_default())
+}
+
+/// Looks at the operation once.
+pub(super) async fn follow(
+    home: &Home,
+    cx: &StepContext,
+    stack_set: &StackSetName,
+    mut memo: OperationMemo,
+    accounts: usize,
+) -> Result<Followed, StepError> {
+    let operation = home
+        .aws
+        .describe_operation(stack_set, &memo.operation_id)
+        .await
+        .map_err(aws_error)?;
+    let after = next_poll_delay(elapsed(cx, &memo));
+    let Some(outcome) = operation.outcome() else {
+        let progress =
+            if accounts <= MOST_PROGRESS_ROWS && operation.status != OperationStatus::Queued {
+                let rows = home
+                    .aws
+                    .operation_results(stack_set, &memo.operation_id)
+                    .await
+                    .map_err(aws_error)?;
+                progress_of(&operation, &rows, accounts)
+            } else {
+                progress_of(&operation, &[], accounts)
+            };
+        return Ok(Followed::Again(Applied::Requeue {
+            after,
+            progress: Some(progress),
+        }));
+    };
+    let rows = home
+        .aws
+        .operation_results(stack_set, &memo.operation_id)
+        .await
+        .map_err(aws_error)?;
+    let failed = rows
+        .iter()
+        .filter(|row| row.status == ResultStatus::Failed)
+        .count();
+    let unfinished = rows
+        .iter()
+        .any(|row| matches!(row.status, ResultStatus::Running | ResultStatus::Pending));
+    let missing = outcome
+        .failed_instances
+        .is_some_and(|count| failed < count as usize);
+    // The list of results is eventually consistent (CloudFormation API reference); the operation itself is not.
+    if (unfinished || missing) && memo.behind < MOST_LOOKS_BEHIND {
+        memo.behind += 1;
+        memo.write(cx).await?;
+        let progress = progress_of(&operation, &rows, accounts);
+        return Ok(Followed::Again(Applied::Requeue {
+            after: Duration::from_secs(1),
+            progress: Some(progress),
+        }));
+    }
+    Ok(Followed::Ended(Ended {
+        operation_id: operation.id,
+        status: outcome.status,
+        reason: operation.status_reason,
+        rows,
+    }))
+}
+
+fn progress_of(operation: &Operation, rows: &[OperationResult], accounts: usize) -> Progress {
+    let count = |status| rows.iter().filter(|row| row.status == status).count();
+    let (done, failed) = (count(ResultStatus::Succeeded), count(ResultStatus::Failed));
+    let total = accounts.max(rows.len());
+    let status = format!("{:?}", operation.status).to_lowercase();
+    Progress {
+        total,
+        done,
+        failed,
+        waiting: total.saturating_sub(done + failed),
+        operation: Some(format!("operation {} {status}", operation.id)),
+    }
+}

@@ -1,0 +1,153 @@
+//! The JSON document of a run: the contract that scripts rely on.
+
+use std::collections::BTreeMap;
+
+use onboarding_core::{
+    ids::AwsAccountId,
+    plan::{AccountRow, Finding, Refusal, Summary},
+    status::{Reason, Standing},
+};
+use serde::Serialize;
+
+use crate::engine::{RunReport, StepRecord};
+
+/// A run, as `--output json` prints it.
+#[derive(Debug, Serialize)]
+pub struct RunDocument<'a> {
+    /// The run's id; `runner runs show` takes it.
+    pub run_id: String,
+    /// The job's name.
+    pub job: &'a str,
+    /// The job's kind.
+    pub kind: &'static str,
+    /// `done`, `planned`, `failed`, `refused` or `interrupted`.
+    pub status: &'static str,
+    /// Whether it only planned.
+    pub dry_run: bool,
+    /// Counts of targeted accounts; they add up.
+    pub summary: Summary,
+    /// The steps: those of the plan in a dry run, otherwise what became of them.
+    pub steps: Vec<StepView<'a>>,
+    /// What a person should know.
+    pub findings: &'a [Finding],
+    /// Accounts that were left alone, and why.
+    pub skipped: Vec<AccountView<'a>>,
+    /// Accounts that went wrong, and why.
+    pub failed: Vec<AccountView<'a>>,
+    /// Accounts that are worked on or left to the next run.
+    pub pending: Vec<AccountView<'a>>,
+    /// What guard rails refused.
+    pub refusals: &'a [Refusal],
+    /// Why the run failed as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Calls by operation.
+    pub api_calls: &'a BTreeMap<String, u64>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// Its trace, when it is traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<&'a str>,
+}
+
+/// A step: planned, or done.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum StepView<'a> {
+    /// What became of it.
+    Done(&'a StepRecord),
+    /// What it would do.
+    Planned {
+        /// Its id.
+        id: &'a str,
+        /// What it does.
+        action: &'a str,
+        /// How many accounts it works on.
+        accounts: usize,
+        /// Why.
+        reason: &'a str,
+        /// How much it can hurt.
+        risk: onboarding_core::plan::Risk,
+        /// Always `planned`.
+        outcome: &'static str,
+    },
+}
+
+/// An account and why it stands where it stands.
+#[derive(Debug, Serialize)]
+pub struct AccountView<'a> {
+    /// Its id.
+    pub account: AwsAccountId,
+    /// Its name.
+    pub name: &'a str,
+    /// Its place in the organization.
+    pub ou_path: &'a str,
+    /// The reason code.
+    pub reason: Reason,
+    /// More about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<&'a str>,
+}
+
+impl<'a> AccountView<'a> {
+    fn of(row: &'a AccountRow) -> Self {
+        Self {
+            account: row.account,
+            name: &row.name,
+            ou_path: &row.ou_path,
+            reason: row.reason,
+            detail: row.detail.as_deref(),
+        }
+    }
+}
+
+/// The document of a run.
+#[must_use]
+pub fn document(report: &RunReport) -> RunDocument<'_> {
+    let rows = |wanted: fn(Standing) -> bool| -> Vec<AccountView<'_>> {
+        report
+            .accounts()
+            .iter()
+            .filter(|row| row.targeted && wanted(row.standing))
+            .map(AccountView::of)
+            .collect()
+    };
+    let planned = report.plan_before.as_ref().filter(|_| report.dry_run);
+    let steps = match planned {
+        Some(plan) => plan
+            .steps
+            .iter()
+            .map(|step| StepView::Planned {
+                id: &step.id,
+                action: &step.action,
+                accounts: step.accounts.len(),
+                reason: &step.reason,
+                risk: step.risk,
+                outcome: "planned",
+            })
+            .collect(),
+        None => report.steps.iter().map(StepView::Done).collect(),
+    };
+    RunDocument {
+        run_id: report.run_id.to_string(),
+        job: &report.job,
+        kind: report.kind,
+        status: report.status().code(),
+        dry_run: report.dry_run,
+        summary: report.summary(),
+        steps,
+        findings: report.findings(),
+        skipped: rows(|standing| standing == Standing::Skipped),
+        failed: rows(|standing| standing == Standing::Failed),
+        pending: if report.dry_run {
+            rows(|standing| standing == Standing::Pending)
+        } else {
+            rows(|standing| matches!(standing, Standing::Pending | Standing::Due))
+        },
+        refusals: report.refusals(),
+        error: report.error.as_ref().map(crate::engine::JobError::chain),
+        api_calls: &report.api_calls,
+        duration_ms: u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX),
+        trace_id: report.trace_id.as_deref(),
+    }
+}

@@ -1,0 +1,266 @@
+//! Tables for people: coverage by organizational unit, the accounts that need a person and why, and what a run did.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use onboarding_core::{
+    plan::{AccountRow, Finding, Refusal, Severity},
+    status::{Reason, Standing},
+};
+
+use super::coverage::{self, Coverage};
+use crate::engine::{RunReport, StepOutcome};
+
+/// How many accounts a list shows before it says how many more there are.
+const MOST_SHOWN: usize = 20;
+
+/// An empty table in our style: no frame, as wide as its content, at most as wide as the terminal.
+#[must_use]
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.iter().map(|title| Cell::new(title.to_uppercase())));
+    table
+}
+
+/// A table as text, without white space at the ends of lines.
+#[must_use]
+pub fn render(table: &Table) -> String {
+    let mut text = String::new();
+    for line in table.lines() {
+        text.push_str(line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()));
+        text.push('\n');
+    }
+    text
+}
+
+fn number(count: usize) -> Cell {
+    let text = if count == 0 {
+        "-".to_owned()
+    } else {
+        count.to_string()
+    };
+    Cell::new(text).set_alignment(CellAlignment::Right)
+}
+
+/// Coverage by organizational unit, with a line of totals.
+#[must_use]
+pub fn coverage(rows: &[AccountRow]) -> String {
+    let mut table = table(&[
+        "organizational unit",
+        "accounts",
+        "enrolled",
+        "pending",
+        "failed",
+        "skipped",
+        "why skipped",
+    ]);
+    for column in 1..=5 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut add = |name: &str, coverage: &Coverage| {
+        let why: Vec<String> = coverage
+            .skipped
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        table.add_row(vec![
+            Cell::new(name),
+            number(coverage.targeted),
+            number(coverage.enrolled),
+            number(coverage.pending),
+            number(coverage.failed),
+            number(coverage.skipped_total()),
+            Cell::new(why.join(", ")),
+        ]);
+    };
+    for (path, of_ou) in &coverage::by_ou(rows) {
+        add(path, of_ou);
+    }
+    let total = coverage::total(rows);
+    table.add_row(vec![
+        Cell::new("total"),
+        number(total.targeted),
+        number(total.enrolled),
+        number(total.pending),
+        number(total.failed),
+        number(total.skipped_total()),
+        Cell::new(""),
+    ]);
+    render(&table)
+}
+
+/// The accounts of a ledger, one line each.
+#[must_use]
+pub fn ledger<'a>(rows: impl IntoIterator<Item = &'a AccountRow>) -> String {
+    let mut table = table(&[
+        "account",
+        "name",
+        "organizational unit",
+        "state",
+        "spot account",
+        "detail",
+    ]);
+    for row in rows {
+        table.add_row(vec![
+            row.account.to_string(),
+            row.name.to_string(),
+            row.ou_path.to_string(),
+            row.reason.to_string(),
+            row.spot_account
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), ToString::to_string),
+            row.detail.as_deref().unwrap_or_default().to_owned(),
+        ]);
+    }
+    render(&table)
+}
+
+/// The accounts with a problem, grouped by reason, with what to do about each.
+#[must_use]
+pub fn problems(rows: &[AccountRow]) -> String {
+    let mut text = String::new();
+    let mut by_reason: std::collections::BTreeMap<Reason, Vec<&AccountRow>> =
+        std::collections::BTreeMap::new();
+    for row in rows
+        .iter()
+        .filter(|row| row.reason.needs_person() || row.standing == Standing::Failed)
+    {
+        by_reason.entry(row.reason).or_default().push(row);
+    }
+    for (reason, rows) in by_reason {
+        let _ = writeln!(text, "\n{reason}: {}", reason.explanation());
+        for row in rows.iter().take(MOST_SHOWN) {
+            let _ = write!(text, "  {}  {}  ({})", row.account, row.name, row.ou_path);
+            let _ = match &row.detail {
+                Some(detail) => writeln!(text, "\n      {detail}"),
+                None => writeln!(text),
+            };
+        }
+        if rows.len() > MOST_SHOWN {
+            let _ = writeln!(
+                text,
+                "  and {} more; `runner status --output json` lists all",
+                rows.len() - MOST_SHOWN
+            );
+        }
+    }
+    text
+}
+
+/// Findings that are not about one account.
+#[must_use]
+pub fn findings(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings.iter().filter(|finding| finding.account.is_none()) {
+        let severity = match finding.severity {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        let _ = writeln!(text, "{severity}: {} ({})", finding.message, finding.reason);
+    }
+    text
+}
+
+/// What guard rails refused.
+#[must_use]
+pub fn refusals(refusals: &[Refusal]) -> String {
+    let mut text = String::new();
+    for refusal in refusals {
+        let scope = if refusal.whole_plan {
+            "nothing was changed"
+        } else {
+            "this part was left out"
+        };
+        let _ = writeln!(
+            text,
+            "refused by {} ({scope}): {}",
+            refusal.guard, refusal.message
+        );
+    }
+    text
+}
+
+/// A whole run.
+#[must_use]
+pub fn run(report: &RunReport) -> String {
+    let mut text = String::new();
+    if let Some(plan) = report
+        .plan_before
+        .as_ref()
+        .filter(|plan| report.dry_run && plan.has_due_steps())
+    {
+        text.push_str("Steps that would be applied:\n");
+        let mut steps = table(&["step", "accounts", "risk", "why"]);
+        for step in &plan.steps {
+            let risk = format!("{:?}", step.risk).to_lowercase();
+            steps.add_row(vec![
+                Cell::new(&step.id),
+                number(step.accounts.len()),
+                Cell::new(risk),
+                Cell::new(&step.reason),
+            ]);
+        }
+        text.push_str(&render(&steps));
+        text.push('\n');
+    }
+    if !report.steps.is_empty() {
+        let mut steps = table(&["step", "accounts", "outcome", "note"]);
+        for step in &report.steps {
+            let attempts = match (step.outcome, step.attempts) {
+                (StepOutcome::Failed, attempts) if attempts > 1 => {
+                    format!(" ({attempts} attempts)")
+                }
+                _ => String::new(),
+            };
+            steps.add_row(vec![
+                Cell::new(&step.id),
+                number(step.accounts),
+                Cell::new(format!("{}{attempts}", step.outcome.code())),
+                Cell::new(step.note.as_deref().unwrap_or_default()),
+            ]);
+        }
+        text.push_str(&render(&steps));
+        text.push('\n');
+    }
+    if !report.accounts().is_empty() {
+        text.push_str(&coverage(report.accounts()));
+        text.push_str(&problems(report.accounts()));
+        text.push('\n');
+    }
+    text.push_str(&findings(report.findings()));
+    text.push_str(&refusals(report.refusals()));
+    if let Some(error) = &report.error {
+        let _ = writeln!(text, "error: {}", error.chain());
+    }
+    for left in &report.left_behind {
+        let _ = writeln!(text, "left behind: {left}");
+    }
+    let summary = report.summary();
+    let _ = writeln!(
+        text,
+        "{}: {} targeted = {} ok ({} changed, {} unchanged) + {} planned + {} pending + {} failed + {} skipped",
+        report.status().code(),
+        summary.targeted,
+        summary.ok,
+        summary.changed,
+        summary.unchanged,
+        summary.planned,
+        summary.pending,
+        summary.failed,
+        summary.skipped
+    );
+    let calls: u64 = report.api_calls.values().sum();
+    let _ = writeln!(
+        text,
+        "run {} took {:.1} s and {calls} API calls",
+        report.run_id,
+        report.duration.as_secs_f64()
+    );
+    text
+}
