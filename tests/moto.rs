@@ -1,6 +1,6 @@
 //! moto: an AWS that we did not write.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -29,17 +29,17 @@ impl Moto {
         let Some(venv) = components::venv()? else {
             return Ok(None);
         };
-        // Free until moto takes it. Should another program be quicker, moto ends and says so.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        // It takes a free port itself and says which. Connecting until it listens would now and then connect to itself:
+        // a free port is also one that the kernel may give to the connecting side.
         let mut process = Background::start(Command::new(venv.join("bin/moto_server")).args([
             "-H",
             "127.0.0.1",
             "-p",
-            &address.port().to_string(),
+            "0",
         ]))?;
-        until(START, "moto listens", || {
+        let address = until(START, "moto says where it listens", || {
             process.check()?;
-            Ok(TcpStream::connect(address).ok())
+            Ok(address(&process.stderr()?))
         })?;
         Ok(Some(Self {
             address,
@@ -58,4 +58,10 @@ impl Moto {
     pub fn wire(&self) -> Wire {
         Wire::new(self.endpoint(), "AKIATEST")
     }
+}
+
+/// The address in its line ` * Running on http://127.0.0.1:41877`, once the line is whole.
+fn address(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("Running on http://")?;
+    rest.split_once('\n')?.0.trim().parse().ok()
 }

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -35,13 +36,8 @@ class Emulator:
     """An emulator in a process of its own, on a free port of the loopback interface."""
 
     def __init__(self, command, environment):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        command = [argument.format(port=self.port) for argument in command]
-        environment = {name: value.format(port=self.port) for name, value in environment.items()}
         program = str(pathlib.Path(sys.executable).parent / command[0])
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.NamedTemporaryFile()
         self.process = subprocess.Popen(
             [program, *command[1:]],
             env=os.environ | environment,
@@ -49,12 +45,17 @@ class Emulator:
             stdout=self.log,
             stderr=subprocess.STDOUT,
         )
-        until(self._listens, f"{command[0]} listens")
+        self.port = until(self._port, f"{command[0]} says where it listens")
 
-    def _listens(self):
-        assert self.process.poll() is None, "the emulator ended early"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+    def _port(self):
+        """The port in a line such as `Running on http://127.0.0.1:41877`.
+
+        Connecting until it listens would now and then connect to itself: a free port is also one that the kernel may
+        give to the connecting side.
+        """
+        log = pathlib.Path(self.log.name).read_text()
+        assert self.process.poll() is None, f"the emulator ended early: {log}"
+        return (found := re.search(r"Running on http://127\.0\.0\.1:(\d+)\D", log)) and found[1]
 
     def client(self, service):
         return boto3.client(
@@ -85,14 +86,18 @@ def until(probe, what):
 
 @pytest.fixture(scope="module")
 def moto():
-    emulator = Emulator(["moto_server", "-H", "127.0.0.1", "-p", "{port}"], {})
+    emulator = Emulator(["moto_server", "-H", "127.0.0.1", "-p", "0"], {})
     yield emulator
     emulator.end()
 
 
 @pytest.fixture(scope="module")
 def ministack():
-    emulator = Emulator(["ministack"], {"GATEWAY_PORT": "{port}"})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "false"}
+    emulator = Emulator(["ministack"], environment)
     yield emulator
     emulator.end()
 
