@@ -13,7 +13,9 @@ pub mod naming;
 pub mod request;
 pub mod response;
 
-pub use account::{AccountDecision, AdoptRule, KnownAccounts, Refusal, Standing};
+pub use account::{AccountDecision, KnownAccounts, Refusal, Standing};
+
+pub use crate::desired::AdoptRule;
 pub use external_id::ExternalIdDecision;
 pub use naming::{Naming, NamingError};
 pub use request::{InvalidResource, RequestType, Resource, ResourceRequest, Unanswerable};

@@ -110,7 +110,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::BenchInventory(command) => command.run().await,
     };
     outcome.unwrap_or_else(|failure| {
-        complain(&failure);
+        complain(&failure.to_string());
         failure.exit_code()
     })
 }
@@ -124,6 +124,9 @@ pub enum Failure {
     /// Credentials or something else that must be there is missing. Exit code 5.
     #[error("{0}")]
     Prerequisite(String),
+    /// A guard rail refuses it. Exit code 4.
+    #[error("{0}")]
+    Refused(String),
     /// It did not work. Exit code 1.
     #[error("{0}")]
     Failed(String),
@@ -134,6 +137,7 @@ impl Failure {
         match self {
             Self::Config(_) => 2,
             Self::Prerequisite(_) => 5,
+            Self::Refused(_) => 4,
             Self::Failed(_) => 1,
         }
     }
@@ -208,8 +212,8 @@ fn warn(text: &str) {
     clippy::print_stderr,
     reason = "the person at the terminal must see it, whatever the log level"
 )]
-fn complain(failure: &Failure) {
-    eprintln!("error: {failure}");
+fn complain(what: &str) {
+    eprintln!("error: {what}");
 }
 
 impl From<crate::state::StateError> for Failure {

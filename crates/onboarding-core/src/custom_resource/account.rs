@@ -2,26 +2,12 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::naming::creation_names;
 use crate::{
+    desired::AdoptRule,
     ids::{AwsAccountId, SpotAccountId},
     inventory::SpotAccountRecord,
 };
-
-/// What to do with an AWS account that somebody else has linked to a Spot account already.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AdoptRule {
-    /// It stays as it is, and counts as enrolled elsewhere: neither linked again, nor renamed, nor switched on.
-    #[default]
-    KeepLink,
-    /// It is taken over: our role, policy, link and name.
-    Relink,
-    /// The request fails.
-    Refuse,
-}
 
 /// One listing of all Spot accounts, ready for look-ups.
 #[derive(Debug, Default)]

@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{Failure, Global, load, print, print_json, telemetry};
+use super::{Failure, Global, complain, load, print, print_json, telemetry};
 use crate::{
+    config::Approval,
     engine::{Interrupt, exit_code},
     home::Home,
     jobs,
@@ -33,6 +34,13 @@ impl Exec {
         let job = config
             .job(&self.job)
             .map_err(|errors| Failure::Config(errors.to_string()))?;
+        if job.approval == Approval::Required && !self.dry_run {
+            return Err(Failure::Refused(format!(
+                "job {} needs an approval (approval = \"required\"), which this version cannot take yet; look at the plan with \
+                 --dry-run, and have approval = \"never\" reviewed before you run it",
+                job.name
+            )));
+        }
         let interrupt = Interrupt::on_signals()
             .map_err(|error| Failure::Failed(format!("signals cannot be listened to: {error}")))?;
         let home = Home::connect(Arc::new(config)).await?;
@@ -62,6 +70,9 @@ impl Exec {
                     file.display()
                 ))
             })?;
+        }
+        if let Some(error) = &report.error {
+            complain(&error.chain());
         }
         match global.output {
             Output::Json => print_json(&document)?,

@@ -3,9 +3,7 @@
 use std::fs;
 
 use onboarding_core::{
-    desired::{
-        AdoptRule, Deployment, Desired, Profile, RemovalLimits, StackSetDefinition, Targets,
-    },
+    desired::{Deployment, Desired, Profile, RemovalLimits, StackSetDefinition, Targets},
     ids::{AwsAccountId, InvalidId, Region, StackSetName, TopicArn},
     policy::PolicyDocument,
     template::{
@@ -19,7 +17,7 @@ use super::{
     load::Loaded,
     naming::RenameRule,
     nearest::nearest,
-    profile::{AdoptConfig, DeploymentConfig, Product, ProfileConfig, TargetsConfig},
+    profile::{DeploymentConfig, Product, ProfileConfig, TargetsConfig},
     runner::{Deletion, ProviderKind, RunnerConfig},
     source::locate,
 };
@@ -228,11 +226,7 @@ impl Loaded {
                 DeploymentConfig::Auto => Deployment::Auto,
                 DeploymentConfig::Runner => Deployment::Runner,
             }),
-            adopt: match profile.adopt {
-                AdoptConfig::KeepLink => AdoptRule::KeepLink,
-                AdoptConfig::Relink => AdoptRule::Relink,
-                AdoptConfig::Refuse => AdoptRule::Refuse,
-            },
+            adopt: profile.adopt.into(),
             managed_execution: config.stack_set.managed_execution,
             definition: StackSetDefinition {
                 description: config.stack_set.description.clone(),

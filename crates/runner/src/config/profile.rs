@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use onboarding_core::{
-    desired::OuRef,
+    desired::{AdoptRule, OuRef},
     ids::{AwsAccountId, StackSetName},
 };
 use schemars::JsonSchema;
@@ -85,6 +85,16 @@ pub enum AdoptConfig {
     Relink,
     /// It is refused, with a finding.
     Refuse,
+}
+
+impl From<AdoptConfig> for AdoptRule {
+    fn from(rule: AdoptConfig) -> Self {
+        match rule {
+            AdoptConfig::KeepLink => Self::KeepLink,
+            AdoptConfig::Relink => Self::Relink,
+            AdoptConfig::Refuse => Self::Refuse,
+        }
+    }
 }
 
 /// What an account can be enrolled for.

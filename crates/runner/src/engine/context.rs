@@ -148,13 +148,14 @@ impl StepContext {
         self.memo.lock().clone()
     }
 
-    /// Writes down what must be remembered (an operation's id), before the effect. Durable when it returns.
+    /// Writes down what must be remembered (an operation's id), before the effect; null forgets what was. Durable when it
+    /// returns.
     ///
     /// # Errors
     /// When the journal cannot be written. The effect must not be started then.
     pub async fn set_memo(&self, memo: Value) -> Result<(), StepError> {
         self.run.shared.recorder.set_memo(&self.step, &memo).await?;
-        *self.memo.lock() = Some(memo);
+        *self.memo.lock() = (!memo.is_null()).then_some(memo);
         Ok(())
     }
 

@@ -191,6 +191,8 @@ struct Stages<'a, J> {
 
 impl<J: Job> Stages<'_, J> {
     async fn run(&self, mut memos: BTreeMap<String, Value>, report: &mut RunReport) {
+        // A null is a memo that was forgotten.
+        memos.retain(|_, memo| !memo.is_null());
         let interrupt = &self.options.interrupt;
         let plan = tokio::select! {
             biased;

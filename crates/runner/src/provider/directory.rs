@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use onboarding_core::{
-    custom_resource::{AdoptRule, Naming},
-    desired::Targets,
+    custom_resource::{Naming, NamingError},
+    desired::{AdoptRule, Targets},
     ids::{AwsAccountId, OuId},
     inventory::{AccountState, OrganizationSnapshot},
     stackset_sync::targets,
@@ -15,7 +15,7 @@ use onboarding_provider::{AccountDetails, AccountDirectory, DirectoryError};
 use parking_lot::RwLock;
 
 use crate::{
-    config::{AdoptConfig, ProfileConfig, RenameRule},
+    config::{ProfileConfig, RenameRule},
     engine::{ErrorClass, JobError},
     home::Home,
 };
@@ -148,33 +148,18 @@ impl AccountDirectory for Directory {
 
 fn rules(profile: &ProfileConfig) -> Result<Rules, JobError> {
     let naming = match &profile.naming.rename.0 {
-        // The template has no resource that renames, so the rule is never asked for.
+        // Where the account is not to be renamed, the template has no resource that would ask for the rule.
         RenameRule::AccountName | RenameRule::Off => Naming::default(),
-        RenameRule::Template(template) => template
-            .replace("{account-name}", "{account_name}")
-            .replace("{account-id}", "{account_id}")
-            .parse()
-            .map_err(|error: onboarding_core::custom_resource::NamingError| {
+        rule @ (RenameRule::Alias | RenameRule::Template(_)) => {
+            let text = rule.to_string();
+            text.parse().map_err(|error: NamingError| {
                 JobError::new(ErrorClass::Invalid, error.to_string())
-            })?,
-        RenameRule::Alias => {
-            return Err(JobError::new(
-                ErrorClass::Invalid,
-                format!(
-                    "profile {:?} names Spot accounts by the AWS account's alias, which the provider \"queue\" cannot read without \
-                     a role in each account; use naming.rename = \"account-name\"",
-                    profile.name
-                ),
-            ));
+            })?
         }
     };
     Ok(Rules {
         targets: profile.targets.resolved(),
-        adopt: match profile.adopt {
-            AdoptConfig::KeepLink => AdoptRule::KeepLink,
-            AdoptConfig::Relink => AdoptRule::Relink,
-            AdoptConfig::Refuse => AdoptRule::Refuse,
-        },
+        adopt: profile.adopt.into(),
         naming,
     })
 }

@@ -235,9 +235,6 @@ pub fn run(report: &RunReport) -> String {
     }
     text.push_str(&findings(report.findings()));
     text.push_str(&refusals(report.refusals()));
-    if let Some(error) = &report.error {
-        let _ = writeln!(text, "error: {}", error.chain());
-    }
     for left in &report.left_behind {
         let _ = writeln!(text, "left behind: {left}");
     }

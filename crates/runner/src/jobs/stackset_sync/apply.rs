@@ -1,5 +1,7 @@
 //! Applying one step of `stackset-sync`.
 
+use std::time::Duration;
+
 use aws_ops::stack_sets::{
     AccountFilter, AutoDeployment, InstanceChange, InstanceDeletion, OperationPreferences,
     OperationStatus, ParameterValue, ResultStatus, StackSetDefinition, StackSetUpdate, Targets,
@@ -210,20 +212,29 @@ impl StackSetSync {
         profile: &Profile,
         memo: OperationMemo,
     ) -> Result<Applied, StepError> {
-        let ended = match follow(
+        let inherited = memo.is_inherited(cx);
+        let followed = follow(
             &self.home,
             cx,
             &profile.stack_set,
             memo,
             step.accounts.len(),
         )
-        .await?
-        {
+        .await?;
+        let ended = match followed {
             Followed::Again(applied) => return Ok(applied),
             Followed::Ended(ended) => ended,
         };
         self.remember_results(cx, profile, &ended).await?;
+        OperationMemo::forget(cx).await?;
         let note = Some(ended.note());
+        if inherited && !cx.is_ending() {
+            // What an earlier run started is settled; what is still due was planned after it and is another operation.
+            return Ok(Applied::Requeue {
+                after: Duration::ZERO,
+                progress: None,
+            });
+        }
         if ended.status == OperationStatus::Stopped {
             return Ok(Applied::Stopped { note });
         }

@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct OperationMemo {
     /// Our id of the operation, written down before the call that starts it.
     pub(super) operation_id: String,
+    /// The run that wrote it down.
+    pub(super) run: String,
     /// When it was written down, in Unix milliseconds.
     pub(super) since: i64,
     /// Whether CloudFormation has taken the operation.
@@ -41,6 +43,7 @@ impl OperationMemo {
     pub(super) fn new(cx: &StepContext) -> Self {
         Self {
             operation_id: new_operation_id(),
+            run: cx.run_id().to_string(),
             since: cx.now(),
             submitted: false,
             waits_for: None,
@@ -55,6 +58,16 @@ impl OperationMemo {
             submitted: true,
             ..Self::new(cx)
         }
+    }
+
+    /// Whether an earlier run started the operation.
+    pub(super) fn is_inherited(&self, cx: &StepContext) -> bool {
+        self.run != cx.run_id().to_string()
+    }
+
+    /// Forgets the operation: it is over, and what comes next is another one.
+    pub(super) async fn forget(cx: &StepContext) -> Result<(), StepError> {
+        cx.set_memo(serde_json::Value::Null).await
     }
 
     pub(super) async fn write(&self, cx: &StepContext) -> Result<(), StepError> {
