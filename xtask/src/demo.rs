@@ -16,8 +16,6 @@ use crate::sandbox::Sandbox;
 use crate::{paths, process};
 
 const SCENARIO: &str = "crates/sandbox/scenarios/demo.toml";
-/// Nobody has switched StackSets' trusted access on in the simulated organization.
-const TRUSTED_ACCESS: &str = "prerequisites.activate_trusted_access=true";
 const NEW_ACCOUNT: &str = "data-platform-new";
 /// How long the new account may take to be enrolled.
 const ENROLLMENT: Duration = Duration::from_secs(40);
@@ -41,9 +39,9 @@ pub(crate) fn run() -> Result<()> {
         environment: sandbox.environment().clone(),
     };
 
-    say(&format!("runner exec stackset-sync --set {TRUSTED_ACCESS}"));
+    say("runner exec stackset-sync");
     let status = runner
-        .command(&["exec", "stackset-sync", "--set", TRUSTED_ACCESS])
+        .command(&["exec", "stackset-sync"])
         .status()
         .context("could not start the runner")?;
     let code = status
