@@ -7,6 +7,7 @@
 
 pub mod components;
 pub mod moto;
+pub mod otlp;
 pub mod process;
 pub mod runner;
 pub mod tls;

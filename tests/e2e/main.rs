@@ -5,3 +5,4 @@
 mod aws_ops_on_moto;
 mod clients_on_sandbox;
 mod operations;
+mod telemetry;
