@@ -4,6 +4,7 @@ The command is `$SANDBOX_COMMAND`, or `$RUNNER_BIN sandbox`, or, while developin
 Each sandbox is a process of its own on a free loopback port and is ended by its id.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -108,6 +109,16 @@ class Sandbox:
         answer = self.http.request(method, f"{self.endpoint}/_sandbox/{path}", json=body, timeout=30)
         answer.raise_for_status()
         return answer.json()
+
+    @contextlib.contextmanager
+    def clock(self, speed):
+        """The simulated clock runs at another speed for a while; 0 stops it, so that nothing happens by itself."""
+        before = self.admin("GET", "state")["clock_speed"]
+        self.admin("POST", "clock", {"speed": speed})
+        try:
+            yield
+        finally:
+            self.admin("POST", "clock", {"speed": before})
 
     def spot(self, method, path, body=None, token=None, **query):
         """A plain call of the Spot API."""

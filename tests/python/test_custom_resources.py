@@ -5,20 +5,21 @@ import uuid
 
 import pytest
 
-from conftest import until
+from conftest import ROOT, until
 from stack_templates import (ROLE, custom_template, deploy, ended, instances, service_managed, settled_stack, stack_status)
 
 SCENARIO = """
 seed = 12
-clock_speed = 100.0
 [organization]
 accounts = 12
 ous = 3
 rates = false
 trusted_access = true
+[iam]
+propagation = "10ms"
 [stack_sets]
-operation_start = "1s"
-resource_time = "1s"
+operation_start = "10ms"
+resource_time = "10ms"
 """
 
 
@@ -146,7 +147,7 @@ def test_a_failure_without_a_physical_id_hides_its_reason(cfn, name, topic, prov
 
 
 def test_no_answer_hangs_until_the_service_timeout_and_the_rollback_delete_again(cfn, name, topic, provider):
-    stack_id = create(cfn, name, custom_template(topic, timeout=60))
+    stack_id = create(cfn, name, custom_template(topic, timeout=1))
     assert provider.next()[1]["RequestType"] == "Create"
     assert provider.next()[1]["RequestType"] == "Delete"
     assert settled_stack(cfn, name)["StackStatus"] == "ROLLBACK_FAILED"
@@ -290,17 +291,21 @@ def test_a_failed_resource_gives_its_reason_to_the_instance_and_leaves_no_stack(
 
 
 def test_the_official_template_enrolls_through_spots_hosted_functions(sandbox, start_sandbox):
-    sandbox = start_sandbox(SCENARIO + "[spot]\nname_needs_letter = false\n")
+    sandbox = start_sandbox(SCENARIO)
     cfn = sandbox.aws("cloudformation")
-    seed = (__import__("pathlib").Path(__file__).parents[2] / "crates/sandbox/tests/data/stackset-seed.yaml").read_text()
-    member = sandbox.members(state="ACTIVE")[0]["id"]
+    seed = (ROOT / "crates/sandbox/tests/data/stackset-seed.yaml").read_text()
+    member, named = [account["id"] for account in sandbox.members(state="ACTIVE")][:2]
+    sandbox.member("iam", named).create_account_alias(AccountAlias="payments-prod")
     root = sandbox.aws("organizations").list_roots()["Roots"][0]["Id"]
     service_managed(cfn, "seed", template=seed,
                     Parameters=[{"ParameterKey": "Token", "ParameterValue": sandbox.environment["SPOTINST_TOKEN"]}])
-    done = ended(cfn, "seed", deploy(cfn, "seed", [root], [member]))
+    done = ended(cfn, "seed", deploy(cfn, "seed", [root], [member, named]))
     instance = instances(cfn, "seed")[member]
     assert done["StatusDetails"]["FailedStackInstancesCount"] == 0, instance
     stack = sandbox.member("cloudformation", member).describe_stacks(StackName=instance["StackId"])["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     linked = sandbox.spot("GET", "/setup/account", cloudAccountId=member).json()["response"]["items"]
     assert [item["accountId"] for item in linked] == [outputs["AccountId"]]
+    assert linked[0]["name"] == member, "without an alias the account keeps its name"
+    renamed = sandbox.spot("GET", "/setup/account", cloudAccountId=named).json()["response"]["items"]
+    assert [item["name"] for item in renamed] == ["payments-prod"]

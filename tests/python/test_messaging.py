@@ -72,11 +72,12 @@ def test_a_message_that_is_not_deleted_comes_again(sqs, queue):
     assert second["Attributes"]["ApproximateReceiveCount"] == "2"
 
 
-def test_the_visibility_can_be_extended_and_given_up(sqs, queue):
+def test_the_visibility_can_be_extended_and_given_up(sandbox, sqs, queue):
     sqs.send_message(QueueUrl=queue, MessageBody="x")
-    receipt = sqs.receive_message(QueueUrl=queue)["Messages"][0]["ReceiptHandle"]
+    receipt = sqs.receive_message(QueueUrl=queue, VisibilityTimeout=60)["Messages"][0]["ReceiptHandle"]
     sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=receipt, VisibilityTimeout=600)
-    assert "Messages" not in sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=2)
+    with sandbox.clock(300):
+        assert "Messages" not in sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1), "the first timeout is over"
     sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=receipt, VisibilityTimeout=0)
     assert sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
 
@@ -85,12 +86,13 @@ def test_a_long_poll_ends_with_the_first_message_or_with_the_time(sandbox, sqs, 
     started = time.monotonic()
     assert "Messages" not in sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1)
     assert time.monotonic() - started >= 0.9
+    polls = sandbox.calls()["sqs:ReceiveMessage"]
     poll = subprocess.Popen(
         [sys.executable, "-c", "import boto3,os,sys; c=boto3.client('sqs'); print(c.receive_message(QueueUrl=sys.argv[1],WaitTimeSeconds=20)['Messages'][0]['Body'])", queue],
         env={**os.environ, **sandbox.environment, "no_proxy": "*"}, stdout=subprocess.PIPE, text=True)
-    until(lambda: sandbox.calls().get("sqs:ReceiveMessage", 0) > 1, "the poll has arrived")
+    until(lambda: sandbox.calls().get("sqs:ReceiveMessage", 0) > polls, "the poll has arrived")
     sqs.send_message(QueueUrl=queue, MessageBody="awaited")
-    assert poll.communicate(timeout=30)[0].strip() == "awaited"
+    assert poll.communicate(timeout=60)[0].strip() == "awaited"
 
 
 def test_batches_succeed_and_fail_by_entry(sqs, queue):

@@ -223,23 +223,25 @@ def test_targets_that_aws_refuses(cfn, root, healthy, name):
                     OperationPreferences={"MaxConcurrentCount": 1, "MaxConcurrentPercentage": 1})["Code"] == "ValidationError"
 
 
-def test_without_managed_execution_a_second_operation_is_refused_with_the_id_of_the_first(cfn, root, healthy, name):
+def test_without_managed_execution_a_second_operation_is_refused_with_the_id_of_the_first(sandbox, cfn, root, healthy, name):
     service_managed(cfn, name, managed=False)
-    first = deploy(cfn, name, [root], healthy[:1])
-    refused = error_of(deploy, client=cfn, name=name, units=[root], accounts=healthy[1:2])
+    with sandbox.clock(0):
+        first = deploy(cfn, name, [root], healthy[:1])
+        refused = error_of(deploy, client=cfn, name=name, units=[root], accounts=healthy[1:2])
     assert refused["Code"] == "OperationInProgressException"
     assert refused["Message"].endswith(f"is in progress: {first}")
     ended(cfn, name, first)
     ended(cfn, name, deploy(cfn, name, [root], healthy[1:2]))
 
 
-def test_with_managed_execution_operations_queue_and_conflicting_ones_wait(cfn, root, healthy, name):
+def test_with_managed_execution_operations_queue_and_conflicting_ones_wait(sandbox, cfn, root, healthy, name):
     service_managed(cfn, name)
-    first = deploy(cfn, name, [root], healthy[:2])
-    conflicting = deploy(cfn, name, [root], healthy[:3])
-    assert operation(cfn, name, conflicting)["Status"] == "QUEUED"
-    refused = error_of(cfn.update_stack_set, StackSetName=name, UsePreviousTemplate=True,
-                       Capabilities=["CAPABILITY_IAM"], ManagedExecution={"Active": False})
+    with sandbox.clock(0):
+        first = deploy(cfn, name, [root], healthy[:2])
+        conflicting = deploy(cfn, name, [root], healthy[:3])
+        assert operation(cfn, name, conflicting)["Status"] == "QUEUED"
+        refused = error_of(cfn.update_stack_set, StackSetName=name, UsePreviousTemplate=True,
+                           Capabilities=["CAPABILITY_IAM"], ManagedExecution={"Active": False})
     assert refused["Code"] == "InvalidOperationException"
     assert ended(cfn, name, first)["Status"] == "SUCCEEDED"
     assert ended(cfn, name, conflicting)["Status"] == "SUCCEEDED"
@@ -270,13 +272,17 @@ def test_aws_defaults_go_one_by_one_and_stop_at_the_first_failure(sandbox, cfn, 
     assert all(found[row["Account"]]["StackInstanceStatus"]["DetailedStatus"] == "CANCELLED" for row in cancelled)
 
 
-def test_a_stopped_operation_finishes_what_runs_and_cancels_the_rest(cfn, root, healthy, name):
+def test_a_stopped_operation_finishes_what_runs_and_cancels_the_rest(sandbox, cfn, root, healthy, name):
     service_managed(cfn, name)
-    operation_id = deploy(cfn, name, [root], healthy, preferences={"MaxConcurrentCount": 2, "FailureToleranceCount": 9})
-    until(lambda: any(row["Status"] == "RUNNING" for row in everything(
-        cfn, "list_stack_set_operation_results", StackSetName=name, OperationId=operation_id)), "a row runs")
-    cfn.stop_stack_set_operation(StackSetName=name, OperationId=operation_id)
-    assert operation(cfn, name, operation_id)["Status"] in ("STOPPING", "STOPPED")
+    preferences = {"MaxConcurrentCount": 2, "FailureToleranceCount": 9}
+    # Slow enough that the operation is still at its first instances when it is stopped.
+    with sandbox.clock(5):
+        operation_id = deploy(cfn, name, [root], healthy, preferences=preferences)
+        until(lambda: any(instance["StackInstanceStatus"]["DetailedStatus"] == "RUNNING"
+                          for instance in instances(cfn, name).values()), "an instance runs")
+        with sandbox.clock(0):
+            cfn.stop_stack_set_operation(StackSetName=name, OperationId=operation_id)
+            assert operation(cfn, name, operation_id)["Status"] == "STOPPING"
     assert ended(cfn, name, operation_id)["Status"] == "STOPPED"
     rows = results(cfn, name, operation_id, len(healthy))
     statuses = {row["Status"] for row in rows}
@@ -327,6 +333,45 @@ def test_a_failed_update_keeps_the_new_definition(sandbox, cfn, root, healthy, n
     assert instance["Status"] == "OUTDATED" and "ResourceLogicalId:Broken" in instance["StatusReason"]
     stack = sandbox.member("cloudformation", healthy[0]).describe_stacks(StackName=instance["StackId"])["Stacks"][0]
     assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+
+
+@pytest.mark.parametrize("again", ["CreateStackInstances", "UpdateStackInstances", "UpdateStackSet"])
+def test_what_failed_is_tried_again_by_each_new_operation(sandbox, cfn, root, healthy, name, again):
+    account = healthy[6]
+    sandbox.admin("POST", f"accounts/{account}/scp", {"blocked": True})
+    service_managed(cfn, name)
+    done = ended(cfn, name, deploy(cfn, name, [root], [account]))
+    assert done["StatusDetails"]["FailedStackInstancesCount"] == 1
+    failed = instances(cfn, name)[account]
+    assert (failed["Status"], failed["StackInstanceStatus"]["DetailedStatus"]) == ("OUTDATED", "FAILED")
+    targets = {"OrganizationalUnitIds": [root], "Accounts": [account], "AccountFilterType": "INTERSECTION"}
+    retry = {
+        "CreateStackInstances": lambda: deploy(cfn, name, [root], [account]),
+        "UpdateStackInstances": lambda: cfn.update_stack_instances(
+            StackSetName=name, DeploymentTargets=targets, Regions=["us-east-1"])["OperationId"],
+        "UpdateStackSet": lambda: cfn.update_stack_set(
+            StackSetName=name, UsePreviousTemplate=True, Capabilities=["CAPABILITY_IAM"])["OperationId"],
+    }[again]
+    still = ended(cfn, name, retry())
+    assert still["StatusDetails"]["FailedStackInstancesCount"] == 1, "tried again, failed again"
+    sandbox.admin("POST", f"accounts/{account}/scp", {"blocked": False})
+    assert ended(cfn, name, retry())["StatusDetails"]["FailedStackInstancesCount"] == 0
+    created = instances(cfn, name)[account]
+    assert (created["Status"], created["StackInstanceStatus"]["DetailedStatus"]) == ("CURRENT", "SUCCEEDED")
+    assert created["StackId"] != failed["StackId"]
+    stacks = sandbox.member("cloudformation", account)
+    assert stacks.describe_stacks(StackName=failed["StackId"])["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE"
+    assert stacks.describe_stacks(StackName=created["StackId"])["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+
+
+def test_an_instance_without_a_stack_has_no_stack_id_when_the_scenario_says_so(start_sandbox, name):
+    sandbox = start_sandbox(SCENARIO + "failed_instance_keeps_stack_id = false\n")
+    cfn = sandbox.aws("cloudformation")
+    root = sandbox.aws("organizations").list_roots()["Roots"][0]["Id"]
+    blocked = sandbox.members(scp_blocked=True)[0]["id"]
+    service_managed(cfn, name)
+    ended(cfn, name, deploy(cfn, name, [root], [blocked]))
+    assert "StackId" not in instances(cfn, name)[blocked]
 
 
 def test_tags_absent_stay_and_an_empty_list_clears_them(cfn, name):
@@ -470,13 +515,14 @@ def test_listings_have_pages_of_at_most_a_hundred_and_never_repeat_a_token(cfn, 
 
 
 def test_operation_listings_lag_behind_descriptions(cfn, root, healthy, start_sandbox):
-    sandbox = start_sandbox(SCENARIO.replace('list_lag = "2s"', 'list_lag = "10m"'))
+    sandbox = start_sandbox(SCENARIO.replace('list_lag = "2s"', 'list_lag = "100h"'))
     slow = sandbox.aws("cloudformation")
     service_managed(slow, "lagging")
     member = sandbox.members(state="ACTIVE", scp_blocked=False)[0]["id"]
     root = sandbox.aws("organizations").list_roots()["Roots"][0]["Id"]
-    operation_id = deploy(slow, "lagging", [root], [member])
-    assert operation(slow, "lagging", operation_id)["Status"] == "RUNNING"
+    with sandbox.clock(0):
+        operation_id = deploy(slow, "lagging", [root], [member])
+        assert operation(slow, "lagging", operation_id)["Status"] == "RUNNING"
     assert slow.list_stack_set_operations(StackSetName="lagging")["Summaries"] == []
     assert ended(slow, "lagging", operation_id)["Status"] == "SUCCEEDED"
     assert slow.list_stack_set_operation_results(StackSetName="lagging", OperationId=operation_id)["Summaries"] == []

@@ -44,6 +44,7 @@ pub(crate) fn handle(world: &SharedWorld, incoming: &Incoming) -> Response {
 fn route(world: &mut World, method: &str, path: &[&str], body: &Value) -> Result<Value, Refusal> {
     match (method, path) {
         ("GET", ["state"]) => Ok(state(world)),
+        ("POST", ["clock"]) => set_clock(world, body),
         ("GET", ["ous"]) => Ok(units(world)),
         ("GET", ["accounts"]) => Ok(accounts(world)),
         ("POST", ["accounts"]) => create_account(world, body),
@@ -93,7 +94,7 @@ fn state(world: &World) -> Value {
     }
     json!({
         "time": world.now().to_string(),
-        "clock_speed": world.scenario.clock_speed,
+        "clock_speed": world.clock.speed(),
         "pending_events": world.timers.len(),
         "organization": {
             "id": organization.id,
@@ -107,6 +108,17 @@ fn state(world: &World) -> Value {
         "spot": { "accounts": world.spot.len() },
         "stack_sets": stack_sets::state(world),
     })
+}
+
+/// `{"speed"}`: simulated seconds per real second; 0 stops the clock.
+fn set_clock(world: &mut World, body: &Value) -> Result<Value, Refusal> {
+    let speed = body["speed"]
+        .as_f64()
+        .filter(|speed| (0.0..=1e9).contains(speed))
+        .ok_or((400, "speed must be a number from 0 to 1e9".to_owned()))?;
+    world.clock.set_speed(speed);
+    world.timers.wake();
+    Ok(json!({ "time": world.now().to_string(), "clock_speed": speed }))
 }
 
 fn units(world: &World) -> Value {

@@ -55,6 +55,9 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Whoever waits for a simulated moment looks again after this time.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// Tells simulated time.
 #[derive(Debug)]
 pub(crate) enum Clock {
@@ -82,6 +85,24 @@ impl Clock {
         }
     }
 
+    /// Simulated seconds per real second; 0 while the clock stands still.
+    pub(crate) fn speed(&self) -> f64 {
+        match self {
+            Self::Running { speed, .. } => *speed,
+            #[cfg(test)]
+            Self::Manual(_) => 0.0,
+        }
+    }
+
+    /// Goes on from the present moment at another speed; 0 stops the clock.
+    pub(crate) fn set_speed(&mut self, speed: f64) {
+        *self = Self::Running {
+            started: Instant::now(),
+            origin: self.now(),
+            speed,
+        };
+    }
+
     /// The current simulated time.
     pub(crate) fn now(&self) -> SimTime {
         match self {
@@ -99,8 +120,11 @@ impl Clock {
     pub(crate) fn real_until(&self, at: SimTime) -> Duration {
         match self {
             Self::Running { speed, .. } => {
+                let seconds = at.since(self.now()).as_secs_f64() / speed;
+                // Bounded: a clock that stands still is set going again by someone else.
+                let wait = Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT);
                 // One millisecond more, so that the wake-up is never before the simulated moment.
-                at.since(self.now()).div_f64(*speed) + Duration::from_millis(1)
+                wait.min(LONGEST_WAIT) + Duration::from_millis(1)
             }
             #[cfg(test)]
             Self::Manual(_) => Duration::ZERO,
@@ -125,5 +149,18 @@ mod tests {
         let clock = Clock::running(60.0);
         let wait = clock.real_until(clock.now() + Duration::from_secs(60));
         assert!(wait <= Duration::from_millis(1_002), "{wait:?}");
+    }
+
+    #[test]
+    fn a_stopped_clock_stands_still_and_goes_on_from_there() {
+        let mut clock = Clock::running(1e9);
+        clock.set_speed(0.0);
+        let stopped = clock.now();
+        assert_eq!(clock.now(), stopped);
+        assert!(clock.real_until(stopped + Duration::from_secs(1)) >= LONGEST_WAIT);
+        assert!(clock.real_until(stopped) <= LONGEST_WAIT + Duration::from_millis(1));
+        clock.set_speed(1.0);
+        let wait = clock.real_until(stopped + Duration::from_secs(60));
+        assert!(wait <= Duration::from_secs(61), "{wait:?}");
     }
 }

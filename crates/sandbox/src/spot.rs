@@ -13,7 +13,7 @@ mod products;
 pub(crate) mod rates;
 pub(crate) mod route;
 
-pub(crate) use accounts::{Spot, create_account, delete_account, token_is_valid};
+pub(crate) use accounts::{Spot, create_account, delete_account, rename_account, token_is_valid};
 pub(crate) use link::{create_external_id, set_credentials};
 pub(crate) use overview::{links, overview, set_running};
 pub(crate) use populate::populate;

@@ -96,6 +96,11 @@ impl Timers {
         self.heap.len()
     }
 
+    /// Makes whoever waits for the earliest event look again: the clock has changed.
+    pub(crate) fn wake(&self) {
+        self.changed.send_replace(());
+    }
+
     /// Tells when an event became the earliest.
     pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
         self.changed.subscribe()

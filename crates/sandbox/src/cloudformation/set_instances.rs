@@ -10,6 +10,7 @@ use crate::organizations::OuIndex;
 use crate::stack_sets::model::{Instance, InstanceKey, OperationAction, Overrides, RegionIndex};
 use crate::stack_sets::targets::{Filter, Targets};
 use crate::stack_sets::{self, NewOperation, SetKey, StackSet};
+use crate::stacks::{Stack, Status};
 use crate::template::{ParameterChoice, ParameterValues, resolve_parameters};
 use crate::wire::Call;
 use crate::wire::errors::AwsError;
@@ -312,13 +313,15 @@ pub(super) fn list(
 }
 
 fn summary(xml: &mut Xml, world: &World, set: &StackSet, key: InstanceKey, instance: &Instance) {
+    let keeps = world.scenario.stack_sets.failed_instance_keeps_stack_id;
+    let stack = instance
+        .stack
+        .map(|stack| &world.stacks[stack])
+        .filter(|stack| keeps || stack.status != Status::DeleteComplete);
     xml.text("StackSetId", set.id())
         .text("Region", set.region_name(key.1))
         .text("Account", key.0)
-        .optional(
-            "StackId",
-            instance.stack.map(|stack| world.stacks[stack].id()),
-        )
+        .optional("StackId", stack.map(Stack::id))
         .text("Status", instance.status.as_str())
         .optional("StatusReason", instance.reason.as_deref())
         .element("StackInstanceStatus", |xml| {

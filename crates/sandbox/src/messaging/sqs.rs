@@ -299,7 +299,7 @@ fn receive(world: &mut World, call: &Call, input: &Value) -> Result<JsonReply, A
     let limit = usize::try_from(limit).unwrap_or(1);
     let received = queues::receive(world, &arn, limit, Duration::from_secs(visibility));
     if received.is_empty() {
-        let until = call.arrived + Duration::from_secs(wait).mul_f64(world.scenario.clock_speed);
+        let until = call.arrived + Duration::from_secs(wait).mul_f64(world.clock.speed());
         if world.now() < until {
             return Ok(JsonReply::Wait { changed, until });
         }

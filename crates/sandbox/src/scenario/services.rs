@@ -41,6 +41,9 @@ pub struct StackSetsScenario {
     /// From an account's join, leave or move to the auto-deployment operation.
     #[serde(deserialize_with = "duration")]
     pub auto_deployment_delay: Duration,
+    /// Whether an instance whose creation failed still names the stack that was removed again. The
+    /// documents only say that an instance may have no stack id.
+    pub failed_instance_keeps_stack_id: bool,
 }
 
 impl Default for StackSetsScenario {
@@ -50,6 +53,7 @@ impl Default for StackSetsScenario {
             resource_time: Duration::from_secs(3),
             list_lag: Duration::from_secs(1),
             auto_deployment_delay: Duration::from_secs(10),
+            failed_instance_keeps_stack_id: true,
         }
     }
 }

@@ -187,7 +187,7 @@ pub(crate) fn create_account(world: &mut World, name: &str) -> Result<String, Sp
 }
 
 /// Renames an account.
-pub(super) fn rename_account(world: &mut World, id: &str, name: &str) -> Result<(), SpotError> {
+pub(crate) fn rename_account(world: &mut World, id: &str, name: &str) -> Result<(), SpotError> {
     check_name(world, name)?;
     let account = find_mut(world, id)?;
     account.name = name.into();

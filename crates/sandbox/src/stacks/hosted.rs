@@ -90,7 +90,8 @@ fn handle(world: &mut World, function: &str, request: &Value, attempt: u32) -> R
             }
         }
         ("onboarding-stackset-alias-lambda", "Create" | "Update") => {
-            Ok(format!("alias-{}", property("SpotAccountId")))
+            rename_by_alias(world, property("SpotAccountId"), property("AwsAccountId"))
+                .map_err(text)
         }
         (
             "onboarding-stackset-account-lambda"
@@ -101,4 +102,20 @@ fn handle(world: &mut World, function: &str, request: &Value, attempt: u32) -> R
         ) => Ok(existing),
         _ => Err(format!("Function not found: {function}")),
     })
+}
+
+/// Names a Spot account by the alias of its AWS account; without an alias it keeps its name.
+fn rename_by_alias(
+    world: &mut World,
+    spot_account: &str,
+    aws_account: &str,
+) -> Result<String, spot::SpotError> {
+    let alias = aws_account
+        .parse()
+        .ok()
+        .and_then(|account| world.iam.account(account)?.alias.clone());
+    if let Some(alias) = alias {
+        spot::rename_account(world, spot_account, &alias)?;
+    }
+    Ok(format!("alias-{spot_account}"))
 }
