@@ -1,29 +1,28 @@
-//! The retry clock of an account that fails: first tried again after 15 minutes, then after twice as long each time, up
-//! to a day. After how many failures it is quarantined is the configuration's to say.
+//! The retry clock of an account that fails: after the first failure it waits as configured, then twice as long each
+//! time, up to a day. After how many failures it is quarantined is the configuration's to say.
 
 use crate::stackset_sync::RetryState;
 
-/// The wait after the first failure, in seconds.
-pub const FIRST_WAIT: i64 = 15 * 60;
-
-/// The longest wait, in seconds.
+/// The longest wait, in seconds, unless the first one is configured to be longer.
 pub const LONGEST_WAIT: i64 = 24 * 60 * 60;
 
-/// How long to wait after so many failures in a row, in seconds.
+/// How long to wait after so many failures in a row, in seconds, when the first wait is `first`.
 #[must_use]
-pub fn wait(failures: u32) -> i64 {
+pub fn wait(first: i64, failures: u32) -> i64 {
     let doublings = failures.saturating_sub(1).min(16);
-    (FIRST_WAIT << doublings).min(LONGEST_WAIT)
+    first
+        .saturating_mul(1 << doublings)
+        .min(LONGEST_WAIT.max(first))
 }
 
 /// The clock after one more failure at `now` (Unix seconds).
 #[must_use]
-pub fn after_failure(earlier: Option<&RetryState>, now: i64) -> RetryState {
+pub fn after_failure(earlier: Option<&RetryState>, first: i64, now: i64) -> RetryState {
     let failures = earlier.map_or(0, |clock| clock.failures).saturating_add(1);
     RetryState {
         failures,
         last_failed_at: now,
-        next_due: now.saturating_add(wait(failures)),
+        next_due: now.saturating_add(wait(first, failures)),
     }
 }
 
@@ -31,19 +30,22 @@ pub fn after_failure(earlier: Option<&RetryState>, now: i64) -> RetryState {
 mod tests {
     use super::*;
 
+    const QUARTER: i64 = 15 * 60;
+
     #[test]
     fn waits_double_from_a_quarter_of_an_hour_to_a_day() {
-        let minutes: Vec<_> = (1..=9).map(|failures| wait(failures) / 60).collect();
+        let minutes: Vec<_> = (1..=9).map(|failures| wait(QUARTER, failures) / 60).collect();
         assert_eq!(minutes, [15, 30, 60, 120, 240, 480, 960, 1440, 1440]);
-        assert_eq!(wait(u32::MAX), LONGEST_WAIT);
+        assert_eq!(wait(QUARTER, u32::MAX), LONGEST_WAIT);
+        assert_eq!(wait(2 * LONGEST_WAIT, 3), 2 * LONGEST_WAIT);
     }
 
     #[test]
     fn each_failure_counts_from_its_own_time() {
-        let first = after_failure(None, 1_000);
-        assert_eq!((first.failures, first.next_due), (1, 1_000 + FIRST_WAIT));
-        let second = after_failure(Some(&first), 5_000);
+        let first = after_failure(None, QUARTER, 1_000);
+        assert_eq!((first.failures, first.next_due), (1, 1_000 + QUARTER));
+        let second = after_failure(Some(&first), QUARTER, 5_000);
         assert_eq!((second.failures, second.last_failed_at), (2, 5_000));
-        assert_eq!(second.next_due, 5_000 + 2 * FIRST_WAIT);
+        assert_eq!(second.next_due, 5_000 + 2 * QUARTER);
     }
 }

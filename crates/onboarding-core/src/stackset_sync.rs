@@ -101,6 +101,7 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
     let resolved = targets::resolve(&observed.organization, desired)?;
     let links = spot_links::SpotLinks::new(&observed.spot_accounts);
     let mut plan = Plan::default();
+    let mut removed = 0;
     steps::trusted_access(observed, desired, &mut plan)?;
     for (index, profile) in desired.profiles.iter().enumerate() {
         let Some(state) = observed.profiles.get(index) else {
@@ -117,19 +118,11 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
         };
         let update = steps::stack_set(&context, &mut plan);
         let rows = ledger::rows(&context, &links, update);
-        steps::instances(&context, &rows, &mut plan);
-        steps::removals(&context, &rows, &mut plan);
+        steps::instances(&context, &rows, update, &mut plan);
+        steps::removals(&context, &rows, &mut removed, &mut plan);
         plan.accounts.extend(rows.into_iter().map(|row| row.row));
     }
-    plan.accounts.sort_by_key(|row| row.account);
-    // An account that a stack set keeps outside its targets may have its proper row in another profile: that one counts.
-    plan.accounts.dedup_by(|later, earlier| {
-        let same = later.account == earlier.account;
-        if same && later.targeted && !earlier.targeted {
-            std::mem::swap(later, earlier);
-        }
-        same
-    });
+    // Before rows are merged: a leftover instance of one profile is a finding beside a proper one of another.
     let needing: Vec<Finding> = plan
         .accounts
         .iter()
@@ -137,9 +130,14 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
         .map(finding)
         .collect();
     plan.findings.extend(needing);
+    // One row per account: the profile that targets it before one that excludes it or has a leftover instance of it.
+    plan.accounts
+        .sort_by_key(|row| (row.account, row.reason == Reason::Excluded, !row.targeted));
+    plan.accounts.dedup_by_key(|row| row.account);
     plan.findings.sort();
     plan.steps
         .sort_by(|a, b| (a.order, &a.id).cmp(&(b.order, &b.id)));
+    steps::connect(&mut plan);
     if plan.refusals.iter().any(|refusal| refusal.whole_plan) {
         plan.steps.clear();
     }

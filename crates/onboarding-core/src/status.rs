@@ -28,6 +28,8 @@ pub enum Reason {
     LinkedToSeveral,
     /// It was linked to a Spot account before us, and the adopt rule keeps that link.
     EnrolledElsewhere,
+    /// It is linked to another Spot account than the one that we linked: somebody changed it since.
+    LinkedElsewhere,
     /// It is linked to a Spot account, and the adopt rule refuses to touch it.
     AdoptionRefused,
     /// AWS suspended it.
@@ -72,7 +74,7 @@ pub enum Standing {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Enrolled,
         Self::Enrolling,
         Self::MissingInstance,
@@ -84,6 +86,7 @@ impl Reason {
         Self::NotLinked,
         Self::LinkedToSeveral,
         Self::EnrolledElsewhere,
+        Self::LinkedElsewhere,
         Self::AdoptionRefused,
         Self::Suspended,
         Self::Closed,
@@ -111,6 +114,7 @@ impl Reason {
             | Self::NotLinked
             | Self::LinkedToSeveral
             | Self::EnrolledElsewhere
+            | Self::LinkedElsewhere
             | Self::AdoptionRefused
             | Self::Suspended
             | Self::Closed
@@ -135,6 +139,7 @@ impl Reason {
                 | Self::InstanceInoperable
                 | Self::NotLinked
                 | Self::LinkedToSeveral
+                | Self::LinkedElsewhere
                 | Self::AdoptionRefused
                 | Self::StateUnknown
                 | Self::BlockedByScp
@@ -158,6 +163,7 @@ impl Reason {
             Self::NotLinked => "not-linked",
             Self::LinkedToSeveral => "linked-to-several",
             Self::EnrolledElsewhere => "enrolled-elsewhere",
+            Self::LinkedElsewhere => "linked-elsewhere",
             Self::AdoptionRefused => "adoption-refused",
             Self::Suspended => "suspended",
             Self::Closed => "closed",
@@ -203,6 +209,9 @@ impl Reason {
             }
             Self::EnrolledElsewhere => {
                 "it is linked to a Spot account that we did not link; adopt = \"relink\" would take it over"
+            }
+            Self::LinkedElsewhere => {
+                "it is linked to another Spot account than the one we linked; find out who changed it in Spot, and unlink one"
             }
             Self::AdoptionRefused => {
                 "it is linked to a Spot account and adopt = \"refuse\"; unlink it in Spot or change the adopt rule"

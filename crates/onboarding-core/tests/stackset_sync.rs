@@ -1,5 +1,11 @@
 //! Plans of `stackset-sync`: tables of situations, and properties over many random organizations.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "scaffolding of tests fails the test by panicking"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -118,15 +124,19 @@ fn desired(profile: Profile) -> Desired {
 }
 
 fn observed(organization: OrganizationSnapshot) -> SyncObserved {
+    let accounts = organization.accounts.len();
     SyncObserved {
         organization: Arc::new(organization),
-        previous_account_count: None,
+        previous_account_count: Some(accounts),
         closed_since: BTreeMap::new(),
         trusted_access: true,
-        profiles: vec![ObservedProfile::default()],
+        profiles: vec![ObservedProfile {
+            is_enrollment: true,
+            ..ObservedProfile::default()
+        }],
         spot_accounts: Vec::new(),
         kept_links: BTreeSet::new(),
-        owned_links: BTreeSet::new(),
+        owned_links: BTreeMap::new(),
         now: NOW,
         run_started: NOW - 10,
     }
@@ -310,7 +320,9 @@ fn our_own_link_gets_its_instance_back_after_an_ou_move() {
     let profile = profile(root_targets());
     let mut observed = observed(organization(&[], &[(2, 0, ACTIVE)]));
     observed.spot_accounts = vec![linked(2, "act-22222222")];
-    observed.owned_links.insert(id(2));
+    observed
+        .owned_links
+        .insert(id(2), "act-22222222".parse().unwrap());
     assert_eq!(
         reasons(&plan(&observed, &desired(profile)).unwrap()),
         [(2, Reason::MissingInstance)]
@@ -749,7 +761,9 @@ fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan) {
                                 .spot_accounts
                                 .push(linked(number, &format!("act-{number:08}")));
                         }
-                        observed.owned_links.insert(account.id);
+                        let spot = observed.spot_accounts.iter().find(|spot| spot.aws_account == Some(account.id));
+                        let spot = spot.unwrap().id.clone();
+                        observed.owned_links.insert(account.id, spot);
                     }
                 }
             }

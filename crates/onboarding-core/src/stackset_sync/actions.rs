@@ -51,6 +51,9 @@ pub enum SyncAction {
         definition: bool,
         /// Deployment settings (auto-deployment) change; CloudFormation takes them in a call without targets.
         deployment: bool,
+        /// Parameters whose value stays as it is in the stack set (UsePreviousValue).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept_parameters: Vec<String>,
         /// Managed execution changes; CloudFormation refuses that while operations run or queue.
         managed_execution: bool,
     },

@@ -3,6 +3,7 @@
 use crate::{
     desired::{Deployment, Profile},
     stackset_sync::observed::ObservedProfile,
+    template::REPAIR_NONCE_PARAMETER,
 };
 
 /// How a stack set differs from its desired definition.
@@ -16,6 +17,8 @@ pub struct Difference {
     pub managed_execution: bool,
     /// Auto-deployment differs.
     pub deployment: bool,
+    /// Parameters that keep the value which the stack set has.
+    pub kept_parameters: Vec<String>,
     /// What differs, in words.
     pub words: Vec<String>,
 }
@@ -41,13 +44,20 @@ pub fn compare(profile: &Profile, state: &ObservedProfile, deployment: Deploymen
         difference.words.push("template".to_owned());
     }
     for (key, value) in &wanted.parameters {
+        // A repair sets the nonce; the definition has no opinion on it once it is there.
+        if key == REPAIR_NONCE_PARAMETER && stack_set.parameters.contains_key(key) {
+            difference.kept_parameters.push(key.clone());
+            continue;
+        }
         if stack_set.parameters.get(key) != Some(value) {
             difference.definition = true;
             difference.words.push(format!("parameter {key}"));
         }
     }
     for key in &wanted.secret_parameters {
-        if !stack_set.parameters.contains_key(key) {
+        if stack_set.parameters.contains_key(key) {
+            difference.kept_parameters.push(key.clone());
+        } else {
             difference.definition = true;
             difference.words.push(format!("parameter {key}"));
         }

@@ -190,7 +190,7 @@ fn judge_without_instance<'a>(
 ) -> Verdict<'a> {
     let reason = match (&link, context.profile.adopt) {
         // A link that we made stays ours when the instance is gone (an OU move): it only needs its instance again.
-        (Link::One(_), _) if context.observed.owned_links.contains(&account) => {
+        (Link::One(_), _) if context.observed.owned_links.contains_key(&account) => {
             Reason::MissingInstance
         }
         (Link::One(_), AdoptRule::KeepLink) => Reason::EnrolledElsewhere,
@@ -219,15 +219,24 @@ fn judge_instance<'a>(
         (InstanceStatus::Inoperable, _) | (_, InstanceDetailedStatus::Inoperable) => {
             with_reason(Verdict::new(Reason::InstanceInoperable, link), instance)
         }
+        (InstanceStatus::Unknown, _) => Verdict::new(Reason::StateUnknown, link)
+            .with_detail("CloudFormation reports a stack instance status that is not known"),
         (_, InstanceDetailedStatus::Running) if working => Verdict::new(Reason::Enrolling, link),
         (InstanceStatus::Current, _) if definition_changes => {
             Verdict::new(Reason::InstanceOutdated, link)
         }
         (InstanceStatus::Current, _) => match link {
-            Link::One(_) if context.observed.kept_links.contains(&instance.account) => {
-                Verdict::new(Reason::EnrolledElsewhere, link)
-            }
-            Link::One(_) => Verdict::new(Reason::Enrolled, link),
+            Link::One(id) => match context.observed.owned_links.get(&instance.account) {
+                // The link that we made is not the one that is there.
+                Some(ours) if ours != id => {
+                    let detail = format!("we linked {ours}, and now {id} is linked");
+                    Verdict::new(Reason::LinkedElsewhere, link).with_detail(detail)
+                }
+                None if context.observed.kept_links.contains(&instance.account) => {
+                    Verdict::new(Reason::EnrolledElsewhere, link)
+                }
+                _ => Verdict::new(Reason::Enrolled, link),
+            },
             Link::None | Link::Several(_) => Verdict::new(Reason::NotLinked, link),
         },
         (_, InstanceDetailedStatus::Failed | InstanceDetailedStatus::FailedImport) => {

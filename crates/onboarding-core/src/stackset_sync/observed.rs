@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    ids::AwsAccountId,
+    ids::{AwsAccountId, SpotAccountId},
     inventory::{ObservedStackSet, OrganizationSnapshot, SpotAccountRecord, StackInstance},
 };
 
@@ -27,8 +27,8 @@ pub struct SyncObserved {
     pub spot_accounts: Vec<SpotAccountRecord>,
     /// AWS accounts whose earlier Spot link was kept by the adopt rule, from our state.
     pub kept_links: BTreeSet<AwsAccountId>,
-    /// AWS accounts whose Spot link is ours, from our state.
-    pub owned_links: BTreeSet<AwsAccountId>,
+    /// AWS accounts whose Spot link is ours, with the Spot account that we linked, from our state.
+    pub owned_links: BTreeMap<AwsAccountId, SpotAccountId>,
     /// Now, in Unix seconds.
     pub now: i64,
     /// When this run started, in Unix seconds: failures since then are this run's.
@@ -42,6 +42,8 @@ pub struct ObservedProfile {
     pub stack_set: Option<ObservedStackSet>,
     /// The digest of the stack set's template, when it can be read as a template.
     pub template_digest: Option<String>,
+    /// Whether the stack set's template enrolls accounts in Spot at all; another program's does not.
+    pub is_enrollment: bool,
     /// Logical ids whose ServiceToken the desired template would change: CloudFormation refuses that.
     pub service_token_changes: Vec<String>,
     /// Its instances, sorted by account.

@@ -16,7 +16,7 @@ use crate::{
     desired::{Deployment, Desired, Profile},
     ids::{AwsAccountId, OuId},
     inventory::AccountState,
-    plan::{Plan, Refusal, Risk, Step},
+    plan::{Finding, Plan, Refusal, Risk, Severity, Step},
     status::{Reason, Standing},
 };
 
@@ -107,6 +107,18 @@ pub(super) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
             order::AWAIT,
         );
     }
+    if !context.state.is_enrollment {
+        refuse_all(
+            plan,
+            "foreign-stack-set",
+            format!(
+                "stack set {} exists and its template does not enroll accounts in Spot: it is another program's, and updating it \
+                 would replace what it deploys; give profile {profile:?} another stack_set",
+                context.profile.stack_set
+            ),
+        );
+        return false;
+    }
     if !context.state.service_token_changes.is_empty() {
         refuse_all(
             plan,
@@ -122,6 +134,9 @@ pub(super) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
         return false;
     }
     let difference = definition::compare(context.profile, context.state, context.deployment);
+    if auto_deployment {
+        targets_beyond_the_profile(context, difference.deployment, plan);
+    }
     if difference.any() {
         push(
             plan,
@@ -131,9 +146,10 @@ pub(super) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
                 auto_deployment,
                 definition: difference.definition || difference.settings,
                 deployment: difference.deployment,
+                kept_parameters: difference.kept_parameters,
                 managed_execution: difference.managed_execution,
             },
-            Vec::new(),
+            context.state.instances.iter().map(|instance| instance.account).collect(),
             format!(
                 "stack set {} differs in {}",
                 context.profile.stack_set,
@@ -150,13 +166,63 @@ pub(super) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
     difference.definition
 }
 
-/// Creates missing instances and updates outdated ones.
-pub(super) fn instances(context: &ProfileContext<'_>, rows: &[LedgerRow<'_>], plan: &mut Plan) {
+/// Auto-deployment follows every unit that the stack set was ever deployed to. One that is not the profile's (any more)
+/// gets accounts enrolled that nobody targets.
+fn targets_beyond_the_profile(context: &ProfileContext<'_>, switching_on: bool, plan: &mut Plan) {
+    let organization = &context.observed.organization;
+    let is_targeted = |unit: &OuId| {
+        organization.unit_index(unit).is_none_or(|index| {
+            organization
+                .lineage(index)
+                .any(|(above, _)| context.resolved.ous.contains(&above))
+        })
+    };
+    let beyond: Vec<String> = context
+        .state
+        .stack_set
+        .iter()
+        .flat_map(|stack_set| &stack_set.organizational_units)
+        .filter(|unit| !is_targeted(unit))
+        .map(ToString::to_string)
+        .collect();
+    if beyond.is_empty() {
+        return;
+    }
+    let message = format!(
+        "stack set {} also targets {}, which profile {:?} does not: AWS's auto-deployment enrolls new accounts there; set \
+         deployment = \"runner\", target them again, or take the stack set's instances out of them",
+        context.profile.stack_set,
+        beyond.join(", "),
+        context.profile.name
+    );
+    if switching_on {
+        refuse_all(plan, "auto-deployment-targets", message);
+    } else {
+        plan.findings.push(Finding {
+            id: format!("stack-set-targets-more:{}", context.profile.name),
+            severity: Severity::Warning,
+            account: None,
+            account_name: None,
+            ou_path: None,
+            reason: "stack-set-targets-more".to_owned(),
+            message,
+        });
+    }
+}
+
+/// Creates missing instances, tries failed ones again, and updates outdated ones. Creating with a new operation id tries
+/// every targeted instance again that is not current (CloudFormation API reference, `OperationId`), whether its stack was
+/// never made or an update of it failed.
+pub(super) fn instances(
+    context: &ProfileContext<'_>,
+    rows: &[LedgerRow<'_>],
+    definition_changes: bool,
+    plan: &mut Plan,
+) {
     let is_creation = |row: &LedgerRow<'_>| match row.row.reason {
         Reason::MissingInstance => true,
-        Reason::InstanceFailed => row
-            .instance
-            .is_none_or(|instance| instance.stack_id.is_none()),
+        // The update of the stack set reaches every instance, failed ones too.
+        Reason::InstanceFailed => !definition_changes,
         _ => false,
     };
     let due = |row: &&LedgerRow<'_>| row.row.standing == Standing::Due;
@@ -202,32 +268,25 @@ pub(super) fn instances(context: &ProfileContext<'_>, rows: &[LedgerRow<'_>], pl
             order::CREATE,
         );
     }
-    let covered_by_update = plan
-        .steps
-        .iter()
-        .any(|step| step.id == format!("update-stack-set:{}", context.profile.name))
-        && rows
-            .iter()
-            .any(|row| row.row.reason == Reason::InstanceOutdated)
-        && definition::compare(context.profile, context.state, context.deployment).definition;
-    let updates: Vec<AwsAccountId> = rows
-        .iter()
-        .filter(due)
-        .filter(|row| !is_creation(row))
-        .map(|row| row.row.account)
-        .collect();
-    if covered_by_update {
-        if let Some(step) = plan
-            .steps
-            .iter_mut()
-            .find(|step| step.id == format!("update-stack-set:{}", context.profile.name))
-        {
-            step.accounts = updates;
-        }
+    if definition_changes {
         return;
     }
-    let Some(root) = root(context) else { return };
-    for (number, targets) in by_account(&[root], &updates).into_iter().enumerate() {
+    let outdated = || {
+        rows.iter()
+            .filter(due)
+            .filter(|row| row.row.reason == Reason::InstanceOutdated)
+    };
+    let updates: Vec<AwsAccountId> = outdated().map(|row| row.row.account).collect();
+    // As they were targeted when they were made: an account's parent may be another one by now.
+    let mut units: Vec<OuId> = outdated()
+        .filter_map(|row| row.instance?.targeted_ou.clone().or_else(|| root(context)))
+        .collect();
+    units.sort();
+    units.dedup();
+    if units.len() > super::operation_targets::MAX_OUS_PER_CALL {
+        units = root(context).into_iter().collect();
+    }
+    for (number, targets) in by_account(&units, &updates).into_iter().enumerate() {
         let reason = format!(
             "{} stack instances lack the current definition or failed to get it",
             targets.accounts.len()
@@ -253,7 +312,13 @@ pub(super) fn instances(context: &ProfileContext<'_>, rows: &[LedgerRow<'_>], pl
 }
 
 /// Takes out instances of accounts that are gone, or closed for longer than the grace period, under the guard rails.
-pub(super) fn removals(context: &ProfileContext<'_>, rows: &[LedgerRow<'_>], plan: &mut Plan) {
+/// `removed` counts them over all profiles.
+pub(super) fn removals(
+    context: &ProfileContext<'_>,
+    rows: &[LedgerRow<'_>],
+    removed: &mut usize,
+    plan: &mut Plan,
+) {
     let limits = &context.desired.removal;
     let past_grace = |id: AwsAccountId| {
         context.observed.closed_since.get(&id).is_some_and(|since| {
@@ -299,14 +364,14 @@ pub(super) fn removals(context: &ProfileContext<'_>, rows: &[LedgerRow<'_>], pla
         refuse(plan, "shrink-guard", message);
         return;
     }
-    if removable.len() > limits.max_removals {
+    *removed += removable.len();
+    if *removed > limits.max_removals {
         refuse(
             plan,
             "max-removals",
             format!(
-                "{} stack instances of departed or closed accounts would be taken out of stack set {}, more than \
-                 removal.max_removals allows ({}); look at the accounts, then raise the limit",
-                removable.len(),
+                "{removed} stack instances of departed or closed accounts would be taken out in this run, those of stack set {} \
+                 among them, more than removal.max_removals allows ({}); look at the accounts, then raise the limit",
                 context.profile.stack_set,
                 limits.max_removals
             ),
@@ -342,6 +407,24 @@ pub(super) fn removals(context: &ProfileContext<'_>, rows: &[LedgerRow<'_>], pla
                 order::REMOVE,
             );
         }
+    }
+}
+
+/// Makes each step depend on the ones that it builds on: nothing is created with a definition that could not be set.
+pub(super) fn connect(plan: &mut Plan) {
+    let ids: BTreeSet<String> = plan.steps.iter().map(|step| step.id.clone()).collect();
+    for step in &mut plan.steps {
+        let profile = step.payload.get("profile").and_then(serde_json::Value::as_str);
+        let mut needed = vec!["activate-trusted-access".to_owned()];
+        if let Some(profile) = profile.filter(|_| step.order > order::STACK_SET) {
+            needed.push(format!("create-stack-set:{profile}"));
+            needed.push(format!("update-stack-set:{profile}"));
+        }
+        step.preconditions = needed
+            .into_iter()
+            .filter(|id| *id != step.id && ids.contains(id))
+            .map(|id| format!("step:{id}"))
+            .collect();
     }
 }
 
