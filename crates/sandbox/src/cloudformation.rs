@@ -10,6 +10,7 @@ mod paging;
 mod plain;
 mod set_instances;
 mod set_operations;
+mod set_views;
 mod sets;
 mod templates;
 
@@ -32,8 +33,8 @@ pub(crate) fn handle(
         "DeactivateOrganizationsAccess" => access::deactivate(world, call),
         "DescribeOrganizationsAccess" => access::describe(world, call, request),
         "CreateStackSet" => sets::create(world, call, request),
-        "DescribeStackSet" => sets::describe(world, call, request),
-        "ListStackSets" => sets::list(world, call, request),
+        "DescribeStackSet" => set_views::describe(world, call, request),
+        "ListStackSets" => set_views::list(world, call, request),
         "UpdateStackSet" => sets::update(world, call, request),
         "DeleteStackSet" => sets::delete(world, call, request),
         "CreateStackInstances" => set_instances::create(world, call, request),

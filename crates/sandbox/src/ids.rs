@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use uuid::Uuid;
+
 /// A 12-digit AWS account id, kept in eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct AccountId(pub(crate) u64);
@@ -84,11 +86,14 @@ impl Ids {
     }
 
     /// A version 4 UUID.
-    pub(crate) fn uuid(&mut self) -> String {
+    pub(crate) fn uuid(&mut self) -> Uuid {
         let high = u128::from(self.bits()) << 64;
-        uuid::Builder::from_random_bytes((high | u128::from(self.bits())).to_be_bytes())
-            .into_uuid()
-            .to_string()
+        uuid::Builder::from_random_bytes((high | u128::from(self.bits())).to_be_bytes()).into_uuid()
+    }
+
+    /// The same as text.
+    pub(crate) fn uuid_text(&mut self) -> String {
+        self.uuid().to_string()
     }
 
     /// A 12-digit account id that does not begin with zero.

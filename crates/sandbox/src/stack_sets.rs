@@ -9,6 +9,8 @@ mod instances;
 pub(crate) mod model;
 mod operations;
 pub(crate) mod preferences;
+mod progress;
+mod rows;
 pub(crate) mod targets;
 
 use std::ops::{Index, IndexMut};
@@ -90,8 +92,8 @@ pub(crate) enum Event {
 /// Continues what an event is about.
 pub(crate) fn on_event(world: &mut World, event: Event) {
     match event {
-        Event::Begin { set, operation } => operations::begin(world, set, operation),
-        Event::RowDone { task, outcome } => operations::row_done(world, task, &outcome),
+        Event::Begin { set, operation } => progress::begin(world, set, operation),
+        Event::RowDone { task, outcome } => progress::row_done(world, task, &outcome),
         Event::Dequeue { set } => operations::start_queued(world, set),
         Event::AutoDeploy { account } => auto_deployment::reconcile(world, account),
     }

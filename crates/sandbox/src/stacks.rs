@@ -10,15 +10,19 @@ mod hosted;
 mod items;
 pub(crate) mod model;
 mod native;
+mod response;
 pub(crate) mod scope;
+mod stages;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-pub(crate) use custom::respond as custom_resource_response;
+use uuid::Uuid;
+
 use model::{Action, OnFailure, PlainStack, Stage, Work};
 pub(crate) use model::{Generation, Outcome, Stack, StackKey, Status};
+pub(crate) use response::respond as custom_resource_response;
 use scope::StackScope;
 
 use crate::ids::AccountId;
@@ -31,6 +35,10 @@ pub(crate) struct Stacks {
     all: Vec<Stack>,
     by_account: HashMap<AccountId, Vec<StackKey>>,
     waiting: custom::Waiting,
+    /// Requests answered since the timeouts of answered ones were last taken out of the queue.
+    answered: usize,
+    /// Stacks in the order in which they last came to rest: see [`history::settled`].
+    settled: VecDeque<StackKey>,
 }
 
 impl Index<StackKey> for Stacks {
@@ -72,7 +80,7 @@ impl Stacks {
         self.of(account, region)
             .find(|(_, stack)| {
                 if by_id {
-                    name_or_id.ends_with(&*stack.uuid) && stack.id() == name_or_id
+                    stack.id() == name_or_id
                 } else {
                     stack.status != Status::DeleteComplete && &*stack.name == name_or_id
                 }
@@ -96,14 +104,14 @@ pub(crate) enum Event {
     /// A custom resource's provider had its time.
     ServiceTimeout {
         /// The token of its ResponseURL.
-        token: String,
+        token: Uuid,
     },
     /// One of Spot's hosted functions runs.
     Hosted {
         /// The token of the ResponseURL that it answers.
-        token: String,
+        token: Uuid,
         /// Its name.
-        function: String,
+        function: Box<str>,
         /// How often it has run for this request, this time included.
         attempt: u32,
     },
@@ -113,13 +121,13 @@ pub(crate) enum Event {
 pub(crate) fn on_event(world: &mut World, event: Event) {
     match event {
         Event::Perform { key, epoch, index } => engine::perform(world, key, epoch, index),
-        Event::ServiceTimeout { token } => custom::timed_out(world, &token),
+        Event::ServiceTimeout { token } => response::timed_out(world, token),
         Event::Hosted {
             token,
             function,
             attempt,
         } => {
-            hosted::run(world, &token, &function, attempt);
+            hosted::run(world, token, &function, attempt);
         }
     }
 }
@@ -148,7 +156,7 @@ pub(crate) struct NewStack {
 pub(crate) fn create(world: &mut World, new: NewStack) -> StackKey {
     let now = world.now();
     let key = StackKey(u32::try_from(world.stacks.all.len()).unwrap_or(u32::MAX));
-    let uuid = world.ids.uuid().into();
+    let uuid = world.ids.uuid();
     let mut stack = Stack {
         account: new.account,
         region: new.region,

@@ -7,6 +7,7 @@
 mod document;
 mod evaluate;
 mod model;
+mod order;
 mod parameters;
 mod summary;
 

@@ -1,6 +1,7 @@
 //! The queue of things that will happen: events ordered by simulated time.
 //!
-//! An event that is no longer wanted is not removed: the module it belongs to ignores it.
+//! An event that is no longer wanted is ignored by the module it belongs to; one that makes many of
+//! those takes them out from time to time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -89,6 +90,12 @@ impl Timers {
             return None;
         }
         self.heap.pop().map(|Reverse(entry)| entry.event)
+    }
+
+    /// Takes out the events that are not wanted any more.
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&Event) -> bool) {
+        self.heap.retain(|Reverse(entry)| wanted(&entry.event));
+        self.heap.shrink_to_fit();
     }
 
     /// How many events are pending.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::paging::{self, Page};
-use super::{errors, input, sets};
+use super::{errors, input, set_views};
 use crate::stacks::model::{OnFailure, PlainStack};
 use crate::stacks::scope::StackScope;
 use crate::stacks::{self, Generation, NewStack, Stack, StackKey, Status};
@@ -242,7 +242,7 @@ fn write(xml: &mut Xml, stack: &Stack) {
             },
         );
     }
-    sets::tags(xml, &stack.generation.tags);
+    set_views::tags(xml, &stack.generation.tags);
     let plain = stack.plain.as_ref();
     xml.text(
         "DisableRollback",

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::input;
 use super::paging::{self, Page};
-use super::{errors, sets};
+use super::{errors, set_views, sets};
 use crate::ids::AccountId;
 use crate::organizations::OuIndex;
 use crate::stack_sets::model::{Instance, InstanceKey, OperationAction, Overrides, RegionIndex};
@@ -362,7 +362,7 @@ pub(super) fn describe(
         summary(xml, world, set, key, instance);
         let none = ParameterValues::new();
         let overrides = instance.overrides.as_deref().unwrap_or(&none);
-        sets::parameters(xml, "ParameterOverrides", set, overrides);
+        set_views::parameters(xml, "ParameterOverrides", set, overrides);
     });
     Ok(xml.into())
 }

@@ -3,7 +3,7 @@
 use super::authorize::authorize;
 use super::document::{check_form, check_size};
 use super::roles::check_name;
-use super::store::{ManagedPolicy, PolicyVersion, prepare};
+use super::store::{ManagedPolicy, PolicyVersion, policy_path, prepare};
 use super::{limit_exceeded, no_such_entity};
 use crate::caller::Caller;
 use crate::ids::AccountId;
@@ -47,9 +47,10 @@ pub(crate) fn create_managed_policy(
     check_form(&spec.document)?;
     check_size(&spec.document, MAX_SIZE, "PolicySize")?;
     let lower = spec.name.to_lowercase();
-    let policies = &world.iam.account_mut(account).policies;
-    if policies
-        .values()
+    if world
+        .iam
+        .account_mut(account)
+        .policies()
         .any(|policy| policy.name.to_lowercase() == lower)
     {
         return Err(AwsError::new(
@@ -79,11 +80,7 @@ pub(crate) fn create_managed_policy(
         created: now,
         updated: now,
     };
-    world
-        .iam
-        .account_mut(account)
-        .policies
-        .insert(arn.as_str().into(), Box::new(policy));
+    world.iam.account_mut(account).insert_policy(policy);
     Ok(arn)
 }
 
@@ -158,7 +155,11 @@ pub(crate) fn delete_managed_policy(
             "Cannot delete a policy attached to entities.",
         ));
     }
-    world.iam.account_mut(caller.account).policies.remove(arn);
+    let path_and_name = policy_path(caller.account, arn).unwrap_or_default();
+    world
+        .iam
+        .account_mut(caller.account)
+        .remove_policy(path_and_name);
     Ok(())
 }
 
@@ -168,7 +169,7 @@ pub(super) fn attachments(world: &World, account: AccountId, arn: &str) -> usize
         .iam
         .account(account)
         .into_iter()
-        .flat_map(|iam| iam.roles.values());
+        .flat_map(|iam| iam.roles());
     roles
         .filter(|role| role.attached.iter().any(|attached| **attached == *arn))
         .count()

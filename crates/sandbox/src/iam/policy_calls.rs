@@ -55,28 +55,19 @@ pub(super) fn get(world: &mut World, caller: &Caller, request: &QueryRequest) ->
 pub(super) fn list(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
     authorize(world, caller, "iam:ListPolicies", "*")?;
     let local = request.get("Scope") != Some("AWS");
-    let found: Vec<(&str, &ManagedPolicy)> = world
+    let found: Vec<&ManagedPolicy> = world
         .iam
         .account(caller.account)
         .filter(|_| local)
         .into_iter()
-        .flat_map(|iam| iam.policies.iter().map(|(arn, policy)| (&**arn, &**policy)))
+        .flat_map(|iam| iam.policies())
         .collect();
     let mut xml = Xml::new();
-    write::page(
-        &mut xml,
-        request,
-        "Policies",
-        found,
-        |xml, (arn, policy)| {
-            write::policy(
-                xml,
-                arn,
-                policy,
-                policies::attachments(world, caller.account, arn),
-            );
-        },
-    )?;
+    write::page(&mut xml, request, "Policies", found, |xml, policy| {
+        let arn = policy.arn(caller.account);
+        let attached = policies::attachments(world, caller.account, &arn);
+        write::policy(xml, &arn, policy, attached);
+    })?;
     Ok(xml.into())
 }
 

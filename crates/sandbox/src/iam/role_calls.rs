@@ -60,7 +60,7 @@ pub(super) fn list(world: &mut World, caller: &Caller, request: &QueryRequest) -
         .iam
         .account(caller.account)
         .into_iter()
-        .flat_map(|iam| iam.roles.values().map(Box::as_ref))
+        .flat_map(|iam| iam.roles())
         .filter(|role| role.path.starts_with(prefix))
         .collect();
     let mut xml = Xml::new();

@@ -98,18 +98,10 @@ pub(crate) fn create_role(
         boundary: spec.boundary.as_deref().map(Into::into),
         last_used: None,
     };
-    world
-        .iam
-        .account_mut(account)
-        .roles
-        .insert(spec.name.to_lowercase().into(), Box::new(role));
+    world.iam.account_mut(account).insert_role(role);
     // CloudFormation removes a role again whose policies it could not set.
     if let Err(error) = set_policies(world, caller, &spec) {
-        world
-            .iam
-            .account_mut(account)
-            .roles
-            .remove(spec.name.to_lowercase().as_str());
+        world.iam.account_mut(account).remove_role(&spec.name);
         return Err(error);
     }
     Ok(RoleIdentity { arn, id })
@@ -156,11 +148,7 @@ pub(crate) fn update_role(
 pub(crate) fn delete_role(world: &mut World, caller: &Caller, name: &str) -> Result<(), AwsError> {
     let arn = find(world, caller.account, name)?.arn(caller.account);
     authorize(world, caller, "iam:DeleteRole", &arn)?;
-    world
-        .iam
-        .account_mut(caller.account)
-        .roles
-        .remove(name.to_lowercase().as_str());
+    world.iam.account_mut(caller.account).remove_role(name);
     Ok(())
 }
 
@@ -241,11 +229,17 @@ pub(super) fn attach(
 ) -> Result<(), AwsError> {
     let arn = find(world, caller.account, name)?.arn(caller.account);
     authorize(world, caller, "iam:AttachRolePolicy", &arn)?;
-    if world.iam.policy(caller.account, policy).is_none() && aws_managed(policy).is_none() {
+    let own = world.iam.policy(caller.account, policy).is_some();
+    if !own && aws_managed(policy).is_none() {
         return Err(no_such_entity(format!(
             "Policy {policy} does not exist or is not attachable."
         )));
     }
+    let shared = if own {
+        policy.into()
+    } else {
+        world.iam.intern(policy)
+    };
     let Some(role) = world.iam.role_mut(caller.account, name) else {
         return Ok(());
     };
@@ -257,7 +251,8 @@ pub(super) fn attach(
             "Cannot exceed quota for PoliciesPerRole: 10",
         ));
     }
-    role.attached.push(policy.into());
+    role.attached.reserve_exact(1);
+    role.attached.push(shared);
     Ok(())
 }
 

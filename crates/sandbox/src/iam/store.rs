@@ -1,6 +1,6 @@
 //! What IAM keeps, compact: documents that are alike are kept once.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::clock::SimTime;
@@ -14,15 +14,68 @@ pub(crate) struct Iam {
     documents: HashSet<Arc<str>>,
 }
 
-/// IAM of one account. A map's node has room for eleven values: boxed ones keep a small account small.
+/// IAM of one account. Sorted vectors instead of maps: most accounts have two roles and one policy.
 #[derive(Debug, Default)]
 pub(crate) struct AccountIam {
     /// The account's alias.
     pub(crate) alias: Option<Box<str>>,
-    /// Roles by name in lower case: names are unique whatever the case.
-    pub(crate) roles: BTreeMap<Box<str>, Box<Role>>,
-    /// Customer managed policies by ARN.
-    pub(crate) policies: BTreeMap<Box<str>, Box<ManagedPolicy>>,
+    roles: Vec<Box<Role>>,
+    policies: Vec<Box<ManagedPolicy>>,
+}
+
+impl AccountIam {
+    /// All roles, by name.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = &Role> {
+        self.roles.iter().map(Box::as_ref)
+    }
+
+    /// All customer managed policies, by path and name.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &ManagedPolicy> {
+        self.policies.iter().map(Box::as_ref)
+    }
+
+    /// Adds a role whose name is free.
+    pub(crate) fn insert_role(&mut self, role: Role) {
+        if let Err(at) = self.role_position(&role.name) {
+            self.roles.insert(at, Box::new(role));
+        }
+    }
+
+    /// Takes a role away.
+    pub(crate) fn remove_role(&mut self, name: &str) {
+        if let Ok(at) = self.role_position(name) {
+            self.roles.remove(at);
+        }
+    }
+
+    /// Adds a policy whose path and name are free.
+    pub(crate) fn insert_policy(&mut self, policy: ManagedPolicy) {
+        if let Err(at) = self.policy_position(&policy.path, &policy.name) {
+            self.policies.insert(at, Box::new(policy));
+        }
+    }
+
+    /// Takes a policy away.
+    pub(crate) fn remove_policy(&mut self, path_and_name: &str) {
+        if let Ok(at) = self.policy_position(path_and_name, "") {
+            self.policies.remove(at);
+        }
+    }
+
+    /// Names are unique whatever the case.
+    fn role_position(&self, name: &str) -> Result<usize, usize> {
+        let lower = |text: &str| text.to_ascii_lowercase();
+        let wanted = lower(name);
+        self.roles
+            .binary_search_by(|role| lower(&role.name).cmp(&wanted))
+    }
+
+    fn policy_position(&self, path: &str, name: &str) -> Result<usize, usize> {
+        self.policies.binary_search_by(|policy| {
+            let present = policy.path.bytes().chain(policy.name.bytes());
+            present.cmp(path.bytes().chain(name.bytes()))
+        })
+    }
 }
 
 /// A role.
@@ -47,7 +100,7 @@ pub(crate) struct Role {
     /// When it was made.
     pub(crate) created: SimTime,
     /// ARNs of attached managed policies.
-    pub(crate) attached: Vec<Box<str>>,
+    pub(crate) attached: Vec<Arc<str>>,
     /// Inline policies: name and JSON text.
     pub(crate) inline: Vec<(Box<str>, Arc<str>)>,
     /// Tags.
@@ -98,6 +151,11 @@ pub(crate) struct PolicyVersion {
 }
 
 impl ManagedPolicy {
+    /// `arn:aws:iam::<account>:policy<path><name>`.
+    pub(crate) fn arn(&self, account: AccountId) -> String {
+        format!("arn:aws:iam::{account}:policy{}{}", self.path, self.name)
+    }
+
     /// The document of the default version.
     pub(crate) fn document(&self) -> Option<&Arc<str>> {
         self.versions
@@ -120,19 +178,26 @@ impl Iam {
 
     /// A role by name.
     pub(crate) fn role(&self, account: AccountId, name: &str) -> Option<&Role> {
-        let roles = &self.account(account)?.roles;
-        roles.get(name.to_lowercase().as_str()).map(Box::as_ref)
+        let account = self.account(account)?;
+        account
+            .role_position(name)
+            .ok()
+            .map(|at| &*account.roles[at])
     }
 
     /// The same, to be changed.
     pub(crate) fn role_mut(&mut self, account: AccountId, name: &str) -> Option<&mut Role> {
-        let roles = &mut self.accounts.get_mut(&account)?.roles;
-        roles.get_mut(name.to_lowercase().as_str()).map(Box::as_mut)
+        let account = self.accounts.get_mut(&account)?;
+        let at = account.role_position(name).ok()?;
+        Some(&mut account.roles[at])
     }
 
     /// A customer managed policy by ARN.
     pub(crate) fn policy(&self, account: AccountId, arn: &str) -> Option<&ManagedPolicy> {
-        self.account(account)?.policies.get(arn).map(Box::as_ref)
+        let path_and_name = policy_path(account, arn)?;
+        let account = self.account(account)?;
+        let at = account.policy_position(path_and_name, "").ok()?;
+        Some(&account.policies[at])
     }
 
     /// The same, to be changed.
@@ -141,8 +206,10 @@ impl Iam {
         account: AccountId,
         arn: &str,
     ) -> Option<&mut ManagedPolicy> {
-        let policies = &mut self.accounts.get_mut(&account)?.policies;
-        policies.get_mut(arn).map(Box::as_mut)
+        let path_and_name = policy_path(account, arn)?;
+        let account = self.accounts.get_mut(&account)?;
+        let at = account.policy_position(path_and_name, "").ok()?;
+        Some(&mut account.policies[at])
     }
 
     /// The one copy of a document.
@@ -154,6 +221,13 @@ impl Iam {
         self.documents.insert(document.clone());
         document
     }
+}
+
+/// Path and name in the ARN of an account's own policy.
+pub(super) fn policy_path(account: AccountId, arn: &str) -> Option<&str> {
+    arn.strip_prefix("arn:aws:iam::")?
+        .strip_prefix(&*account.to_string())?
+        .strip_prefix(":policy")
 }
 
 /// Gives an account that is used for the first time what AWS put there: a created member account has
@@ -173,6 +247,9 @@ pub(crate) fn prepare(world: &mut World, account: AccountId) {
     let trust = world.iam.intern(&format!(
         r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::{management}:root"}},"Action":"sts:AssumeRole"}}]}}"#
     ));
+    let administrator = world
+        .iam
+        .intern("arn:aws:iam::aws:policy/AdministratorAccess");
     let role = Role {
         name: "OrganizationAccountAccessRole".into(),
         path: "/".into(),
@@ -183,15 +260,11 @@ pub(crate) fn prepare(world: &mut World, account: AccountId) {
         description: None,
         max_session: 3600,
         created,
-        attached: vec!["arn:aws:iam::aws:policy/AdministratorAccess".into()],
+        attached: vec![administrator],
         inline: Vec::new(),
         tags: Vec::new(),
         boundary: None,
         last_used: None,
     };
-    world
-        .iam
-        .account_mut(account)
-        .roles
-        .insert("organizationaccountaccessrole".into(), Box::new(role));
+    world.iam.account_mut(account).insert_role(role);
 }

@@ -278,7 +278,7 @@ fn send(world: &mut World, arn: &str, input: &Value) -> Result<Value, AwsError> 
             "One or more parameters are invalid. Reason: Message must be shorter than 262144 bytes.",
         ));
     }
-    let id = world.ids.uuid();
+    let id = world.ids.uuid_text();
     queues::enqueue(world, arn, &id, body);
     Ok(json!({"MessageId": id, "MD5OfMessageBody": md5(body)}))
 }

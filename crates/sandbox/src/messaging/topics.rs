@@ -135,7 +135,7 @@ pub(crate) fn publish(
             "Invalid parameter: Message too long",
         ));
     }
-    let id = world.ids.uuid();
+    let id = world.ids.uuid_text();
     let now = world.now();
     let mut deliveries = Vec::new();
     for subscription in &world.messaging.topics[arn].subscriptions {
@@ -172,7 +172,7 @@ pub(crate) fn publish(
         for _ in 0..times {
             let event = Event::Deliver {
                 queue: queue.clone(),
-                message_id: world.ids.uuid(),
+                message_id: world.ids.uuid_text(),
                 body: body.clone(),
             };
             let delay = world.scenario.messaging.delivery;

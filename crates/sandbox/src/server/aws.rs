@@ -108,7 +108,7 @@ pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response 
     let parsed = match parse(incoming) {
         Ok(parsed) => parsed,
         Err((service, error)) => {
-            let request_id = world.lock().ids.uuid();
+            let request_id = world.lock().ids.uuid_text();
             return render(service, &request_id, Err(error));
         }
     };
@@ -117,7 +117,7 @@ pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response 
         let mut world = world.lock();
         let admitted = admit(&mut world, &parsed, incoming.header("x-amz-security-token"));
         (
-            world.ids.uuid(),
+            world.ids.uuid_text(),
             admitted,
             world.scenario.latency.of(service.name()),
         )

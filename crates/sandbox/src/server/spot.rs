@@ -75,7 +75,7 @@ fn admit(world: &mut World, incoming: &Incoming, route: Option<&str>) -> Admitte
         .strip_prefix("Bearer ")
         .unwrap_or_default();
     let mut admitted = Admitted {
-        request_id: world.ids.uuid(),
+        request_id: world.ids.uuid_text(),
         timestamp: world.now().to_string(),
         rate: None,
         refusal: None,

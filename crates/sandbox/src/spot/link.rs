@@ -14,6 +14,7 @@ pub(crate) fn create_external_id(world: &mut World, id: &str) -> Result<String, 
     let valid_until = world.now() + world.scenario.spot.external_id_validity;
     let value = format!("spotinst:aws:extid:{}", world.spot.ids.hex(16));
     let account = find_mut(world, id)?;
+    account.external_ids.reserve_exact(1);
     account.external_ids.push(ExternalId {
         value: value.as_str().into(),
         valid_until,

@@ -2,6 +2,9 @@
 //!
 //! CloudFormation user guide, "Stack set operation options" and `StackSetOperationPreferences` of the API reference.
 
+/// Instances that are worked on at once in one Region (CloudFormation quotas).
+const MAX_AT_ONCE: usize = 10_000;
+
 /// Preferences of an operation, as sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Preferences {
@@ -49,6 +52,7 @@ impl Preferences {
             (None, Some(percentage)) => share(targets, percentage).max(1),
             (None, None) => 1,
         };
+        let asked = asked.min(MAX_AT_ONCE);
         if self.soft == Some(true) {
             return asked;
         }

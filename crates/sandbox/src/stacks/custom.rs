@@ -4,11 +4,13 @@
 //! 4,096 bytes for a response, one hour (or `ServiceTimeout`) until a request fails.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use uuid::Uuid;
 
-use super::engine::{self, Performed};
+use super::engine::Performed;
 use super::model::{Item, StackKey, Stage, Status};
 use super::scope::StackScope;
 use super::{Event, Stack};
@@ -17,26 +19,22 @@ use crate::messaging;
 use crate::timers;
 use crate::world::World;
 
-/// Largest response, in bytes.
-const MAX_RESPONSE: usize = 4096;
-/// Longest physical id, in bytes.
-const MAX_PHYSICAL_ID: usize = 1024;
 /// Time for an answer when the resource has no `ServiceTimeout`, in seconds; also the longest allowed.
 const DEFAULT_TIMEOUT: u64 = 3600;
 /// The AWS account in which Spot hosts the functions that its own templates name.
 const HOSTED_ACCOUNT: &str = "178579023202";
 
 /// Requests without an answer, by the token of their ResponseURL.
-pub(super) type Waiting = HashMap<String, Pending>;
+pub(super) type Waiting = HashMap<Uuid, Pending>;
 
 /// A request without an answer.
 #[derive(Debug)]
 pub(super) struct Pending {
-    key: StackKey,
-    epoch: u32,
-    index: usize,
-    logical_id: String,
-    creates: bool,
+    pub(super) key: StackKey,
+    pub(super) epoch: u32,
+    pub(super) index: usize,
+    pub(super) logical_id: Arc<str>,
+    pub(super) creates: bool,
     /// Kept for the functions that Spot hosts; others have it in their message.
     pub(super) request: Option<Box<Value>>,
 }
@@ -194,7 +192,7 @@ fn send(world: &mut World, key: StackKey, index: usize, request: &Request<'_>) -
     message.insert("ServiceToken".into(), service_token.into());
     message.insert("ResponseURL".into(), url.into());
     message.insert("StackId".into(), stack.id().into());
-    message.insert("RequestId".into(), token.clone().into());
+    message.insert("RequestId".into(), token.to_string().into());
     message.insert("LogicalResourceId".into(), (*item.logical_id).into());
     if let Some(physical_id) = request.physical_id {
         message.insert("PhysicalResourceId".into(), physical_id.into());
@@ -208,7 +206,7 @@ fn send(world: &mut World, key: StackKey, index: usize, request: &Request<'_>) -
         key,
         epoch: stack.epoch,
         index,
-        logical_id: item.logical_id.to_string(),
+        logical_id: item.logical_id.clone(),
         creates: request.kind == "Create",
         request: None,
     };
@@ -225,8 +223,8 @@ fn send(world: &mut World, key: StackKey, index: usize, request: &Request<'_>) -
         };
         pending.request = Some(Box::new(Value::Object(message)));
         let event = Event::Hosted {
-            token: token.clone(),
-            function: function.to_owned(),
+            token,
+            function: (*function).into(),
             attempt: 1,
         };
         let delay = world.scenario.stack_sets.resource_time;
@@ -239,7 +237,7 @@ fn send(world: &mut World, key: StackKey, index: usize, request: &Request<'_>) -
             return Performed::failed(error.message);
         }
     }
-    world.stacks.waiting.insert(token.clone(), pending);
+    world.stacks.waiting.insert(token, pending);
     let event = Event::ServiceTimeout { token };
     world.schedule(Duration::from_secs(timeout), timers::Event::Stacks(event));
     Performed::Waiting
@@ -267,151 +265,4 @@ fn stringify(value: Value) -> Value {
         Value::Number(number) => Value::String(number.to_string()),
         other => other,
     }
-}
-
-/// A provider's `PUT` to a ResponseURL; the HTTP status is S3's.
-pub(crate) fn respond(
-    world: &mut World,
-    token: &str,
-    content_type: Option<&str>,
-    body: &[u8],
-) -> u16 {
-    // The presigned URL is signed with an empty Content-Type: any other one breaks the signature.
-    if content_type.is_some_and(|value| !value.is_empty()) || uuid::Uuid::parse_str(token).is_err()
-    {
-        return 403;
-    }
-    // A late or second answer is stored by S3 and read by nobody.
-    let Some(pending) = world.stacks.waiting.remove(token) else {
-        return 200;
-    };
-    let performed = match read(world, &pending, token, body) {
-        Ok(performed) => performed,
-        Err(reason) => failed(world, &pending, reason, None),
-    };
-    engine::settle(world, pending.key, pending.epoch, pending.index, performed);
-    200
-}
-
-fn read(
-    world: &mut World,
-    pending: &Pending,
-    token: &str,
-    body: &[u8],
-) -> Result<Performed, String> {
-    if body.len() > MAX_RESPONSE {
-        return Err("Response object is too long.".into());
-    }
-    let response: Value = serde_json::from_slice(body)
-        .map_err(|error| format!("Invalid response object: Malformed JSON ({error})"))?;
-    let field = |name: &str| {
-        response
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let expected = [
-        ("RequestId", token.to_owned()),
-        ("LogicalResourceId", pending.logical_id.clone()),
-        ("StackId", world.stacks[pending.key].id()),
-    ];
-    for (name, expected) in expected {
-        if field(name) != expected {
-            return Err(format!(
-                "Invalid response object: Value of property {name} does not match the request"
-            ));
-        }
-    }
-    let physical_id = Some(field("PhysicalResourceId").to_owned()).filter(|id| !id.is_empty());
-    match field("Status") {
-        "SUCCESS" => match physical_id {
-            Some(id) if id.len() <= MAX_PHYSICAL_ID => Ok(Performed::Done {
-                physical_id: Some(id),
-                attributes: match response.get("Data") {
-                    Some(Value::Object(data)) => data
-                        .iter()
-                        .map(|(key, value)| (key.as_str().into(), value.clone()))
-                        .collect(),
-                    _ => Vec::new(),
-                },
-            }),
-            _ => Err("Invalid PhysicalResourceId".into()),
-        },
-        "FAILED" => {
-            let reason = match (field("Reason"), &physical_id) {
-                (_, None) => "Invalid PhysicalResourceId".to_owned(),
-                ("", _) => "Vendor response doesn't contain Reason".to_owned(),
-                (reason, _) => format!(
-                    "Received response status [FAILED] from custom resource. Message returned: {reason} (RequestId: {token})"
-                ),
-            };
-            Ok(failed(world, pending, reason, physical_id))
-        }
-        _ => Err(
-            "Invalid response object: Value of property Status must be SUCCESS or FAILED".into(),
-        ),
-    }
-}
-
-/// A failure. A resource that a provider has been asked to create gets an id in any case, because the
-/// rollback sends a Delete.
-fn failed(
-    world: &mut World,
-    pending: &Pending,
-    reason: String,
-    physical_id: Option<String>,
-) -> Performed {
-    let physical_id = physical_id.or_else(|| {
-        let suffix = world.ids.upper(12);
-        pending.creates.then(|| {
-            format!(
-                "{}-{}-{suffix}",
-                world.stacks[pending.key].name, pending.logical_id
-            )
-        })
-    });
-    Performed::Failed {
-        reason,
-        physical_id,
-    }
-}
-
-/// The time for an answer is over.
-pub(super) fn timed_out(world: &mut World, token: &str) {
-    let Some(pending) = world.stacks.waiting.remove(token) else {
-        return;
-    };
-    let reason = format!(
-        "CloudFormation did not receive a response from your Custom Resource. Please check your logs for requestId [{token}]. If you are using the Python cfn-response module, you may need to update your Lambda function code so that CloudFormation can attach the updated version."
-    );
-    let performed = failed(world, &pending, reason, None);
-    engine::settle(world, pending.key, pending.epoch, pending.index, performed);
-}
-
-/// The answer of a provider that runs in process.
-pub(super) fn answer(
-    world: &mut World,
-    token: &str,
-    request: &Value,
-    result: Result<String, String>,
-) {
-    let echo = |name: &str| request.get(name).cloned().unwrap_or_default();
-    let mut response = json!({
-        "StackId": echo("StackId"),
-        "RequestId": echo("RequestId"),
-        "LogicalResourceId": echo("LogicalResourceId"),
-    });
-    match result {
-        Ok(physical_id) => {
-            response["Status"] = "SUCCESS".into();
-            response["PhysicalResourceId"] = physical_id.into();
-        }
-        Err(reason) => {
-            let existing = request.get("PhysicalResourceId").and_then(Value::as_str);
-            response["Status"] = "FAILED".into();
-            response["Reason"] = reason.into();
-            response["PhysicalResourceId"] = existing.unwrap_or("CREATE_FAILED").into();
-        }
-    }
-    respond(world, token, None, response.to_string().as_bytes());
 }

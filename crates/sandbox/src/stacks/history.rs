@@ -2,8 +2,28 @@
 
 use std::sync::Arc;
 
-use super::model::{Resource, Stack, StackEvent, Status};
+use super::model::{Resource, Stack, StackEvent, StackKey, Status};
 use crate::clock::SimTime;
+use crate::world::World;
+
+/// How many stacks keep their whole history. It is most of what a stack weighs.
+const WHOLE_HISTORIES: usize = 10_000;
+
+/// A stack has come to rest. Of those that did so long ago, only what happened to the stack itself and
+/// what failed is remembered.
+pub(super) fn settled(world: &mut World, key: StackKey) {
+    let stacks = &mut world.stacks;
+    stacks[key].events.shrink_to_fit();
+    stacks.settled.push_back(key);
+    if stacks.settled.len() <= WHOLE_HISTORIES {
+        return;
+    }
+    if let Some(oldest) = stacks.settled.pop_front() {
+        let events = &mut stacks[oldest].events;
+        events.retain(|event| event.logical_id.is_none() || event.reason.is_some());
+        events.shrink_to_fit();
+    }
+}
 
 impl Stack {
     /// Gives the stack a status.

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::{Event, custom};
+use super::{Event, response};
 use crate::spot;
 use crate::timers;
 use crate::world::World;
@@ -24,21 +25,21 @@ enum Ran {
 }
 
 /// Runs a function for a request.
-pub(super) fn run(world: &mut World, token: &str, function: &str, attempt: u32) {
+pub(super) fn run(world: &mut World, token: Uuid, function: &str, attempt: u32) {
     let Some(request) = world
         .stacks
         .waiting
-        .get(token)
+        .get(&token)
         .and_then(|pending| pending.request.clone())
     else {
         return;
     };
     match handle(world, function, &request, attempt) {
-        Ran::Answer(result) => custom::answer(world, token, &request, result),
+        Ran::Answer(result) => response::answer(world, token, &request, result),
         Ran::Again => {
             let event = Event::Hosted {
-                token: token.to_owned(),
-                function: function.to_owned(),
+                token,
+                function: function.into(),
                 attempt: attempt + 1,
             };
             world.schedule(LINK_PAUSE, timers::Event::Stacks(event));

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::clock::SimTime;
 use crate::ids::AccountId;
@@ -124,7 +125,7 @@ pub(crate) struct Stack {
     pub(crate) account: AccountId,
     pub(crate) region: Arc<str>,
     pub(crate) name: Box<str>,
-    pub(crate) uuid: Box<str>,
+    pub(crate) uuid: Uuid,
     pub(crate) status: Status,
     pub(crate) reason: Option<Arc<str>>,
     pub(crate) generation: Generation,

@@ -216,7 +216,7 @@ fn make(
                 description: text(properties, "Description"),
             };
             let arn = iam::create_managed_policy(world, &caller, spec)?;
-            (arn.clone(), vec![("PolicyArn".into(), Value::String(arn))])
+            (arn, Vec::new())
         }
         "AWS::CloudFormation::WaitConditionHandle" => (
             format!("{}/_cloudformation/wait/{name}", world.endpoint),

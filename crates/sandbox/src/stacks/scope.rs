@@ -93,6 +93,10 @@ impl<'a> StackScope<'a> {
         {
             return Ok(value.clone());
         }
+        // A managed policy's ARN is its physical id, so it is not kept twice.
+        if (&*resource.kind, attribute) == ("AWS::IAM::ManagedPolicy", "PolicyArn") {
+            return Ok(Value::String(resource.physical_id.to_string()));
+        }
         let custom = resource.kind.starts_with("Custom::")
             || &*resource.kind == "AWS::CloudFormation::CustomResource";
         Err(if custom {
