@@ -20,7 +20,7 @@ pub use instances::InstanceDeletion;
 use onboarding_core::ids::{AwsAccountId, OuId, Region, StackSetName};
 pub use operations::{
     Operation, OperationAction, OperationOutcome, OperationResult, OperationStatus, ResultStatus,
-    Submission, new_operation_id, next_poll_delay,
+    Submission, is_ours, new_operation_id, next_poll_delay,
 };
 
 use crate::{AwsError, CallAs, ErrorClass};

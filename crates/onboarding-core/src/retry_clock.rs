@@ -34,7 +34,9 @@ mod tests {
 
     #[test]
     fn waits_double_from_a_quarter_of_an_hour_to_a_day() {
-        let minutes: Vec<_> = (1..=9).map(|failures| wait(QUARTER, failures) / 60).collect();
+        let minutes: Vec<_> = (1..=9)
+            .map(|failures| wait(QUARTER, failures) / 60)
+            .collect();
         assert_eq!(minutes, [15, 30, 60, 120, 240, 480, 960, 1440, 1440]);
         assert_eq!(wait(QUARTER, u32::MAX), LONGEST_WAIT);
         assert_eq!(wait(2 * LONGEST_WAIT, 3), 2 * LONGEST_WAIT);

@@ -21,7 +21,7 @@ mod render;
 mod service_token;
 mod spec;
 
-pub use body::{BodyError, parse_body, template_digest_of};
+pub use body::{BodyError, is_enrollment, parse_body, template_digest_of};
 pub use custom_resources::TOKEN_PARAMETER;
 pub use error::TemplateError;
 pub use parts::{Omission, Parameter, Resource, Template};

@@ -761,7 +761,10 @@ fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan) {
                                 .spot_accounts
                                 .push(linked(number, &format!("act-{number:08}")));
                         }
-                        let spot = observed.spot_accounts.iter().find(|spot| spot.aws_account == Some(account.id));
+                        let spot = observed
+                            .spot_accounts
+                            .iter()
+                            .find(|spot| spot.aws_account == Some(account.id));
                         let spot = spot.unwrap().id.clone();
                         observed.owned_links.insert(account.id, spot);
                     }

@@ -21,6 +21,77 @@ use crate::{
 use directory::Directory;
 use sqs::SqsQueue;
 
+/// Checks that the queue is there and can be used, before anything is started whose requests would end in it. Changes
+/// nothing.
+///
+/// # Errors
+/// [`ErrorClass::Prerequisite`] when there is no such queue, it may not be read, or it is not where it must be;
+/// [`ErrorClass::Transient`] when AWS cannot be reached.
+pub async fn check(home: &Home) -> Result<(), JobError> {
+    let url = queue_url(home).await?;
+    let attributes = home.aws.queue_attributes(&url).await.map_err(|error| {
+        let advice = match error.class() {
+            aws_ops::ErrorClass::NotFound => "make it, or set enrollment.queue_url to the one that is there",
+            aws_ops::ErrorClass::Denied | aws_ops::ErrorClass::Invalid => {
+                "look at enrollment.queue_url, and let our identity read, change and delete its messages and read its \
+                 attributes"
+            }
+            _ => return aws_error(error),
+        };
+        prerequisite(format!("the provider's queue {url} cannot be used: {error}; {advice}"))
+    })?;
+    let arn = attributes
+        .get("QueueArn")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let parts: Vec<&str> = arn.split(':').collect();
+    let [_, _, "sqs", region, account, _] = parts.as_slice() else {
+        return Err(prerequisite(format!(
+            "the provider's queue {url} has no ARN that could be read ({arn:?}); look at enrollment.queue_url"
+        )));
+    };
+    if *region != home.aws.region().to_string() {
+        return Err(prerequisite(format!(
+            "the provider's queue {arn} is not in {}, where the runner is; make it there, or set aws.region",
+            home.aws.region()
+        )));
+    }
+    let topic = home.config.runner.topic(Some(home.identity.account));
+    let owners = [Some(home.identity.account), topic.and_then(|topic| topic.account())];
+    if !owners.contains(&account.parse().ok()) {
+        return Err(prerequisite(format!(
+            "the provider's queue {arn} is neither in our account {} nor in that of its topic; look at \
+             enrollment.queue_url and enrollment.topic_arn",
+            home.identity.account
+        )));
+    }
+    Ok(())
+}
+
+/// The URL of the queue: the configured one, or that of the queue with the topic's name.
+async fn queue_url(home: &Home) -> Result<String, JobError> {
+    if let Some(url) = &home.config.runner.enrollment.queue_url {
+        return Ok(url.clone());
+    }
+    let name = home.config.runner.queue_name();
+    home.aws.queue_url(name).await.map_err(|error| match error.class() {
+        aws_ops::ErrorClass::NotFound => prerequisite(format!(
+            "there is no queue {name} in account {} and Region {}; make the topic and its queue, or set \
+             enrollment.topic_arn and enrollment.queue_url to those that are there",
+            home.identity.account,
+            home.aws.region()
+        )),
+        aws_ops::ErrorClass::Denied => prerequisite(format!(
+            "the provider's queue {name} cannot be looked up: {error}; let our identity do it, or set enrollment.queue_url"
+        )),
+        _ => aws_error(error),
+    })
+}
+
+fn prerequisite(message: String) -> JobError {
+    JobError::new(ErrorClass::Prerequisite, message)
+}
+
 /// A provider that is ready to serve.
 pub struct Serving {
     queue: SqsQueue,
@@ -38,25 +109,7 @@ impl Serving {
         home: &Home,
         organization: Option<Arc<OrganizationSnapshot>>,
     ) -> Result<Self, JobError> {
-        let enrollment = &home.config.runner.enrollment;
-        let queue_url = match &enrollment.queue_url {
-            Some(url) => url.clone(),
-            None => {
-                let name = home.config.runner.queue_name();
-                home.aws.queue_url(name).await.map_err(|error| match error.class() {
-                    aws_ops::ErrorClass::NotFound => JobError::new(
-                        ErrorClass::Prerequisite,
-                        format!(
-                            "there is no queue {name} in account {} and Region {}; make the topic and its queue, or set \
-                             enrollment.topic_arn and enrollment.queue_url to those that are there",
-                            home.identity.account,
-                            home.aws.region()
-                        ),
-                    ),
-                    _ => aws_error(error),
-                })?
-            }
-        };
+        let queue_url = queue_url(home).await?;
         let responder = Responder::new(concat!("spot-onboarding/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| JobError::new(ErrorClass::Prerequisite, error.to_string()))?;
         let directory = Directory::new(home.clone(), organization).await?;
@@ -68,7 +121,7 @@ impl Serving {
             no_events(),
         );
         let settings = ConsumeSettings {
-            concurrency: usize::try_from(enrollment.consumers).unwrap_or(1),
+            concurrency: usize::try_from(home.config.runner.enrollment.consumers).unwrap_or(1),
             poll: Duration::from_secs(20),
             ..ConsumeSettings::default()
         };

@@ -19,8 +19,16 @@ use crate::{Aws, AwsError, ErrorClass, pages::Pages};
 /// A new id for an operation. Journal it, then use it: AWS runs one id once.
 #[must_use]
 pub fn new_operation_id() -> String {
-    format!("spot-onboarding-{}", uuid::Uuid::new_v4())
+    format!("{OUR_PREFIX}{}", uuid::Uuid::new_v4())
 }
+
+/// Whether this program started an operation, in this run or another: by its id.
+#[must_use]
+pub fn is_ours(operation_id: &str) -> bool {
+    operation_id.starts_with(OUR_PREFIX)
+}
+
+const OUR_PREFIX: &str = "spot-onboarding-";
 
 /// How long to wait before looking at an operation again, that has been going on for so long: short at first, a tenth of
 /// the elapsed time later, at most 20 s.
@@ -203,6 +211,10 @@ impl Aws {
             Err(error) if error.is_code("OperationInProgressException") => Ok(Submission::Busy {
                 operation_id: running_operation(&error.message),
             }),
+            // Something changed under us; the same advice: wait, look again, and ask with a new id.
+            Err(error) if error.is_code("StaleRequestException") => {
+                Ok(Submission::Busy { operation_id: None })
+            }
             Err(error) if error.is_code("OperationIdAlreadyExistsException") => {
                 match self.describe_operation(stack_set, operation_id).await {
                     Ok(operation) => Ok(Submission::Adopted {

@@ -149,7 +149,12 @@ pub(super) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
                 kept_parameters: difference.kept_parameters,
                 managed_execution: difference.managed_execution,
             },
-            context.state.instances.iter().map(|instance| instance.account).collect(),
+            context
+                .state
+                .instances
+                .iter()
+                .map(|instance| instance.account)
+                .collect(),
             format!(
                 "stack set {} differs in {}",
                 context.profile.stack_set,
@@ -372,8 +377,7 @@ pub(super) fn removals(
             format!(
                 "{removed} stack instances of departed or closed accounts would be taken out in this run, those of stack set {} \
                  among them, more than removal.max_removals allows ({}); look at the accounts, then raise the limit",
-                context.profile.stack_set,
-                limits.max_removals
+                context.profile.stack_set, limits.max_removals
             ),
         );
         return;
@@ -414,7 +418,10 @@ pub(super) fn removals(
 pub(super) fn connect(plan: &mut Plan) {
     let ids: BTreeSet<String> = plan.steps.iter().map(|step| step.id.clone()).collect();
     for step in &mut plan.steps {
-        let profile = step.payload.get("profile").and_then(serde_json::Value::as_str);
+        let profile = step
+            .payload
+            .get("profile")
+            .and_then(serde_json::Value::as_str);
         let mut needed = vec!["activate-trusted-access".to_owned()];
         if let Some(profile) = profile.filter(|_| step.order > order::STACK_SET) {
             needed.push(format!("create-stack-set:{profile}"));

@@ -150,3 +150,16 @@ impl<'de> Visitor<'de> for UntaggedVisitor {
         Ok(Untagged(Value::Object(map)))
     }
 }
+
+/// Whether a template enrolls accounts in Spot: it has the custom resource that every one of Spot's and ours has. Text that
+/// is no template does not.
+#[must_use]
+pub fn is_enrollment(body: &str) -> bool {
+    parse_body(body).is_ok_and(|template| {
+        template
+            .get("Resources")
+            .and_then(|resources| resources.get("SpotAccount"))
+            .and_then(|resource| resource.get("Type"))
+            .is_some_and(|kind| kind == "Custom::SpotAccount")
+    })
+}

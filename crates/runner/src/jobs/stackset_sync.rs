@@ -68,7 +68,7 @@ impl StackSetSync {
     /// As a run's own observation.
     pub async fn look(&self) -> Result<(SyncObserved, Plan), JobError> {
         let now = jiff::Timestamp::now().as_second();
-        let observed = self.observe_at(now, now).await?;
+        let observed = self.observe_at(now, now, false).await?;
         let plan = self.plan_of(&observed)?;
         Ok((observed, plan))
     }
@@ -94,7 +94,8 @@ impl Job for StackSetSync {
 
     async fn observe(&self, cx: &RunContext) -> Result<Self::Observed, JobError> {
         let now = cx.now().div_euclid(1000);
-        self.observe_at(now, cx.started_at().div_euclid(1000)).await
+        self.observe_at(now, cx.started_at().div_euclid(1000), !cx.is_dry_run())
+            .await
     }
 
     fn plan(&self, _cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError> {
@@ -124,6 +125,10 @@ impl Job for StackSetSync {
             Some(operation) => format!(
                 "operation {operation} of step {} goes on in AWS; its custom resources hang until `runner provider` or the \
                  next run answers them, or until their ServiceTimeout",
+                step.id
+            ),
+            None if step.action == "await-operation" => format!(
+                "the operation of step {} is not ours and goes on in AWS",
                 step.id
             ),
             None => format!("step {} was not started in AWS", step.id),

@@ -1,6 +1,6 @@
 //! Whose a Spot account is: the stack that linked it last, and the external ID that was made for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use onboarding_core::ids::{AwsAccountId, SpotAccountId};
@@ -14,8 +14,8 @@ use super::{State, StateError, intents::store};
 pub struct SpotLinks {
     /// Linked before us, and left so by the adopt rule.
     pub kept: BTreeSet<AwsAccountId>,
-    /// Linked by us, or with a Spot account that we created for them.
-    pub owned: BTreeSet<AwsAccountId>,
+    /// Linked by us, or with a Spot account that we created for them: which one.
+    pub owned: BTreeMap<AwsAccountId, SpotAccountId>,
 }
 
 impl State {
@@ -24,14 +24,38 @@ impl State {
     /// # Errors
     /// When the state cannot be read.
     pub async fn spot_links(&self) -> Result<SpotLinks, StateError> {
-        let owned = "SELECT account FROM owners \
-                     UNION SELECT account FROM intents WHERE assigned IS NOT NULL";
+        // The link that was made last wins over the account that was created first.
+        let owned = "SELECT account, assigned AS spot_account, 0 AS linked_at FROM intents WHERE assigned IS NOT NULL \
+                     UNION ALL SELECT account, spot_account, linked_at FROM owners ORDER BY linked_at";
         let kept = "SELECT account FROM adoptions \
                     WHERE account NOT IN (SELECT account FROM owners)";
         Ok(SpotLinks {
             kept: self.accounts(kept).await?,
-            owned: self.accounts(owned).await?,
+            owned: self.owned(owned).await?,
         })
+    }
+
+    async fn owned(
+        &self,
+        sql: &'static str,
+    ) -> Result<BTreeMap<AwsAccountId, SpotAccountId>, StateError> {
+        let failed = StateError::query("reading who linked which account");
+        let rows = sqlx::query(sql)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(&failed)?;
+        let mut owned = BTreeMap::new();
+        for row in &rows {
+            let account: String = row.try_get("account").map_err(&failed)?;
+            let spot_account: String = row.try_get("spot_account").map_err(&failed)?;
+            owned.insert(
+                account.parse().map_err(StateError::value("an account"))?,
+                spot_account
+                    .parse()
+                    .map_err(StateError::value("a Spot account"))?,
+            );
+        }
+        Ok(owned)
     }
 
     async fn accounts(&self, sql: &'static str) -> Result<BTreeSet<AwsAccountId>, StateError> {

@@ -27,7 +27,8 @@ impl State {
     }
 
     /// Winds the clocks after an operation: failed accounts wait longer each time, succeeded ones have no clock. Counting
-    /// the same operation again changes nothing, so this may be repeated after a crash. `now` is in Unix seconds.
+    /// the same operation again changes nothing, so this may be repeated after a crash. `first_wait`, the wait after a first
+    /// failure, is in seconds, `now` in Unix seconds.
     ///
     /// # Errors
     /// When the state cannot be written.
@@ -37,6 +38,7 @@ impl State {
         operation: &str,
         failed: &[(AwsAccountId, Option<&str>)],
         succeeded: &[AwsAccountId],
+        first_wait: i64,
         now: i64,
     ) -> Result<(), StateError> {
         if failed.is_empty() && succeeded.is_empty() {
@@ -46,7 +48,7 @@ impl State {
         let earlier = self.retries(profile).await?;
         let mut tx = self.write().await.map_err(&error)?;
         for (account, reason) in failed {
-            let clock = retry_clock::after_failure(earlier.get(account), now);
+            let clock = retry_clock::after_failure(earlier.get(account), first_wait, now);
             sqlx::query(
                 "INSERT INTO account_retry \
                  (profile, account, failures, first_failed_at, last_failed_at, next_due, reason, operation) \

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter, fmt, registry::LookupSpan};
+use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter, fmt, fmt::format::FmtSpan, registry::LookupSpan};
 
 use super::{TelemetryError, Verbosity};
 
@@ -31,7 +31,14 @@ where
         _ => default_filter(verbosity),
     };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let layer = fmt::layer().with_writer(std::io::stderr);
+    // A call is a span; its end is when all is known about it.
+    let spans = match verbosity {
+        Verbosity::Calls => FmtSpan::CLOSE,
+        Verbosity::Quiet | Verbosity::Default | Verbosity::Verbose => FmtSpan::NONE,
+    };
+    let layer = fmt::layer()
+        .with_span_events(spans)
+        .with_writer(std::io::stderr);
     Ok(if json {
         layer.json().with_filter(filter).boxed()
     } else {

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use aws_ops::stack_sets::{
-    AccountFilter, AutoDeployment, InstanceChange, InstanceDeletion, OperationPreferences,
-    OperationStatus, ParameterValue, ResultStatus, StackSetDefinition, StackSetUpdate, Targets,
-    Template,
+    AccountFilter, AutoDeployment, InstanceChange, InstanceDeletion, OperationAction,
+    OperationPreferences, OperationStatus, ParameterValue, ResultStatus, StackSetDefinition,
+    StackSetUpdate, Targets, Template, is_ours,
 };
 use onboarding_core::{
     desired::Profile,
+    ids::AwsAccountId,
+    inventory::AccountState,
     plan::Step,
     stackset_sync::{SyncAction, TargetFilter, actions::OperationTargets},
 };
@@ -51,8 +53,14 @@ impl StackSetSync {
                 operation_id,
             } => {
                 let profile = self.profile(profile)?;
-                let memo = OperationMemo::of(cx)
-                    .unwrap_or_else(|| OperationMemo::attached(cx, operation_id));
+                let memo = match OperationMemo::of(cx) {
+                    Some(memo) => memo,
+                    None => OperationMemo::attached(cx, operation_id),
+                };
+                // One that an earlier run of ours started is ours to stop when this run is interrupted.
+                if is_ours(operation_id) && cx.memo().is_none() {
+                    memo.write(cx).await?;
+                }
                 self.finish(cx, step, profile, memo).await
             }
             SyncAction::CreateStackInstances { profile, targets } => {
@@ -69,6 +77,7 @@ impl StackSetSync {
             }
             SyncAction::DeleteStackInstances { profile, targets } => {
                 let profile = self.profile(profile)?;
+                self.confirm_departures(cx, &targets.accounts).await?;
                 let change = self.change(profile, targets, step.accounts.len());
                 let deletion = InstanceDeletion {
                     change,
@@ -85,25 +94,67 @@ impl StackSetSync {
         let Some(memo) = OperationMemo::of(cx).filter(|memo| memo.submitted) else {
             return Ok(());
         };
+        // Somebody else's operation, which a step may wait for, is not ours to stop.
+        if !is_ours(&memo.operation_id) {
+            return Ok(());
+        }
         let profile = match action_of(step)? {
             SyncAction::ActivateTrustedAccess | SyncAction::CreateStackSet { .. } => return Ok(()),
-            // Somebody else's operation is not ours to stop, unless an earlier run of ours started it.
-            SyncAction::AwaitOperation { .. } => return Ok(()),
-            SyncAction::UpdateStackSet { profile, .. }
+            SyncAction::AwaitOperation { profile, .. }
+            | SyncAction::UpdateStackSet { profile, .. }
             | SyncAction::CreateStackInstances { profile, .. }
             | SyncAction::UpdateStackInstances { profile, .. }
             | SyncAction::DeleteStackInstances { profile, .. } => self.profile(&profile)?,
         };
-        match self
-            .home
-            .aws
+        let aws = &self.home.aws;
+        match aws
             .stop_operation(&profile.stack_set, &memo.operation_id)
             .await
         {
-            // It ended meanwhile.
-            Err(error) if error.class() == aws_ops::ErrorClass::Invalid => Ok(()),
+            // Not running: either it is over, or it still waits in line and cannot be stopped yet.
+            Err(error) if error.class() == aws_ops::ErrorClass::Invalid => {
+                let operation = aws
+                    .describe_operation(&profile.stack_set, &memo.operation_id)
+                    .await
+                    .map_err(aws_error)?;
+                match operation.outcome() {
+                    Some(_) => Ok(()),
+                    None => Err(StepError::new(
+                        ErrorClass::Conflict,
+                        format!(
+                            "operation {} cannot be stopped yet; it is asked again",
+                            operation.id
+                        ),
+                    )),
+                }
+            }
             other => other.map_err(aws_error),
         }
+    }
+
+    /// Nothing is taken out on the word of a listing: each account must be gone, or closed, when asked for by itself.
+    async fn confirm_departures(
+        &self,
+        cx: &StepContext,
+        accounts: &[AwsAccountId],
+    ) -> Result<(), StepError> {
+        if OperationMemo::of(cx).is_some_and(|memo| memo.submitted) {
+            return Ok(());
+        }
+        for account in accounts {
+            let member = self.home.aws.member(*account).await.map_err(aws_error)?;
+            if let Some(member) = member.filter(|member| member.state != AccountState::Closed) {
+                return Err(StepError::new(
+                    ErrorClass::Failed,
+                    format!(
+                        "account {account} ({}) is in the organization after all, although the listing did not have it or had \
+                         it as closed; nothing was taken out, run again",
+                        member.name
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     async fn create_stack_set(
@@ -148,6 +199,7 @@ impl StackSetSync {
             auto_deployment,
             definition,
             deployment,
+            kept_parameters,
             managed_execution,
         } = action
         else {
@@ -163,12 +215,16 @@ impl StackSetSync {
             .iter()
             .map(|(name, value)| (name.clone(), ParameterValue::Value(value.clone())))
             .collect();
-        parameters.extend(
-            wanted
-                .secret_parameters
-                .iter()
-                .map(|name| (name.clone(), ParameterValue::Previous)),
-        );
+        for name in &wanted.secret_parameters {
+            // One that the stack set lacks has no previous value; an unchanged one reads back masked and is kept.
+            if !kept_parameters.contains(name) {
+                let token = self.home.spot_token().await?.expose().to_owned();
+                parameters.insert(name.clone(), ParameterValue::Value(token));
+            }
+        }
+        for name in kept_parameters {
+            parameters.insert(name.clone(), ParameterValue::Previous);
+        }
         let update = StackSetUpdate {
             name: profile.stack_set.clone(),
             description: Some(wanted.description.clone()),
@@ -225,17 +281,25 @@ impl StackSetSync {
             Followed::Again(applied) => return Ok(applied),
             Followed::Ended(ended) => ended,
         };
-        self.remember_results(cx, profile, &ended).await?;
+        if matches!(
+            ended.action,
+            OperationAction::Create | OperationAction::Update
+        ) {
+            self.remember_results(cx, profile, &ended).await?;
+        }
         OperationMemo::forget(cx).await?;
         let note = Some(ended.note());
-        if inherited && !cx.is_ending() {
-            // What an earlier run started is settled; what is still due was planned after it and is another operation.
+        let stopped = ended.status == OperationStatus::Stopped;
+        if stopped && inherited && !cx.is_ending() {
+            // An earlier run was interrupted; what it left out is what this step was planned for.
             return Ok(Applied::Requeue {
                 after: Duration::ZERO,
                 progress: None,
             });
         }
-        if ended.status == OperationStatus::Stopped {
+        if stopped
+            && (cx.is_ending() || !matches!(action_of(step)?, SyncAction::AwaitOperation { .. }))
+        {
             return Ok(Applied::Stopped { note });
         }
         Ok(Applied::Done { note })
@@ -250,16 +314,29 @@ impl StackSetSync {
     ) -> Result<(), StepError> {
         let now = cx.now().div_euclid(1000);
         for (account, reason) in ended.accounts(ResultStatus::Failed) {
-            tracing::warn!(aws.account.id = %account, reason = reason.unwrap_or("none given"), "stack instance failed");
+            tracing::info!(
+                aws.account.id = %account,
+                reason = reason.unwrap_or("none given"),
+                "stack instance failed"
+            );
         }
         let failed: Vec<_> = ended.accounts(ResultStatus::Failed).collect();
         let succeeded: Vec<_> = ended
             .accounts(ResultStatus::Succeeded)
             .map(|(account, _)| account)
             .collect();
-        let state = &self.home.state;
-        Ok(state
-            .record_results(&profile.name, &ended.operation_id, &failed, &succeeded, now)
+        let home = &self.home;
+        let first_wait = home.config.runner.retry_failed.first.get().as_secs();
+        Ok(home
+            .state
+            .record_results(
+                &profile.name,
+                &ended.operation_id,
+                &failed,
+                &succeeded,
+                i64::try_from(first_wait).unwrap_or(i64::MAX),
+                now,
+            )
             .await?)
     }
 

@@ -13,8 +13,10 @@ use aws_ops::{
 use futures_util::future::try_join_all;
 use onboarding_core::{
     desired::{OuRef, Profile},
-    inventory::{AccountState, OrganizationSnapshot},
-    stackset_sync::{ObservedProfile, PlanError, RunningOperation, SyncObserved, guard, targets},
+    ids::AwsAccountId,
+    inventory::{AccountState, InstanceDetailedStatus, OrganizationSnapshot, StackInstance},
+    retry_clock,
+    stackset_sync::{ObservedProfile, PlanError, RetryState, RunningOperation, SyncObserved, guard, targets},
     template,
 };
 
@@ -26,18 +28,19 @@ use crate::{
 };
 
 impl StackSetSync {
-    /// Looks at everything. Times in Unix seconds.
+    /// Looks at everything. Times in Unix seconds. `keep` lets what is seen for the first time start its clock.
     pub(super) async fn observe_at(
         &self,
         now: i64,
         run_started: i64,
+        keep: bool,
     ) -> Result<SyncObserved, JobError> {
         let profiles = async {
             try_join_all(
                 self.desired
                     .profiles
                     .iter()
-                    .map(|profile| self.observe_profile(profile)),
+                    .map(|profile| self.observe_profile(profile, now, keep)),
             )
             .await
         };
@@ -142,8 +145,19 @@ impl StackSetSync {
                 OuRef::Root | OuRef::Path(_) => None,
             })
             .collect();
+        // A remembered name is good enough to be shown, but not to decide who is targeted: units are renamed.
+        let by_name = self.desired.profiles.iter().any(|profile| {
+            let targets = &profile.targets;
+            let named = |unit: &OuRef| matches!(unit, OuRef::Path(_));
+            targets.ous.iter().chain(&targets.exclude_ous).any(named)
+        });
+        let known_names = if by_name {
+            BTreeMap::new()
+        } else {
+            cache.unit_names.clone()
+        };
         let mut options = SnapshotOptions {
-            known_names: cache.unit_names.clone(),
+            known_names,
             needed_units,
             shape: cache.shape,
             ..SnapshotOptions::default()
@@ -196,9 +210,14 @@ impl StackSetSync {
         }
     }
 
-    async fn observe_profile(&self, profile: &Profile) -> Result<ObservedProfile, JobError> {
+    async fn observe_profile(
+        &self,
+        profile: &Profile,
+        now: i64,
+        keep: bool,
+    ) -> Result<ObservedProfile, JobError> {
         let aws = &self.home.aws;
-        let retries = self.home.state.retries(&profile.name).await?;
+        let mut retries = self.home.state.retries(&profile.name).await?;
         let Some(stack_set) = aws
             .describe_stack_set(&profile.stack_set)
             .await
@@ -234,6 +253,8 @@ impl StackSetSync {
         // One Region is ours; an instance elsewhere was made by somebody else and is not judged.
         instances.retain(|instance| instance.region == profile.region);
         instances.sort_by_key(|instance| instance.account);
+        self.first_failures(profile, &instances, &mut retries, now, keep)
+            .await?;
         let mut running: Vec<RunningOperation> = operations
             .iter()
             .filter(|operation| {
@@ -260,11 +281,47 @@ impl StackSetSync {
                     format!("the template of stack set {} cannot be read ({error}); is it another program's?", profile.stack_set),
                 )
             })?,
+            is_enrollment: template::is_enrollment(&stack_set.template_body),
             stack_set: Some(stack_set),
             instances,
             running,
             retries,
         })
+    }
+}
+
+impl StackSetSync {
+    /// Instances that failed in an operation that was not ours to follow (auto-deployment) get a retry clock as soon as
+    /// they are seen: nothing is tried again at once.
+    async fn first_failures(
+        &self,
+        profile: &Profile,
+        instances: &[StackInstance],
+        retries: &mut BTreeMap<AwsAccountId, RetryState>,
+        now: i64,
+        keep: bool,
+    ) -> Result<(), JobError> {
+        let first_wait = self.home.config.runner.retry_failed.first.get().as_secs();
+        let first_wait = i64::try_from(first_wait).unwrap_or(i64::MAX);
+        for instance in instances {
+            let failed = instance.detailed_status == InstanceDetailedStatus::Failed;
+            if !failed || retries.contains_key(&instance.account) {
+                continue;
+            }
+            let failure = (instance.account, instance.status_reason.as_deref());
+            let operation = instance.last_operation_id.as_deref().unwrap_or("unknown");
+            retries.insert(
+                instance.account,
+                retry_clock::after_failure(None, first_wait, now),
+            );
+            if keep {
+                self.home
+                    .state
+                    .record_results(&profile.name, operation, &[failure], &[], first_wait, now)
+                    .await?;
+            }
+        }
+        Ok(())
     }
 }
 

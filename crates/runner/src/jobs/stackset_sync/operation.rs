@@ -6,8 +6,9 @@ use std::time::Duration;
 use aws_ops::{
     Aws, AwsError,
     stack_sets::{
-        InstanceChange, InstanceDeletion, Operation, OperationResult, OperationStatus,
-        ResultStatus, StackSetUpdate, Submission, new_operation_id, next_poll_delay,
+        InstanceChange, InstanceDeletion, Operation, OperationAction, OperationResult,
+        OperationStatus, ResultStatus, StackSetUpdate, Submission, new_operation_id,
+        next_poll_delay,
     },
 };
 use onboarding_core::ids::{AwsAccountId, StackSetName};
@@ -86,6 +87,8 @@ impl OperationMemo {
 pub(super) struct Ended {
     /// Its id.
     pub(super) operation_id: String,
+    /// What it did.
+    pub(super) action: OperationAction,
     /// Its last status.
     pub(super) status: OperationStatus,
     /// Why, in AWS's words.
@@ -232,6 +235,7 @@ pub(super) async fn submit(
         Submission::Started { operation_id } | Submission::Adopted { operation_id } => {
             memo.operation_id = operation_id;
             memo.submitted = true;
+            memo.run = cx.run_id().to_string();
             memo.waits_for = None;
             memo.write(cx).await?;
             Ok(Ok(memo))
@@ -243,6 +247,8 @@ pub(super) async fn submit(
                 &memo,
                 operation_id.as_deref().unwrap_or("another operation"),
             );
+            // AWS runs one id once, and may count a refused request as that once.
+            memo.operation_id = new_operation_id();
             memo.waits_for = operation_id;
             memo.write(cx).await?;
             Ok(Err(requeue))
@@ -323,6 +329,7 @@ pub(super) async fn follow(
     }
     Ok(Followed::Ended(Ended {
         operation_id: operation.id,
+        action: operation.action,
         status: outcome.status,
         reason: operation.status_reason,
         rows,

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use onboarding_core::{governor::aws::ListingShape, ids::AwsAccountId, retry_clock::FIRST_WAIT};
+use onboarding_core::{governor::aws::ListingShape, ids::AwsAccountId};
 
 use super::{open, temporary};
 use crate::state::OrganizationCache;
+
+/// The wait after a first failure, in seconds.
+const FIRST_WAIT: i64 = 900;
 
 fn account(number: u64) -> AwsAccountId {
     AwsAccountId::from_number(number).unwrap()
@@ -17,7 +20,7 @@ async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
     let failed = [(account(1), Some("denied")), (account(2), None)];
     for _again in 0..2 {
         state
-            .record_results("default", "op-1", &failed, &[], 1_000)
+            .record_results("default", "op-1", &failed, &[], FIRST_WAIT, 1_000)
             .await
             .unwrap();
     }
@@ -33,6 +36,7 @@ async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
             "op-2",
             &failed[..1],
             &[account(2), account(3)],
+            FIRST_WAIT,
             5_000,
         )
         .await
