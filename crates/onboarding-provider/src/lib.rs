@@ -8,13 +8,15 @@
 //!   the request that creates is written to its socket, and after an ambiguous end Spot is looked at first;
 //! - nothing is done for a Spot account, role or stack of another AWS account than the requesting stack's;
 //! - a request whose deadline has passed changes nothing, and a Delete never does;
-//! - a repeated request gets the same answer.
+//! - a repeated request gets the same answer;
+//! - a request that is not for our topic, or whose answer would not go to CloudFormation, is neither served nor answered.
 
 pub mod directory;
 pub mod events;
 pub mod intents;
 mod lifecycle;
 mod listings;
+pub mod origin;
 pub mod provider;
 pub mod queue;
 pub mod responder;
@@ -28,3 +30,4 @@ pub use onboarding_core::custom_resource::{AdoptRule, Naming, ResourceRequest, R
 pub use provider::{Provider, ProviderSettings};
 pub use queue::{ConsumeSettings, Message, Queue, QueueError, consume};
 pub use responder::{Responder, ResponderError};
+pub use wire::Contract;

@@ -1,7 +1,5 @@
 //! One attempt at one request: who asks, may it, and what is to be done for its resource.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{
@@ -31,10 +29,21 @@ pub(crate) enum Trouble {
     Refused(String),
     /// It passes by itself.
     Passing(String),
-    /// It may pass by itself, within this time from the start.
-    PassingFor(String, Duration),
+    /// It may pass by itself, but not for long.
+    PassingFor(String, Patience),
     /// It is known when to look again.
     Until(String, Timestamp),
+}
+
+/// What may pass by itself for a limited time, from when it was first met; [`crate::ProviderSettings`] has the times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Patience {
+    /// Spot refuses a token that was just renewed, or an account that was just created; or a proxy answered.
+    Refusal,
+    /// Spot cannot assume the role.
+    Role,
+    /// Cost Intelligence finds something wrong.
+    Validation,
 }
 
 impl From<SpotError> for Trouble {
@@ -44,12 +53,10 @@ impl From<SpotError> for Trouble {
             | ErrorClass::Throttled
             | ErrorClass::Unreachable
             | ErrorClass::Ambiguous => Self::Passing(error.to_string()),
-            // An answer of a proxy, say: it may pass, but should not be waited for long.
-            ErrorClass::Bug => Self::PassingFor(error.to_string(), Duration::from_secs(60)),
-            ErrorClass::Denied
-            | ErrorClass::Invalid
-            | ErrorClass::NotFound
-            | ErrorClass::Conflict => Self::Refused(error.to_string()),
+            ErrorClass::Denied | ErrorClass::NotFound | ErrorClass::Bug => {
+                Self::PassingFor(error.to_string(), Patience::Refusal)
+            }
+            ErrorClass::Invalid | ErrorClass::Conflict => Self::Refused(error.to_string()),
         }
     }
 }

@@ -44,6 +44,11 @@ impl Listings {
         self.asked_after(Some(moment)).await
     }
 
+    /// Drops the last listing, because Spot contradicts it.
+    pub(crate) fn forget(&self) {
+        *self.last.lock() = None;
+    }
+
     async fn asked_after(&self, moment: Option<Instant>) -> Result<Listing, SpotError> {
         if let Some(listing) = self.good(moment) {
             return Ok(listing);

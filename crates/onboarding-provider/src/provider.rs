@@ -4,6 +4,7 @@
 //! (Spot is down, a role is not visible yet, somebody else works on the same account) is simply attempted again.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -19,7 +20,7 @@ use crate::{
     directory::AccountDirectory,
     events::{Event, EventSink, Phase},
     intents::Intents,
-    lifecycle::Trouble,
+    lifecycle::{Patience, Trouble},
     listings::Listings,
 };
 
@@ -30,10 +31,14 @@ pub struct ProviderSettings {
     pub listing_age: Duration,
     /// How long after the intent was written an account may still be created.
     pub send_window: Duration,
-    /// How long Spot may take to list an account after a creation whose answer was lost.
+    /// How long Spot may take to list an account after a creation whose answer was lost. Never less than `listing_lag`.
     pub settle: Duration,
     /// How long an account that was created may be missing from listings before it counts as deleted.
     pub listing_lag: Duration,
+    /// How long a link is repeated that fails because Spot cannot assume the role: a new role takes seconds to spread.
+    pub role_patience: Duration,
+    /// How long a call is repeated that Spot refuses as not permitted, or whose account it says it does not know.
+    pub refusal_patience: Duration,
     /// How long a failing Cost Intelligence validation is repeated: a new role's policies spread slowly.
     pub validation_patience: Duration,
     /// The pause before the second attempt; it doubles, with jitter.
@@ -49,8 +54,10 @@ impl Default for ProviderSettings {
         Self {
             listing_age: Duration::from_secs(30),
             send_window: Duration::from_secs(10),
-            settle: Duration::from_secs(5),
+            settle: Duration::from_secs(120),
             listing_lag: Duration::from_secs(120),
+            role_patience: Duration::from_secs(600),
+            refusal_patience: Duration::from_secs(120),
             validation_patience: Duration::from_secs(120),
             retry_initial: Duration::from_secs(1),
             retry_max: Duration::from_secs(30),
@@ -81,6 +88,10 @@ impl Provider {
         settings: ProviderSettings,
         events: EventSink,
     ) -> Self {
+        let settings = ProviderSettings {
+            settle: settings.settle.max(settings.listing_lag),
+            ..settings
+        };
         Self {
             listings: Listings::new(spot.clone(), settings.listing_age),
             names_need_letters: AtomicBool::new(false),
@@ -160,19 +171,33 @@ impl Provider {
         }
     }
 
+    fn limit(&self, patience: Patience) -> Duration {
+        match patience {
+            Patience::Refusal => self.settings.refusal_patience,
+            Patience::Role => self.settings.role_patience,
+            Patience::Validation => self.settings.validation_patience,
+        }
+    }
+
     /// Attempts until done or refused. `waiting_for` always has the last reason to wait.
     async fn attempts(
         &self,
         request: &ResourceRequest,
         waiting_for: &Mutex<String>,
     ) -> ResourceResponse {
-        let started = Instant::now();
+        let mut first_met: HashMap<Patience, Instant> = HashMap::new();
         let mut pause = self.settings.retry_initial;
         loop {
             let (reason, wait) = match self.attempt(request).await {
                 Ok(response) => return response,
                 Err(Trouble::Refused(reason)) => return ResourceResponse::failure(request, reason),
-                Err(Trouble::PassingFor(reason, limit)) if started.elapsed() > limit => {
+                Err(Trouble::PassingFor(reason, patience))
+                    if first_met
+                        .entry(patience)
+                        .or_insert_with(Instant::now)
+                        .elapsed()
+                        > self.limit(patience) =>
+                {
                     return ResourceResponse::failure(request, reason);
                 }
                 Err(Trouble::Passing(reason) | Trouble::PassingFor(reason, _)) => {

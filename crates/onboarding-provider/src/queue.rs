@@ -15,7 +15,7 @@ use crate::{
     events::{Event, Phase},
     provider::{Provider, time_until},
     responder::{Responder, ResponderError},
-    wire,
+    wire::{self, Contract},
 };
 
 /// A received message.
@@ -66,6 +66,8 @@ pub struct ConsumeSettings {
     pub invisible: Duration,
     /// The pause after the queue failed.
     pub retry: Duration,
+    /// What the templates ask for.
+    pub contract: Contract,
     /// Stop when a poll comes back empty and nothing is in work.
     pub once: bool,
 }
@@ -77,6 +79,7 @@ impl Default for ConsumeSettings {
             poll: Duration::from_secs(20),
             invisible: Duration::from_secs(60),
             retry: Duration::from_secs(5),
+            contract: Contract::default(),
             once: false,
         }
     }
@@ -175,7 +178,7 @@ async fn serve(
     settings: &ConsumeSettings,
     message: Message,
 ) -> End {
-    let work = Box::pin(answer(provider, responder, &message));
+    let work = Box::pin(answer(provider, responder, settings, &message));
     let extend = async {
         loop {
             tokio::time::sleep(settings.invisible / 2).await;
@@ -198,8 +201,13 @@ async fn serve(
     end
 }
 
-async fn answer(provider: &Provider, responder: &Responder, message: &Message) -> End {
-    let delivered = match wire::read(&message.body, message.sent_at) {
+async fn answer(
+    provider: &Provider,
+    responder: &Responder,
+    settings: &ConsumeSettings,
+    message: &Message,
+) -> End {
+    let delivered = match wire::read(&message.body, message.sent_at, &settings.contract) {
         Ok(delivered) => delivered,
         Err(error) => {
             tracing::warn!(receive_count = message.receive_count, %error, "poison message left for the dead-letter queue");

@@ -6,18 +6,41 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use onboarding_core::custom_resource::{ResourceRequest, Unanswerable};
+use onboarding_core::{
+    custom_resource::{ResourceRequest, Unanswerable, request::DEFAULT_SERVICE_TIMEOUT},
+    ids::TopicArn,
+};
 use serde::Deserialize;
+
+use crate::origin::{self, OriginError};
 
 /// The longest body that is read: SQS carries at most 1 MiB.
 pub const LONGEST_BODY: usize = 1 << 20;
+
+/// What the templates ask for, to which every request is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contract {
+    /// Their ServiceToken; requests for another are refused. Without it, any is served.
+    pub topic: Option<TopicArn>,
+    /// Their ServiceTimeout: no request is worked on for longer, whatever it says itself.
+    pub service_timeout: Duration,
+}
+
+impl Default for Contract {
+    fn default() -> Self {
+        Self {
+            topic: None,
+            service_timeout: DEFAULT_SERVICE_TIMEOUT,
+        }
+    }
+}
 
 /// A request and when CloudFormation stops waiting for its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
     /// The request.
     pub request: ResourceRequest,
-    /// The moment it was published, plus its ServiceTimeout.
+    /// The moment it was published, plus its ServiceTimeout or the contract's, whichever is shorter.
     pub deadline: Timestamp,
 }
 
@@ -30,6 +53,9 @@ pub enum WireError {
     /// It is not a request.
     #[error(transparent)]
     Unanswerable(#[from] Unanswerable),
+    /// It is none that CloudFormation sends for our templates.
+    #[error("not a request of our templates: {0}")]
+    Origin(#[from] OriginError),
 }
 
 #[derive(Deserialize)]
@@ -45,8 +71,8 @@ struct Envelope {
 /// it was published.
 ///
 /// # Errors
-/// When it is no request of CloudFormation.
-pub fn read(body: &str, sent_at: Timestamp) -> Result<Delivered, WireError> {
+/// When it is no request of CloudFormation, or not one of our templates.
+pub fn read(body: &str, sent_at: Timestamp, contract: &Contract) -> Result<Delivered, WireError> {
     if body.len() > LONGEST_BODY {
         return Err(WireError::TooLong(body.len()));
     }
@@ -60,10 +86,14 @@ pub fn read(body: &str, sent_at: Timestamp) -> Result<Delivered, WireError> {
         ),
         None => (ResourceRequest::parse(body)?, None),
     };
+    origin::check(&request, contract.topic.as_ref())?;
     // A clock of the future would give a request more time than CloudFormation does.
     let published = published.unwrap_or(sent_at).min(sent_at);
     Ok(Delivered {
-        deadline: after(published, request.service_timeout),
+        deadline: after(
+            published,
+            request.service_timeout.min(contract.service_timeout),
+        ),
         request,
     })
 }
@@ -84,7 +114,7 @@ mod tests {
             "RequestType": "Create",
             "RequestId": "req-1",
             "StackId": "arn:aws:cloudformation:us-east-1:111111111111:stack/s/uuid",
-            "ResponseURL": "https://example.com/",
+            "ResponseURL": "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
             "ResourceType": "Custom::SpotAccount",
             "LogicalResourceId": "SpotAccount",
             "ResourceProperties": {"AwsAccountId": "111111111111", "ServiceTimeout": "600", "Token": "canary"},
@@ -106,12 +136,28 @@ mod tests {
             "Message": request().to_string(),
             "Timestamp": "2026-11-21T10:00:00.123Z",
         });
-        let delivered = read(&notification.to_string(), sent_at).unwrap();
+        let delivered = read(&notification.to_string(), sent_at, &Contract::default()).unwrap();
         assert_eq!(delivered.deadline, at("2026-11-21T10:10:00.123Z"));
         assert!(!format!("{delivered:?}").contains("canary"));
-        let raw = read(&request().to_string(), sent_at).unwrap();
+        let raw = read(&request().to_string(), sent_at, &Contract::default()).unwrap();
         assert_eq!(raw.deadline, at("2026-11-21T10:10:05Z"));
         assert_eq!(raw.request, delivered.request);
+    }
+
+    #[test]
+    fn a_request_gets_no_more_time_than_the_templates_ask_for() {
+        let sent_at = at("2026-11-21T10:00:00Z");
+        for (configured, deadline) in [
+            (300, "2026-11-21T10:05:00Z"),
+            (3600, "2026-11-21T10:10:00Z"),
+        ] {
+            let contract = Contract {
+                service_timeout: Duration::from_secs(configured),
+                ..Contract::default()
+            };
+            let delivered = read(&request().to_string(), sent_at, &contract).unwrap();
+            assert_eq!(delivered.deadline, at(deadline));
+        }
     }
 
     #[test]
@@ -119,7 +165,12 @@ mod tests {
         let notification = json!({
             "Type": "Notification", "Message": request().to_string(), "Timestamp": "2099-01-01T00:00:00Z",
         });
-        let delivered = read(&notification.to_string(), at("2026-11-21T10:00:00Z")).unwrap();
+        let delivered = read(
+            &notification.to_string(),
+            at("2026-11-21T10:00:00Z"),
+            &Contract::default(),
+        )
+        .unwrap();
         assert_eq!(delivered.deadline, at("2026-11-21T10:10:00Z"));
     }
 
@@ -134,7 +185,7 @@ mod tests {
             "x".repeat(LONGEST_BODY + 1),
             String::new(),
         ] {
-            let error = read(&body, Timestamp::now()).unwrap_err();
+            let error = read(&body, Timestamp::now(), &Contract::default()).unwrap_err();
             assert!(!error.to_string().contains("canary"), "{error}");
         }
     }
@@ -142,9 +193,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_body_makes_the_reader_panic(body in "(?s).{0,300}", message in "(?s).{0,300}") {
-            let _ = read(&body, Timestamp::now());
+            let _ = read(&body, Timestamp::now(), &Contract::default());
             let notification = json!({"Type": "Notification", "Message": message});
-            let _ = read(&notification.to_string(), Timestamp::MAX);
+            let _ = read(&notification.to_string(), Timestamp::MAX, &Contract::default());
         }
     }
 }

@@ -185,6 +185,7 @@ struct Wire {
     resource_type: String,
     logical_resource_id: String,
     physical_resource_id: Option<String>,
+    /// Seen here; documented only as a property of the resource.
     service_token: Option<String>,
     #[serde(default)]
     resource_properties: Map<String, Value>,
@@ -236,7 +237,10 @@ impl ResourceRequest {
                 .and_then(|old| Resource::read(&wire.resource_type, &old).ok()),
             resource_type: shortened(&wire.resource_type),
             response_url: SecretText::new(&bounded("ResponseURL", wire.response_url, 16 * 1024)?),
-            service_token: wire.service_token,
+            service_token: wire.service_token.or_else(|| {
+                let token = wire.resource_properties.get("ServiceToken")?;
+                token.as_str().map(str::to_owned)
+            }),
             service_timeout: service_timeout(&wire.resource_properties),
         })
     }
@@ -399,6 +403,17 @@ mod tests {
         let request = ResourceRequest::parse(&event.to_string()).unwrap();
         assert!(request.old_resource.is_some());
         assert!(!format!("{request:?}").contains("canary"));
+    }
+
+    #[test]
+    fn the_service_token_is_read_from_either_place() {
+        let topic = "arn:aws:sns:us-east-1:999999999999:spot";
+        let mut event = event("Custom::SpotAccount", json!({"ServiceToken": topic}));
+        for _ in 0..2 {
+            let request = ResourceRequest::parse(&event.to_string()).unwrap();
+            assert_eq!(request.service_token.as_deref(), Some(topic));
+            event.as_object_mut().unwrap().remove("ServiceToken");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use onboarding_core::custom_resource::{ResourceRequest, ResourceResponse};
 use spot_api::{ErrorClass, Product, SpotError, ValidationStatus, ValidationStep};
 
-use super::{Named, Trouble};
+use super::{Named, Patience, Trouble};
 use crate::provider::Provider;
 
 impl Provider {
@@ -26,7 +26,7 @@ impl Provider {
                     named.id,
                     failed.join("; ")
                 ),
-                self.settings.validation_patience,
+                Patience::Validation,
             ));
         }
         match self.spot.set_up_product(&product, named.id).await {

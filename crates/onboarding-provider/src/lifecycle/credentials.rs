@@ -6,7 +6,7 @@ use onboarding_core::{
     ids::RoleArn,
 };
 
-use super::{Named, Trouble};
+use super::{Named, Patience, Trouble};
 use crate::{intents::Owner, provider::Provider};
 
 impl Provider {
@@ -21,11 +21,14 @@ impl Provider {
             .await
             .map_err(|error| {
                 if error.is_role_not_assumable() {
-                    // Seconds after the role was made; for ever when a resource control policy denies it.
-                    Trouble::Passing(format!(
-                        "{error}; if this lasts, check the role's trust policy and whether a resource control policy \
-                         denies sts:AssumeRole from outside the organization"
-                    ))
+                    // For seconds after the role was made; for ever when a policy of the organization denies it.
+                    Trouble::PassingFor(
+                        format!(
+                            "{error}. Spot cannot assume the role (yet): look at its trust policy and external ID, and \
+                             at organization policies that deny sts:AssumeRole"
+                        ),
+                        Patience::Role,
+                    )
                 } else {
                     error.into()
                 }

@@ -17,7 +17,7 @@ use onboarding_core::{
 use spot_api::{CreatedAccount, ErrorClass, SpotError};
 use tokio::time::Instant;
 
-use super::Trouble;
+use super::{Patience, Trouble};
 use crate::{
     directory::AccountDetails,
     intents::{Claim, Intent, SendIntent},
@@ -72,6 +72,15 @@ impl Provider {
             }
             AccountDecision::Refuse(refusal) => Err(Trouble::Refused(refusal.to_string())),
             AccountDecision::Create => {
+                // A second question in other words: a list that lacks the link would end in a second account.
+                let linked = self.spot.list_accounts_of(account).await?;
+                if let Some(linked) = linked.first() {
+                    self.listings.forget();
+                    return Err(Trouble::Passing(format!(
+                        "Spot does not list account {}, which is linked to AWS account {account}",
+                        linked.id
+                    )));
+                }
                 let created = self.create(request, &intent).await?;
                 self.confirm(request, &created.id).await;
                 Ok(response(&created.id, false))
@@ -183,10 +192,13 @@ impl Provider {
                 self.names_need_letters.store(true, Ordering::Relaxed);
                 Trouble::Passing(error.to_string())
             }
-            ErrorClass::Denied => Trouble::Refused(format!(
-                "{error}; the Spot token must be an organization administrator's, and the Spot organization must be \
-                 permitted to enroll more accounts (Spot's support raises the limit)"
-            )),
+            ErrorClass::Denied => Trouble::PassingFor(
+                format!(
+                    "{error}; the Spot token must be an organization administrator's, and the Spot organization must \
+                     be permitted to enroll more accounts (Spot's support raises the limit)"
+                ),
+                Patience::Refusal,
+            ),
             _ => error.into(),
         }
     }

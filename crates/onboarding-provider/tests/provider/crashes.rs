@@ -16,7 +16,7 @@ const FAULTS: [Fault; 4] = [
 ];
 
 /// More calls than a stack makes.
-const CALLS: usize = 9;
+const CALLS: usize = 10;
 
 async fn enrolled_once(faults: &[(usize, Fault)]) {
     let home = Home::new().await;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use axum::{Router, body::Body, extract::Request, response::Response};
 use jiff::Timestamp;
 use onboarding_provider::{
-    ConsumeSettings, Event, Message, Phase, Queue, QueueError, Responder, consume,
+    ConsumeSettings, Contract, Event, Message, Phase, Queue, QueueError, Responder, consume,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -168,6 +168,10 @@ impl Bench {
             poll: Duration::from_millis(20),
             invisible: Duration::from_millis(40),
             retry: Duration::from_millis(5),
+            contract: Contract {
+                topic: Some("arn:aws:sns:us-east-1:999999999999:spot".parse().unwrap()),
+                ..Contract::default()
+            },
             once: true,
         };
         consume(&self.queue, &provider, &responder, &settings, drain, abort).await
@@ -217,11 +221,17 @@ async fn a_poison_message_stays_and_shows_nothing() {
     bench
         .queue
         .send("poison", "{\"Token\": \"canary\"}".to_owned());
+    let mut elsewhere = event("s", ACCOUNT, "SpotAccount", json!({"Token": "canary"}));
+    bench.queue.send("elsewhere", elsewhere.to_string());
+    elsewhere["ResponseURL"] = json!(format!("http://{}/x", bench.address));
+    elsewhere["ServiceToken"] = json!("arn:aws:sns:us-east-1:999999999999:other");
+    bench.queue.send("not-ours", elsewhere.to_string());
     bench
         .queue
         .send("good", notification(bench.address, "s", ACCOUNT));
     let consumed = bench.run_once().await;
-    assert_eq!((consumed.delivered, consumed.left), (1, 1));
+    assert_eq!((consumed.delivered, consumed.left), (1, 3));
+    assert_eq!(bench.bucket.answers.lock().len(), 1);
     assert_eq!(*bench.queue.deleted.lock(), ["good"]);
     assert!(
         bench

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use onboarding_core::custom_resource::Status;
-use onboarding_provider::Intents as _;
+use onboarding_provider::{Intents as _, ProviderSettings, events::no_events};
 use serde_json::json;
 
 use super::stack::{
     ACCOUNT, Home, KINDS, OTHER, create, create_stack, event, in_time, properties, request, role,
+    settings,
 };
 
 #[tokio::test]
@@ -29,6 +30,7 @@ async fn a_stack_enrolls_its_account() {
         world.calls,
         [
             "GET /setup/account",
+            "GET /setup/account?cloudAccountId",
             "POST /setup/account",
             "GET /setup/account",
             "POST /setup/credentials/aws/externalId",
@@ -155,14 +157,81 @@ async fn a_role_that_never_can_be_assumed_fails_in_time_and_says_why() {
     for words in [
         "not done in time",
         "failed to assume role",
-        "resource control policy",
+        "organization policies",
     ] {
         assert!(response.reason.contains(words), "{}", response.reason);
     }
+    // These words in CloudFormation's reason mean that AWS itself has named the policy.
+    assert!(!response.reason.contains("resource control policy"));
     assert_eq!(
         response.physical_resource_id,
         "SpotLinkedCredentials-CREATE_FAILED"
     );
+}
+
+#[tokio::test]
+async fn a_role_that_cannot_be_assumed_is_not_waited_for_until_the_deadline() {
+    let home = Home::new().await;
+    home.spot.world.lock().not_assumable = u32::MAX;
+    let impatient = ProviderSettings {
+        role_patience: Duration::from_millis(100),
+        ..settings()
+    };
+    let provider = home.provider_with(impatient, no_events());
+    create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})).await;
+    let properties = properties("SpotLinkedCredentials", "stack", ACCOUNT, "act-1");
+    let response = create(&provider, "SpotLinkedCredentials", properties).await;
+    assert_eq!(response.status, Status::Failed);
+    assert!(
+        response.reason.contains("Spot cannot assume the role")
+            && !response.reason.contains("not done in time"),
+        "{}",
+        response.reason
+    );
+}
+
+#[tokio::test]
+async fn a_refused_permission_is_waited_for_a_little() {
+    for status in [401, 403, 404] {
+        let home = Home::new().await;
+        let provider = home.provider();
+        create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})).await;
+        home.spot.world.lock().refuse_links = Some((status, "who?"));
+        let properties = properties("SpotLinkedCredentials", "stack", ACCOUNT, "act-1");
+        let calls = home.spot.world.lock().calls.len();
+        let (response, ()) = tokio::join!(
+            create(&provider, "SpotLinkedCredentials", properties),
+            async {
+                home.spot.called(calls + 2).await;
+                home.spot.world.lock().refuse_links = None;
+            }
+        );
+        assert_eq!(response.status, Status::Success, "{status}");
+
+        home.spot.world.lock().refuse_links = Some((status, "who?"));
+        let properties = json!({"AccountId": "act-1", "IamRoleArn": role(ACCOUNT, "new")});
+        let event = event("new", ACCOUNT, "SpotLinkedCredentials", properties);
+        let response = provider.handle(&request(&event), in_time()).await;
+        assert_eq!(response.status, Status::Failed, "{status}");
+        assert!(response.reason.contains("who?"), "{}", response.reason);
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_only_the_filtered_list_shows_is_not_doubled() {
+    let home = Home::new().await;
+    let id = home.spot.world.lock().add("ours", Some(ACCOUNT));
+    home.spot.world.lock().left_out.insert(id.clone());
+    let provider = home.provider();
+    let (response, ()) = tokio::join!(
+        create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})),
+        async {
+            home.spot.called(4).await;
+            home.spot.world.lock().left_out.clear();
+        }
+    );
+    assert_eq!(response.physical_resource_id, id);
+    assert_eq!(home.spot.world.lock().writes(), Vec::<String>::new());
 }
 
 #[tokio::test]

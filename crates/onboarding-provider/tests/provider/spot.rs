@@ -53,6 +53,8 @@ pub(crate) struct World {
     pub(crate) down: bool,
     /// Accounts that are not listed yet.
     pub(crate) hidden: BTreeSet<String>,
+    /// Accounts that are listed only when their AWS account is asked for.
+    pub(crate) left_out: BTreeSet<String>,
 }
 
 impl World {
@@ -89,6 +91,7 @@ impl World {
                 let of = query.strip_prefix("cloudAccountId=");
                 let listed = self.accounts.iter().filter(|account| {
                     !self.hidden.contains(&account.id)
+                        && (of.is_some() || !self.left_out.contains(&account.id))
                         && of.is_none_or(|of| account.linked.as_deref() == Some(of))
                 });
                 items(listed.map(|account| json!({
@@ -247,7 +250,11 @@ async fn serve(spot: Spot, request: Request) -> Response {
     let (response, fault) = {
         let mut world = spot.world.lock();
         let number = world.calls.len();
-        world.calls.push(call.clone());
+        world.calls.push(if query.starts_with("cloudAccountId=") {
+            format!("{call}?cloudAccountId")
+        } else {
+            call.clone()
+        });
         let fault = world.faults.remove(&number);
         if world.down || matches!(fault, Some(Fault::DieBefore | Fault::ErrorBefore)) {
             (refused(503, "down"), fault)

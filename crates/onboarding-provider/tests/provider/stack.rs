@@ -90,6 +90,8 @@ pub(crate) fn settings() -> ProviderSettings {
         send_window: Duration::from_millis(100),
         settle: Duration::from_millis(200),
         listing_lag: Duration::from_millis(300),
+        role_patience: Duration::from_secs(10),
+        refusal_patience: Duration::from_millis(100),
         validation_patience: Duration::from_millis(100),
         retry_initial: Duration::from_millis(5),
         retry_max: Duration::from_millis(50),

@@ -13,6 +13,8 @@ const LONGEST_TEXT: usize = 300;
 #[derive(Debug)]
 pub(crate) struct Items<T> {
     pub(crate) items: Vec<T>,
+    /// Why these may not be all: Spot's own count differs, or there is no list at all.
+    pub(crate) incomplete: Option<String>,
     pub(crate) next_key: Option<String>,
 }
 
@@ -31,6 +33,7 @@ struct RequestPart {
 #[serde(bound = "T: Deserialize<'de>")]
 struct ResponsePart<T> {
     items: Option<Vec<T>>,
+    count: Option<u64>,
     errors: Option<Vec<ErrorPart>>,
     #[serde(rename = "paginationInfo")]
     pagination: Option<PaginationPart>,
@@ -65,7 +68,16 @@ pub(crate) fn items<T: DeserializeOwned>(body: &[u8]) -> Result<Items<T>, String
         )
     })?;
     let response = envelope.response.ok_or("it has no `response`")?;
+    let incomplete = match (&response.items, response.count) {
+        (None, _) => Some("it has no `items`".to_owned()),
+        (Some(items), Some(count)) if items.len() as u64 != count => Some(format!(
+            "it has {} items, but says that it has {count}",
+            items.len()
+        )),
+        _ => None,
+    };
     Ok(Items {
+        incomplete,
         items: response.items.unwrap_or_default(),
         next_key: response
             .pagination
@@ -126,6 +138,24 @@ mod tests {
         let page = items::<u32>(body).unwrap();
         assert_eq!((page.items, page.next_key), (vec![1, 2], Some("k".into())));
         assert_eq!(request_id(body).as_deref(), Some("r1"));
+    }
+
+    #[test]
+    fn a_list_that_is_not_whole_is_marked() {
+        let incomplete = |response: &str| {
+            let body = format!(r#"{{"response":{response}}}"#);
+            items::<u32>(body.as_bytes()).unwrap().incomplete
+        };
+        for whole in [
+            r#"{"items":[1,2]}"#,
+            r#"{"items":[1,2],"count":2}"#,
+            r#"{"items":[],"count":0}"#,
+        ] {
+            assert_eq!(incomplete(whole), None, "{whole}");
+        }
+        for part in [r#"{"items":[1,2],"count":3}"#, r#"{"count":0}"#, "{}"] {
+            assert!(incomplete(part).is_some(), "{part}");
+        }
     }
 
     #[test]

@@ -72,16 +72,15 @@ impl SpotClient {
     /// All accounts of the Spot organization. Not paginated. Needs a token of an organization administrator.
     ///
     /// # Errors
-    /// See [`SpotError`].
+    /// [`SpotError::Unexpected`] when the list is not whole by Spot's own count; see [`SpotError`].
     pub async fn list_accounts(&self) -> Result<Vec<SpotAccountRecord>, SpotError> {
-        let listed: Items<Listed> = self.call(&ApiCall::new(LIST)).await?;
-        Ok(listed.items.into_iter().map(Listed::record).collect())
+        self.list(&ApiCall::new(LIST)).await
     }
 
     /// The accounts that are linked to one AWS account.
     ///
     /// # Errors
-    /// See [`SpotError`].
+    /// As [`SpotClient::list_accounts`].
     pub async fn list_accounts_of(
         &self,
         account: AwsAccountId,
@@ -90,8 +89,21 @@ impl SpotClient {
             query: vec![("cloudAccountId", account.to_string())],
             ..ApiCall::new(LIST)
         };
-        let listed: Items<Listed> = self.call(&call).await?;
-        Ok(listed.items.into_iter().map(Listed::record).collect())
+        self.list(&call).await
+    }
+
+    /// What is not listed may be created, so a part of a list is as bad as none.
+    async fn list(&self, call: &ApiCall<'_>) -> Result<Vec<SpotAccountRecord>, SpotError> {
+        let listed: Items<Listed> = self.call(call).await?;
+        match listed.incomplete {
+            Some(reason) => Err(SpotError::Unexpected {
+                route: LIST,
+                status: 200,
+                request_id: None,
+                reason,
+            }),
+            None => Ok(listed.items.into_iter().map(Listed::record).collect()),
+        }
     }
 
     /// Waits until the rate governor lets one account be created. Nothing is sent yet: a caller writes its intent down

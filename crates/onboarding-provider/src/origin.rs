@@ -1,0 +1,178 @@
+//! Whether a request is what CloudFormation sends for our templates. Whoever can write to the queue can put any text into
+//! it, and the answer goes to an address that the request itself names.
+
+use onboarding_core::{custom_resource::ResourceRequest, ids::TopicArn};
+use url::{Host, Url};
+
+/// Why a request is not served, and not answered either. No text tells the address: it is a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OriginError {
+    /// It names another ServiceToken than our topic.
+    #[error("its ServiceToken is not the topic of this provider")]
+    ServiceToken,
+    /// Its answer would go elsewhere.
+    #[error("its ResponseURL is not of CloudFormation's bucket for the Region of the stack")]
+    ResponseUrl,
+}
+
+/// Checks where a request comes from and where its answer goes.
+pub(crate) fn check(
+    request: &ResourceRequest,
+    topic: Option<&TopicArn>,
+) -> Result<(), OriginError> {
+    if topic.is_some_and(|topic| request.service_token.as_deref() != Some(topic.as_str())) {
+        return Err(OriginError::ServiceToken);
+    }
+    let genuine = Url::parse(request.response_url.expose()).is_ok_and(|url| {
+        is_of_this_machine(&url) || is_of_cloudformation(&url, request.stack_id.region())
+    });
+    if genuine {
+        Ok(())
+    } else {
+        Err(OriginError::ResponseUrl)
+    }
+}
+
+/// Plain HTTP to a loopback address: a CloudFormation that is simulated here.
+fn is_of_this_machine(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "http" && loopback
+}
+
+/// The bucket is `cloudformation-custom-resource-response-` and the Region without dashes (CloudFormation user guide,
+/// "VPC endpoints", considerations), under any of the names that an S3 endpoint of the Region has (Amazon S3 user guide,
+/// "Virtual hosting" and "Dual-stack endpoints"; AWS General Reference, "Amazon S3 endpoints").
+fn is_of_cloudformation(url: &Url, region: &str) -> bool {
+    let bucket = format!(
+        "cloudformation-custom-resource-response-{}",
+        region.replace('-', "")
+    );
+    let Some(Host::Domain(host)) = url.host() else {
+        return false;
+    };
+    let is_endpoint = |host: &str| {
+        let domain = match region.starts_with("cn-") {
+            true => ".amazonaws.com.cn",
+            false => ".amazonaws.com",
+        };
+        host.strip_suffix(domain).is_some_and(|endpoint| {
+            ["s3", "s3.dualstack", "s3-fips", "s3-fips.dualstack"]
+                .iter()
+                .any(|service| endpoint == format!("{service}.{region}"))
+                || endpoint == "s3"
+                || endpoint == format!("s3-{region}")
+        })
+    };
+    let in_host = host
+        .strip_prefix(&bucket)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .is_some_and(is_endpoint);
+    let in_path = || {
+        is_endpoint(host) && url.path_segments().and_then(|mut parts| parts.next()) == Some(&bucket)
+    };
+    let plain = url.username().is_empty() && url.password().is_none() && url.port().is_none();
+    url.scheme() == "https" && plain && (in_host || in_path())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const BUCKET: &str = "cloudformation-custom-resource-response-euwest1";
+
+    fn checked(url: &str, region: &str, token: Option<&str>) -> Result<(), OriginError> {
+        let event = json!({
+            "RequestType": "Create",
+            "RequestId": "req-1",
+            "StackId": format!("arn:aws:cloudformation:{region}:111111111111:stack/s/uuid"),
+            "ResponseURL": url,
+            "ResourceType": "Custom::SpotAccount",
+            "LogicalResourceId": "SpotAccount",
+            "ServiceToken": token,
+            "ResourceProperties": {},
+        });
+        let request = ResourceRequest::parse(&event.to_string()).unwrap();
+        check(
+            &request,
+            Some(&"arn:aws:sns:eu-west-1:999999999999:spot".parse().unwrap()),
+        )
+    }
+
+    fn answered(url: &str, region: &str) -> bool {
+        checked(url, region, Some("arn:aws:sns:eu-west-1:999999999999:spot")).is_ok()
+    }
+
+    #[test]
+    fn every_name_of_cloudformations_bucket_is_answered() {
+        for endpoint in [
+            "s3.amazonaws.com",
+            "s3.eu-west-1.amazonaws.com",
+            "s3-eu-west-1.amazonaws.com",
+            "s3.dualstack.eu-west-1.amazonaws.com",
+            "s3-fips.eu-west-1.amazonaws.com",
+            "s3-fips.dualstack.eu-west-1.amazonaws.com",
+        ] {
+            for url in [
+                format!("https://{BUCKET}.{endpoint}/arn%3Aaws%7Cx?Signature=a%2Bb"),
+                format!("https://{BUCKET}.{endpoint}:443/x"),
+                format!("https://{endpoint}/{BUCKET}/x"),
+            ] {
+                assert!(answered(&url, "eu-west-1"), "{url}");
+            }
+        }
+        let china = "https://cloudformation-custom-resource-response-cnnorth1.s3.cn-north-1.amazonaws.com.cn/x";
+        assert!(answered(china, "cn-north-1"));
+        for local in [
+            "http://127.0.0.1:4566/x",
+            "http://localhost:1/x",
+            "http://[::1]:1/x",
+        ] {
+            assert!(answered(local, "eu-west-1"), "{local}");
+        }
+    }
+
+    #[test]
+    fn no_other_address_is_answered() {
+        for url in [
+            "https://example.com/".to_owned(),
+            "http://169.254.169.254/latest".to_owned(),
+            "https://127.0.0.1/x".to_owned(),
+            format!("http://{BUCKET}.s3.amazonaws.com/x"),
+            format!("https://{BUCKET}.s3.amazonaws.com.example.com/x"),
+            format!("https://{BUCKET}.s3.amazonaws.com:8443/x"),
+            format!("https://u:p@{BUCKET}.s3.amazonaws.com/x"),
+            format!("https://{BUCKET}x.s3.amazonaws.com/x"),
+            format!("https://x{BUCKET}.s3.amazonaws.com/x"),
+            format!("https://{BUCKET}.s3.us-east-1.amazonaws.com/x"),
+            format!("https://{BUCKET}.s3-website-eu-west-1.amazonaws.com/x"),
+            format!("https://{BUCKET}.s3.amazonaws.com.cn/x"),
+            "https://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x".to_owned(),
+            format!("https://s3.eu-west-1.amazonaws.com/{BUCKET}x/x"),
+            "https://s3.eu-west-1.amazonaws.com/".to_owned(),
+        ] {
+            assert!(!answered(&url, "eu-west-1"), "{url}");
+        }
+    }
+
+    #[test]
+    fn only_our_topic_is_served() {
+        let url = format!("https://{BUCKET}.s3.amazonaws.com/x");
+        for token in [
+            None,
+            Some("arn:aws:sns:eu-west-1:888888888888:spot"),
+            Some("arn:aws:lambda:eu-west-1:999999999999:function:spot"),
+        ] {
+            assert_eq!(
+                checked(&url, "eu-west-1", token),
+                Err(OriginError::ServiceToken)
+            );
+        }
+    }
+}
