@@ -6,6 +6,7 @@ mod access;
 pub(crate) mod errors;
 mod events;
 mod input;
+mod instance_views;
 mod paging;
 mod plain;
 mod set_instances;
@@ -40,10 +41,10 @@ pub(crate) fn handle(
         "CreateStackInstances" => set_instances::create(world, call, request),
         "UpdateStackInstances" => set_instances::update(world, call, request),
         "DeleteStackInstances" => set_instances::delete(world, call, request),
-        "ListStackInstances" => set_instances::list(world, call, request),
-        "DescribeStackInstance" => set_instances::describe(world, call, request),
+        "ListStackInstances" => instance_views::list(world, call, request),
+        "DescribeStackInstance" => instance_views::describe(world, call, request),
         "ListStackSetAutoDeploymentTargets" => {
-            set_instances::auto_deployment_targets(world, call, request)
+            instance_views::auto_deployment_targets(world, call, request)
         }
         "DetectStackSetDrift" => set_operations::detect_drift(world, call, request),
         "ListStackSetOperations" => set_operations::list(world, call, request),

@@ -4,6 +4,7 @@
 //! queue policy that asks for the organization's id lets nothing in. Deliveries are at least once
 //! and may overtake each other, with the scenario's probabilities.
 
+mod messages;
 mod queues;
 mod sns;
 mod sqs;

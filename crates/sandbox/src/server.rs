@@ -3,6 +3,7 @@
 //! The world's lock is held only while a handler computes its answer, never while waiting.
 
 mod aws;
+mod parse;
 pub(crate) mod reply;
 mod spot;
 

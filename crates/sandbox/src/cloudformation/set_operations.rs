@@ -1,8 +1,8 @@
 //! Operations of stack sets: listings that lag, descriptions that do not, results, stopping, drift detection.
 
 use super::input;
+use super::instance_views::unit_id;
 use super::paging::{self, Page};
-use super::set_instances::unit_id;
 use super::{errors, sets};
 use crate::stack_sets::model::{Operation, OperationAction, Overrides, Row, RowStatus};
 use crate::stack_sets::preferences::Preferences;

@@ -19,25 +19,26 @@ pub(crate) struct Iam {
 pub(crate) struct AccountIam {
     /// The account's alias.
     pub(crate) alias: Option<Box<str>>,
-    roles: Vec<Box<Role>>,
-    policies: Vec<Box<ManagedPolicy>>,
+    roles: Vec<Role>,
+    policies: Vec<ManagedPolicy>,
 }
 
 impl AccountIam {
     /// All roles, by name.
     pub(crate) fn roles(&self) -> impl Iterator<Item = &Role> {
-        self.roles.iter().map(Box::as_ref)
+        self.roles.iter()
     }
 
     /// All customer managed policies, by path and name.
     pub(crate) fn policies(&self) -> impl Iterator<Item = &ManagedPolicy> {
-        self.policies.iter().map(Box::as_ref)
+        self.policies.iter()
     }
 
     /// Adds a role whose name is free.
     pub(crate) fn insert_role(&mut self, role: Role) {
         if let Err(at) = self.role_position(&role.name) {
-            self.roles.insert(at, Box::new(role));
+            self.roles.reserve_exact(1);
+            self.roles.insert(at, role);
         }
     }
 
@@ -51,7 +52,8 @@ impl AccountIam {
     /// Adds a policy whose path and name are free.
     pub(crate) fn insert_policy(&mut self, policy: ManagedPolicy) {
         if let Err(at) = self.policy_position(&policy.path, &policy.name) {
-            self.policies.insert(at, Box::new(policy));
+            self.policies.reserve_exact(1);
+            self.policies.insert(at, policy);
         }
     }
 
@@ -182,7 +184,7 @@ impl Iam {
         account
             .role_position(name)
             .ok()
-            .map(|at| &*account.roles[at])
+            .map(|at| &account.roles[at])
     }
 
     /// The same, to be changed.

@@ -1,7 +1,7 @@
-//! Custom resources: requests through a ServiceToken, answers through a ResponseURL.
+//! Custom resources: what providers are asked, through a ServiceToken.
 //!
-//! CloudFormation user guide, "Custom resource reference objects": the request and response fields,
-//! 4,096 bytes for a response, one hour (or `ServiceTimeout`) until a request fails.
+//! CloudFormation user guide, "Custom resource reference objects": the fields of a request, one hour (or
+//! `ServiceTimeout`) until a request fails.
 
 use std::collections::HashMap;
 use std::sync::Arc;

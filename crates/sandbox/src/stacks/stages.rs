@@ -3,8 +3,7 @@
 use std::mem;
 
 use super::engine::begin;
-use super::model::ItemState;
-use super::model::{Action, OnFailure, Outcome, StackKey, Stage, Status};
+use super::model::{Action, ItemState, OnFailure, Outcome, StackKey, Stage, Status};
 use super::{history, items};
 use crate::stack_sets;
 use crate::world::World;
