@@ -14,6 +14,9 @@ use crate::engine::{RunReport, StepOutcome};
 /// How many accounts a list shows before it says how many more there are.
 const MOST_SHOWN: usize = 20;
 
+/// How many characters of a detail a list shows.
+const MOST_CHARACTERS: usize = 300;
+
 /// An empty table in our style: no frame, as wide as its content, at most as wide as the terminal.
 #[must_use]
 pub fn table(header: &[&str]) -> Table {
@@ -137,7 +140,7 @@ pub fn problems(rows: &[AccountRow]) -> String {
         for row in rows.iter().take(MOST_SHOWN) {
             let _ = write!(text, "  {}  {}  ({})", row.account, row.name, row.ou_path);
             let _ = match &row.detail {
-                Some(detail) => writeln!(text, "\n      {detail}"),
+                Some(detail) => writeln!(text, "\n      {}", shortened(detail)),
                 None => writeln!(text),
             };
         }
@@ -150,6 +153,14 @@ pub fn problems(rows: &[AccountRow]) -> String {
         }
     }
     text
+}
+
+/// A detail that fits into a list: AWS's reasons can be very long, and `runner status --account` shows them whole.
+fn shortened(detail: &str) -> String {
+    match detail.char_indices().nth(MOST_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &detail[..end]),
+        None => detail.to_owned(),
+    }
 }
 
 /// Findings that are not about one account.
