@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use onboarding_core::inventory::OrganizationSnapshot;
 use onboarding_provider::{
-    ConsumeSettings, Provider, ProviderSettings, Responder, consume, events::no_events,
+    ConsumeSettings, Contract, Provider, ProviderSettings, Responder, consume, events::no_events,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -50,15 +50,21 @@ pub async fn check(home: &Home) -> Result<(), JobError> {
             "the provider's queue {url} has no ARN that could be read ({arn:?}); look at enrollment.queue_url"
         )));
     };
-    if *region != home.aws.region().to_string() {
+    if *region != home.aws.region() {
         return Err(prerequisite(format!(
             "the provider's queue {arn} is not in {}, where the runner is; make it there, or set aws.region",
             home.aws.region()
         )));
     }
     let topic = home.config.runner.topic(Some(home.identity.account));
-    let owners = [Some(home.identity.account), topic.and_then(|topic| topic.account())];
-    if !owners.contains(&account.parse().ok()) {
+    let owners = [
+        Some(home.identity.account),
+        topic.and_then(|topic| topic.account()),
+    ];
+    if !account
+        .parse()
+        .is_ok_and(|account| owners.contains(&Some(account)))
+    {
         return Err(prerequisite(format!(
             "the provider's queue {arn} is neither in our account {} nor in that of its topic; look at \
              enrollment.queue_url and enrollment.topic_arn",
@@ -123,6 +129,10 @@ impl Serving {
         let settings = ConsumeSettings {
             concurrency: usize::try_from(home.config.runner.enrollment.consumers).unwrap_or(1),
             poll: Duration::from_secs(20),
+            contract: Contract {
+                topic: home.config.runner.topic(Some(home.identity.account)),
+                service_timeout: home.config.runner.enrollment.service_timeout.get(),
+            },
             ..ConsumeSettings::default()
         };
         Ok(Self {

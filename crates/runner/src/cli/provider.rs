@@ -23,6 +23,7 @@ impl Provider {
         let interrupt = Interrupt::on_signals()
             .map_err(|error| Failure::Failed(format!("signals cannot be listened to: {error}")))?;
         let home = Home::connect(Arc::new(config)).await?;
+        provider::check(&home).await?;
         let serving = provider::Serving::prepare(&home, None).await?;
         let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
         let signals = async {

@@ -11,7 +11,7 @@ use super::{
     naming::RenameRule,
     nearest::nearest,
     profile::{DeploymentConfig, Product, ProfileConfig},
-    runner::{ProviderKind, RunnerConfig},
+    runner::{Deletion, ProviderKind, RunnerConfig},
     source::{Document, locate},
 };
 
@@ -127,6 +127,14 @@ fn enrollment(config: &RunnerConfig, checks: &mut Checks<'_>) {
                 enrollment.service_timeout
             ),
             "give whole seconds from \"1s\" to \"1h\"",
+        );
+    }
+    if enrollment.provider == ProviderKind::Queue && enrollment.deletion == Deletion::Stack {
+        checks.report(
+            &["enrollment", "deletion"],
+            "`enrollment.deletion` = \"stack\" is not yet supported: the provider \"queue\" deletes nothing at Spot"
+                .to_owned(),
+            "leave it out, or use provider = \"spot-hosted\"",
         );
     }
     if enrollment.provider == ProviderKind::SpotHosted

@@ -184,8 +184,9 @@ pub struct EnrollmentConfig {
     pub service_timeout: Text<HumanDuration>,
     /// What deleting a stack does to the Spot account.
     pub deletion: Deletion,
-    /// Requests of custom resources that are served at the same time.
-    #[schemars(range(min = 1, max = 256))]
+    /// Requests of custom resources that are served at the same time. Most of them only wait, such as for a new role to
+    /// spread through IAM, and one that waits must not hold the others back.
+    #[schemars(range(min = 1, max = 1024))]
     pub consumers: u32,
     /// The name of Spot's Lambda function that enrolls in Cost Intelligence (provider `spot-hosted` with the product
     /// `cost-intelligence`). Spot does not publish it: ask Spot's support.
@@ -201,7 +202,7 @@ impl Default for EnrollmentConfig {
             queue_url: None,
             service_timeout: duration::seconds(3600),
             deletion: Deletion::Reconcile,
-            consumers: 8,
+            consumers: 256,
             cost_intelligence_lambda: None,
         }
     }
@@ -223,7 +224,8 @@ pub enum ProviderKind {
 pub enum Deletion {
     /// Nothing: custom resources are retained, and what is left over is found and decided by reconciling.
     Reconcile,
-    /// It is deleted with its stack, as Spot's own template does; also when an account moves to another OU.
+    /// It is deleted with its stack, as Spot's own template does; also when an account moves to another OU. Only with
+    /// the provider `spot-hosted` so far.
     Stack,
 }
 

@@ -329,6 +329,18 @@ fn without_a_home_account_a_topic_is_needed() {
 }
 
 #[test]
+fn a_deletion_that_the_queue_does_not_do_is_refused() {
+    let errors = errors_of("[enrollment]\ndeletion = \"stack\"", "");
+    assert!(errors.contains("not yet supported"), "{errors}");
+    Directory::new(&runner_toml(
+        "[enrollment]\nprovider = \"spot-hosted\"\ndeletion = \"stack\"",
+        "products = [\"elastigroup-ocean\"]",
+    ))
+    .load(&[])
+    .unwrap();
+}
+
+#[test]
 fn set_options_change_what_they_name() {
     let directory = Directory::new(&runner_toml("[enrollment]\nconsumers = 8", ""))
         .with_job("sync", "kind = \"stackset-sync\"\n");

@@ -1,7 +1,11 @@
 //! The provider's account directory: AWS Organizations and the profiles. An account that no profile targets is not
 //! served, whoever asks for it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use onboarding_core::{
@@ -12,13 +16,19 @@ use onboarding_core::{
     stackset_sync::targets,
 };
 use onboarding_provider::{AccountDetails, AccountDirectory, DirectoryError};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     config::{ProfileConfig, RenameRule},
     engine::{ErrorClass, JobError},
     home::Home,
 };
+
+/// For how long an account that may be served is not asked about again: one enrollment makes several requests.
+const LONGEST_AGE: Duration = Duration::from_secs(300);
+
+/// How long the names of organizational units are not read again, found or not: reading them is many calls.
+const UNIT_NAMES_PAUSE: Duration = Duration::from_secs(60);
 
 /// The rules of one profile.
 struct Rules {
@@ -34,6 +44,21 @@ pub(super) struct Directory {
     organization: Option<Arc<OrganizationSnapshot>>,
     /// Names of organizational units by id, for targets that are paths of names.
     unit_names: RwLock<BTreeMap<OuId, Box<str>>>,
+    /// When the names were last read here, or failed to be. Held while they are read.
+    unit_names_read: tokio::sync::Mutex<Option<Instant>>,
+    /// Accounts that may be served. One that may not is asked about every time: it may have just moved.
+    served: Mutex<HashMap<AwsAccountId, Arc<Slot>>>,
+}
+
+/// What was found about one account, and when. Held while AWS is asked, so that others wait for the answer.
+type Slot = tokio::sync::Mutex<Option<(Instant, AccountDetails)>>;
+
+/// An account as AWS Organizations or its snapshot has it.
+struct Found {
+    name: String,
+    state: AccountState,
+    /// From the unit that it is in up to the root.
+    lineage: Vec<OuId>,
 }
 
 /// Why an account could not be looked up.
@@ -60,50 +85,80 @@ impl Directory {
             rules,
             organization,
             unit_names: RwLock::new(unit_names),
+            unit_names_read: tokio::sync::Mutex::default(),
+            served: Mutex::default(),
         })
     }
 
     async fn look_up(&self, account: AwsAccountId) -> Result<Option<AccountDetails>, Reason> {
-        let (name, state, lineage) = match self.in_snapshot(account) {
-            Some(known) => known,
-            // Accounts that joined after the snapshot are the ones that are enrolled by themselves.
-            None => match self
-                .home
-                .aws
-                .member(account)
-                .await
-                .map_err(|error| error.to_string())?
-            {
-                Some(member) => (member.name, member.state, member.lineage),
-                None => return Ok(None),
-            },
-        };
-        if state != AccountState::Active {
-            return Ok(None);
+        // A yes of the snapshot is enough; a no may be of an account that has joined, moved or become active since.
+        if let Some(found) = self.in_snapshot(account)
+            && let Ok(Some(details)) = self.details(account, found).await
+        {
+            return Ok(Some(details));
         }
-        let mut rules = self.rules_of(account, &lineage);
+        let slot = Arc::clone(self.served.lock().entry(account).or_default());
+        let mut known = slot.lock().await;
+        if let Some((at, details)) = &*known
+            && at.elapsed() < LONGEST_AGE
+        {
+            return Ok(Some(details.clone()));
+        }
+        *known = None;
+        let member = self.home.aws.member(account).await;
+        let Some(member) = member.map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
+        let found = Found {
+            name: member.name,
+            state: member.state,
+            lineage: member.lineage,
+        };
+        let details = self.details(account, found).await?;
+        *known = details.clone().map(|details| (Instant::now(), details));
+        Ok(details)
+    }
+
+    /// What an account may have; none when it is not active or no profile targets it.
+    async fn details(
+        &self,
+        account: AwsAccountId,
+        found: Found,
+    ) -> Result<Option<AccountDetails>, Reason> {
+        match found.state {
+            AccountState::Active => {}
+            AccountState::PendingActivation => {
+                return Err("it is not active yet".to_owned());
+            }
+            _ => return Ok(None),
+        }
+        let mut rules = self.rules_of(account, &found.lineage);
         if rules.is_none() {
             self.read_unit_names().await?;
-            rules = self.rules_of(account, &lineage);
+            rules = self.rules_of(account, &found.lineage);
         }
         let Some(rules) = rules else {
             return Err("the name of one of its organizational units is not known".to_owned());
         };
         Ok(rules.map(|rules| AccountDetails {
-            name: Some(name),
+            name: Some(found.name),
             adopt: rules.adopt,
             naming: rules.naming.clone(),
         }))
     }
 
-    fn in_snapshot(&self, id: AwsAccountId) -> Option<(String, AccountState, Vec<OuId>)> {
+    fn in_snapshot(&self, id: AwsAccountId) -> Option<Found> {
         let organization = self.organization.as_ref()?;
         let account = organization.account(id)?;
         let lineage = organization
             .lineage(account.parent)
             .map(|(_, unit)| unit.id.clone())
             .collect();
-        Some((account.name.to_string(), account.state, lineage))
+        Some(Found {
+            name: account.name.to_string(),
+            state: account.state,
+            lineage,
+        })
     }
 
     /// The rules of the profile that targets an account; `Some(None)` when none does, none when a name is missing.
@@ -121,14 +176,19 @@ impl Directory {
         Some(None)
     }
 
-    /// Reads the organization for the names of new units.
+    /// Reads the organization for the names of new units, unless that was done or tried a moment ago.
     async fn read_unit_names(&self) -> Result<(), Reason> {
+        let mut last = self.unit_names_read.lock().await;
+        if last.is_some_and(|last| last.elapsed() < UNIT_NAMES_PAUSE) {
+            return Ok(());
+        }
         let listing = self
             .home
             .aws
             .organization_snapshot(&aws_ops::SnapshotOptions::default())
-            .await
-            .map_err(|error| error.to_string())?;
+            .await;
+        *last = Some(Instant::now());
+        let listing = listing.map_err(|error| error.to_string())?;
         *self.unit_names.write() = listing.snapshot.unit_names();
         Ok(())
     }
