@@ -177,7 +177,6 @@ fn telemetry(global: &Global, config: &Loaded) -> Result<telemetry::Guard, Failu
 }
 
 /// Writes data to stdout. A reader that went away (`| head`) is no failure.
-#[expect(clippy::print_stdout, reason = "stdout is data")]
 fn print(text: &str) {
     use std::io::Write as _;
     let mut stdout = std::io::stdout().lock();

@@ -22,8 +22,10 @@ use onboarding_core::{
 
 use super::StackSetSync;
 use crate::{
+    config::ProviderKind,
     engine::{ErrorClass, JobError},
     home::{aws_error, spot_error},
+    provider,
     state::OrganizationCache,
 };
 
@@ -94,6 +96,10 @@ impl StackSetSync {
             snapshot, shape, ..
         } = self.list_organization(&cache).await?;
         self.check_identity(&snapshot)?;
+        if self.home.config.runner.enrollment.provider == ProviderKind::Queue {
+            // Stacks whose requests nobody can answer would hang until their ServiceTimeout.
+            provider::check(&self.home).await?;
+        }
         let closed_since: BTreeMap<_, _> = snapshot
             .accounts
             .iter()
