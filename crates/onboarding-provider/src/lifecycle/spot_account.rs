@@ -2,7 +2,8 @@
 //!
 //! The order of creation, each step committed before the next: wait for the rate governor; claim the AWS account; check
 //! that nothing changed since we looked; write the intent; send, unless the send deadline has passed; assign. Whoever
-//! finds an unsettled intent looks at Spot first, after the moment from which a listing shows the outcome.
+//! finds an unsettled intent looks at Spot first: what is there is used at once, what is not there counts as missing only
+//! after the moment from which a listing shows the outcome.
 
 use std::{sync::atomic::Ordering, time::SystemTime};
 
@@ -95,13 +96,18 @@ impl Provider {
         intent: &Intent,
     ) -> Result<Listing, Trouble> {
         if let Some(sent) = &intent.sent {
-            if !time_until(sent.look_after).is_zero() {
-                return Err(Trouble::Until(
-                    "an earlier attempt to create the Spot account has not settled yet".to_owned(),
-                    sent.look_after,
-                ));
+            // Asked for before the outcome is settled, a listing tells that the account is there, but not that it is not.
+            let settled = time_until(sent.look_after).is_zero();
+            let listing = self.listings.since(Instant::now()).await?;
+            let account = request.account;
+            let found = listing.known.linked_to(account).next().is_some()
+                || listing.known.leftovers_of(account).next().is_some();
+            if settled || found {
+                return Ok(listing);
             }
-            return Ok(self.listings.since(Instant::now()).await?);
+            return Err(Trouble::Passing(
+                "an earlier attempt to create the Spot account has not settled yet".to_owned(),
+            ));
         }
         let listing = self.listings.recent().await?;
         let Some(assigned) = &intent.assigned else {

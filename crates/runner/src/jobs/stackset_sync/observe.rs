@@ -48,7 +48,8 @@ impl StackSetSync {
         };
         let spot_accounts = async { self.home.spot.list_accounts().await.map_err(spot_error) };
         let trusted_access = async {
-            match self.home.aws.trusted_access().await.map_err(aws_error)? {
+            let access = self.home.aws.trusted_access().await;
+            match access.map_err(|error| self.access_error(error))? {
                 TrustedAccess::Enabled => Ok(true),
                 TrustedAccess::Disabled => Ok(false),
                 other => Err(JobError::new(
@@ -60,13 +61,10 @@ impl StackSetSync {
             }
         };
         let links = async { self.home.state.spot_links().await.map_err(JobError::from) };
-        let (cache, profiles, spot_accounts, trusted_access, links) = tokio::try_join!(
-            self.organization(now),
-            profiles,
-            spot_accounts,
-            trusted_access,
-            links
-        )?;
+        // First and alone: of all that the wrong credentials are refused, this says best that they are the wrong ones.
+        let trusted_access = trusted_access.await?;
+        let (cache, profiles, spot_accounts, links) =
+            tokio::try_join!(self.organization(now), profiles, spot_accounts, links)?;
         let (organization, cache) = cache;
         Ok(SyncObserved {
             organization,
@@ -111,12 +109,11 @@ impl StackSetSync {
                 )
             })
             .collect();
-        let shrunk = guard::shrink(
-            &self.desired.removal,
-            cache.account_count,
-            snapshot.accounts.len(),
-        )
-        .is_some();
+        // A first listing is nobody's successor: it becomes the measure, or there would never be one.
+        let shrunk = cache.account_count.is_some_and(|previous| {
+            let now = snapshot.accounts.len();
+            guard::shrink(&self.desired.removal, Some(previous), now).is_some()
+        });
         let newer = OrganizationCache {
             unit_names: snapshot.unit_names(),
             shape: Some(shape),
@@ -189,6 +186,22 @@ impl StackSetSync {
                 .map_err(organization_error)?;
         }
         Ok(listing)
+    }
+
+    /// Only the management account and delegated administrators may ask for trusted access.
+    fn access_error(&self, error: aws_ops::AwsError) -> JobError {
+        if !error.is_code("InvalidOperationException") {
+            return aws_error(error);
+        }
+        let ours = self.home.identity.account;
+        JobError::new(
+            ErrorClass::Prerequisite,
+            format!(
+                "the AWS credentials are of account {ours}, which is not the management account of its organization; use \
+                 credentials of the management account, or register {ours} as a delegated administrator of StackSets and \
+                 set aws.call_as = \"delegated-admin\" ({error})"
+            ),
+        )
     }
 
     /// The identity must be the management account, or a delegated administrator that says so.
