@@ -3,7 +3,9 @@
 use std::io::IsTerminal as _;
 
 use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter, fmt, fmt::format::FmtSpan, registry::LookupSpan};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::LevelFilter, fmt, fmt::format::FmtSpan, registry::LookupSpan,
+};
 
 use super::{TelemetryError, Verbosity};
 

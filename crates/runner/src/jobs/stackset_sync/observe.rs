@@ -16,7 +16,9 @@ use onboarding_core::{
     ids::AwsAccountId,
     inventory::{AccountState, InstanceDetailedStatus, OrganizationSnapshot, StackInstance},
     retry_clock,
-    stackset_sync::{ObservedProfile, PlanError, RetryState, RunningOperation, SyncObserved, guard, targets},
+    stackset_sync::{
+        ObservedProfile, PlanError, RetryState, RunningOperation, SyncObserved, guard, targets,
+    },
     template,
 };
 

@@ -121,7 +121,14 @@ async fn an_assignment_settles_the_creation_and_makes_the_account_ours() {
         sent: None,
     };
     assert_eq!(state.intent(account()).await.unwrap(), expected);
-    assert!(state.spot_links().await.unwrap().owned.contains_key(&account()));
+    assert!(
+        state
+            .spot_links()
+            .await
+            .unwrap()
+            .owned
+            .contains_key(&account())
+    );
 }
 
 #[tokio::test]
