@@ -5,4 +5,5 @@
 mod aws_ops_on_moto;
 mod clients_on_sandbox;
 mod operations;
+mod runner_on_sandbox;
 mod telemetry;

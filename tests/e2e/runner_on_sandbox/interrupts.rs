@@ -1,0 +1,110 @@
+//! Runs that do not end by themselves: told to stop, told to leave at once, killed.
+
+use rustix::process::Signal;
+
+use super::*;
+
+/// Stacks that take simulated minutes, one account after the other, so that a signal finds the operation running.
+const SLOW: &str = "seed = 7\nclock_speed = 60.0\n\
+                    [organization]\naccounts = 6\nous = 2\ndepth = 1\ntrusted_access = true\n\
+                    [stack_sets]\nresource_time = \"10s\"\n";
+
+fn slow() -> Rehearsal {
+    let rehearsal = Rehearsal::new(SLOW);
+    rehearsal.configure("[stack_set]\nmax_concurrent = 2", "", "ous = [\"root\"]");
+    rehearsal
+}
+
+/// Starts a run and waits until somebody is enrolled, with others still waiting.
+fn in_the_middle(rehearsal: &Rehearsal) -> Background {
+    let arguments = ["--output", "json", "exec", "stackset-sync"];
+    let mut run = rehearsal.runner.start(&arguments).unwrap();
+    rehearsal.until("a Spot account is created by the run", || {
+        run.check().unwrap();
+        rehearsal
+            .calls()
+            .contains_key("spot:POST /setup/account")
+            .then_some(())
+    });
+    run
+}
+
+#[test]
+fn a_run_that_is_interrupted_stops_its_operation_answers_what_hangs_and_the_next_one_finishes() {
+    let rehearsal = slow();
+    let before = rehearsal.spot_accounts();
+    let mut run = in_the_middle(&rehearsal);
+    run.signal(Signal::INT).unwrap();
+    assert_eq!(run.wait(LIMIT).unwrap(), 130, "{}", run.stderr().unwrap());
+    let document: Value = serde_json::from_str(&run.stdout().unwrap()).unwrap();
+    assert_adds_up(&document);
+    assert_eq!(document["status"], "interrupted");
+    let pending = count(&document, "pending");
+    assert!(pending > 0, "{document:#}");
+    assert_eq!(document["pending"].as_array().unwrap().len(), pending);
+    assert!(
+        rehearsal
+            .calls()
+            .contains_key("cloudformation:StopStackSetOperation")
+    );
+    // Nothing waits for an answer of ours: the operation is over before the run is.
+    let state = rehearsal.admin("state", None);
+    assert_eq!(state["stack_sets"][0]["running"], json!([]), "{state:#}");
+
+    let next = rehearsal.sync_ends(0, &[]);
+    assert_eq!(count(&next, "ok"), 6);
+    assert_eq!(count(&next, "changed"), pending);
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+}
+
+#[test]
+fn a_second_signal_leaves_at_once_and_says_what_hangs() {
+    let rehearsal = slow();
+    let before = rehearsal.spot_accounts();
+    let mut run = in_the_middle(&rehearsal);
+    run.signal(Signal::TERM).unwrap();
+    rehearsal.until("the operation is told to stop", || {
+        let calls = rehearsal.calls();
+        calls
+            .contains_key("cloudformation:StopStackSetOperation")
+            .then_some(())
+    });
+    run.signal(Signal::TERM).unwrap();
+    assert_eq!(run.wait(LIMIT).unwrap(), 130);
+    let said = run.stdout().unwrap() + &run.stderr().unwrap();
+    assert!(said.contains("hang"), "{said}");
+
+    let next = rehearsal.sync_ends(0, &[]);
+    assert_eq!(count(&next, "ok"), 6);
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+}
+
+#[test]
+fn a_run_that_is_killed_is_taken_up_by_the_next_one() {
+    let rehearsal = slow();
+    let before = rehearsal.spot_accounts();
+    let mut run = in_the_middle(&rehearsal);
+    run.signal(Signal::KILL).unwrap();
+    assert!(run.wait(LIMIT).is_err(), "a signal ended it");
+
+    let next = rehearsal.sync_ends(0, &[]);
+    assert_eq!(count(&next, "ok"), 6);
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+    assert_eq!(rehearsal.calls()["cloudformation:CreateStackInstances"], 1);
+
+    let runs = rehearsal.run(&["--output", "json", "runs", "list"]);
+    let runs = runs.json().unwrap();
+    assert_eq!(runs[0]["state"], "done", "{runs:#}");
+    assert_eq!(runs[1]["state"], "interrupted", "{runs:#}");
+}
+
+#[test]
+fn two_runs_of_a_job_at_the_same_time_are_one_too_many() {
+    let rehearsal = slow();
+    let mut run = in_the_middle(&rehearsal);
+    let document = rehearsal.sync_ends(4, &[]);
+    assert_eq!(document["status"], "refused");
+    assert_eq!(document["refusals"][0]["guard"], "one-run-per-job");
+    assert_eq!(written(&document), Vec::<&String>::new());
+    assert_eq!(run.wait(LIMIT).unwrap(), 0, "{}", run.stderr().unwrap());
+}

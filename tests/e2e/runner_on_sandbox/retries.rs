@@ -1,0 +1,73 @@
+//! Accounts that fail: the others go on, the failed ones wait for their clock, and `--retry-failed` does not wait.
+
+use std::time::SystemTime;
+
+use super::*;
+
+#[test]
+fn an_account_blocked_by_a_service_control_policy_stops_nobody_and_is_enrolled_once_it_is_lifted() {
+    let rehearsal = Rehearsal::new(&SMALL.replace("depth = 2", "depth = 2\nscp_blocked = 1"));
+    let before = rehearsal.spot_accounts();
+    let blocked = rehearsal.account_ids(|account| account["scp_blocked"] == true);
+    let [blocked] = &blocked[..] else {
+        panic!("{blocked:?}")
+    };
+    let first = rehearsal.sync_ends(3, &[]);
+    assert_eq!(count(&first, "changed"), 7);
+    assert_eq!(
+        listed(&first, "skipped", "blocked-by-scp"),
+        std::slice::from_ref(&blocked)
+    );
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+
+    // Its clock has not run out: it is skipped, and still a finding.
+    let calls = rehearsal.calls();
+    let second = rehearsal.sync_ends(3, &[]);
+    assert_eq!(second["steps"], json!([]));
+    assert_eq!(
+        listed(&second, "skipped", "blocked-by-scp"),
+        std::slice::from_ref(&blocked)
+    );
+    assert_eq!(rehearsal.writes_since(&calls), BTreeSet::new());
+
+    rehearsal.post(
+        &format!("accounts/{blocked}/scp"),
+        &json!({ "blocked": false }),
+    );
+    let third = rehearsal.sync_ends(0, &["--retry-failed"]);
+    assert_eq!(count(&third, "ok"), 8, "{third:#}");
+    assert_eq!(count(&third, "changed"), 1, "{third:#}");
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+}
+
+#[test]
+fn an_account_that_spot_does_not_let_in_waits_for_its_clock_and_says_why() {
+    let limited = format!("{PATIENT}[spot]\nenrollment = \"limited\"\nenrollment_limit = 3\n");
+    let rehearsal = Rehearsal::new(&limited);
+    rehearsal.configure(SHORT_SERVICE, "", "ous = [\"root\"]");
+    let (code, first) = rehearsal.sync(&[]);
+    assert_eq!(code, 1, "{first:#}");
+    let failed = listed(&first, "failed", "instance-failed");
+    assert!(!failed.is_empty() && failed.len() < 4, "{first:#}");
+    assert_eq!(count(&first, "changed"), 4 - failed.len());
+
+    // Clocks tick in seconds: a run of the same second takes the failure for its own.
+    let failed_in = seconds();
+    rehearsal.until("the next second", || (seconds() > failed_in).then_some(()));
+    let second = rehearsal.sync_ends(0, &[]);
+    assert_eq!(second["steps"], json!([]));
+    assert_eq!(listed(&second, "skipped", "retry-later"), failed);
+    let rows = second["skipped"].as_array().unwrap();
+    let waits = |row: &&Value| row["reason"] == "retry-later";
+    let detail = text(&rows.iter().find(waits).unwrap()["detail"]);
+    assert!(detail.contains("next try in"), "{detail}");
+
+    let third = rehearsal.sync(&["--retry-failed"]).1;
+    assert_eq!(listed(&third, "failed", "instance-failed"), failed);
+}
+
+/// Unix seconds.
+fn seconds() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap().as_secs()
+}
