@@ -36,7 +36,7 @@ fn a_creation_at_spot_whose_answer_is_lost_makes_no_second_account() {
 
 #[test]
 fn a_creation_at_spot_that_is_throttled_is_sent_again_when_spot_says() {
-    let faults = fault("spot", "POST /setup/account", "throttle", 2);
+    let faults = fault("spot", "POST /setup/account", "throttle", 1);
     enrolls_despite(&format!("[spot]\nwindow = \"1s\"\n{faults}"));
 }
 

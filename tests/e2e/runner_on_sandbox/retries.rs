@@ -16,7 +16,7 @@ fn an_account_blocked_by_a_service_control_policy_stops_nobody_and_is_enrolled_o
     assert_eq!(count(&first, "changed"), 7);
     assert_eq!(
         listed(&first, "skipped", "blocked-by-scp"),
-        std::slice::from_ref(&blocked)
+        [blocked.as_str()]
     );
     rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
 
@@ -26,7 +26,7 @@ fn an_account_blocked_by_a_service_control_policy_stops_nobody_and_is_enrolled_o
     assert_eq!(second["steps"], json!([]));
     assert_eq!(
         listed(&second, "skipped", "blocked-by-scp"),
-        std::slice::from_ref(&blocked)
+        [blocked.as_str()]
     );
     assert_eq!(rehearsal.writes_since(&calls), BTreeSet::new());
 
