@@ -1,7 +1,5 @@
 //! Accounts that fail: the others go on, the failed ones wait for their clock, and `--retry-failed` does not wait.
 
-use std::time::SystemTime;
-
 use super::*;
 
 #[test]
@@ -20,6 +18,7 @@ fn an_account_blocked_by_a_service_control_policy_stops_nobody_and_is_enrolled_o
     );
     rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
 
+    rehearsal.until_the_next_second();
     // Its clock has not run out: it is skipped, and still a finding.
     let calls = rehearsal.calls();
     let second = rehearsal.sync_ends(3, &[]);
@@ -34,6 +33,7 @@ fn an_account_blocked_by_a_service_control_policy_stops_nobody_and_is_enrolled_o
         &format!("accounts/{blocked}/scp"),
         &json!({ "blocked": false }),
     );
+    rehearsal.until_the_next_second();
     let third = rehearsal.sync_ends(0, &["--retry-failed"]);
     assert_eq!(count(&third, "ok"), 8, "{third:#}");
     assert_eq!(count(&third, "changed"), 1, "{third:#}");
@@ -51,9 +51,7 @@ fn an_account_that_spot_does_not_let_in_waits_for_its_clock_and_says_why() {
     assert!(!failed.is_empty() && failed.len() < 4, "{first:#}");
     assert_eq!(count(&first, "changed"), 4 - failed.len());
 
-    // Clocks tick in seconds: a run of the same second takes the failure for its own.
-    let failed_in = seconds();
-    rehearsal.until("the next second", || (seconds() > failed_in).then_some(()));
+    rehearsal.until_the_next_second();
     let second = rehearsal.sync_ends(0, &[]);
     assert_eq!(second["steps"], json!([]));
     assert_eq!(listed(&second, "skipped", "retry-later"), failed);
@@ -62,12 +60,7 @@ fn an_account_that_spot_does_not_let_in_waits_for_its_clock_and_says_why() {
     let detail = text(&rows.iter().find(waits).unwrap()["detail"]);
     assert!(detail.contains("next try in"), "{detail}");
 
+    rehearsal.until_the_next_second();
     let third = rehearsal.sync(&["--retry-failed"]).1;
     assert_eq!(listed(&third, "failed", "instance-failed"), failed);
-}
-
-/// Unix seconds.
-fn seconds() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.unwrap().as_secs()
 }
