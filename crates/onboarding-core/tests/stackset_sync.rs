@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "scaffolding of tests fails the test by panicking"
 )]
 

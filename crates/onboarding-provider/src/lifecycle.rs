@@ -31,8 +31,6 @@ pub(crate) enum Trouble {
     Passing(String),
     /// It may pass by itself, but not for long.
     PassingFor(String, Patience),
-    /// It is known when to look again.
-    Until(String, Timestamp),
 }
 
 /// What may pass by itself for a limited time, from when it was first met; [`crate::ProviderSettings`] has the times.

@@ -205,7 +205,6 @@ impl Provider {
                     pause = (pause * 2).min(self.settings.retry_max);
                     (reason, wait)
                 }
-                Err(Trouble::Until(reason, moment)) => (reason, time_until(moment)),
             };
             tracing::debug!(request_id = request.request_id, reason, "attempted again");
             if *waiting_for.lock() != reason {
