@@ -155,7 +155,9 @@ impl Provider {
                         });
                     }
                 }
-                None if last && self.is_new(&intent, id) => {
+                // Newer than the listing. Its creation is in our state, so nothing is asked: one listing for each new
+                // account would be too many.
+                None if self.is_new(&intent, id) => {
                     return Ok(Named {
                         id,
                         name: None,

@@ -11,6 +11,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::response::Response;
+use tokio::time::{Duration, Instant, sleep_until};
 
 use self::reply::plain;
 use crate::world::SharedWorld;
@@ -61,6 +62,15 @@ pub(crate) async fn serve(State(world): State<SharedWorld>, request: Request) ->
         return spot::serve(&world, &incoming).await;
     }
     aws::serve(&world, &incoming).await
+}
+
+/// Waits until a moment, if it is ahead. The timer rounds up to its next tick: one tick less comes out nearest.
+async fn until(moment: Instant) {
+    const TICK: Duration = Duration::from_millis(1);
+    let moment = moment - TICK;
+    if moment > Instant::now() {
+        sleep_until(moment).await;
+    }
 }
 
 /// The presigned URL of a custom resource: S3 refuses a Content-Type that was not signed.

@@ -114,11 +114,14 @@ fn an_account_is_made_listed_renamed_and_deleted() {
             .context("not listed")?;
         assert_eq!(&*listed.name, "payments");
         assert!(listed.unlinked && listed.aws_account.is_none());
+        assert_eq!(spot.account(&made.id).await?.as_ref(), Some(listed));
         spot.delete_account(&made.id).await?;
         assert_eq!(spot.list_accounts().await?.len(), before);
+        assert_eq!(spot.account(&made.id).await?, None);
         let calls = spot.calls();
         for call in [
             "spot:GET /setup/account",
+            "spot:GET /setup/account/{accountId}",
             "spot:POST /setup/account",
             "spot:PUT /setup/account/{accountId}",
             "spot:DELETE /setup/account/{accountId}",

@@ -132,7 +132,11 @@ impl Shape {
             Strategy::Tree => self.depth + 1,
         };
         let one_after_the_other = (1 + chain) as f64 * latency;
-        let at_a_time = self.calls(strategy).div_ceil(concurrency.max(1)) as f64 * latency;
+        // Until the root's units are known, there is nothing to do at a time.
+        const FIRST: usize = 3;
+        let first = self.calls(strategy).min(FIRST);
+        let rounds = (self.calls(strategy) - first).div_ceil(concurrency.max(1)) + first.saturating_sub(1);
+        let at_a_time = rounds as f64 * latency;
         let buckets = share.map_or(0.0, |share| {
             let wait = |(operation, calls): (&&str, &usize)| {
                 let Bucket { rate, burst } = bucket(operation);

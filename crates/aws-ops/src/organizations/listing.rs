@@ -17,7 +17,7 @@ use super::{
     OrganizationDescription,
     accounts::{AccountsPage, LIST_ACCOUNTS, compact},
     tree::Tree,
-    walk::UNITS_FOR_PARENT,
+    walk::{NamedUnit, UNITS_FOR_PARENT},
 };
 use crate::{Aws, AwsError, pages::Pages};
 
@@ -95,19 +95,27 @@ impl Aws {
     }
 
     /// The first page of ListAccounts tells whether AWS sends `Paths` and whether there is more; it costs one call when
-    /// the walk is chosen after all.
+    /// the walk is chosen after all. The root is read beside it when both strategies need it: without known names.
     async fn read_after_first_page(
         &self,
         options: &SnapshotOptions,
     ) -> Result<(OrganizationDescription, Tree, SnapshotStrategy), AwsError> {
-        let (organization, first) =
-            tokio::try_join!(self.describe_organization(), self.accounts_page(None))?;
+        let root = OptionFuture::from(options.known_names.is_empty().then(|| self.root()));
+        let (organization, first, root) = tokio::try_join!(
+            self.describe_organization(),
+            self.accounts_page(None),
+            async { root.await.transpose() }
+        )?;
         if self.choose(options, &first) == SnapshotStrategy::ListAccounts
-            && let ByPaths::Tree(tree) = self.read_by_paths(options, first).await?
+            && let ByPaths::Tree(tree) = self.read_by_paths(options, first, root.clone()).await?
         {
             return Ok((organization, *tree, SnapshotStrategy::ListAccounts));
         }
-        Ok((organization, self.walk_all().await?, SnapshotStrategy::Walk))
+        let tree = match root {
+            Some(root) => self.walk(root, true).await?,
+            None => self.walk_all().await?,
+        };
+        Ok((organization, tree, SnapshotStrategy::Walk))
     }
 
     fn choose(&self, options: &SnapshotOptions, first: &AccountsPage) -> SnapshotStrategy {
@@ -139,8 +147,9 @@ impl Aws {
         &self,
         options: &SnapshotOptions,
         first: AccountsPage,
+        root: Option<NamedUnit>,
     ) -> Result<ByPaths, AwsError> {
-        let units = OptionFuture::from(options.known_names.is_empty().then(|| self.walk_units()));
+        let units = OptionFuture::from(root.map(|root| self.walk(root, false)));
         let (tree, units) = tokio::try_join!(self.chain(first), async { units.await.transpose() })?;
         let ByPaths::Tree(mut tree) = tree else {
             return Ok(ByPaths::NoPaths);

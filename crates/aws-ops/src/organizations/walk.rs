@@ -16,7 +16,7 @@ const ROOTS: &str = "organizations:ListRoots";
 pub(super) const UNITS_FOR_PARENT: &str = "organizations:ListOrganizationalUnitsForParent";
 
 /// A unit as its parent's listing has it.
-type NamedUnit = (OuId, Box<str>);
+pub(super) type NamedUnit = (OuId, Box<str>);
 
 enum Fetched {
     Units(u32, Vec<NamedUnit>),

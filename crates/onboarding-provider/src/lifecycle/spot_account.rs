@@ -83,7 +83,7 @@ impl Provider {
                     )));
                 }
                 let created = self.create(request, &intent).await?;
-                self.confirm(request, &created.id).await;
+                self.confirm(&created.id).await;
                 Ok(response(&created.id, false))
             }
         }
@@ -209,24 +209,15 @@ impl Provider {
         }
     }
 
-    /// One listing from after the creation, so that look-ups from now on know the account, and doubles are noticed. It
-    /// is shared with whoever creates at the same time. The creation is certain without it.
-    async fn confirm(&self, request: &ResourceRequest, id: &SpotAccountId) {
-        match self.listings.since(Instant::now()).await {
-            Ok(listing) => {
-                if listing.known.get(id).is_none() {
-                    tracing::warn!(spot_account = %id, "Spot does not list the account that it created, yet");
-                }
-                for double in listing
-                    .known
-                    .leftovers_of(request.account)
-                    .filter(|other| other.id != *id)
-                {
-                    tracing::warn!(spot_account = %id, double = %double.id, "two unlinked Spot accounts have our name");
-                }
+    /// One read of what was created. The creation is certain without it.
+    async fn confirm(&self, id: &SpotAccountId) {
+        match self.spot.account(id).await {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                tracing::warn!(spot_account = %id, "Spot does not know the account that it created, yet");
             }
             Err(error) => {
-                tracing::warn!(spot_account = %id, %error, "the creation is not confirmed by a listing")
+                tracing::warn!(spot_account = %id, %error, "the creation could not be confirmed");
             }
         }
     }

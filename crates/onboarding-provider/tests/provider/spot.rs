@@ -87,6 +87,10 @@ impl World {
         let named = query.strip_prefix("accountId=").map(str::to_owned);
         let index = named.and_then(|id| self.accounts.iter().position(|account| account.id == id));
         match (call, index) {
+            ("GET /setup/account/one", Some(i)) if !self.hidden.contains(&self.accounts[i].id) => {
+                let account = &self.accounts[i];
+                items([json!({"accountId": account.id, "name": account.name})])
+            }
             ("GET /setup/account", _) => {
                 let of = query.strip_prefix("cloudAccountId=");
                 let listed = self.accounts.iter().filter(|account| {
@@ -236,7 +240,10 @@ impl Spot {
 
 async fn serve(spot: Spot, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let call = format!("{} {path}", request.method());
+    let call = match path.strip_prefix("/setup/account/") {
+        Some(_) if request.method() == "GET" => "GET /setup/account/one".to_owned(),
+        _ => format!("{} {path}", request.method()),
+    };
     let query = request.uri().query().unwrap_or_default().to_owned();
     let body = axum::body::to_bytes(request.into_body(), 1 << 20)
         .await

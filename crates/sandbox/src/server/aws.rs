@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::parse::{Input, Parsed, parse};
-use super::{Incoming, reply};
+use super::{Incoming, reply, until};
 use crate::scenario::FaultKind;
 use crate::wire::Call;
 use crate::wire::errors::AwsError;
@@ -107,9 +107,7 @@ pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response 
             world.scenario.latency.of(service.name()),
         )
     };
-    if !latency.is_zero() {
-        sleep_until(arrived + latency).await;
-    }
+    until(arrived + latency).await;
     let (call, fault) = match admitted {
         Ok(admitted) => admitted,
         Err(error) => return render(service, &request_id, Err(error)),

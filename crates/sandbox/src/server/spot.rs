@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
-use tokio::time::sleep_until;
 
-use super::{Incoming, reply};
+use super::{Incoming, reply, until};
 use crate::scenario::FaultKind;
 use crate::spot::api;
 use crate::spot::envelope::{self, Payload};
@@ -43,9 +42,7 @@ pub(super) async fn serve(world: &SharedWorld, incoming: &Incoming) -> Response 
             world.scenario.latency.of("spot"),
         )
     };
-    if !latency.is_zero() {
-        sleep_until(arrived + latency).await;
-    }
+    until(arrived + latency).await;
     match admitted.fault {
         Some(FaultKind::HtmlError) => return reply::html_error(),
         Some(FaultKind::DropBefore) => return reply::dropped(),

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{SpotClient, envelope::Items, gate::Pass, retry::ApiCall, route::Route},
-    error::SpotError,
+    error::{ErrorClass, SpotError},
 };
 
 const LIST: Route = Route::get("/setup/account");
+const READ: Route = Route::get("/setup/account/{accountId}");
 const CREATE: Route = Route::post("/setup/account");
 const RENAME: Route = Route::put("/setup/account/{accountId}");
 const DELETE: Route = Route::delete("/setup/account/{accountId}");
@@ -90,6 +91,22 @@ impl SpotClient {
             ..ApiCall::new(LIST)
         };
         self.list(&call).await
+    }
+
+    /// One account; none when Spot does not know it. (Spot's clients have this call, its document does not: take none as
+    /// a hint only.)
+    ///
+    /// # Errors
+    /// See [`SpotError`].
+    pub async fn account(
+        &self,
+        account: &SpotAccountId,
+    ) -> Result<Option<SpotAccountRecord>, SpotError> {
+        match self.call::<Listed>(&ApiCall::of(READ, account)).await {
+            Ok(read) => Ok(read.items.into_iter().next().map(Listed::record)),
+            Err(error) if error.class() == ErrorClass::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What is not listed may be created, so a part of a list is as bad as none.
