@@ -135,7 +135,8 @@ impl Shape {
         // Until the root's units are known, there is nothing to do at a time.
         const FIRST: usize = 3;
         let first = self.calls(strategy).min(FIRST);
-        let rounds = (self.calls(strategy) - first).div_ceil(concurrency.max(1)) + first.saturating_sub(1);
+        let rounds =
+            (self.calls(strategy) - first).div_ceil(concurrency.max(1)) + first.saturating_sub(1);
         let at_a_time = rounds as f64 * latency;
         let buckets = share.map_or(0.0, |share| {
             let wait = |(operation, calls): (&&str, &usize)| {

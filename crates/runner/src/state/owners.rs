@@ -26,6 +26,7 @@ impl State {
     pub async fn spot_links(&self) -> Result<SpotLinks, StateError> {
         // The link that was made last wins over the account that was created first.
         let owned = "SELECT account, assigned AS spot_account, 0 AS linked_at FROM intents WHERE assigned IS NOT NULL \
+                     UNION ALL SELECT account, spot_account, 1 FROM hosted_links \
                      UNION ALL SELECT account, spot_account, linked_at FROM owners ORDER BY linked_at";
         let kept = "SELECT account FROM adoptions \
                     WHERE account NOT IN (SELECT account FROM owners)";
@@ -33,6 +34,30 @@ impl State {
             kept: self.accounts(kept).await?,
             owned: self.owned(owned).await?,
         })
+    }
+
+    /// Remembers links that Spot's own Lambda functions made for our stacks.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn remember_hosted_links(
+        &self,
+        links: &BTreeMap<AwsAccountId, SpotAccountId>,
+    ) -> Result<(), StateError> {
+        let failed = StateError::query("remembering who linked which account");
+        let mut transaction = self.pool.begin().await.map_err(&failed)?;
+        for (account, spot_account) in links {
+            sqlx::query(
+                "INSERT INTO hosted_links (account, spot_account) VALUES ($1, $2) \
+                 ON CONFLICT (account) DO UPDATE SET spot_account = excluded.spot_account",
+            )
+            .bind(account.to_string())
+            .bind(spot_account.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+        }
+        transaction.commit().await.map_err(&failed)
     }
 
     async fn owned(

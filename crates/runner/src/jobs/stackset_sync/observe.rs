@@ -17,7 +17,8 @@ use onboarding_core::{
     inventory::{AccountState, InstanceDetailedStatus, OrganizationSnapshot, StackInstance},
     retry_clock,
     stackset_sync::{
-        ObservedProfile, PlanError, RetryState, RunningOperation, SyncObserved, guard, targets,
+        ObservedProfile, PlanError, RetryState, RunningOperation, SyncObserved, guard,
+        spot_links::SpotLinks, targets,
     },
     template,
 };
@@ -65,9 +66,20 @@ impl StackSetSync {
         let links = async { self.home.state.spot_links().await.map_err(JobError::from) };
         // First and alone: of all that the wrong credentials are refused, this says best that they are the wrong ones.
         let trusted_access = trusted_access.await?;
-        let (cache, profiles, spot_accounts, links) =
+        let (cache, profiles, spot_accounts, mut links) =
             tokio::try_join!(self.organization(now), profiles, spot_accounts, links)?;
         let (organization, cache) = cache;
+        if self.home.config.runner.enrollment.provider == ProviderKind::SpotHosted {
+            let at_spot = SpotLinks::new(&spot_accounts);
+            let instances = profiles.iter().map(|profile| &profile.instances);
+            let new: BTreeMap<_, _> = instances
+                .flat_map(|instances| at_spot.hosted(instances, &links.owned))
+                .collect();
+            if keep && !new.is_empty() {
+                self.home.state.remember_hosted_links(&new).await?;
+            }
+            links.owned.extend(new);
+        }
         Ok(SyncObserved {
             organization,
             previous_account_count: cache.account_count,

@@ -1,5 +1,7 @@
 //! The provider's state: one claim per account, intents, owners, answers.
 
+use std::collections::BTreeMap;
+
 use jiff::{Timestamp, ToSpan as _};
 use onboarding_core::ids::{AwsAccountId, SpotAccountId, StackId};
 use onboarding_provider::{
@@ -204,4 +206,14 @@ async fn the_first_answer_stays_and_an_adoption_is_known_until_we_link() {
     state.set_owner(&spot_account(), &owner).await.unwrap();
     let links = state.spot_links().await.unwrap();
     assert!(links.kept.is_empty() && links.owned.contains_key(&account()));
+}
+
+#[tokio::test]
+async fn a_hosted_link_is_remembered_and_a_newer_one_wins() {
+    let (state, _directory) = temporary().await;
+    for spot_account in ["act-1", "act-2"] {
+        let link = BTreeMap::from([(account(), spot_account.parse().unwrap())]);
+        state.remember_hosted_links(&link).await.unwrap();
+        assert_eq!(state.spot_links().await.unwrap().owned, link);
+    }
 }
