@@ -1,0 +1,192 @@
+//! The property that matters most: applying a plan leaves nothing to do, for any organization.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "scaffolding of tests fails the test by panicking"
+)]
+
+use onboarding_core::{
+    desired::{AdoptRule, Desired},
+    ids::OuId,
+    inventory::{Account, AccountState, InstanceDetailedStatus, InstanceStatus},
+    plan::{Plan, Summary},
+    stackset_sync::{SyncAction, SyncObserved, TargetFilter, plan},
+};
+use proptest::prelude::*;
+
+use crate::world::*;
+
+/// What CloudFormation and the provider make of a plan when everything goes well.
+fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan) {
+    let profile = &desired.profiles[0];
+    for action in actions(plan) {
+        let below = |observed: &SyncObserved, unit: u32, ous: &[OuId]| {
+            observed
+                .organization
+                .lineage(unit)
+                .any(|(_, unit)| ous.contains(&unit.id))
+        };
+        match action {
+            SyncAction::ActivateTrustedAccess => observed.trusted_access = true,
+            SyncAction::CreateStackSet {
+                auto_deployment, ..
+            } => {
+                with_stack_set(observed, profile, auto_deployment, Vec::new());
+                observed.profiles[0]
+                    .stack_set
+                    .as_mut()
+                    .unwrap()
+                    .organizational_units
+                    .clear();
+            }
+            SyncAction::UpdateStackSet {
+                auto_deployment, ..
+            } => {
+                let instances = std::mem::take(&mut observed.profiles[0].instances);
+                let units = observed.profiles[0]
+                    .stack_set
+                    .as_ref()
+                    .unwrap()
+                    .organizational_units
+                    .clone();
+                with_stack_set(observed, profile, auto_deployment, instances);
+                observed.profiles[0]
+                    .stack_set
+                    .as_mut()
+                    .unwrap()
+                    .organizational_units = units;
+            }
+            SyncAction::AwaitOperation { .. } => observed.profiles[0].running.clear(),
+            SyncAction::CreateStackInstances { targets, .. } => {
+                let units = &mut observed.profiles[0]
+                    .stack_set
+                    .as_mut()
+                    .unwrap()
+                    .organizational_units;
+                units.extend(targets.organizational_units.iter().cloned());
+                let reached: Vec<Account> = observed
+                    .organization
+                    .accounts
+                    .iter()
+                    .filter(|account| account.id != observed.organization.management_account)
+                    .filter(|account| {
+                        below(observed, account.parent, &targets.organizational_units)
+                    })
+                    .filter(|account| match targets.filter {
+                        TargetFilter::None => true,
+                        TargetFilter::Intersection => targets.accounts.contains(&account.id),
+                        TargetFilter::Difference => !targets.accounts.contains(&account.id),
+                    })
+                    .cloned()
+                    .collect();
+                for account in reached {
+                    assert_eq!(
+                        account.state, ACTIVE,
+                        "{} is not active and must not be deployed to",
+                        account.id
+                    );
+                    let instances = &mut observed.profiles[0].instances;
+                    if !instances.iter().any(|instance| {
+                        instance.account == account.id && instance.stack_id.is_some()
+                    }) {
+                        instances.retain(|instance| instance.account != account.id);
+                        let number: u64 = account.id.to_string().parse().unwrap();
+                        instances.push(instance(
+                            number,
+                            InstanceStatus::Current,
+                            InstanceDetailedStatus::Succeeded,
+                        ));
+                        if !observed
+                            .spot_accounts
+                            .iter()
+                            .any(|spot| spot.aws_account == Some(account.id))
+                        {
+                            observed
+                                .spot_accounts
+                                .push(linked(number, &format!("act-{number:08}")));
+                        }
+                        let spot = observed
+                            .spot_accounts
+                            .iter()
+                            .find(|spot| spot.aws_account == Some(account.id));
+                        let spot = spot.unwrap().id.clone();
+                        observed.owned_links.insert(account.id, spot);
+                    }
+                }
+            }
+            SyncAction::UpdateStackInstances { targets, .. } => {
+                for instance in &mut observed.profiles[0].instances {
+                    if targets.accounts.contains(&instance.account) {
+                        instance.status = InstanceStatus::Current;
+                        instance.detailed_status = InstanceDetailedStatus::Succeeded;
+                    }
+                }
+            }
+            SyncAction::DeleteStackInstances { targets, .. } => {
+                observed.profiles[0]
+                    .instances
+                    .retain(|instance| !targets.accounts.contains(&instance.account));
+            }
+        }
+    }
+    observed.profiles[0]
+        .instances
+        .sort_by_key(|instance| instance.account);
+}
+
+fn states() -> impl Strategy<Value = AccountState> {
+    prop_oneof![
+        8 => Just(ACTIVE),
+        1 => Just(AccountState::Suspended),
+        1 => Just(AccountState::Closed),
+        1 => Just(AccountState::Unknown),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn applying_a_plan_leaves_no_due_step_and_the_numbers_add_up(
+        parents in proptest::collection::vec(0usize..3, 0..6),
+        accounts in proptest::collection::btree_map(1u64..200, (0usize..7, states()), 1..60),
+        linked_before in proptest::collection::btree_set(1u64..200, 0..5),
+        linked_twice in proptest::collection::btree_set(1u64..200, 0..3),
+        excluded in proptest::collection::btree_set(1u64..200, 0..3),
+        relink in any::<bool>(),
+    ) {
+        let parents: Vec<usize> = parents.iter().enumerate().map(|(index, parent)| *parent.min(&index)).collect();
+        let accounts: Vec<(u64, usize, AccountState)> =
+            accounts.into_iter().map(|(number, (unit, state))| (number, unit.min(parents.len()), state)).collect();
+        let mut observed = observed(organization(&parents, &accounts));
+        for number in linked_before.iter().chain(&linked_twice) {
+            observed.spot_accounts.push(linked(*number, &format!("act-a{number:07}")));
+        }
+        for number in &linked_twice {
+            observed.spot_accounts.push(linked(*number, &format!("act-b{number:07}")));
+        }
+        let mut targets = root_targets();
+        targets.exclude_accounts = excluded.iter().map(|number| id(*number)).collect();
+        let mut profile = profile(targets);
+        profile.adopt = if relink { AdoptRule::Relink } else { AdoptRule::KeepLink };
+        let desired = desired(profile);
+
+        let before = plan(&observed, &desired).unwrap();
+        let planned = Summary::of(&before.accounts, &before.accounts, true);
+        prop_assert!(planned.adds_up(), "{planned:?}");
+        apply(&mut observed, &desired, &before);
+        let after = plan(&observed, &desired).unwrap();
+        prop_assert!(after.steps.is_empty(), "{:?}", after.steps);
+        let summary = Summary::of(&before.accounts, &after.accounts, false);
+        prop_assert!(summary.adds_up(), "{summary:?}");
+        prop_assert_eq!(summary.changed, planned.planned);
+        prop_assert_eq!(summary.targeted, planned.targeted);
+        // Whoever was linked before, and is not to be taken over, was left alone.
+        for row in &after.accounts {
+            let number: u64 = row.account.to_string().parse().unwrap();
+            if linked_twice.contains(&number) || excluded.contains(&number) || (!relink && linked_before.contains(&number)) {
+                prop_assert!(!observed.profiles[0].instances.iter().any(|instance| instance.account == row.account));
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Plans of `stackset-sync`: tables of situations, and properties over many random organizations.
+
+mod accounts;
+mod converges;
+mod removals;
+mod stack_sets;
+mod targets;
+mod world;

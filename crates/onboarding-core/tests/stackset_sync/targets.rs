@@ -1,0 +1,121 @@
+//! Targets: which accounts a profile means, and what is refused.
+
+use onboarding_core::{
+    desired::{Deployment, OuRef, Targets},
+    ids::OuId,
+    stackset_sync::{ObservedProfile, PlanError, SyncAction, TargetFilter, plan, targets},
+    status::Reason,
+};
+
+use crate::world::*;
+
+#[test]
+fn excludes_turn_auto_deployment_off_and_asking_for_both_is_refused() {
+    let mut targets = root_targets();
+    targets.exclude_ous = vec!["Unit1".parse().unwrap()];
+    let mut both = profile(targets.clone());
+    both.deployment = Some(Deployment::Auto);
+    let observed = observed(organization(&[0], &[(2, 0, ACTIVE), (3, 1, ACTIVE)]));
+    assert!(matches!(
+        plan(&observed, &desired(both)),
+        Err(PlanError::AutoIgnoresSelection { .. })
+    ));
+    let plan = plan(&observed, &desired(profile(targets))).unwrap();
+    assert_eq!(
+        reasons(&plan),
+        [(2, Reason::MissingInstance), (3, Reason::Excluded)]
+    );
+    let actions = actions(&plan);
+    assert!(matches!(
+        actions[0],
+        SyncAction::CreateStackSet {
+            auto_deployment: false,
+            ..
+        }
+    ));
+    let SyncAction::CreateStackInstances { targets, .. } = &actions[1] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(
+        (targets.filter, targets.accounts.as_slice()),
+        (TargetFilter::Intersection, &[id(2)][..])
+    );
+}
+
+#[test]
+fn two_profiles_on_one_account_are_a_configuration_error() {
+    let mut desired = desired(profile(root_targets()));
+    let mut second = profile(Targets {
+        ous: vec!["Unit1".parse().unwrap()],
+        ..Targets::default()
+    });
+    second.name = "second".to_owned();
+    desired.profiles.push(second);
+    let mut observed = observed(organization(&[0], &[(2, 0, ACTIVE), (3, 1, ACTIVE)]));
+    observed.profiles.push(ObservedProfile::default());
+    let error = plan(&observed, &desired).unwrap_err();
+    assert!(error.to_string().contains("000000000003"), "{error}");
+}
+
+#[test]
+fn unknown_and_ambiguous_targets_say_what_is_there() {
+    let observed = observed(organization(&[0, 1], &[(2, 0, ACTIVE)]));
+    let unknown = profile(Targets {
+        ous: vec!["unit1".parse().unwrap()],
+        ..Targets::default()
+    });
+    let error = plan(&observed, &desired(unknown)).unwrap_err().to_string();
+    assert!(error.contains("nearest: \"Unit1\""), "{error}");
+}
+
+#[test]
+fn one_account_is_selected_as_all_of_them_are() {
+    let organization = organization(
+        &[0, 1, 0],
+        &[
+            (2, 0, ACTIVE),
+            (3, 1, ACTIVE),
+            (4, 2, ACTIVE),
+            (5, 3, ACTIVE),
+        ],
+    );
+    for (ous, accounts, exclude_ous, exclude_accounts) in [
+        (vec!["root"], vec![], vec![], vec![]),
+        (vec!["Unit1"], vec![], vec![], vec![]),
+        (vec!["Unit1/Unit2"], vec![2], vec![], vec![]),
+        (vec!["root"], vec![4], vec!["Unit1"], vec![5]),
+        (
+            vec!["ou-root-00000003"],
+            vec![],
+            vec!["Unit1/Unit2"],
+            vec![],
+        ),
+    ] {
+        let refs = |names: Vec<&str>| -> Vec<OuRef> {
+            names
+                .into_iter()
+                .map(|name| name.parse().unwrap())
+                .collect()
+        };
+        let targets = Targets {
+            ous: refs(ous),
+            accounts: accounts.into_iter().map(id).collect(),
+            exclude_ous: refs(exclude_ous),
+            exclude_accounts: exclude_accounts.into_iter().map(id).collect(),
+        };
+        let resolved = targets::resolve(&organization, &desired(profile(targets.clone()))).unwrap();
+        for (index, account) in organization.accounts.iter().enumerate() {
+            let lineage: Vec<(OuId, Option<&str>)> = organization
+                .lineage(account.parent)
+                .map(|(_, unit)| (unit.id.clone(), Some(&*unit.name)))
+                .collect();
+            let one = targets::selects(&targets, account.id, &lineage);
+            assert_eq!(
+                one,
+                Some(resolved.profiles[0].targeted[index]),
+                "{} {targets:?}",
+                account.id
+            );
+        }
+    }
+}
