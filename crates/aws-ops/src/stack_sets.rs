@@ -17,68 +17,16 @@ pub use definition::{
     AutoDeployment, ParameterValue, StackSetDefinition, StackSetUpdate, Template,
 };
 pub use instances::InstanceDeletion;
-use onboarding_core::ids::{AwsAccountId, OuId, Region, StackSetName};
+use onboarding_core::{
+    ids::{Region, StackSetName},
+    stackset_sync::operation_targets::{MAX_OUS_PER_CALL, OperationTargets, TargetFilter},
+};
 pub use operations::{
     Operation, OperationAction, OperationOutcome, OperationResult, OperationStatus, ResultStatus,
     Submission, is_ours, new_operation_id, next_poll_delay,
 };
 
 use crate::{AwsError, CallAs, ErrorClass};
-
-/// How many OUs one call may name (CloudFormation API reference, DeploymentTargets).
-pub const MOST_UNITS: usize = 50;
-
-/// Which of the listed accounts a call means (CloudFormation API reference, `AccountFilterType`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum AccountFilter {
-    /// All accounts under the units; no accounts are listed.
-    #[default]
-    None,
-    /// Only the listed accounts, as far as they are under the units.
-    Intersection,
-    /// All accounts under the units but the listed ones.
-    Difference,
-}
-
-/// The accounts of a stack set that an operation is for. The management account is never among them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Targets {
-    /// The root or units, with all that is below them: 1 to [`MOST_UNITS`].
-    pub units: Vec<OuId>,
-    /// The listed accounts, when there is a filter.
-    pub accounts: Vec<AwsAccountId>,
-    /// What the listed accounts mean.
-    pub filter: AccountFilter,
-}
-
-impl Targets {
-    fn to_sdk(&self, operation: &'static str) -> Result<DeploymentTargets, AwsError> {
-        let invalid = |message: String| AwsError::new(operation, ErrorClass::Invalid, message);
-        if self.units.is_empty() || self.units.len() > MOST_UNITS {
-            return Err(invalid(format!(
-                "{} organizational units are targeted, and one call takes 1 to {MOST_UNITS}; split it",
-                self.units.len()
-            )));
-        }
-        if self.accounts.is_empty() != (self.filter == AccountFilter::None) {
-            return Err(invalid(
-                "accounts are listed without a filter that says what they mean, or the other way round".to_owned(),
-            ));
-        }
-        Ok(DeploymentTargets::builder()
-            .set_organizational_unit_ids(Some(self.units.iter().map(ToString::to_string).collect()))
-            .set_accounts(
-                (!self.accounts.is_empty())
-                    .then(|| self.accounts.iter().map(ToString::to_string).collect()),
-            )
-            .account_filter_type(match self.filter {
-                AccountFilter::None => AccountFilterType::None,
-                AccountFilter::Intersection => AccountFilterType::Intersection,
-                AccountFilter::Difference => AccountFilterType::Difference,
-            })
-            .build())
-    }
-}
 
 /// How an operation goes through its targets. Failures never stop it (tolerance 100 %, soft): AWS's defaults would go one
 /// account at a time and stop at the first failure.
@@ -108,7 +56,7 @@ pub struct InstanceChange {
     /// The stack set.
     pub stack_set: StackSetName,
     /// The accounts.
-    pub targets: Targets,
+    pub targets: OperationTargets,
     /// The Regions.
     pub regions: Vec<Region>,
     /// How the operation goes through them.
@@ -124,6 +72,36 @@ impl CallAs {
             Self::DelegatedAdministrator => SdkCallAs::DelegatedAdmin,
         }
     }
+}
+
+/// Targets as CloudFormation takes them; an error when it would not.
+fn deployment_targets(
+    operation: &'static str,
+    targets: &OperationTargets,
+) -> Result<DeploymentTargets, AwsError> {
+    let invalid = |message: String| AwsError::new(operation, ErrorClass::Invalid, message);
+    let units = &targets.organizational_units;
+    if units.is_empty() || units.len() > MAX_OUS_PER_CALL {
+        return Err(invalid(format!(
+            "{} organizational units are targeted, and one call takes 1 to {MAX_OUS_PER_CALL}; split it",
+            units.len()
+        )));
+    }
+    if targets.accounts.is_empty() != (targets.filter == TargetFilter::None) {
+        return Err(invalid(
+            "accounts are listed without a filter that says what they mean, or the other way round"
+                .to_owned(),
+        ));
+    }
+    Ok(DeploymentTargets::builder()
+        .set_organizational_unit_ids(Some(texts(units)))
+        .set_accounts((!targets.accounts.is_empty()).then(|| texts(&targets.accounts)))
+        .account_filter_type(match targets.filter {
+            TargetFilter::None => AccountFilterType::None,
+            TargetFilter::Intersection => AccountFilterType::Intersection,
+            TargetFilter::Difference => AccountFilterType::Difference,
+        })
+        .build())
 }
 
 fn texts<T: ToString>(items: &[T]) -> Vec<String> {

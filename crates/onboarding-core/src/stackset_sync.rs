@@ -15,8 +15,9 @@ pub mod targets;
 
 mod steps;
 
-pub use actions::{SyncAction, TargetFilter};
+pub use actions::SyncAction;
 pub use observed::{ObservedProfile, RetryState, RunningOperation, SyncObserved};
+pub use operation_targets::{OperationTargets, TargetFilter};
 
 use crate::{
     desired::Desired,

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use aws_ops::stack_sets::{
     AutoDeployment, InstanceChange, InstanceDeletion, OperationAction, OperationPreferences,
-    OperationStatus, ParameterValue, StackSetDefinition, StackSetUpdate, Submission, Targets,
-    Template, new_operation_id,
+    OperationStatus, ParameterValue, StackSetDefinition, StackSetUpdate, Submission, Template,
+    new_operation_id,
 };
 use aws_ops::{Aws, ErrorClass};
 use onboarding_core::ids::{Region, StackSetName};
 use onboarding_core::inventory::InstanceStatus;
+use onboarding_core::stackset_sync::OperationTargets;
 
 use super::organization::organization;
 use super::{assert_sent, with_moto};
@@ -60,9 +61,9 @@ fn preferences() -> Result<OperationPreferences> {
 fn change(unit: &str) -> Result<InstanceChange> {
     Ok(InstanceChange {
         stack_set: name()?,
-        targets: Targets {
-            units: vec![unit.parse()?],
-            ..Targets::default()
+        targets: OperationTargets {
+            organizational_units: vec![unit.parse()?],
+            ..OperationTargets::default()
         },
         regions: vec![region()?],
         preferences: preferences()?,

@@ -7,11 +7,12 @@ use anyhow::{Context, Result};
 use aws_ops::stack_sets::{
     AutoDeployment, InstanceChange, InstanceDeletion, Operation, OperationPreferences,
     OperationStatus, ParameterValue, ResultStatus, StackSetDefinition, StackSetUpdate, Submission,
-    Targets, Template, TrustedAccess, new_operation_id,
+    Template, TrustedAccess, new_operation_id,
 };
 use aws_ops::{Aws, SnapshotOptions, SnapshotStrategy, StrategyChoice};
 use onboarding_core::ids::{OuId, Region, StackSetName};
 use onboarding_core::inventory::{InstanceDetailedStatus, InstanceStatus};
+use onboarding_core::stackset_sync::OperationTargets;
 
 use super::{aws, until, with_sandbox};
 
@@ -80,9 +81,9 @@ async fn create(aws: &Aws) -> Result<()> {
 fn everywhere(root: &OuId) -> Result<InstanceChange> {
     Ok(InstanceChange {
         stack_set: name()?,
-        targets: Targets {
-            units: vec![root.clone()],
-            ..Targets::default()
+        targets: OperationTargets {
+            organizational_units: vec![root.clone()],
+            ..OperationTargets::default()
         },
         regions: vec![region()?],
         preferences: preferences()?,

@@ -9,9 +9,10 @@ use aws_sdk_cloudformation::types::{
 use onboarding_core::{
     ids::{Region, StackSetName},
     inventory::ObservedStackSet,
+    stackset_sync::OperationTargets,
 };
 
-use super::{OperationPreferences, Submission, Targets, texts};
+use super::{OperationPreferences, Submission, deployment_targets, texts};
 use crate::{Aws, AwsError, ErrorClass, templates::check_size};
 
 /// The value of a parameter.
@@ -93,7 +94,7 @@ pub struct StackSetUpdate {
     pub managed_execution: Option<bool>,
     /// The instances to update, with their Regions; none for all of them. The others become outdated when the template or
     /// a parameter changes.
-    pub targets: Option<(Targets, Vec<Region>)>,
+    pub targets: Option<(OperationTargets, Vec<Region>)>,
     /// How the operation goes through the instances.
     pub preferences: OperationPreferences,
     /// The operation's id, from [`super::new_operation_id`], journaled before the call.
@@ -192,7 +193,9 @@ impl Aws {
             check_size(OPERATION, body)?;
         }
         let targets = match &update.targets {
-            Some((targets, regions)) => Some((targets.to_sdk(OPERATION)?, texts(regions))),
+            Some((targets, regions)) => {
+                Some((deployment_targets(OPERATION, targets)?, texts(regions)))
+            }
             None => None,
         };
         let (targets, regions) = targets.unzip();

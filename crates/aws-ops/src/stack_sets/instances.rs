@@ -6,7 +6,7 @@ use onboarding_core::{
     inventory::{InstanceDetailedStatus, InstanceStatus, StackInstance},
 };
 
-use super::{InstanceChange, Submission, texts};
+use super::{InstanceChange, Submission, deployment_targets, texts};
 use crate::{Aws, AwsError, pages::Pages};
 
 /// A deletion of stack instances.
@@ -16,6 +16,26 @@ pub struct InstanceDeletion {
     pub change: InstanceChange,
     /// Whether the stacks stay in their accounts, no longer managed.
     pub retain_stacks: bool,
+}
+
+/// Sends a change of instances. The SDK's three requests have the same fields and no trait in common.
+macro_rules! change_instances {
+    ($aws:expr, $operation:literal, $change:expr, $request:expr) => {{
+        let request = $request
+            .stack_set_name($change.stack_set.as_str())
+            .deployment_targets(deployment_targets($operation, &$change.targets)?)
+            .set_regions(Some(texts(&$change.regions)))
+            .operation_preferences($change.preferences.to_sdk())
+            .operation_id(&$change.operation_id)
+            .call_as($aws.call_as.to_sdk());
+        let answer = $aws
+            .governed
+            .call($operation, || request.clone().send())
+            .await
+            .map(|output| output.operation_id);
+        $aws.submitted(&$change.stack_set, &$change.operation_id, answer)
+            .await
+    }};
 }
 
 impl Aws {
@@ -62,26 +82,8 @@ impl Aws {
         &self,
         change: &InstanceChange,
     ) -> Result<Submission, AwsError> {
-        const OPERATION: &str = "cloudformation:CreateStackInstances";
-        let targets = change.targets.to_sdk(OPERATION)?;
-        let result = self
-            .governed
-            .call(OPERATION, || {
-                self.clients
-                    .cloudformation()
-                    .create_stack_instances()
-                    .stack_set_name(change.stack_set.as_str())
-                    .deployment_targets(targets.clone())
-                    .set_regions(Some(texts(&change.regions)))
-                    .operation_preferences(change.preferences.to_sdk())
-                    .operation_id(&change.operation_id)
-                    .call_as(self.call_as.to_sdk())
-                    .send()
-            })
-            .await
-            .map(|output| output.operation_id);
-        self.submitted(&change.stack_set, &change.operation_id, result)
-            .await
+        let request = self.clients.cloudformation().create_stack_instances();
+        change_instances!(self, "cloudformation:CreateStackInstances", change, request)
     }
 
     /// Brings existing instances to the stack set's definition; their parameter overrides stay.
@@ -92,26 +94,8 @@ impl Aws {
         &self,
         change: &InstanceChange,
     ) -> Result<Submission, AwsError> {
-        const OPERATION: &str = "cloudformation:UpdateStackInstances";
-        let targets = change.targets.to_sdk(OPERATION)?;
-        let result = self
-            .governed
-            .call(OPERATION, || {
-                self.clients
-                    .cloudformation()
-                    .update_stack_instances()
-                    .stack_set_name(change.stack_set.as_str())
-                    .deployment_targets(targets.clone())
-                    .set_regions(Some(texts(&change.regions)))
-                    .operation_preferences(change.preferences.to_sdk())
-                    .operation_id(&change.operation_id)
-                    .call_as(self.call_as.to_sdk())
-                    .send()
-            })
-            .await
-            .map(|output| output.operation_id);
-        self.submitted(&change.stack_set, &change.operation_id, result)
-            .await
+        let request = self.clients.cloudformation().update_stack_instances();
+        change_instances!(self, "cloudformation:UpdateStackInstances", change, request)
     }
 
     /// Deletes instances, and their stacks unless those are retained.
@@ -122,28 +106,11 @@ impl Aws {
         &self,
         deletion: &InstanceDeletion,
     ) -> Result<Submission, AwsError> {
-        const OPERATION: &str = "cloudformation:DeleteStackInstances";
-        let change = &deletion.change;
-        let targets = change.targets.to_sdk(OPERATION)?;
-        let result = self
-            .governed
-            .call(OPERATION, || {
-                self.clients
-                    .cloudformation()
-                    .delete_stack_instances()
-                    .stack_set_name(change.stack_set.as_str())
-                    .deployment_targets(targets.clone())
-                    .set_regions(Some(texts(&change.regions)))
-                    .retain_stacks(deletion.retain_stacks)
-                    .operation_preferences(change.preferences.to_sdk())
-                    .operation_id(&change.operation_id)
-                    .call_as(self.call_as.to_sdk())
-                    .send()
-            })
-            .await
-            .map(|output| output.operation_id);
-        self.submitted(&change.stack_set, &change.operation_id, result)
-            .await
+        let (change, cloudformation) = (&deletion.change, self.clients.cloudformation());
+        let request = cloudformation
+            .delete_stack_instances()
+            .retain_stacks(deletion.retain_stacks);
+        change_instances!(self, "cloudformation:DeleteStackInstances", change, request)
     }
 }
 

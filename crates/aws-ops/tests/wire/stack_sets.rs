@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use aws_ops::{
     ErrorClass,
     stack_sets::{
-        AccountFilter, AutoDeployment, InstanceChange, OperationPreferences, OperationStatus,
-        ParameterValue, ResultStatus, StackSetDefinition, StackSetUpdate, Submission, Targets,
-        Template,
+        AutoDeployment, InstanceChange, OperationPreferences, OperationStatus, ParameterValue,
+        ResultStatus, StackSetDefinition, StackSetUpdate, Submission, Template,
     },
 };
 use onboarding_core::{
     ids::{AwsAccountId, StackSetName},
     inventory::{InstanceDetailedStatus, InstanceStatus},
+    stackset_sync::{OperationTargets, TargetFilter},
 };
 
 use crate::server::{Answer, Server};
@@ -24,12 +24,12 @@ fn name() -> StackSetName {
 fn change(units: usize) -> InstanceChange {
     InstanceChange {
         stack_set: name(),
-        targets: Targets {
-            units: (0..units)
+        targets: OperationTargets {
+            organizational_units: (0..units)
                 .map(|unit| format!("ou-ab12-{unit:08}").parse().unwrap())
                 .collect(),
             accounts: vec![AwsAccountId::from_number(42).unwrap()],
-            filter: AccountFilter::Intersection,
+            filter: TargetFilter::Intersection,
         },
         regions: vec!["us-east-1".parse().unwrap()],
         preferences: OperationPreferences {
@@ -80,7 +80,7 @@ async fn instances_are_created_with_explicit_preferences_and_our_id() {
 async fn targets_that_aws_refuses_are_refused_before_the_call() {
     let server = Server::start(|call| panic!("{call:?}")).await;
     let mut unfiltered = change(1);
-    unfiltered.targets.filter = AccountFilter::None;
+    unfiltered.targets.filter = TargetFilter::None;
     for bad in [change(0), change(51), unfiltered] {
         let error = server.aws.create_stack_instances(&bad).await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Invalid);

@@ -2,31 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AwsAccountId, OuId};
-
-/// How a list of accounts narrows the organizational units of an operation (CloudFormation's `AccountFilterType`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum TargetFilter {
-    /// All accounts below the organizational units.
-    None,
-    /// Only the listed ones.
-    Intersection,
-    /// All but the listed ones.
-    Difference,
-}
-
-/// The targets of one stack set operation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OperationTargets {
-    /// At most 50 organizational units or roots (CloudFormation API reference).
-    pub organizational_units: Vec<OuId>,
-    /// How `accounts` narrows them.
-    pub filter: TargetFilter,
-    /// The accounts of the filter.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub accounts: Vec<AwsAccountId>,
-}
+use super::operation_targets::OperationTargets;
 
 /// What a step of `stackset-sync` does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

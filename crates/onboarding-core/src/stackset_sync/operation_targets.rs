@@ -1,6 +1,7 @@
 //! Targets of stack set operations: as few operations as possible, each with the shorter list of accounts.
 
-use super::actions::{OperationTargets, TargetFilter};
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{AwsAccountId, OuId};
 
 /// Organizational units per call (CloudFormation API reference, DeploymentTargets).
@@ -8,6 +9,31 @@ pub const MAX_OUS_PER_CALL: usize = 50;
 
 /// Accounts per call. CloudFormation publishes no limit; this keeps a form-encoded request around half a megabyte.
 pub const MAX_ACCOUNTS_PER_CALL: usize = 10_000;
+
+/// How a list of accounts narrows the organizational units of an operation (CloudFormation's `AccountFilterType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TargetFilter {
+    /// All accounts below the organizational units; none is listed.
+    #[default]
+    None,
+    /// Only the listed ones.
+    Intersection,
+    /// All but the listed ones.
+    Difference,
+}
+
+/// The accounts that one stack set operation is for. The management account is never among them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OperationTargets {
+    /// The root or organizational units, with all that is below them: 1 to [`MAX_OUS_PER_CALL`].
+    pub organizational_units: Vec<OuId>,
+    /// How `accounts` narrows them.
+    pub filter: TargetFilter,
+    /// The accounts of the filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<AwsAccountId>,
+}
 
 /// One organizational unit with the accounts below it that matter.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{
     KIND, PlanError,
-    actions::{OperationTargets, SyncAction},
+    actions::SyncAction,
     definition, guard,
     ledger::LedgerRow,
     observed::{ObservedProfile, SyncObserved},
-    operation_targets::{OuMembers, by_account, by_ou},
+    operation_targets::{
+        MAX_OUS_PER_CALL, OperationTargets, OuMembers, TargetFilter, by_account, by_ou,
+    },
     refuse_all,
     targets::ResolvedProfile,
 };
@@ -288,7 +290,7 @@ pub(super) fn instances(
         .collect();
     units.sort();
     units.dedup();
-    if units.len() > super::operation_targets::MAX_OUS_PER_CALL {
+    if units.len() > MAX_OUS_PER_CALL {
         units = root(context).into_iter().collect();
     }
     for (number, targets) in by_account(&units, &updates).into_iter().enumerate() {
@@ -510,7 +512,7 @@ fn runner_units(context: &ProfileContext<'_>) -> Vec<OuId> {
         .map(|unit| unit.id.clone())
         .collect();
     if own.is_empty()
-        || own.len() > super::operation_targets::MAX_OUS_PER_CALL
+        || own.len() > MAX_OUS_PER_CALL
         || !context.profile.targets.accounts.is_empty()
     {
         root(context).into_iter().collect()
@@ -536,7 +538,6 @@ fn of_group(
     targets: &OperationTargets,
     due: &BTreeSet<AwsAccountId>,
 ) -> Vec<AwsAccountId> {
-    use super::actions::TargetFilter;
     let organization = &context.observed.organization;
     let below = |id: &AwsAccountId| {
         organization.account(*id).is_some_and(|account| {

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use aws_ops::stack_sets::{
-    AccountFilter, AutoDeployment, InstanceChange, InstanceDeletion, OperationAction,
-    OperationPreferences, OperationStatus, ParameterValue, ResultStatus, StackSetDefinition,
-    StackSetUpdate, Targets, Template, is_ours,
+    AutoDeployment, InstanceChange, InstanceDeletion, OperationAction, OperationPreferences,
+    OperationStatus, ParameterValue, ResultStatus, StackSetDefinition, StackSetUpdate, Template,
+    is_ours,
 };
 use onboarding_core::{
     desired::Profile,
     ids::AwsAccountId,
     inventory::AccountState,
     plan::Step,
-    stackset_sync::{SyncAction, TargetFilter, actions::OperationTargets},
+    stackset_sync::{OperationTargets, SyncAction},
 };
 
 use super::{
@@ -348,15 +348,7 @@ impl StackSetSync {
     ) -> InstanceChange {
         InstanceChange {
             stack_set: profile.stack_set.clone(),
-            targets: Targets {
-                units: targets.organizational_units.clone(),
-                accounts: targets.accounts.clone(),
-                filter: match targets.filter {
-                    TargetFilter::None => AccountFilter::None,
-                    TargetFilter::Intersection => AccountFilter::Intersection,
-                    TargetFilter::Difference => AccountFilter::Difference,
-                },
-            },
+            targets: targets.clone(),
             regions: vec![profile.region.clone()],
             preferences: self.preferences(profile, accounts),
             operation_id: String::new(),
