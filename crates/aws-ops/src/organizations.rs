@@ -10,7 +10,7 @@ pub use listing::{Listing, SnapshotOptions, StrategyChoice};
 pub use member::Member;
 use onboarding_core::ids::{AwsAccountId, OrganizationId};
 
-use crate::{Aws, AwsError, pages::Pages};
+use crate::{Aws, AwsError};
 
 /// The organization itself (AWS Organizations API reference, DescribeOrganization).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,30 +64,29 @@ impl Aws {
     ) -> Result<std::collections::BTreeMap<String, String>, AwsError> {
         const OPERATION: &str = "organizations:ListTagsForResource";
         let mut tags = std::collections::BTreeMap::new();
-        let (mut pages, mut token) = (Pages::of(OPERATION), None);
-        loop {
-            let output = self
-                .governed
-                .call(OPERATION, || {
+        self.governed
+            .pages(
+                OPERATION,
+                |token| {
                     self.clients
                         .organizations()
                         .list_tags_for_resource()
                         .resource_id(resource_id)
-                        .set_next_token(token.clone())
+                        .set_next_token(token)
                         .send()
-                })
-                .await?;
-            tags.extend(
-                output
-                    .tags
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|tag| (tag.key, tag.value)),
-            );
-            token = pages.next(output.next_token)?;
-            if token.is_none() {
-                return Ok(tags);
-            }
-        }
+                },
+                |output| {
+                    tags.extend(
+                        output
+                            .tags
+                            .unwrap_or_default()
+                            .into_iter()
+                            .map(|tag| (tag.key, tag.value)),
+                    );
+                    Ok(output.next_token)
+                },
+            )
+            .await?;
+        Ok(tags)
     }
 }

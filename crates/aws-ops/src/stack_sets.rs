@@ -4,6 +4,7 @@
 //! the operation is the engine's business, with [`Aws::describe_operation`] and [`next_poll_delay`].
 
 mod access;
+mod activity;
 mod definition;
 mod instances;
 mod operations;

@@ -172,7 +172,7 @@ fn instances_of_a_unit_are_created_listed_and_updated() {
             assert!(instance.stack_id.is_some());
         }
         aws.update_stack_instances(&change(&unit)?).await?;
-        let operations = aws.list_operations(&name()?).await?;
+        let operations = aws.recent_operations(&name()?).await?;
         let actions: Vec<_> = operations
             .iter()
             .map(|operation| operation.action)

@@ -288,7 +288,7 @@ fn an_operation_is_stopped() {
         until(
             "the listing, which lags behind, has the operation's end",
             async || {
-                let operations = aws.list_operations(&name()?).await?;
+                let operations = aws.recent_operations(&name()?).await?;
                 Ok(operations.into_iter().find(|operation| {
                     operation.id == *operation_id && operation.ended_at.is_some()
                 }))

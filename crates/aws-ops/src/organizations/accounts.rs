@@ -6,7 +6,7 @@ use onboarding_core::{
     inventory::{Account, AccountState},
 };
 
-use crate::{Aws, AwsError, pages::Pages};
+use crate::{Aws, AwsError};
 
 /// AWS Organizations returns at most 20 entries a page.
 const PAGE: i32 = 20;
@@ -50,28 +50,27 @@ impl Aws {
         index: u32,
     ) -> Result<Vec<Account>, AwsError> {
         let mut accounts = Vec::new();
-        let (mut pages, mut token) = (Pages::of(ACCOUNTS_FOR_PARENT), None);
-        loop {
-            let output = self
-                .governed
-                .call(ACCOUNTS_FOR_PARENT, || {
+        self.governed
+            .pages(
+                ACCOUNTS_FOR_PARENT,
+                |token| {
                     self.clients
                         .organizations()
                         .list_accounts_for_parent()
                         .parent_id(parent.as_str())
                         .max_results(PAGE)
-                        .set_next_token(token.clone())
+                        .set_next_token(token)
                         .send()
-                })
-                .await?;
-            for account in output.accounts.unwrap_or_default() {
-                accounts.push(compact(ACCOUNTS_FOR_PARENT, account, index)?);
-            }
-            token = pages.next(output.next_token)?;
-            if token.is_none() {
-                return Ok(accounts);
-            }
-        }
+                },
+                |output| {
+                    for account in output.accounts.unwrap_or_default() {
+                        accounts.push(compact(ACCOUNTS_FOR_PARENT, account, index)?);
+                    }
+                    Ok(output.next_token)
+                },
+            )
+            .await?;
+        Ok(accounts)
     }
 }
 

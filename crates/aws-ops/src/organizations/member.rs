@@ -6,7 +6,7 @@ use onboarding_core::{
 };
 
 use super::accounts::state;
-use crate::{Aws, AwsError, ErrorClass, pages::Pages};
+use crate::{Aws, AwsError, ErrorClass};
 
 /// An account of the organization and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,27 +69,27 @@ impl Aws {
         let mut lineage: Vec<OuId> = Vec::new();
         let mut child = id.to_string();
         while lineage.len() < DEEPEST && lineage.last().is_none_or(|unit| !unit.is_root()) {
-            let (mut pages, mut token) = (Pages::of(OPERATION), None);
-            let parent = loop {
-                let output = self
-                    .governed
-                    .call(OPERATION, || {
+            let mut parent: Option<OuId> = None;
+            self.governed
+                .pages(
+                    OPERATION,
+                    |token| {
                         self.clients
                             .organizations()
                             .list_parents()
                             .child_id(&child)
-                            .set_next_token(token.clone())
+                            .set_next_token(token)
                             .send()
-                    })
-                    .await?;
-                if let Some(parent) = output.parents().first() {
-                    break parent.id().and_then(|id| id.parse::<OuId>().ok());
-                }
-                token = pages.next(output.next_token)?;
-                if token.is_none() {
-                    break None;
-                }
-            };
+                    },
+                    |output| {
+                        let Some(first) = output.parents().first() else {
+                            return Ok(output.next_token);
+                        };
+                        parent = first.id().and_then(|id| id.parse().ok());
+                        Ok(None)
+                    },
+                )
+                .await?;
             let parent =
                 parent.ok_or_else(|| AwsError::malformed(OPERATION, "no parent of a child"))?;
             child = parent.to_string();

@@ -10,7 +10,7 @@ use super::{
     accounts::ACCOUNTS_FOR_PARENT,
     tree::{Tree, inconsistent},
 };
-use crate::{Aws, AwsError, pages::Pages};
+use crate::{Aws, AwsError};
 
 const ROOTS: &str = "organizations:ListRoots";
 pub(super) const UNITS_FOR_PARENT: &str = "organizations:ListOrganizationalUnitsForParent";
@@ -26,26 +26,25 @@ enum Fetched {
 impl Aws {
     /// The root of the organization.
     pub(super) async fn root(&self) -> Result<NamedUnit, AwsError> {
-        let (mut pages, mut token, mut roots) = (Pages::of(ROOTS), None, Vec::new());
-        loop {
-            let output = self
-                .governed
-                .call(ROOTS, || {
+        let mut roots = Vec::new();
+        self.governed
+            .pages(
+                ROOTS,
+                |token| {
                     self.clients
                         .organizations()
                         .list_roots()
-                        .set_next_token(token.clone())
+                        .set_next_token(token)
                         .send()
-                })
-                .await?;
-            for root in output.roots.unwrap_or_default() {
-                roots.push(named(ROOTS, root.id, root.name)?);
-            }
-            token = pages.next(output.next_token)?;
-            if token.is_none() {
-                break;
-            }
-        }
+                },
+                |output| {
+                    for root in output.roots.unwrap_or_default() {
+                        roots.push(named(ROOTS, root.id, root.name)?);
+                    }
+                    Ok(output.next_token)
+                },
+            )
+            .await?;
         match (roots.pop(), roots.is_empty()) {
             (Some(root), true) => Ok(root),
             _ => Err(AwsError::malformed(ROOTS, "no root or several")),
@@ -54,28 +53,28 @@ impl Aws {
 
     /// The units directly under a parent.
     pub(super) async fn units_of(&self, parent: &OuId) -> Result<Vec<NamedUnit>, AwsError> {
-        let (mut pages, mut token, mut units) = (Pages::of(UNITS_FOR_PARENT), None, Vec::new());
-        loop {
-            let output = self
-                .governed
-                .call(UNITS_FOR_PARENT, || {
+        let mut units = Vec::new();
+        self.governed
+            .pages(
+                UNITS_FOR_PARENT,
+                |token| {
                     self.clients
                         .organizations()
                         .list_organizational_units_for_parent()
                         .parent_id(parent.as_str())
                         .max_results(20)
-                        .set_next_token(token.clone())
+                        .set_next_token(token)
                         .send()
-                })
-                .await?;
-            for unit in output.organizational_units.unwrap_or_default() {
-                units.push(named(UNITS_FOR_PARENT, unit.id, unit.name)?);
-            }
-            token = pages.next(output.next_token)?;
-            if token.is_none() {
-                return Ok(units);
-            }
-        }
+                },
+                |output| {
+                    for unit in output.organizational_units.unwrap_or_default() {
+                        units.push(named(UNITS_FOR_PARENT, unit.id, unit.name)?);
+                    }
+                    Ok(output.next_token)
+                },
+            )
+            .await?;
+        Ok(units)
     }
 
     /// Walks from the root down.

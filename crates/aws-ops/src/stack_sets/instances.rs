@@ -7,7 +7,7 @@ use onboarding_core::{
 };
 
 use super::{InstanceChange, Submission, deployment_targets, texts};
-use crate::{Aws, AwsError, pages::Pages};
+use crate::{Aws, AwsError};
 
 /// A deletion of stack instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,29 +49,28 @@ impl Aws {
     ) -> Result<Vec<StackInstance>, AwsError> {
         const OPERATION: &str = "cloudformation:ListStackInstances";
         let mut instances = Vec::new();
-        let (mut pages, mut token) = (Pages::of(OPERATION), None);
-        loop {
-            let output = self
-                .governed
-                .call(OPERATION, || {
+        self.governed
+            .pages(
+                OPERATION,
+                |token| {
                     self.clients
                         .cloudformation()
                         .list_stack_instances()
                         .stack_set_name(name.as_str())
                         .max_results(100)
-                        .set_next_token(token.clone())
+                        .set_next_token(token)
                         .call_as(self.call_as.to_sdk())
                         .send()
-                })
-                .await?;
-            for summary in output.summaries.unwrap_or_default() {
-                instances.push(instance(OPERATION, summary)?);
-            }
-            token = pages.next(output.next_token)?;
-            if token.is_none() {
-                return Ok(instances);
-            }
-        }
+                },
+                |output| {
+                    for summary in output.summaries.unwrap_or_default() {
+                        instances.push(instance(OPERATION, summary)?);
+                    }
+                    Ok(output.next_token)
+                },
+            )
+            .await?;
+        Ok(instances)
     }
 
     /// Creates the instances that the targets miss; those that exist are left alone.

@@ -14,7 +14,7 @@ pub use state::{
 };
 use state::{action, failed, result_status, status};
 
-use crate::{Aws, AwsError, ErrorClass, pages::Pages};
+use crate::{Aws, AwsError, ErrorClass};
 
 /// A new id for an operation. Journal it, then use it: AWS runs one id once.
 #[must_use]
@@ -76,50 +76,57 @@ impl Aws {
         })
     }
 
-    /// The operations of a stack set, newest first. AWS keeps them for 90 days and may be a moment behind.
+    /// The recent operations of a stack set, newest first: reading ends with the first page on which every operation is
+    /// over. AWS keeps 90 days of them, answers the newest first without promising it (when it does not, all are read), and
+    /// may be a moment behind.
     ///
     /// # Errors
     /// As any call; [`ErrorClass::NotFound`] when there is no such stack set.
-    pub async fn list_operations(
+    pub async fn recent_operations(
         &self,
         stack_set: &StackSetName,
     ) -> Result<Vec<Operation>, AwsError> {
         const OPERATION: &str = "cloudformation:ListStackSetOperations";
-        let mut operations = Vec::new();
-        let (mut pages, mut token) = (Pages::of(OPERATION), None);
-        loop {
-            let output = self
-                .governed
-                .call(OPERATION, || {
+        let mut operations: Vec<Operation> = Vec::new();
+        self.governed
+            .pages(
+                OPERATION,
+                |token| {
                     self.clients
                         .cloudformation()
                         .list_stack_set_operations()
                         .stack_set_name(stack_set.as_str())
                         .max_results(100)
-                        .set_next_token(token.clone())
+                        .set_next_token(token)
                         .call_as(self.call_as.to_sdk())
                         .send()
-                })
-                .await?;
-            for summary in output.summaries.unwrap_or_default() {
-                operations.push(Operation {
-                    action: action(summary.action().map(|action| action.as_str())),
-                    status: status(summary.status().map(|status| status.as_str())),
-                    failed_instances: failed(summary.status_details()),
-                    created_at: summary.creation_timestamp().map(|time| time.secs()),
-                    ended_at: summary.end_timestamp().map(|time| time.secs()),
-                    id: summary.operation_id.ok_or_else(|| {
-                        AwsError::malformed(OPERATION, "an operation without an id")
-                    })?,
-                    status_reason: summary.status_reason,
-                });
-            }
-            token = pages.next(output.next_token)?;
-            if token.is_none() {
-                break;
-            }
-        }
-        // The order of AWS's answer is not documented.
+                },
+                |output| {
+                    let before = operations.len();
+                    for summary in output.summaries.unwrap_or_default() {
+                        operations.push(Operation {
+                            action: action(summary.action().map(|action| action.as_str())),
+                            status: status(summary.status().map(|status| status.as_str())),
+                            failed_instances: failed(summary.status_details()),
+                            created_at: summary.creation_timestamp().map(|time| time.secs()),
+                            ended_at: summary.end_timestamp().map(|time| time.secs()),
+                            id: summary.operation_id.ok_or_else(|| {
+                                AwsError::malformed(OPERATION, "an operation without an id")
+                            })?,
+                            status_reason: summary.status_reason,
+                        });
+                    }
+                    let page = &operations[before..];
+                    let newest_first = operations.is_sorted_by(|newer, older| {
+                        older.created_at.is_some() && newer.created_at >= older.created_at
+                    });
+                    let enough = newest_first
+                        && !page.is_empty()
+                        && !page.iter().any(Operation::is_under_way);
+                    Ok(output.next_token.filter(|_| !enough))
+                },
+            )
+            .await?;
         operations.sort_by_key(|operation| std::cmp::Reverse(operation.created_at));
         Ok(operations)
     }
@@ -159,42 +166,43 @@ impl Aws {
         const OPERATION: &str = "cloudformation:ListStackSetOperationResults";
         let malformed = || AwsError::malformed(OPERATION, "a result without account or Region");
         let mut results = Vec::new();
-        let (mut pages, mut token) = (Pages::of(OPERATION), None);
-        loop {
-            let output = self
-                .governed
-                .call(OPERATION, || {
+        self.governed
+            .pages(
+                OPERATION,
+                |token| {
                     self.clients
                         .cloudformation()
                         .list_stack_set_operation_results()
                         .stack_set_name(stack_set.as_str())
                         .operation_id(operation_id)
                         .max_results(100)
-                        .set_next_token(token.clone())
+                        .set_next_token(token)
                         .call_as(self.call_as.to_sdk())
                         .send()
-                })
-                .await?;
-            for row in output.summaries.unwrap_or_default() {
-                results.push(OperationResult {
-                    account: row
-                        .account()
-                        .and_then(|id| id.parse().ok())
-                        .ok_or_else(malformed)?,
-                    region: row
-                        .region()
-                        .and_then(|region| region.parse().ok())
-                        .ok_or_else(malformed)?,
-                    status: result_status(row.status().map(|status| status.as_str())),
-                    targeted_ou: row.organizational_unit_id().and_then(|id| id.parse().ok()),
-                    reason: row.status_reason,
-                });
-            }
-            token = pages.next(output.next_token)?;
-            if token.is_none() {
-                return Ok(results);
-            }
-        }
+                },
+                |output| {
+                    for row in output.summaries.unwrap_or_default() {
+                        results.push(OperationResult {
+                            account: row
+                                .account()
+                                .and_then(|id| id.parse().ok())
+                                .ok_or_else(malformed)?,
+                            region: row
+                                .region()
+                                .and_then(|region| region.parse().ok())
+                                .ok_or_else(malformed)?,
+                            status: result_status(row.status().map(|status| status.as_str())),
+                            targeted_ou: row
+                                .organizational_unit_id()
+                                .and_then(|id| id.parse().ok()),
+                            reason: row.status_reason,
+                        });
+                    }
+                    Ok(output.next_token)
+                },
+            )
+            .await?;
+        Ok(results)
     }
 
     /// What the answer to a request that starts an operation means.

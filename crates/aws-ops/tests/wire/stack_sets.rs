@@ -211,6 +211,94 @@ async fn results_and_instances_are_read_over_all_pages() {
     assert_eq!(results[0].reason.as_deref(), Some("denied"));
 }
 
+/// One page of operations: ids with their status and second of creation, newest first or not.
+fn operations(rows: &[(&str, &str, u32)], next: &str) -> Answer {
+    let rows: String = rows
+        .iter()
+        .map(|(id, status, second)| {
+            format!(
+                "<member><OperationId>{id}</OperationId><Action>CREATE</Action><Status>{status}</Status>\
+                 <CreationTimestamp>2026-11-21T10:00:{second:02}Z</CreationTimestamp></member>"
+            )
+        })
+        .collect();
+    Answer::xml(
+        "ListStackSetOperations",
+        &format!("<Summaries>{rows}</Summaries><NextToken>{next}</NextToken>"),
+    )
+}
+
+#[tokio::test]
+async fn a_long_history_of_operations_is_not_read() {
+    let server = Server::start(|call| match call.operation.as_str() {
+        "ListStackInstances" => Answer::xml("ListStackInstances", "<Summaries></Summaries>"),
+        _ if call.body.contains("NextToken=2") => {
+            operations(&[("c", "SUCCEEDED", 40), ("d", "STOPPED", 30)], "3")
+        }
+        _ if call.body.contains("NextToken=3") => panic!("the history is read: {call:?}"),
+        _ => operations(&[("a", "QUEUED", 55), ("b", "RUNNING", 50)], "2"),
+    })
+    .await;
+    let (_, under_way) = server.aws.stack_set_activity(&name()).await.unwrap();
+    let ids: Vec<&str> = under_way.iter().map(|operation| &*operation.id).collect();
+    assert_eq!(ids, ["b", "a"], "oldest first");
+    assert_eq!(server.count("ListStackSetOperations"), 2);
+    assert_eq!(server.count("DescribeStackSetOperation"), 0);
+}
+
+#[tokio::test]
+async fn operations_in_another_order_are_all_read() {
+    let server = Server::start(|call| {
+        if call.body.contains("NextToken=") {
+            operations(&[("c", "RUNNING", 50)], "")
+        } else {
+            operations(&[("a", "SUCCEEDED", 30), ("b", "SUCCEEDED", 40)], "2")
+        }
+    })
+    .await;
+    let read = server.aws.recent_operations(&name()).await.unwrap();
+    assert_eq!(read[0].id, "c");
+    assert_eq!(server.count("ListStackSetOperations"), 2);
+}
+
+#[tokio::test]
+async fn an_operation_that_only_its_running_instances_name_is_found() {
+    let server = Server::start(|call| match call.operation.as_str() {
+        "ListStackInstances" => {
+            let row = |account: u32, status: &str, operation: &str| {
+                format!(
+                    "<member><Account>{account:012}</Account><Region>us-east-1</Region><Status>OUTDATED</Status>\
+                     <StackInstanceStatus><DetailedStatus>{status}</DetailedStatus></StackInstanceStatus>\
+                     <LastOperationId>{operation}</LastOperationId></member>"
+                )
+            };
+            let rows = [
+                row(1, "RUNNING", "old"),
+                row(2, "RUNNING", "old"),
+                row(3, "FAILED", "older"),
+                row(4, "RUNNING", "over"),
+            ];
+            Answer::xml(
+                "ListStackInstances",
+                &format!("<Summaries>{}</Summaries>", rows.concat()),
+            )
+        }
+        "ListStackSetOperations" => operations(&[("over", "SUCCEEDED", 50)], "2"),
+        _ => Answer::xml(
+            "DescribeStackSetOperation",
+            &OPERATION
+                .replace("our-operation", "old")
+                .replace("SUCCEEDED", "RUNNING"),
+        ),
+    })
+    .await;
+    let (instances, under_way) = server.aws.stack_set_activity(&name()).await.unwrap();
+    assert_eq!((instances.len(), under_way.len()), (4, 1));
+    assert_eq!(under_way[0].id, "old");
+    assert_eq!(server.count("ListStackSetOperations"), 1);
+    assert_eq!(server.count("DescribeStackSetOperation"), 1);
+}
+
 #[tokio::test]
 async fn a_stack_set_that_is_not_there_or_deleted_is_none() {
     let missing = Server::start(|_| {

@@ -94,6 +94,15 @@ impl OperationOutcome {
 }
 
 impl Operation {
+    /// Whether it waits, runs, or is being stopped.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        matches!(
+            self.status,
+            OperationStatus::Queued | OperationStatus::Running | OperationStatus::Stopping
+        )
+    }
+
     /// How it ended; none while it is not over.
     #[must_use]
     pub fn outcome(&self) -> Option<OperationOutcome> {

@@ -8,7 +8,7 @@ use std::{
 
 use aws_ops::{
     Listing, SnapshotOptions,
-    stack_sets::{OperationAction, OperationStatus, TrustedAccess},
+    stack_sets::{OperationAction, TrustedAccess},
 };
 use futures_util::future::try_join_all;
 use onboarding_core::{
@@ -271,37 +271,22 @@ impl StackSetSync {
                 ),
             ));
         }
-        let (mut instances, operations) = tokio::try_join!(
-            async {
-                aws.list_stack_instances(&profile.stack_set)
-                    .await
-                    .map_err(aws_error)
-            },
-            async {
-                aws.list_operations(&profile.stack_set)
-                    .await
-                    .map_err(aws_error)
-            },
-        )?;
+        let (mut instances, operations) = aws
+            .stack_set_activity(&profile.stack_set)
+            .await
+            .map_err(aws_error)?;
         // One Region is ours; an instance elsewhere was made by somebody else and is not judged.
         instances.retain(|instance| instance.region == profile.region);
         instances.sort_by_key(|instance| instance.account);
         self.first_failures(profile, &instances, &mut retries, now, keep)
             .await?;
-        let mut running: Vec<RunningOperation> = operations
-            .iter()
-            .filter(|operation| {
-                matches!(
-                    operation.status,
-                    OperationStatus::Queued | OperationStatus::Running | OperationStatus::Stopping
-                )
-            })
+        let running = operations
+            .into_iter()
             .map(|operation| RunningOperation {
-                id: operation.id.clone(),
                 action: action_name(operation.action).to_owned(),
+                id: operation.id,
             })
             .collect();
-        running.reverse();
         Ok(ObservedProfile {
             template_digest: template::template_digest_of(&stack_set.template_body).ok(),
             service_token_changes: template::service_token_changes(
