@@ -139,6 +139,7 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
     plan.steps
         .sort_by(|a, b| (a.order, &a.id).cmp(&(b.order, &b.id)));
     steps::connect(&mut plan);
+    steps::share_accounts(&mut plan);
     if plan.refusals.iter().any(|refusal| refusal.whole_plan) {
         plan.steps.clear();
     }

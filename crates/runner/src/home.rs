@@ -6,7 +6,10 @@ mod tokens;
 use std::{collections::BTreeMap, sync::Arc};
 
 use aws_ops::{Aws, AwsError, AwsSettings, CallAs, Timeouts, identity::CallerIdentity};
-use onboarding_core::{secret::SecretText, stackset_sync::operation_targets};
+use onboarding_core::{
+    secret::SecretText,
+    stackset_sync::operation_targets::{self, SpotPace},
+};
 use spot_api::{SpotClient, SpotError, SpotSettings, TokenSource};
 
 use crate::{
@@ -81,10 +84,11 @@ impl Home {
             .map_err(|error| JobError::new(ErrorClass::Prerequisite, error.to_string()))
     }
 
-    /// How many of these accounts an operation may work on at the same time: as configured, bounded by what Spot's rate
-    /// limit lets finish within the custom resources' timeout.
+    /// How many of its accounts an operation may work on at the same time: as configured, bounded by its share of what
+    /// Spot's rate limit lets finish within the custom resources' timeout. All operations that run at the same time work on
+    /// `accounts_at_once`.
     #[must_use]
-    pub fn max_concurrent(&self, accounts: usize) -> u32 {
+    pub fn max_concurrent(&self, accounts: usize, accounts_at_once: usize) -> u32 {
         let configured = match self.config.runner.stack_set.max_concurrent {
             Concurrency::Count(count) => count,
             Concurrency::Percent(percent) => {
@@ -98,7 +102,7 @@ impl Home {
             .iter()
             .filter_map(|window| window.limit)
             .min();
-        let per_minute = learned.unwrap_or(self.config.runner.spot.requests_per_minute);
+        let requests_per_minute = learned.unwrap_or(self.config.runner.spot.requests_per_minute);
         let timeout = self
             .config
             .runner
@@ -106,12 +110,12 @@ impl Home {
             .service_timeout
             .get()
             .as_secs();
-        operation_targets::max_concurrent(
-            configured,
-            per_minute,
-            REQUESTS_PER_ACCOUNT,
-            u32::try_from(timeout).unwrap_or(3600),
-        )
+        let pace = SpotPace {
+            requests_per_minute,
+            requests_per_account: REQUESTS_PER_ACCOUNT,
+            service_timeout: u32::try_from(timeout).unwrap_or(3600),
+        };
+        operation_targets::max_concurrent(configured, pace, accounts, accounts_at_once)
     }
 
     /// Calls of both clients so far, by operation.

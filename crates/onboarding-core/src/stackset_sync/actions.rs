@@ -32,6 +32,9 @@ pub enum SyncAction {
         kept_parameters: Vec<String>,
         /// Managed execution changes; CloudFormation refuses that while operations run or queue.
         managed_execution: bool,
+        /// How many accounts all operations of the plan work on that may run at the same time as this one, its own
+        /// included: they share Spot's rate limit.
+        accounts_at_once: usize,
     },
     /// Wait for an operation that already runs and read its results.
     AwaitOperation {
@@ -46,6 +49,9 @@ pub enum SyncAction {
         profile: String,
         /// The targets.
         targets: OperationTargets,
+        /// How many accounts all operations of the plan work on that may run at the same time as this one, its own
+        /// included: they share Spot's rate limit.
+        accounts_at_once: usize,
     },
     /// Update instances that lack the current definition.
     UpdateStackInstances {
@@ -53,6 +59,9 @@ pub enum SyncAction {
         profile: String,
         /// The targets.
         targets: OperationTargets,
+        /// How many accounts all operations of the plan work on that may run at the same time as this one, its own
+        /// included: they share Spot's rate limit.
+        accounts_at_once: usize,
     },
     /// Take instances out of the stack set, keeping their stacks (accounts that are closed or gone).
     DeleteStackInstances {

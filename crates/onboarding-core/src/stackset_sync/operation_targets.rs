@@ -102,21 +102,36 @@ pub fn by_account(
         .collect()
 }
 
-/// How many accounts may be enrolled at once: as configured, but not more than what the Spot rate limit lets finish
-/// within half of the custom resources' ServiceTimeout. `requests_per_minute` is the limit of the tightest route, of
-/// which every account needs `requests_per_account`.
+/// What Spot's rate limit lets an enrollment do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpotPace {
+    /// The limit of the tightest route.
+    pub requests_per_minute: u32,
+    /// How many requests one account needs of it.
+    pub requests_per_account: u32,
+    /// How long custom resources wait, in seconds.
+    pub service_timeout: u32,
+}
+
+/// How many accounts an operation may work on at once: as configured, but no more than its share, by its `accounts` among
+/// the `accounts_at_once` of all operations that run at the same time, of what the Spot rate limit lets finish within half
+/// of the custom resources' timeout.
 #[must_use]
 pub fn max_concurrent(
     configured: u32,
-    requests_per_minute: u32,
-    requests_per_account: u32,
-    service_timeout_seconds: u32,
+    pace: SpotPace,
+    accounts: usize,
+    accounts_at_once: usize,
 ) -> u32 {
-    let finishing = u64::from(requests_per_minute) * u64::from(service_timeout_seconds)
+    let finishing = u64::from(pace.requests_per_minute) * u64::from(pace.service_timeout)
         / 120
-        / u64::from(requests_per_account.max(1));
+        / u64::from(pace.requests_per_account.max(1));
+    let share = match accounts_at_once.max(accounts) {
+        0 => finishing,
+        all => finishing.saturating_mul(accounts as u64) / all as u64,
+    };
     configured
-        .min(u32::try_from(finishing).unwrap_or(u32::MAX))
+        .min(u32::try_from(share).unwrap_or(u32::MAX))
         .max(1)
 }
 
@@ -170,10 +185,28 @@ mod tests {
         assert_eq!(sizes, [50, 50, 20]);
     }
 
+    fn pace(requests_per_minute: u32, requests_per_account: u32, service_timeout: u32) -> SpotPace {
+        SpotPace {
+            requests_per_minute,
+            requests_per_account,
+            service_timeout,
+        }
+    }
+
     #[test]
     fn concurrency_is_bounded_by_what_spot_lets_finish() {
-        assert_eq!(max_concurrent(50, 60, 2, 3600), 50);
-        assert_eq!(max_concurrent(5000, 60, 2, 3600), 900);
-        assert_eq!(max_concurrent(50, 1, 10, 60), 1);
+        assert_eq!(max_concurrent(50, pace(60, 2, 3600), 9000, 9000), 50);
+        assert_eq!(max_concurrent(5000, pace(60, 2, 3600), 9000, 9000), 900);
+        assert_eq!(max_concurrent(50, pace(1, 10, 60), 9000, 9000), 1);
+        assert_eq!(max_concurrent(50, pace(60, 2, 3600), 0, 0), 50);
+    }
+
+    #[test]
+    fn operations_that_run_at_the_same_time_share_what_spot_lets_finish() {
+        let pace = pace(60, 2, 3600);
+        let each = [6000, 2000, 999, 1].map(|accounts| max_concurrent(5000, pace, accounts, 9000));
+        assert_eq!(each, [600, 200, 99, 1]);
+        assert!(each.iter().sum::<u32>() <= max_concurrent(5000, pace, 9000, 9000));
+        assert_eq!(max_concurrent(50, pace, 6000, 9000), 50, "as configured");
     }
 }

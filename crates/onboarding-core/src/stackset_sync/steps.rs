@@ -150,6 +150,7 @@ pub(super) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
                 deployment: difference.deployment,
                 kept_parameters: difference.kept_parameters,
                 managed_execution: difference.managed_execution,
+                accounts_at_once: 0,
             },
             context
                 .state
@@ -268,6 +269,7 @@ pub(super) fn instances(
             &SyncAction::CreateStackInstances {
                 profile: context.profile.name.clone(),
                 targets,
+                accounts_at_once: 0,
             },
             accounts,
             reason,
@@ -309,6 +311,7 @@ pub(super) fn instances(
             &SyncAction::UpdateStackInstances {
                 profile: context.profile.name.clone(),
                 targets,
+                accounts_at_once: 0,
             },
             accounts,
             reason,
@@ -434,6 +437,19 @@ pub(super) fn connect(plan: &mut Plan) {
             .filter(|id| *id != step.id && ids.contains(id))
             .map(|id| format!("step:{id}"))
             .collect();
+    }
+}
+
+/// Tells each operation how many accounts those work on that may run beside it: the steps of one order are applied side by
+/// side.
+pub(super) fn share_accounts(plan: &mut Plan) {
+    for beside in plan.steps.chunk_by_mut(|one, next| one.order == next.order) {
+        let accounts: usize = beside.iter().map(|step| step.accounts.len()).sum();
+        for step in beside {
+            if let Some(at_once) = step.payload.get_mut("accounts_at_once") {
+                *at_once = accounts.into();
+            }
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! The stack set itself: made, changed, waited for, or refused.
 
 use onboarding_core::{
+    desired::Targets,
     inventory::{AccountState, InstanceDetailedStatus, InstanceStatus},
-    stackset_sync::{PlanError, RunningOperation, SyncAction, TargetFilter, plan},
+    stackset_sync::{ObservedProfile, PlanError, RunningOperation, SyncAction, TargetFilter, plan},
     status::{Reason, Standing},
 };
 
@@ -156,4 +157,37 @@ fn trusted_access_off_is_a_prerequisite_unless_it_may_be_switched_on() {
         actions(&plan(&observed, &desired).unwrap())[0],
         SyncAction::ActivateTrustedAccess
     );
+}
+
+#[test]
+fn operations_side_by_side_know_how_many_accounts_share_spots_limit() {
+    let mut desired = desired(profile(Targets {
+        ous: vec!["Unit1".parse().unwrap()],
+        ..Targets::default()
+    }));
+    let mut second = profile(Targets {
+        ous: vec!["Unit2".parse().unwrap()],
+        ..Targets::default()
+    });
+    second.name = "second".to_owned();
+    second.stack_set = "second".parse().unwrap();
+    desired.profiles.push(second);
+    let mut observed = observed(organization(
+        &[0, 0],
+        &[(2, 1, ACTIVE), (3, 1, ACTIVE), (4, 2, ACTIVE)],
+    ));
+    observed.profiles.push(ObservedProfile::default());
+    let plan = plan(&observed, &desired).unwrap();
+    let shares: Vec<(usize, usize)> = plan
+        .steps
+        .iter()
+        .zip(actions(&plan))
+        .filter_map(|(step, action)| match action {
+            SyncAction::CreateStackInstances {
+                accounts_at_once, ..
+            } => Some((step.accounts.len(), accounts_at_once)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(shares, [(2, 3), (1, 3)]);
 }

@@ -63,22 +63,31 @@ impl StackSetSync {
                 }
                 self.finish(cx, step, profile, memo).await
             }
-            SyncAction::CreateStackInstances { profile, targets } => {
+            SyncAction::CreateStackInstances {
+                profile,
+                targets,
+                accounts_at_once,
+            } => {
                 let profile = self.profile(profile)?;
-                let change = self.change(profile, targets, step.accounts.len());
+                let change = self.change(profile, targets, step, *accounts_at_once);
                 self.run_operation(cx, step, profile, Request::Create(change))
                     .await
             }
-            SyncAction::UpdateStackInstances { profile, targets } => {
+            SyncAction::UpdateStackInstances {
+                profile,
+                targets,
+                accounts_at_once,
+            } => {
                 let profile = self.profile(profile)?;
-                let change = self.change(profile, targets, step.accounts.len());
+                let change = self.change(profile, targets, step, *accounts_at_once);
                 self.run_operation(cx, step, profile, Request::Update(change))
                     .await
             }
             SyncAction::DeleteStackInstances { profile, targets } => {
                 let profile = self.profile(profile)?;
                 self.confirm_departures(cx, &targets.accounts).await?;
-                let change = self.change(profile, targets, step.accounts.len());
+                // The stacks are kept, so nothing asks Spot.
+                let change = self.change(profile, targets, step, step.accounts.len());
                 let deletion = InstanceDeletion {
                     change,
                     retain_stacks: true,
@@ -201,6 +210,7 @@ impl StackSetSync {
             deployment,
             kept_parameters,
             managed_execution,
+            accounts_at_once,
         } = action
         else {
             return Err(StepError::new(
@@ -239,7 +249,7 @@ impl StackSetSync {
             auto_deployment: deployment.then(|| auto_deployment_settings(*auto_deployment)),
             managed_execution: managed_execution.then_some(profile.managed_execution),
             targets: None,
-            preferences: self.preferences(profile, step.accounts.len()),
+            preferences: self.preferences(profile, step, *accounts_at_once),
             operation_id: String::new(),
         };
         self.run_operation(cx, step, profile, Request::Definition(update))
@@ -344,20 +354,28 @@ impl StackSetSync {
         &self,
         profile: &Profile,
         targets: &OperationTargets,
-        accounts: usize,
+        step: &Step,
+        accounts_at_once: usize,
     ) -> InstanceChange {
         InstanceChange {
             stack_set: profile.stack_set.clone(),
             targets: targets.clone(),
             regions: vec![profile.region.clone()],
-            preferences: self.preferences(profile, accounts),
+            preferences: self.preferences(profile, step, accounts_at_once),
             operation_id: String::new(),
         }
     }
 
-    fn preferences(&self, profile: &Profile, accounts: usize) -> OperationPreferences {
+    fn preferences(
+        &self,
+        profile: &Profile,
+        step: &Step,
+        accounts_at_once: usize,
+    ) -> OperationPreferences {
         OperationPreferences {
-            max_concurrent: self.home.max_concurrent(accounts),
+            max_concurrent: self
+                .home
+                .max_concurrent(step.accounts.len(), accounts_at_once),
             region_order: vec![profile.region.clone()],
         }
     }
