@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    ids::{AwsAccountId, SpotAccountId},
+    ids::{AwsAccountId, OuId, SpotAccountId},
     inventory::{ObservedStackSet, OrganizationSnapshot, SpotAccountRecord, StackInstance},
 };
 
@@ -50,6 +50,9 @@ pub struct ObservedProfile {
     pub instances: Vec<StackInstance>,
     /// Its operations that run, queue or stop right now, oldest first.
     pub running: Vec<RunningOperation>,
+    /// Units that its operations deployed to before, from our state. AWS follows them when it deploys by itself, whether or
+    /// not it lists one that has no account yet among the stack set's units.
+    pub deployed_units: BTreeSet<OuId>,
     /// The retry clock of its failed accounts.
     pub retries: BTreeMap<AwsAccountId, RetryState>,
 }

@@ -465,6 +465,7 @@ fn members(
         .stack_set
         .iter()
         .flat_map(|stack_set| &stack_set.organizational_units)
+        .chain(&context.state.deployed_units)
         .collect();
     // The profile's unit above each unit of the tree.
     let above: Vec<Option<usize>> = (0..organization.units.len())

@@ -6,7 +6,7 @@
 )]
 
 use onboarding_core::{
-    desired::{AdoptRule, Desired},
+    desired::{AdoptRule, Desired, Profile, Targets},
     ids::OuId,
     inventory::{Account, AccountState, InstanceDetailedStatus, InstanceStatus},
     plan::{Plan, Summary},
@@ -132,6 +132,41 @@ fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan) {
     observed.profiles[0]
         .instances
         .sort_by_key(|instance| instance.account);
+}
+
+#[test]
+fn a_unit_without_accounts_is_deployed_to_once_whether_aws_lists_it_or_not() {
+    for listed in [true, false] {
+        let mut profile = profile(Targets {
+            ous: vec!["Unit1".parse().unwrap(), "Unit2".parse().unwrap()],
+            ..Targets::default()
+        });
+        let mut observed = observed(organization(&[0, 0, 0], &[(1, 0, ACTIVE), (2, 1, ACTIVE)]));
+        let run = |observed: &mut SyncObserved, profile: &Profile| -> Vec<OuId> {
+            let desired = desired(profile.clone());
+            let plan = plan(observed, &desired).unwrap();
+            apply(observed, &desired, &plan);
+            let state = &mut observed.profiles[0];
+            let mut deployed_to = Vec::new();
+            for action in actions(&plan) {
+                if let SyncAction::CreateStackInstances { targets, .. } = action {
+                    deployed_to.extend(targets.organizational_units);
+                }
+            }
+            state.deployed_units.extend(deployed_to.iter().cloned());
+            if !listed {
+                let units = &mut state.stack_set.as_mut().unwrap().organizational_units;
+                units.retain(|unit| *unit == ou(1));
+            }
+            deployed_to
+        };
+        // AWS's auto-deployment reaches the empty unit because an operation named it.
+        assert_eq!(run(&mut observed, &profile), [ou(1), ou(2)], "{listed}");
+        assert!(run(&mut observed, &profile).is_empty(), "{listed}");
+        profile.targets.ous.push("Unit3".parse().unwrap());
+        assert_eq!(run(&mut observed, &profile), [ou(3)], "{listed}");
+        assert!(run(&mut observed, &profile).is_empty(), "{listed}");
+    }
 }
 
 fn states() -> impl Strategy<Value = AccountState> {

@@ -70,8 +70,20 @@ impl StackSetSync {
             } => {
                 let profile = self.profile(profile)?;
                 let change = self.change(profile, targets, step, *accounts_at_once);
-                self.run_operation(cx, step, profile, Request::Create(change))
-                    .await
+                let applied = self
+                    .run_operation(cx, step, profile, Request::Create(change))
+                    .await?;
+                if matches!(applied, Applied::Done { .. }) {
+                    self.home
+                        .state
+                        .remember_deployed_units(
+                            &profile.stack_set,
+                            &targets.organizational_units,
+                            cx.now().div_euclid(1000),
+                        )
+                        .await?;
+                }
+                Ok(applied)
             }
             SyncAction::UpdateStackInstances {
                 profile,
@@ -189,6 +201,10 @@ impl StackSetSync {
             auto_deployment: auto_deployment_settings(auto_deployment),
             managed_execution: profile.managed_execution,
         };
+        self.home
+            .state
+            .forget_deployed_units(&profile.stack_set)
+            .await?;
         match self.home.aws.create_stack_set(&definition).await {
             Ok(id) => Ok(done(&format!("stack set {id}"))),
             // An earlier attempt of ours whose answer was lost; the definition is compared by the next observation.

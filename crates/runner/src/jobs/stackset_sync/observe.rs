@@ -303,6 +303,7 @@ impl StackSetSync {
             stack_set: Some(stack_set),
             instances,
             running,
+            deployed_units: self.home.state.deployed_units(&profile.stack_set).await?,
             retries,
         })
     }

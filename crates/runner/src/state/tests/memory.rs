@@ -88,3 +88,30 @@ async fn the_organization_is_remembered_as_last_listed() {
     state.remember_organization(&second, 2_000).await.unwrap();
     assert_eq!(state.organization_cache().await.unwrap(), second);
 }
+
+#[tokio::test]
+async fn deployed_units_add_up_until_the_stack_set_is_made_anew() {
+    let (state, directory) = temporary().await;
+    let (ours, other) = ("ours".parse().unwrap(), "other".parse().unwrap());
+    let units = ["ou-root-00000001", "ou-root-00000002"].map(|unit| unit.parse().unwrap());
+    state
+        .remember_deployed_units(&ours, &units[..1], 1_000)
+        .await
+        .unwrap();
+    state
+        .remember_deployed_units(&ours, &units, 2_000)
+        .await
+        .unwrap();
+    let state = open(&directory).await;
+    assert!(
+        state
+            .deployed_units(&ours)
+            .await
+            .unwrap()
+            .into_iter()
+            .eq(units)
+    );
+    assert!(state.deployed_units(&other).await.unwrap().is_empty());
+    state.forget_deployed_units(&ours).await.unwrap();
+    assert!(state.deployed_units(&ours).await.unwrap().is_empty());
+}
