@@ -17,7 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use e2e::{
@@ -272,17 +272,6 @@ impl Rehearsal {
     #[track_caller]
     fn until<T>(&self, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         process::until(LIMIT, what, || Ok(probe())).unwrap()
-    }
-
-    /// Waits until another second has begun: the clocks of failed accounts tick in seconds, and a run that begins in the
-    /// second of a failure takes it for its own.
-    fn until_the_next_second(&self) {
-        let seconds = || {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            now.unwrap().as_secs()
-        };
-        let now = seconds();
-        self.until("the next second", || (seconds() > now).then_some(()));
     }
 
     /// Waits until no stack set has an operation that runs or waits in line.

@@ -15,14 +15,14 @@ pub fn wait(first: i64, failures: u32) -> i64 {
         .min(LONGEST_WAIT.max(first))
 }
 
-/// The clock after one more failure at `now` (Unix seconds).
+/// The clock after one more failure, which this run counts at `now` (Unix seconds).
 #[must_use]
 pub fn after_failure(earlier: Option<&RetryState>, first: i64, now: i64) -> RetryState {
     let failures = earlier.map_or(0, |clock| clock.failures).saturating_add(1);
     RetryState {
         failures,
-        last_failed_at: now,
         next_due: now.saturating_add(wait(first, failures)),
+        of_this_run: true,
     }
 }
 
@@ -47,7 +47,9 @@ mod tests {
         let first = after_failure(None, QUARTER, 1_000);
         assert_eq!((first.failures, first.next_due), (1, 1_000 + QUARTER));
         let second = after_failure(Some(&first), QUARTER, 5_000);
-        assert_eq!((second.failures, second.last_failed_at), (2, 5_000));
-        assert_eq!(second.next_due, 5_000 + 2 * QUARTER);
+        assert_eq!(
+            (second.failures, second.next_due),
+            (2, 5_000 + 2 * QUARTER)
+        );
     }
 }

@@ -18,7 +18,6 @@ fn an_account_blocked_by_a_service_control_policy_stops_nobody_and_is_enrolled_o
     );
     rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
 
-    rehearsal.until_the_next_second();
     // Its clock has not run out: it is skipped, and still a finding.
     let calls = rehearsal.calls();
     let second = rehearsal.sync_ends(3, &[]);
@@ -33,7 +32,6 @@ fn an_account_blocked_by_a_service_control_policy_stops_nobody_and_is_enrolled_o
         &format!("accounts/{blocked}/scp"),
         &json!({ "blocked": false }),
     );
-    rehearsal.until_the_next_second();
     let third = rehearsal.sync_ends(0, &["--retry-failed"]);
     assert_eq!(count(&third, "ok"), 8, "{third:#}");
     assert_eq!(count(&third, "changed"), 1, "{third:#}");
@@ -51,7 +49,6 @@ fn an_account_that_spot_does_not_let_in_waits_for_its_clock_and_says_why() {
     assert!(!failed.is_empty() && failed.len() < 4, "{first:#}");
     assert_eq!(count(&first, "changed"), 4 - failed.len());
 
-    rehearsal.until_the_next_second();
     let second = rehearsal.sync_ends(0, &[]);
     assert_eq!(second["steps"], json!([]));
     assert_eq!(listed(&second, "skipped", "retry-later"), failed);
@@ -60,7 +57,6 @@ fn an_account_that_spot_does_not_let_in_waits_for_its_clock_and_says_why() {
     let detail = text(&rows.iter().find(waits).unwrap()["detail"]);
     assert!(detail.contains("next try in"), "{detail}");
 
-    rehearsal.until_the_next_second();
     let third = rehearsal.sync(&["--retry-failed"]).1;
     assert_eq!(listed(&third, "failed", "instance-failed"), failed);
 }

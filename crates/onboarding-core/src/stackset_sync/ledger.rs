@@ -258,7 +258,7 @@ fn judge_failure<'a>(
     let words = instance.status_reason.as_deref().unwrap_or_default();
     let blocked = blocked_by(words);
     let retry = context.state.retries.get(&instance.account);
-    let this_run = retry.is_some_and(|retry| context.observed.is_of_this_run(retry));
+    let this_run = retry.is_some_and(|retry| retry.of_this_run);
     let verdict = |reason: Reason, standing: Option<Standing>, note: String| {
         let detail = match (words.is_empty(), note.is_empty()) {
             (true, _) => note,

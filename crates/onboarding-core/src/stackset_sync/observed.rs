@@ -31,8 +31,6 @@ pub struct SyncObserved {
     pub owned_links: BTreeMap<AwsAccountId, SpotAccountId>,
     /// Now, in Unix seconds.
     pub now: i64,
-    /// When this run started, in Unix seconds: failures since then are this run's.
-    pub run_started: i64,
 }
 
 /// What was observed for one profile.
@@ -71,16 +69,9 @@ pub struct RunningOperation {
 pub struct RetryState {
     /// Failures in a row.
     pub failures: u32,
-    /// The last failure, in Unix seconds.
-    pub last_failed_at: i64,
     /// When it is tried again, in Unix seconds.
     pub next_due: i64,
-}
-
-impl SyncObserved {
-    /// Whether this failure happened in this run.
-    #[must_use]
-    pub fn is_of_this_run(&self, retry: &RetryState) -> bool {
-        retry.last_failed_at >= self.run_started
-    }
+    /// Whether the run that looks now counted the last failure itself: then the account failed in it, and does not wait
+    /// from an earlier one.
+    pub of_this_run: bool,
 }

@@ -63,39 +63,39 @@ fn our_own_link_gets_its_instance_back_after_an_ou_move() {
 
 #[test]
 fn failed_instances_wait_for_their_clock() {
-    let retry = |failures, last_failed_at, next_due| RetryState {
+    let retry = |failures, of_this_run, next_due| RetryState {
         failures,
-        last_failed_at,
         next_due,
+        of_this_run,
     };
     for (clock, retry_failed, reason, standing) in [
         (None, false, Reason::InstanceFailed, Standing::Due),
         (
-            Some(retry(1, NOW - 5, NOW + 900)),
+            Some(retry(1, true, NOW + 900)),
             false,
             Reason::InstanceFailed,
             Standing::Failed,
         ),
         (
-            Some(retry(1, NOW - 500, NOW + 400)),
+            Some(retry(1, false, NOW + 400)),
             false,
             Reason::RetryLater,
             Standing::Skipped,
         ),
         (
-            Some(retry(1, NOW - 1000, NOW - 100)),
+            Some(retry(1, false, NOW - 100)),
             false,
             Reason::InstanceFailed,
             Standing::Due,
         ),
         (
-            Some(retry(3, NOW - 1000, NOW - 100)),
+            Some(retry(3, false, NOW - 100)),
             false,
             Reason::Quarantined,
             Standing::Skipped,
         ),
         (
-            Some(retry(3, NOW - 1000, NOW + 100)),
+            Some(retry(3, false, NOW + 100)),
             true,
             Reason::InstanceFailed,
             Standing::Due,
@@ -145,8 +145,8 @@ fn an_account_that_an_scp_blocks_needs_a_person_and_is_not_a_failure() {
         id(2),
         RetryState {
             failures: 1,
-            last_failed_at: NOW,
             next_due: NOW + 900,
+            of_this_run: true,
         },
     );
     let plan = plan(&observed, &desired(profile)).unwrap();

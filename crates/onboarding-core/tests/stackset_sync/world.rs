@@ -131,7 +131,6 @@ pub(crate) fn observed(organization: OrganizationSnapshot) -> SyncObserved {
         kept_links: BTreeSet::new(),
         owned_links: BTreeMap::new(),
         now: NOW,
-        run_started: NOW - 10,
     }
 }
 

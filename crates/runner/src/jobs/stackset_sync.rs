@@ -68,7 +68,7 @@ impl StackSetSync {
     /// As a run's own observation.
     pub async fn look(&self) -> Result<(SyncObserved, Plan), JobError> {
         let now = jiff::Timestamp::now().as_second();
-        let observed = self.observe_at(now, now, false).await?;
+        let observed = self.observe_at(now, None).await?;
         let plan = self.plan_of(&observed)?;
         Ok((observed, plan))
     }
@@ -94,8 +94,8 @@ impl Job for StackSetSync {
 
     async fn observe(&self, cx: &RunContext) -> Result<Self::Observed, JobError> {
         let now = cx.now().div_euclid(1000);
-        self.observe_at(now, cx.started_at().div_euclid(1000), !cx.is_dry_run())
-            .await
+        let run = (!cx.is_dry_run()).then(|| cx.run_id());
+        self.observe_at(now, run).await
     }
 
     fn plan(&self, _cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError> {

@@ -6,27 +6,30 @@ use onboarding_core::{ids::AwsAccountId, retry_clock, stackset_sync::RetryState}
 use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{State, StateError};
+use crate::engine::RunId;
 
 impl State {
-    /// The clocks of a profile's failed accounts.
+    /// The clocks of a profile's failed accounts, as this run sees them; outside of a run, none of them is its own.
     ///
     /// # Errors
     /// When the state cannot be read.
     pub async fn retries(
         &self,
         profile: &str,
+        run: Option<RunId>,
     ) -> Result<BTreeMap<AwsAccountId, RetryState>, StateError> {
         let rows = sqlx::query(
-            "SELECT account, failures, last_failed_at, next_due FROM account_retry WHERE profile = $1",
+            "SELECT account, failures, next_due, run_id FROM account_retry WHERE profile = $1",
         )
         .bind(profile)
         .fetch_all(&self.pool)
         .await
         .map_err(StateError::query("reading retry clocks"))?;
-        rows.iter().map(clock).collect()
+        let run = run.map(|run| run.to_string());
+        rows.iter().map(|row| clock(row, run.as_deref())).collect()
     }
 
-    /// Winds the clocks after an operation: failed accounts wait longer each time, succeeded ones have no clock. Counting
+    /// Winds the clocks after an operation that a run followed: failed accounts wait longer each time, succeeded ones have no clock. Counting
     /// the same operation again changes nothing, so this may be repeated after a crash. `first_wait`, the wait after a first
     /// failure, is in seconds, `now` in Unix seconds.
     ///
@@ -35,6 +38,7 @@ impl State {
     pub async fn record_results(
         &self,
         profile: &str,
+        run: RunId,
         operation: &str,
         failed: &[(AwsAccountId, Option<&str>)],
         succeeded: &[AwsAccountId],
@@ -45,25 +49,26 @@ impl State {
             return Ok(());
         }
         let error = StateError::query("writing retry clocks");
-        let earlier = self.retries(profile).await?;
+        let earlier = self.retries(profile, Some(run)).await?;
         let mut tx = self.write().await.map_err(&error)?;
         for (account, reason) in failed {
             let clock = retry_clock::after_failure(earlier.get(account), first_wait, now);
             sqlx::query(
                 "INSERT INTO account_retry \
-                 (profile, account, failures, first_failed_at, last_failed_at, next_due, reason, operation) \
-                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7) \
+                 (profile, account, failures, first_failed_at, last_failed_at, next_due, reason, operation, run_id) \
+                 VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8) \
                  ON CONFLICT (profile, account) DO UPDATE SET failures = excluded.failures, \
                  last_failed_at = excluded.last_failed_at, next_due = excluded.next_due, reason = excluded.reason, \
-                 operation = excluded.operation WHERE account_retry.operation <> excluded.operation",
+                 operation = excluded.operation, run_id = excluded.run_id WHERE account_retry.operation <> excluded.operation",
             )
             .bind(profile)
             .bind(account.to_string())
             .bind(i64::from(clock.failures))
-            .bind(clock.last_failed_at)
+            .bind(now)
             .bind(clock.next_due)
             .bind(*reason)
             .bind(operation)
+            .bind(run.to_string())
             .execute(&mut *tx)
             .await
             .map_err(&error)?;
@@ -83,14 +88,15 @@ impl State {
     }
 }
 
-fn clock(row: &SqliteRow) -> Result<(AwsAccountId, RetryState), StateError> {
+fn clock(row: &SqliteRow, run: Option<&str>) -> Result<(AwsAccountId, RetryState), StateError> {
     let error = StateError::query("reading retry clocks");
     let account: String = row.try_get("account").map_err(&error)?;
     let failures: i64 = row.try_get("failures").map_err(&error)?;
+    let counted_by: Option<String> = row.try_get("run_id").map_err(&error)?;
     let clock = RetryState {
         failures: u32::try_from(failures).map_err(StateError::value("a retry clock"))?,
-        last_failed_at: row.try_get("last_failed_at").map_err(&error)?,
         next_due: row.try_get("next_due").map_err(&error)?,
+        of_this_run: counted_by.is_some() && counted_by.as_deref() == run,
     };
     let account = account
         .parse()

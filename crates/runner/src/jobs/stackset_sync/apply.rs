@@ -357,6 +357,7 @@ impl StackSetSync {
             .state
             .record_results(
                 &profile.name,
+                cx.run_id(),
                 &ended.operation_id,
                 &failed,
                 &succeeded,

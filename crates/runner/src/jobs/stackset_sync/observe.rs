@@ -26,26 +26,26 @@ use onboarding_core::{
 use super::StackSetSync;
 use crate::{
     config::ProviderKind,
-    engine::{ErrorClass, JobError},
+    engine::{ErrorClass, JobError, RunId},
     home::{aws_error, spot_error},
     provider,
     state::OrganizationCache,
 };
 
 impl StackSetSync {
-    /// Looks at everything. Times in Unix seconds. `keep` lets what is seen for the first time start its clock.
+    /// Looks at everything, at `now` (Unix seconds). For a run that may change something, what failed and is seen for the
+    /// first time starts its clock.
     pub(super) async fn observe_at(
         &self,
         now: i64,
-        run_started: i64,
-        keep: bool,
+        run: Option<RunId>,
     ) -> Result<SyncObserved, JobError> {
         let profiles = async {
             try_join_all(
                 self.desired
                     .profiles
                     .iter()
-                    .map(|profile| self.observe_profile(profile, now, keep)),
+                    .map(|profile| self.observe_profile(profile, now, run)),
             )
             .await
         };
@@ -90,7 +90,6 @@ impl StackSetSync {
             kept_links: links.kept,
             owned_links: links.owned,
             now,
-            run_started,
         })
     }
 
@@ -247,10 +246,10 @@ impl StackSetSync {
         &self,
         profile: &Profile,
         now: i64,
-        keep: bool,
+        run: Option<RunId>,
     ) -> Result<ObservedProfile, JobError> {
         let aws = &self.home.aws;
-        let mut retries = self.home.state.retries(&profile.name).await?;
+        let mut retries = self.home.state.retries(&profile.name, run).await?;
         let Some(stack_set) = aws
             .describe_stack_set(&profile.stack_set)
             .await
@@ -278,7 +277,7 @@ impl StackSetSync {
         // One Region is ours; an instance elsewhere was made by somebody else and is not judged.
         instances.retain(|instance| instance.region == profile.region);
         instances.sort_by_key(|instance| instance.account);
-        self.first_failures(profile, &instances, &mut retries, now, keep)
+        self.first_failures(profile, &instances, &mut retries, now, run)
             .await?;
         let running = operations
             .into_iter()
@@ -318,7 +317,7 @@ impl StackSetSync {
         instances: &[StackInstance],
         retries: &mut BTreeMap<AwsAccountId, RetryState>,
         now: i64,
-        keep: bool,
+        run: Option<RunId>,
     ) -> Result<(), JobError> {
         let first_wait = self.home.config.runner.retry_failed.first.get().as_secs();
         let first_wait = i64::try_from(first_wait).unwrap_or(i64::MAX);
@@ -333,10 +332,10 @@ impl StackSetSync {
                 instance.account,
                 retry_clock::after_failure(None, first_wait, now),
             );
-            if keep {
+            if let Some(run) = run {
                 self.home
                     .state
-                    .record_results(&profile.name, operation, &[failure], &[], first_wait, now)
+                    .record_results(&profile.name, run, operation, &[failure], &[], first_wait, now)
                     .await?;
             }
         }

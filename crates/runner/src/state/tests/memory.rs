@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use onboarding_core::{governor::aws::ListingShape, ids::AwsAccountId};
 
 use super::{open, temporary};
-use crate::state::OrganizationCache;
+use crate::{engine::RunId, state::OrganizationCache};
 
 /// The wait after a first failure, in seconds.
 const FIRST_WAIT: i64 = 900;
@@ -17,14 +17,15 @@ fn account(number: u64) -> AwsAccountId {
 #[tokio::test]
 async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
     let (state, directory) = temporary().await;
+    let run = RunId::new();
     let failed = [(account(1), Some("denied")), (account(2), None)];
     for _again in 0..2 {
         state
-            .record_results("default", "op-1", &failed, &[], FIRST_WAIT, 1_000)
+            .record_results("default", run, "op-1", &failed, &[], FIRST_WAIT, 1_000)
             .await
             .unwrap();
     }
-    let clocks = open(&directory).await.retries("default").await.unwrap();
+    let clocks = open(&directory).await.retries("default", None).await.unwrap();
     assert_eq!(clocks.len(), 2);
     assert_eq!(
         (clocks[&account(1)].failures, clocks[&account(1)].next_due),
@@ -33,6 +34,7 @@ async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
     state
         .record_results(
             "default",
+            run,
             "op-2",
             &failed[..1],
             &[account(2), account(3)],
@@ -41,14 +43,40 @@ async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
         )
         .await
         .unwrap();
-    let clocks = state.retries("default").await.unwrap();
+    let clocks = state.retries("default", None).await.unwrap();
     assert_eq!(clocks.keys().copied().collect::<Vec<_>>(), [account(1)]);
     let clock = &clocks[&account(1)];
     assert_eq!(
-        (clock.failures, clock.last_failed_at, clock.next_due),
-        (2, 5_000, 5_000 + 2 * FIRST_WAIT)
+        (clock.failures, clock.next_due),
+        (2, 5_000 + 2 * FIRST_WAIT)
     );
-    assert!(state.retries("another").await.unwrap().is_empty());
+    assert!(state.retries("another", None).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_failure_is_of_the_run_that_counted_it_even_when_another_begins_at_the_same_moment() {
+    let (state, _directory) = temporary().await;
+    let failed = [(account(1), None)];
+    let (first, second) = (RunId::new(), RunId::new());
+    let is_of = async |run| {
+        let clocks = state.retries("default", run).await.unwrap();
+        clocks[&account(1)].of_this_run
+    };
+    for (run, operation) in [(first, "op-1"), (second, "op-2")] {
+        state
+            .record_results("default", run, operation, &failed, &[], FIRST_WAIT, 1_000)
+            .await
+            .unwrap();
+        assert_eq!(is_of(Some(first)).await, run == first);
+        assert_eq!(is_of(Some(second)).await, run == second);
+    }
+    assert!(!is_of(None).await);
+    // As it is after the migration of an older state.
+    sqlx::query("UPDATE account_retry SET run_id = NULL")
+        .execute(&state.pool)
+        .await
+        .unwrap();
+    assert!(!is_of(None).await);
 }
 
 #[tokio::test]
