@@ -1,4 +1,4 @@
-//! A receiver of OTLP over gRPC: keeps the spans and the names of the metrics that arrive.
+//! A receiver of OTLP over gRPC: keeps the spans, the names of the metrics and the calls that they count.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +18,7 @@ use opentelemetry_proto::tonic::{
         },
     },
     common::v1::{KeyValue, any_value::Value},
+    metrics::v1::{metric::Data, number_data_point},
     trace::v1::Span,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -33,6 +34,8 @@ pub struct Received {
     pub spans: Vec<Span>,
     /// The names of the metrics.
     pub metrics: BTreeSet<String>,
+    /// The last values of each counter of calls: metric, then `rpc.method`.
+    pub calls: BTreeMap<String, BTreeMap<String, u64>>,
     /// The attributes of the resource that sent them.
     pub resource: BTreeMap<String, String>,
 }
@@ -148,10 +151,26 @@ impl MetricsService for Service {
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         let resources = request.into_inner().resource_metrics.into_iter();
         let scopes = resources.flat_map(|resource| resource.scope_metrics);
-        let names = scopes
-            .flat_map(|scope| scope.metrics)
-            .map(|metric| metric.name);
-        lock(&self.0).metrics.extend(names);
+        let mut received = lock(&self.0);
+        for metric in scopes.flat_map(|scope| scope.metrics) {
+            received.metrics.insert(metric.name.clone());
+            let Some(Data::Sum(sum)) = metric.data else {
+                continue;
+            };
+            for point in sum.data_points {
+                let method = point
+                    .attributes
+                    .iter()
+                    .find(|pair| pair.key == "rpc.method");
+                let (Some(method), Some(number_data_point::Value::AsInt(count))) =
+                    (method.and_then(text), point.value)
+                else {
+                    continue;
+                };
+                let calls = received.calls.entry(metric.name.clone()).or_default();
+                calls.insert(method.to_owned(), count.try_into().unwrap_or_default());
+            }
+        }
         Ok(Response::new(Default::default()))
     }
 }

@@ -40,15 +40,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 const SMALL: &str = "seed = 7\nclock_speed = 120.0\n\
                      [organization]\naccounts = 8\nous = 3\ndepth = 2\ntrusted_access = true\n";
 
-/// Real time: for refusals that the provider waits out for a while, up to its deadline.
-const PATIENT: &str = "seed = 7\n\
-                       [organization]\naccounts = 4\nous = 2\ndepth = 1\ntrusted_access = true\n\
-                       [iam]\npropagation = \"0s\"\n\
-                       [stack_sets]\noperation_start = \"0s\"\nresource_time = \"10ms\"\nlist_lag = \"0s\"\n";
-
-/// The deadline that goes with it.
-const SHORT_SERVICE: &str = "[enrollment]\nservice_timeout = \"5s\"\n";
-
 /// A sandbox and a runner that knows nothing else.
 struct Rehearsal {
     runner: Runner,

@@ -1,5 +1,7 @@
 //! A run of the real binary, as a collector sees it.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
 use e2e::{
     otlp::{OtlpReceiver, attribute},
@@ -8,7 +10,8 @@ use e2e::{
 };
 use sandbox::{Sandbox, Scenario};
 
-const SCENARIO: &str = "seed = 1\n[organization]\naccounts = 3\nous = 2\ndepth = 1\n";
+const SCENARIO: &str = "seed = 1\nclock_speed = 120.0\n\
+                        [organization]\naccounts = 3\nous = 2\ndepth = 1\ntrusted_access = true\n";
 
 #[test]
 fn a_run_arrives_at_the_collector_as_a_trace_and_metrics() {
@@ -27,9 +30,11 @@ async fn run_and_look() -> Result<()> {
     );
     environment.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), "grpc".to_owned());
     let runner = Runner::new(environment)?;
-    let arguments = ["--output", "json", "exec", "stackset-sync", "--dry-run"];
+    let arguments = ["--output", "json", "exec", "stackset-sync"];
     let ended = tokio::task::spawn_blocking(move || runner.run(&arguments)).await??;
-    let run_id = ended.json()?["run_id"].as_str().map(str::to_owned);
+    let document = ended.json()?;
+    ensure!(ended.code == 0, "{document:#}");
+    let run_id = document["run_id"].as_str().map(str::to_owned);
 
     let received = receiver.received();
     let run = received.named("run").next().context("no span of the run")?;
@@ -44,6 +49,17 @@ async fn run_and_look() -> Result<()> {
         .filter(|span| looks.iter().any(|look| span.parent_span_id == look.span_id));
     ensure!(calls.count() > 0, "no call below the look");
     ensure!(received.metrics.contains("runner.runs"));
+    // The run's own count of its calls has all but those that were made before it began.
+    let exported = received.calls.get("runner.api.calls");
+    let exported = exported.context("no counts of calls")?;
+    let counted: BTreeMap<String, u64> = serde_json::from_value(document["api_calls"].clone())?;
+    for call in ["organizations:ListAccounts", "spot:POST /setup/account"] {
+        ensure!(counted.contains_key(call), "no {call} in {counted:?}");
+    }
+    for (call, count) in &counted {
+        ensure!(exported.get(call) >= Some(count), "{call}: {exported:?}");
+    }
+    ensure!(exported.get("sts:GetCallerIdentity") == Some(&1));
     ensure!(
         received
             .resource

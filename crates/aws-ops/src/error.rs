@@ -84,6 +84,21 @@ impl AwsError {
         self.code.as_deref() == Some(code)
     }
 
+    /// Whether SQS does not know a delivery of a message any more: its visibility ran out, or the message was deleted. SQS
+    /// says so in three ways, one of them an invalid parameter like many others (Amazon SQS API Reference,
+    /// ChangeMessageVisibility).
+    #[must_use]
+    pub fn is_message_gone(&self) -> bool {
+        let code = self.code.as_deref().unwrap_or_default();
+        match code.rsplit('.').next() {
+            Some("MessageNotInflight" | "ReceiptHandleIsInvalid") => true,
+            Some("InvalidParameterValue" | "InvalidParameterValueException") => {
+                self.message.contains("Message does not exist")
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn new(
         operation: &'static str,
         class: ErrorClass,
@@ -117,6 +132,30 @@ impl AwsError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_that_is_gone_is_told_from_other_invalid_parameters() {
+        let not_there = "Value AQEB for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not \
+                         available for visibility timeout change.";
+        for (code, message, gone) in [
+            ("MessageNotInflight", "", true),
+            ("AWS.SimpleQueueService.MessageNotInflight", "", true),
+            ("ReceiptHandleIsInvalid", "", true),
+            ("InvalidParameterValue", not_there, true),
+            (
+                "InvalidParameterValue",
+                "Value 99999 for parameter VisibilityTimeout is invalid.",
+                false,
+            ),
+            ("AWS.SimpleQueueService.NonExistentQueue", "", false),
+        ] {
+            let error = AwsError {
+                code: Some(code.into()),
+                ..AwsError::new("sqs:ChangeMessageVisibility", ErrorClass::Invalid, message)
+            };
+            assert_eq!(error.is_message_gone(), gone, "{code}: {message}");
+        }
+    }
 
     #[test]
     fn an_error_tells_operation_message_code_and_request() {

@@ -47,9 +47,6 @@ mod tests {
         let first = after_failure(None, QUARTER, 1_000);
         assert_eq!((first.failures, first.next_due), (1, 1_000 + QUARTER));
         let second = after_failure(Some(&first), QUARTER, 5_000);
-        assert_eq!(
-            (second.failures, second.next_due),
-            (2, 5_000 + 2 * QUARTER)
-        );
+        assert_eq!((second.failures, second.next_due), (2, 5_000 + 2 * QUARTER));
     }
 }

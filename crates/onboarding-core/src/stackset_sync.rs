@@ -13,6 +13,7 @@ pub mod operation_targets;
 pub mod spot_links;
 pub mod targets;
 
+mod nearest_path;
 mod steps;
 
 pub use actions::SyncAction;
@@ -127,7 +128,7 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
     let needing: Vec<Finding> = plan
         .accounts
         .iter()
-        .filter(|row| row.reason.needs_person())
+        .filter(|row| row.reason.is_finding())
         .map(finding)
         .collect();
     plan.findings.extend(needing);
@@ -146,10 +147,10 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
     Ok(plan)
 }
 
-/// The finding of an account that needs a person.
+/// The finding of an account that is not as it should be and is left out.
 fn finding(row: &AccountRow) -> Finding {
     let severity = match row.reason {
-        Reason::OutsideTargets => Severity::Warning,
+        Reason::OutsideTargets | Reason::RetryLater => Severity::Warning,
         _ => Severity::Error,
     };
     let message = match &row.detail {

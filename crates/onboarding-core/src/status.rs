@@ -130,7 +130,7 @@ impl Reason {
         }
     }
 
-    /// Whether a person has to do something; such accounts are skipped with a finding.
+    /// Whether a person has to do something; such accounts are skipped.
     #[must_use]
     pub fn needs_person(self) -> bool {
         matches!(
@@ -146,6 +146,13 @@ impl Reason {
                 | Self::BlockedByRcp
                 | Self::OutsideTargets
         )
+    }
+
+    /// Whether it is reported as a finding: a person has to do something, or it failed and waits for its next try. A run
+    /// that leaves such an account out has done nothing wrong, but the account is not as it should be.
+    #[must_use]
+    pub fn is_finding(self) -> bool {
+        self.needs_person() || self == Self::RetryLater
     }
 
     /// The reason code: kebab case, as in reports.
@@ -257,7 +264,7 @@ mod tests {
         for reason in Reason::ALL {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.code());
             assert!(seen.insert(reason.code()));
-            assert!(!reason.needs_person() || reason.standing() == Standing::Skipped);
+            assert!(!reason.is_finding() || reason.standing() == Standing::Skipped);
         }
     }
 }

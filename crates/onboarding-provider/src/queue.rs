@@ -1,10 +1,10 @@
 //! Consumes requests from a queue that delivers at least once and in any order.
 //!
 //! A message is deleted only after CloudFormation has its answer (or can have none any more). While it is worked on, its
-//! visibility is extended. A message that is no request stays for the dead-letter queue. One task does it all: it spawns
+//! visibility is extended, until the queue no longer knows this delivery of it. A message that is no request stays for the dead-letter queue. One task does it all: it spawns
 //! nothing, so dropping it ends everything.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -39,6 +39,8 @@ pub struct QueueError {
     pub action: &'static str,
     /// Why it failed.
     pub reason: String,
+    /// Whether the queue does not know this delivery of the message any more: its visibility ran out, or it was deleted.
+    pub gone: bool,
 }
 
 /// A queue such as SQS.
@@ -179,18 +181,9 @@ async fn serve(
     message: Message,
 ) -> End {
     let work = Box::pin(answer(provider, responder, settings, &message));
-    let extend = async {
-        loop {
-            tokio::time::sleep(settings.invisible / 2).await;
-            if let Err(error) = queue.extend(&message.receipt, settings.invisible).await {
-                // It will be delivered a second time, which is harmless.
-                tracing::warn!(%error, "provider queue");
-            }
-        }
-    };
     let end = tokio::select! {
         end = work => end,
-        () = extend => End::Left,
+        never = keep_hidden(queue, &message.receipt, settings.invisible) => match never {},
     };
     if !matches!(end, End::Left)
         && let Err(error) = queue.delete(&message.receipt).await
@@ -199,6 +192,25 @@ async fn serve(
         tracing::warn!(%error, "provider queue");
     }
     end
+}
+
+/// Extends a message's visibility for as long as the queue knows this delivery of it. What fails is said once: the message
+/// will be delivered a second time, which is harmless, and a warning at each extension would hide others.
+async fn keep_hidden(queue: &dyn Queue, receipt: &str, invisible: Duration) -> Infallible {
+    let mut warned = false;
+    loop {
+        tokio::time::sleep(invisible / 2).await;
+        let Err(error) = queue.extend(receipt, invisible).await else {
+            continue;
+        };
+        if !warned {
+            tracing::warn!(%error, "provider queue; the message may be delivered a second time");
+            warned = true;
+        }
+        if error.gone {
+            return std::future::pending().await;
+        }
+    }
 }
 
 async fn answer(

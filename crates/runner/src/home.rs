@@ -16,6 +16,7 @@ use crate::{
     config::{self, Concurrency, Loaded},
     engine::{ErrorClass, JobError},
     state::State,
+    telemetry,
 };
 
 /// See the module documentation. Cheap to clone.
@@ -63,6 +64,12 @@ impl Home {
             SpotClient::new(spot_settings(&config), tokens.clone(), None).map_err(spot_error)?;
         let state = State::open(&config.runner.state.url).await?;
         let identity = aws.caller_identity().await.map_err(aws_error)?;
+        let (counted_aws, counted_spot) = (aws.clone(), spot.clone());
+        telemetry::metrics::observe_counts(
+            "runner.api.calls",
+            "Calls of AWS and Spot, by operation",
+            move || calls(&counted_aws, &counted_spot),
+        );
         Ok(Self {
             config,
             aws,
@@ -121,10 +128,14 @@ impl Home {
     /// Calls of both clients so far, by operation.
     #[must_use]
     pub fn api_calls(&self) -> BTreeMap<String, u64> {
-        let mut calls = self.aws.api_calls();
-        calls.extend(self.spot.calls());
-        calls
+        calls(&self.aws, &self.spot)
     }
+}
+
+fn calls(aws: &Aws, spot: &SpotClient) -> BTreeMap<String, u64> {
+    let mut calls = aws.api_calls();
+    calls.extend(spot.calls());
+    calls
 }
 
 /// Requests that one enrollment makes on the route that it uses most (linking is tried again until the role is known).

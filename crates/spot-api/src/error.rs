@@ -90,11 +90,13 @@ pub enum SpotError {
     },
     /// No connection was made, so nothing was sent.
     #[error(
-        "cannot reach Spot for {route}: {reason}; check SPOT_API_URL, the network and the proxy"
+        "cannot reach Spot at {address} for {route}: {reason}; check SPOT_API_URL, the network and the proxy"
     )]
     Unreachable {
         /// The call.
         route: Route,
+        /// Scheme, host and port of the base address; nothing else of it.
+        address: String,
         /// The cause, without addresses of requests.
         reason: String,
     },
@@ -194,6 +196,23 @@ impl SpotError {
             | Self::Server { refusal, .. } => Some(refusal),
             Self::AmbiguousCreate { source, .. } => source.refusal(),
             _ => None,
+        }
+    }
+
+    /// Whether the token itself was refused or could not be read, which a rotation that is under way explains: status 401,
+    /// or a 403 that speaks of the token. Any other 403 says that what was asked for is not permitted, and will stay so.
+    #[must_use]
+    pub fn is_about_the_token(&self) -> bool {
+        let Self::Refused { refusal, .. } = self else {
+            return matches!(self, Self::Token(_));
+        };
+        let words = format!("{} {}", refusal.code, refusal.message).to_lowercase();
+        match refusal.status {
+            401 => true,
+            403 => ["token", "authentica", "credential"]
+                .iter()
+                .any(|word| words.contains(word)),
+            _ => false,
         }
     }
 

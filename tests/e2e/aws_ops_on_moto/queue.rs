@@ -49,6 +49,10 @@ fn a_message_is_received_hidden_given_back_and_deleted() {
         assert_eq!(message.receive_count, 2);
 
         aws.delete_message(&url, &message.receipt).await?;
+        let extended = aws
+            .change_message_visibility(&url, &message.receipt, Duration::from_secs(60))
+            .await;
+        assert!(extended.unwrap_err().is_message_gone());
         let attributes = aws.queue_attributes(&url).await?;
         assert_eq!(attributes["ApproximateNumberOfMessagesNotVisible"], "0");
         assert_eq!(attributes["ApproximateNumberOfMessages"], "0");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::PlanError;
+use super::{PlanError, nearest_path::nearest_path};
 use crate::{
     desired::{Deployment, Desired, OuRef, Profile, Targets},
     ids::{AwsAccountId, OuId},
@@ -204,14 +204,9 @@ fn find_unit(
             match found.as_slice() {
                 [one] => Ok(*one),
                 [] => {
-                    let nearest = all
-                        .iter()
-                        .filter(|(_, name)| !name.is_empty())
-                        .find(|(_, name)| {
-                            name.eq_ignore_ascii_case(path)
-                                || name.rsplit('/').next() == path.rsplit('/').next()
-                        })
-                        .map(|(_, name)| format!(" (nearest: {name:?})"))
+                    let names = all.iter().map(|(_, name)| name.as_str());
+                    let nearest = nearest_path(path, names.filter(|name| !name.is_empty()))
+                        .map(|name| format!(" (nearest: {name:?})"))
                         .unwrap_or_default();
                     Err(unknown(nearest))
                 }

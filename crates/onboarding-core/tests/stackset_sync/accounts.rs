@@ -3,6 +3,7 @@
 use onboarding_core::{
     desired::AdoptRule,
     inventory::{InstanceDetailedStatus, InstanceStatus},
+    plan::Severity,
     stackset_sync::{RetryState, plan},
     status::{Reason, Standing},
 };
@@ -131,6 +132,15 @@ fn failed_instances_wait_for_their_clock() {
             "{clock:?}"
         );
         assert_eq!(plan.has_due_steps(), standing == Standing::Due, "{clock:?}");
+        // Who is left out although it failed is found, so that the run is not green.
+        let left_out = standing == Standing::Skipped;
+        assert_eq!(plan.findings.len(), usize::from(left_out), "{clock:?}");
+        assert!(
+            plan.findings
+                .iter()
+                .all(|finding| finding.reason == reason.code()
+                    && finding.severity >= Severity::Warning)
+        );
     }
 }
 

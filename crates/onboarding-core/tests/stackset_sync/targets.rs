@@ -66,6 +66,12 @@ fn unknown_and_ambiguous_targets_say_what_is_there() {
     });
     let error = plan(&observed, &desired(unknown)).unwrap_err().to_string();
     assert!(error.contains("nearest: \"Unit1\""), "{error}");
+    let misspelt = profile(Targets {
+        ous: vec!["Uint1/Untt2".parse().unwrap()],
+        ..Targets::default()
+    });
+    let error = plan(&observed, &desired(misspelt)).unwrap_err().to_string();
+    assert!(error.contains("nearest: \"Unit1/Unit2\""), "{error}");
 }
 
 #[test]

@@ -198,13 +198,17 @@ impl Provider {
                 self.names_need_letters.store(true, Ordering::Relaxed);
                 Trouble::Passing(error.to_string())
             }
-            ErrorClass::Denied => Trouble::PassingFor(
+            ErrorClass::Denied if error.is_about_the_token() => Trouble::PassingFor(
                 format!(
-                    "{error}; the Spot token must be an organization administrator's, and the Spot organization must \
-                     be permitted to enroll more accounts (Spot's support raises the limit)"
+                    "{error}; the Spot token must be valid and an organization administrator's"
                 ),
                 Patience::Refusal,
             ),
+            // Waiting changes nothing: who is not permitted to create an account now is not in two minutes either.
+            ErrorClass::Denied => Trouble::Refused(format!(
+                "{error}; the Spot token must be an organization administrator's, and the Spot organization must be \
+                 permitted to enroll more accounts (Spot's support raises the limit)"
+            )),
             _ => error.into(),
         }
     }

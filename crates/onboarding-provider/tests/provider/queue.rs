@@ -11,6 +11,7 @@ use onboarding_provider::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tracing::{Level, Metadata, span};
 
 use super::stack::{ACCOUNT, Home, event, settings};
 
@@ -20,6 +21,8 @@ struct MemoryQueue {
     deleted: Mutex<Vec<String>>,
     extended: Mutex<Vec<String>>,
     fail_receives: Mutex<u32>,
+    /// Every extension fails; true: because the queue does not know the message any more.
+    fail_extensions: Mutex<Option<bool>>,
 }
 
 impl MemoryQueue {
@@ -43,6 +46,7 @@ impl Queue for MemoryQueue {
                 return Err(QueueError {
                     action: "receive",
                     reason: "test".to_owned(),
+                    gone: false,
                 });
             }
         }
@@ -64,7 +68,14 @@ impl Queue for MemoryQueue {
 
     async fn extend(&self, receipt: &str, _: Duration) -> Result<(), QueueError> {
         self.extended.lock().push(receipt.to_owned());
-        Ok(())
+        match *self.fail_extensions.lock() {
+            None => Ok(()),
+            Some(gone) => Err(QueueError {
+                action: "extend",
+                reason: "test".to_owned(),
+                gone,
+            }),
+        }
     }
 }
 
@@ -261,6 +272,66 @@ async fn an_answer_is_sent_again_until_it_is_taken() {
             .all(|receipt| receipt == "r")
     );
     assert!(!bench.queue.extended.lock().is_empty());
+}
+
+#[tokio::test]
+async fn an_extension_that_fails_is_warned_of_once_and_not_tried_again_for_a_message_that_is_gone()
+{
+    for gone in [false, true] {
+        let bench = Bench::new().await;
+        *bench.queue.fail_extensions.lock() = Some(gone);
+        bench.home.spot.world.lock().down = true;
+        bench
+            .queue
+            .send("r", notification(bench.address, "s", ACCOUNT));
+        let warnings = Warnings::default();
+        let _guard = tracing::subscriber::set_default(warnings.clone());
+        let (consumed, ()) = tokio::join!(bench.run_once(), async {
+            let extended = async {
+                while bench.queue.extended.lock().len() < if gone { 1 } else { 3 } {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), extended)
+                .await
+                .unwrap();
+            // Attempts pause for longer and longer, up to more than extensions do.
+            let calls = bench.home.spot.world.lock().calls.len();
+            bench.home.spot.called(calls + 10).await;
+            bench.home.spot.world.lock().down = false;
+        });
+        assert_eq!(consumed.delivered, 1);
+        let extensions = bench.queue.extended.lock().len();
+        assert!(
+            if gone {
+                extensions == 1
+            } else {
+                extensions >= 3
+            },
+            "{extensions}"
+        );
+        assert_eq!(*warnings.0.lock(), 1, "gone: {gone}");
+    }
+}
+
+/// Counts the queue's warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<u32>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN && metadata.target() == "onboarding_provider::queue"
+    }
+    fn event(&self, _: &tracing::Event<'_>) {
+        *self.0.lock() += 1;
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
 }
 
 #[tokio::test]

@@ -115,6 +115,41 @@ async fn several_linked_accounts_fail_and_are_named() {
 }
 
 #[tokio::test]
+async fn a_creation_that_spot_does_not_permit_fails_at_once_and_only_a_refused_token_is_waited_for()
+{
+    let ask = json!({"AwsAccountId": ACCOUNT});
+    let patient = ProviderSettings {
+        refusal_patience: Duration::from_secs(600),
+        ..settings()
+    };
+    let home = Home::new().await;
+    let limit = "the organization has reached its maximum number of accounts";
+    home.spot.world.lock().refuse_creations = Some((403, limit));
+    let provider = home.provider_with(patient.clone(), no_events());
+    let response = create(&provider, "SpotAccount", ask.clone()).await;
+    assert_eq!(response.status, Status::Failed);
+    for words in [
+        "maximum number of accounts",
+        "Spot's support raises the limit",
+    ] {
+        assert!(response.reason.contains(words), "{}", response.reason);
+    }
+    let creations = home.spot.world.lock().writes();
+    assert_eq!(creations, ["POST /setup/account"]);
+
+    for refusal in [(401, "unknown"), (403, "authentication failed")] {
+        let home = Home::new().await;
+        home.spot.world.lock().refuse_creations = Some(refusal);
+        let provider = home.provider_with(patient.clone(), no_events());
+        let (response, ()) = tokio::join!(create(&provider, "SpotAccount", ask.clone()), async {
+            home.spot.called(4).await;
+            home.spot.world.lock().refuse_creations = None;
+        });
+        assert_eq!(response.status, Status::Success, "{}", response.reason);
+    }
+}
+
+#[tokio::test]
 async fn a_leftover_of_an_earlier_attempt_is_taken_and_not_doubled() {
     for name in [ACCOUNT, "aws-111111111111"] {
         let home = Home::new().await;

@@ -48,6 +48,7 @@ pub(crate) struct World {
     /// That many links still fail because the role is not visible yet.
     pub(crate) not_assumable: u32,
     pub(crate) refuse_links: Option<(u16, &'static str)>,
+    pub(crate) refuse_creations: Option<(u16, &'static str)>,
     pub(crate) validation_fails: bool,
     /// Every call fails while this is set.
     pub(crate) down: bool,
@@ -104,6 +105,9 @@ impl World {
                 })))
             }
             ("POST /setup/account", _) => {
+                if let Some((status, message)) = self.refuse_creations {
+                    return refused(status, message);
+                }
                 let name = body["account"]["name"].as_str().unwrap().to_owned();
                 if self.names_need_letters && !name.contains(char::is_alphabetic) {
                     return refused(400, "the name must contain a letter");

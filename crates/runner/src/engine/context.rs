@@ -36,7 +36,6 @@ pub(super) struct Shared {
     pub(super) job: String,
     pub(super) dry_run: bool,
     pub(super) clock: Clock,
-    pub(super) started_at: i64,
     pub(super) interrupt: Interrupt,
     pub(super) background: CancellationToken,
     pub(super) progress: ProgressBoard,
@@ -72,12 +71,6 @@ impl RunContext {
     #[must_use]
     pub fn now(&self) -> i64 {
         (self.shared.clock)()
-    }
-
-    /// When the run started, in Unix milliseconds.
-    #[must_use]
-    pub fn started_at(&self) -> i64 {
-        self.shared.started_at
     }
 
     /// Whether nothing new may be started: the run was interrupted, or its journal is lost.

@@ -147,7 +147,6 @@ async fn run<J: Job>(
             job: options.job.clone(),
             dry_run: options.dry_run,
             clock: options.clock.clone(),
-            started_at: new.at,
             interrupt: options.interrupt.clone(),
             background: CancellationToken::new(),
             progress: ProgressBoard::new(options.progress.clone()),

@@ -22,6 +22,7 @@ impl SqsQueue {
 fn failed(action: &'static str) -> impl FnOnce(AwsError) -> QueueError {
     move |error| QueueError {
         action,
+        gone: error.is_message_gone(),
         reason: error.to_string(),
     }
 }

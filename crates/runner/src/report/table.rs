@@ -131,7 +131,7 @@ pub fn problems(rows: &[AccountRow]) -> String {
         std::collections::BTreeMap::new();
     for row in rows
         .iter()
-        .filter(|row| row.reason.needs_person() || row.standing == Standing::Failed)
+        .filter(|row| row.reason.is_finding() || row.standing == Standing::Failed)
     {
         by_reason.entry(row.reason).or_default().push(row);
     }

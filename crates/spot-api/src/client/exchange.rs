@@ -104,7 +104,7 @@ impl Inner {
         let mut answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) => {
-                let error = failure(route, self.settings.call_timeout, error);
+                let error = self.failure(route, error);
                 let unsent = matches!(error, SpotError::Unreachable { .. });
                 pass.finish(if unsent {
                     Outcome::NotSent
@@ -136,7 +136,7 @@ impl Inner {
                         reason: format!("it is longer than {LONGEST_BODY} bytes"),
                     });
                 }
-                Err(error) => break Err(failure(route, self.settings.call_timeout, error)),
+                Err(error) => break Err(self.failure(route, error)),
             }
         };
         self.observe(ended(Some(status)));
@@ -166,29 +166,35 @@ impl Inner {
     }
 }
 
-fn setup(reason: &str) -> SpotError {
-    SpotError::Setup {
-        reason: reason.to_owned(),
+impl Inner {
+    /// What a failed request means. Only a failed connection is sure to have sent nothing.
+    fn failure(&self, route: Route, error: reqwest::Error) -> SpotError {
+        let error = error.without_url();
+        if error.is_connect() {
+            SpotError::Unreachable {
+                route,
+                address: self.base.origin().ascii_serialization(),
+                reason: causes(&error),
+            }
+        } else if error.is_timeout() {
+            SpotError::TimedOut {
+                route,
+                after: self.settings.call_timeout,
+            }
+        } else if error.is_builder() {
+            setup(&causes(&error))
+        } else {
+            SpotError::Lost {
+                route,
+                reason: causes(&error),
+            }
+        }
     }
 }
 
-/// What a failed request means. Only a failed connection is sure to have sent nothing.
-fn failure(route: Route, after: Duration, error: reqwest::Error) -> SpotError {
-    let error = error.without_url();
-    if error.is_connect() {
-        SpotError::Unreachable {
-            route,
-            reason: causes(&error),
-        }
-    } else if error.is_timeout() {
-        SpotError::TimedOut { route, after }
-    } else if error.is_builder() {
-        setup(&causes(&error))
-    } else {
-        SpotError::Lost {
-            route,
-            reason: causes(&error),
-        }
+fn setup(reason: &str) -> SpotError {
+    SpotError::Setup {
+        reason: reason.to_owned(),
     }
 }
 

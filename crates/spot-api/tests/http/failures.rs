@@ -13,7 +13,7 @@ use onboarding_core::secret::SecretText;
 use serde_json::json;
 use spot_api::{ErrorClass, SpotClient, SpotError, SpotSettings, TokenError, TokenSource};
 
-use super::canned::{Server, TOKEN, client, dropped, items, json_answer, raw, refused, settings};
+use super::canned::{Server, TOKEN, dropped, items, json_answer, raw, refused, settings};
 
 fn account() -> onboarding_core::ids::SpotAccountId {
     "act-1".parse().unwrap()
@@ -83,14 +83,50 @@ async fn a_refused_create_is_definite() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_the_token_is_told_from_one_of_what_was_asked_for() {
+    for (status, code, message, of_the_token) in [
+        (401, "UNAUTHORIZED", "", true),
+        (403, "FORBIDDEN", "the token has expired", true),
+        (403, "INVALID_TOKEN", "", true),
+        (403, "AUTHENTICATION_FAILED", "no", true),
+        (
+            403,
+            "ACCOUNTS_LIMIT_EXCEEDED",
+            "the organization has reached its maximum number of accounts",
+            false,
+        ),
+        (
+            403,
+            "FORBIDDEN",
+            "the organization is not permitted to create accounts",
+            false,
+        ),
+        (400, "E", "the token is too long", false),
+    ] {
+        let server = Server::start(move |_, _| refused(status, code, message)).await;
+        let error = server.client().create_account("a1").await.unwrap_err();
+        assert_eq!(error.is_about_the_token(), of_the_token, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_connection_nothing_was_sent_and_a_create_is_repeated() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let client = client(address);
+    let settings = SpotSettings {
+        base_url: format!("http://{address}/path"),
+        ..settings(address)
+    };
+    let client = SpotClient::new(settings, Arc::new(SecretText::new(TOKEN)), None).unwrap();
     let error = client.create_account("a1").await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Unreachable);
-    assert!(error.to_string().contains("check SPOT_API_URL"), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains(&format!("Spot at http://{address} for")),
+        "{text}"
+    );
+    assert!(text.contains("check SPOT_API_URL"), "{text}");
     assert_eq!(client.calls()["spot:POST /setup/account"], 4);
 }
 

@@ -34,7 +34,7 @@ const EXIT_CODES: [(u8, &str, &str); 7] = [
     (
         3,
         "findings, or a dry run found changes",
-        "a person should look; nothing failed",
+        "read the findings; nothing failed in this run",
     ),
     (0, "done, nothing wrong", "nothing"),
 ];
@@ -43,7 +43,8 @@ const EXIT_CODES: [(u8, &str, &str); 7] = [
 pub(super) fn page() -> String {
     let mut page = format!(
         "{GENERATED}# Exit codes\n\nWhen several apply, the one that stands first here is given. An account that needs a \
-         person is skipped with a finding (3), not failed (1).\n\n| code | meaning | what to do |\n|---|---|---|\n"
+         person, or that failed in an earlier run and whose next try is not due (`retry-later`), is skipped with a finding \
+         (3), not failed (1).\n\n| code | meaning | what to do |\n|---|---|---|\n"
     );
     for (code, meaning, advice) in EXIT_CODES {
         let _ = writeln!(page, "| {code} | {meaning} | {advice} |");

@@ -335,7 +335,15 @@ impl StackSetSync {
             if let Some(run) = run {
                 self.home
                     .state
-                    .record_results(&profile.name, run, operation, &[failure], &[], first_wait, now)
+                    .record_results(
+                        &profile.name,
+                        run,
+                        operation,
+                        &[failure],
+                        &[],
+                        first_wait,
+                        now,
+                    )
                     .await?;
             }
         }

@@ -25,7 +25,11 @@ async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
             .await
             .unwrap();
     }
-    let clocks = open(&directory).await.retries("default", None).await.unwrap();
+    let clocks = open(&directory)
+        .await
+        .retries("default", None)
+        .await
+        .unwrap();
     assert_eq!(clocks.len(), 2);
     assert_eq!(
         (clocks[&account(1)].failures, clocks[&account(1)].next_due),
