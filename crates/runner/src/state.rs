@@ -32,6 +32,7 @@ use sqlx::{
 pub use error::StateError;
 pub use organization_cache::OrganizationCache;
 pub use owners::SpotLinks;
+pub use retry_clock::OperationResults;
 pub use runs::{AccountAtEnd, RunDetail, RunRow};
 pub use steps::{AttemptRow, StepRow};
 

@@ -8,6 +8,17 @@ use sqlx::{Row as _, sqlite::SqliteRow};
 use super::{State, StateError};
 use crate::engine::RunId;
 
+/// What an operation came to for each account that it worked on.
+#[derive(Debug, Clone, Copy)]
+pub struct OperationResults<'a> {
+    /// The operation's id.
+    pub operation: &'a str,
+    /// The accounts that failed, each with AWS's reason.
+    pub failed: &'a [(AwsAccountId, Option<&'a str>)],
+    /// The accounts that succeeded.
+    pub succeeded: &'a [AwsAccountId],
+}
+
 impl State {
     /// The clocks of a profile's failed accounts, as this run sees them; outside of a run, none of them is its own.
     ///
@@ -39,12 +50,15 @@ impl State {
         &self,
         profile: &str,
         run: RunId,
-        operation: &str,
-        failed: &[(AwsAccountId, Option<&str>)],
-        succeeded: &[AwsAccountId],
+        results: OperationResults<'_>,
         first_wait: i64,
         now: i64,
     ) -> Result<(), StateError> {
+        let OperationResults {
+            operation,
+            failed,
+            succeeded,
+        } = results;
         if failed.is_empty() && succeeded.is_empty() {
             return Ok(());
         }

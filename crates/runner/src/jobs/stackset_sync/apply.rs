@@ -22,6 +22,7 @@ use super::{
 use crate::{
     engine::{Applied, ErrorClass, StepContext, StepError},
     home::aws_error,
+    state::OperationResults,
 };
 
 impl StackSetSync {
@@ -358,9 +359,11 @@ impl StackSetSync {
             .record_results(
                 &profile.name,
                 cx.run_id(),
-                &ended.operation_id,
-                &failed,
-                &succeeded,
+                OperationResults {
+                    operation: &ended.operation_id,
+                    failed: &failed,
+                    succeeded: &succeeded,
+                },
                 i64::try_from(first_wait).unwrap_or(i64::MAX),
                 now,
             )

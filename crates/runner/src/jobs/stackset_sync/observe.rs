@@ -29,7 +29,7 @@ use crate::{
     engine::{ErrorClass, JobError, RunId},
     home::{aws_error, spot_error},
     provider,
-    state::OrganizationCache,
+    state::{OperationResults, OrganizationCache},
 };
 
 impl StackSetSync {
@@ -333,17 +333,14 @@ impl StackSetSync {
                 retry_clock::after_failure(None, first_wait, now),
             );
             if let Some(run) = run {
+                let results = OperationResults {
+                    operation,
+                    failed: &[failure],
+                    succeeded: &[],
+                };
                 self.home
                     .state
-                    .record_results(
-                        &profile.name,
-                        run,
-                        operation,
-                        &[failure],
-                        &[],
-                        first_wait,
-                        now,
-                    )
+                    .record_results(&profile.name, run, results, first_wait, now)
                     .await?;
             }
         }

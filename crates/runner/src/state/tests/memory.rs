@@ -5,13 +5,28 @@ use std::collections::BTreeMap;
 use onboarding_core::{governor::aws::ListingShape, ids::AwsAccountId};
 
 use super::{open, temporary};
-use crate::{engine::RunId, state::OrganizationCache};
+use crate::{
+    engine::RunId,
+    state::{OperationResults, OrganizationCache},
+};
 
 /// The wait after a first failure, in seconds.
 const FIRST_WAIT: i64 = 900;
 
 fn account(number: u64) -> AwsAccountId {
     AwsAccountId::from_number(number).unwrap()
+}
+
+fn results<'a>(
+    operation: &'a str,
+    failed: &'a [(AwsAccountId, Option<&'a str>)],
+    succeeded: &'a [AwsAccountId],
+) -> OperationResults<'a> {
+    OperationResults {
+        operation,
+        failed,
+        succeeded,
+    }
 }
 
 #[tokio::test]
@@ -21,7 +36,13 @@ async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
     let failed = [(account(1), Some("denied")), (account(2), None)];
     for _again in 0..2 {
         state
-            .record_results("default", run, "op-1", &failed, &[], FIRST_WAIT, 1_000)
+            .record_results(
+                "default",
+                run,
+                results("op-1", &failed, &[]),
+                FIRST_WAIT,
+                1_000,
+            )
             .await
             .unwrap();
     }
@@ -39,9 +60,7 @@ async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
         .record_results(
             "default",
             run,
-            "op-2",
-            &failed[..1],
-            &[account(2), account(3)],
+            results("op-2", &failed[..1], &[account(2), account(3)]),
             FIRST_WAIT,
             5_000,
         )
@@ -68,7 +87,13 @@ async fn a_failure_is_of_the_run_that_counted_it_even_when_another_begins_at_the
     };
     for (run, operation) in [(first, "op-1"), (second, "op-2")] {
         state
-            .record_results("default", run, operation, &failed, &[], FIRST_WAIT, 1_000)
+            .record_results(
+                "default",
+                run,
+                results(operation, &failed, &[]),
+                FIRST_WAIT,
+                1_000,
+            )
             .await
             .unwrap();
         assert_eq!(is_of(Some(first)).await, run == first);
