@@ -44,6 +44,7 @@ impl Exec {
         let interrupt = Interrupt::on_signals()
             .map_err(|error| Failure::Failed(format!("signals cannot be listened to: {error}")))?;
         let home = Home::connect(Arc::new(config)).await?;
+        let state = home.state.clone();
         let progress = Arc::new(TerminalProgress::new(global.quiet));
         let request = jobs::Request {
             dry_run: self.dry_run,
@@ -58,6 +59,8 @@ impl Exec {
         ))
         .await?;
         progress.finish();
+        // Its thread holds the spans of the last queries, and so the run's, open for a moment after they are answered.
+        state.close().await;
         guard.shutdown().await;
         let document = json::document(&report);
         if let Some(file) = &self.report {
