@@ -75,7 +75,7 @@ impl StackSetSync {
             let new: BTreeMap<_, _> = instances
                 .flat_map(|instances| at_spot.hosted(instances, &links.owned))
                 .collect();
-            if keep && !new.is_empty() {
+            if run.is_some() && !new.is_empty() {
                 self.home.state.remember_hosted_links(&new).await?;
             }
             links.owned.extend(new);
