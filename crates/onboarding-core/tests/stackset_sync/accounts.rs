@@ -135,12 +135,9 @@ fn failed_instances_wait_for_their_clock() {
         // Who is left out although it failed is found, so that the run is not green.
         let left_out = standing == Standing::Skipped;
         assert_eq!(plan.findings.len(), usize::from(left_out), "{clock:?}");
-        assert!(
-            plan.findings
-                .iter()
-                .all(|finding| finding.reason == reason.code()
-                    && finding.severity >= Severity::Warning)
-        );
+        assert!(plan.findings.iter().all(
+            |finding| finding.reason == reason.code() && finding.severity >= Severity::Warning
+        ));
     }
 }
 

@@ -33,8 +33,8 @@ use crate::{
 };
 
 impl StackSetSync {
-    /// Looks at everything, at `now` (Unix seconds). For a run that may change something, what failed and is seen for the
-    /// first time starts its clock.
+    /// Looks at everything, at `now` (Unix seconds). For a run that may change something, what is seen for the first time
+    /// is remembered: failures start their clock.
     pub(super) async fn observe_at(
         &self,
         now: i64,
