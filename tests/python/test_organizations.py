@@ -237,6 +237,43 @@ def test_tags_are_set_and_taken_away(sandbox, organizations):
     assert error["Error"]["Code"] == "TargetNotFoundException"
 
 
+def test_tags_of_aws_are_aws_s_alone_and_tags_have_their_lengths(sandbox, organizations):
+    account = sandbox.members(state="ACTIVE")[8]["id"]
+    system = {"Key": "aws:team", "Value": "a"}
+    error = error_of(organizations.tag_resource, ResourceId=account, Tags=[system])
+    assert error["Error"]["Code"] == "InvalidInputException"
+    assert error["Reason"] == "INVALID_SYSTEM_TAGS_PARAMETER"
+    longest = [{"Key": "k" * 128, "Value": "v" * 256}]
+    organizations.tag_resource(ResourceId=account, Tags=longest)
+    assert organizations.list_tags_for_resource(ResourceId=account)["Tags"] == longest
+    for tag in ({"Key": "k" * 129, "Value": ""}, {"Key": "k", "Value": "v" * 257}):
+        error = error_of(organizations.tag_resource, ResourceId=account, Tags=[tag])
+        assert error["Error"]["Code"] == "InvalidInputException"
+
+
+def test_tags_are_drawn_by_the_scenario_and_may_come_after_empty_pages(start_sandbox):
+    tags = '[[organization.tags]]\nkey = "stage"\nvalue = "prod"\naccounts = 30\n'
+    sandbox = start_sandbox(SCENARIO + "empty_pages = 0.5\n" + tags)
+    organizations = sandbox.aws("organizations")
+    tagged = [account for account in sandbox.members() if account["tags"]]
+    assert len(tagged) == 30
+    answers = [organizations.list_tags_for_resource(ResourceId=account["id"]) for account in tagged]
+    empty = [answer for answer in answers if not answer["Tags"]]
+    assert 0 < len(empty) < 30 and all(answer["NextToken"] for answer in empty)
+    paginator = organizations.get_paginator("list_tags_for_resource")
+    for account in tagged:
+        pages = list(paginator.paginate(ResourceId=account["id"]))
+        assert [tag for page in pages for tag in page["Tags"]] == [{"Key": "stage", "Value": "prod"}]
+
+
+def test_an_account_that_is_removed_loses_its_tags(sandbox, organizations):
+    account = sandbox.members(state="ACTIVE")[9]["id"]
+    organizations.tag_resource(ResourceId=account, Tags=[{"Key": "a", "Value": "1"}])
+    sandbox.admin("POST", f"accounts/{account}/remove", {})
+    error = error_of(organizations.list_tags_for_resource, ResourceId=account)
+    assert error["Error"]["Code"] == "TargetNotFoundException"
+
+
 def test_trusted_access_is_enabled_and_disabled_by_principal(organizations):
     service = "example.amazonaws.com"
     organizations.enable_aws_service_access(ServicePrincipal=service)

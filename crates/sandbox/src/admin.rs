@@ -165,6 +165,7 @@ fn describe(world: &World, account: &Account) -> Value {
         "state": account.state.name(),
         "invited": account.invited,
         "scp_blocked": account.scp_blocked,
+        "tags": account.tags,
         "management": account.id == world.organization.management,
     })
 }

@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 pub use scenario::{
     Enrollment, FaultKind, FaultRule, IamScenario, Latency, MessagingScenario,
     OrganizationScenario, ProviderScenario, Scenario, ScenarioError, SpotScenario,
-    StackSetsScenario,
+    StackSetsScenario, TagScenario,
 };
 
 use world::{SharedWorld, World};

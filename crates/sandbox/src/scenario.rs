@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use organization::OrganizationScenario;
+pub use organization::{OrganizationScenario, TagScenario};
 pub use services::{
     FaultKind, FaultRule, IamScenario, Latency, MessagingScenario, ProviderScenario,
     StackSetsScenario,
@@ -125,6 +125,17 @@ impl Scenario {
                 organization.accounts
             ));
         }
+        let mut tagged: BTreeMap<&str, usize> = BTreeMap::new();
+        for tag in &organization.tags {
+            let carriers = tagged.entry(&tag.key).or_default();
+            *carriers += tag.accounts;
+            if *carriers > organization.accounts {
+                return fail(format!(
+                    "{carriers} accounts with the tag {:?} do not fit in {} accounts",
+                    tag.key, organization.accounts
+                ));
+            }
+        }
         if organization.ous > 0 && organization.depth == 0 {
             return fail("organizational units need a depth of at least 1".into());
         }
@@ -179,6 +190,9 @@ mod tests {
                 .contains("sed")
         );
         let error = Scenario::parse("[organization]\naccounts = 3\nsuspended = 4").unwrap_err();
+        assert!(error.to_string().contains("do not fit"), "{error}");
+        let tags = "[organization]\naccounts = 3\n[[organization.tags]]\nkey = \"a\"\naccounts = 4";
+        let error = Scenario::parse(tags).unwrap_err();
         assert!(error.to_string().contains("do not fit"), "{error}");
         assert!(Scenario::parse("clock_speed = 0").is_err());
         assert!(Scenario::parse("[organization]\ndepth = 6").is_err());

@@ -84,6 +84,7 @@ impl Organization {
             organization.insert(account);
         }
         organization.mark_special(scenario);
+        organization.tag_accounts(scenario);
         if shape.trusted_access {
             organization.set_stack_sets_access(true, now);
         }
@@ -93,12 +94,16 @@ impl Organization {
     /// The member accounts in the scenario's own random order: the first are suspended, the next
     /// closed, the next blocked, and those after them known to Spot.
     pub(crate) fn drawn_members(&self, seed: u64) -> Vec<AccountId> {
+        self.shuffled_members(Ids::new(seed, "special accounts"))
+    }
+
+    /// The member accounts in a random order.
+    fn shuffled_members(&self, mut random: Ids) -> Vec<AccountId> {
         let mut members: Vec<AccountId> = self
             .accounts()
             .map(|account| account.id)
             .filter(|id| *id != self.management)
             .collect();
-        let mut random = Ids::new(seed, "special accounts");
         for last in (1..members.len()).rev() {
             members.swap(last, random.below(last as u64 + 1) as usize);
         }
@@ -121,6 +126,22 @@ impl Organization {
         for id in drawn.iter().rev().take(shape.invited) {
             if let Some(account) = self.account_mut(*id) {
                 account.invited = true;
+            }
+        }
+    }
+
+    /// One order of the accounts for each key, so that no account is drawn twice for one.
+    fn tag_accounts(&mut self, scenario: &Scenario) {
+        let mut orders: BTreeMap<&str, std::vec::IntoIter<AccountId>> = BTreeMap::new();
+        for tag in &scenario.organization.tags {
+            let order = orders.entry(&tag.key).or_insert_with(|| {
+                let random = Ids::new(scenario.seed, &format!("tag {}", tag.key));
+                self.shuffled_members(random).into_iter()
+            });
+            for id in order.take(tag.accounts) {
+                if let Some(account) = self.account_mut(id) {
+                    account.tags.insert(tag.key.clone(), tag.value.clone());
+                }
             }
         }
     }
@@ -190,6 +211,26 @@ mod tests {
             SimTime(1),
         );
         assert_ne!(a.id, shallow.id);
+    }
+
+    #[test]
+    fn as_many_accounts_carry_a_tag_as_the_scenario_says() {
+        let organization = Organization::build(
+            &scenario(
+                "[organization]\naccounts = 20\n\
+                 [[organization.tags]]\nkey = \"stage\"\nvalue = \"prod\"\naccounts = 12\n\
+                 [[organization.tags]]\nkey = \"stage\"\nvalue = \"test\"\naccounts = 8\n\
+                 [[organization.tags]]\nkey = \"owned\"\naccounts = 3",
+            ),
+            SimTime(1),
+        );
+        let carriers = |key: &str, value: &str| {
+            let has = |account: &&Account| account.tags.get(key).is_some_and(|has| has == value);
+            organization.accounts().filter(has).count()
+        };
+        assert_eq!(carriers("stage", "prod"), 12);
+        assert_eq!(carriers("stage", "test"), 8);
+        assert_eq!(carriers("owned", ""), 3);
     }
 
     #[test]

@@ -217,7 +217,7 @@ fn list_units(
 }
 
 /// With the scenario's probability, an empty page whose token leads to the same entries again.
-fn empty_page(world: &mut World, page: &Page, member: &str) -> Option<JsonReply> {
+pub(super) fn empty_page(world: &mut World, page: &Page, member: &str) -> Option<JsonReply> {
     let probability = world.scenario.organization.empty_pages;
     if probability == 0.0 || !world.ids.chance(probability) {
         return None;

@@ -5,14 +5,23 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::input::{constraint, invalid_input, optional, required};
+use super::lists::empty_page;
+use super::pages::Page;
 use crate::wire::errors::AwsError;
 use crate::wire::json::JsonReply;
 use crate::world::World;
 
 /// ListTagsForResource. It has no MaxResults; at most 50 tags fit in one answer.
 pub(super) fn list(world: &mut World, input: &Value) -> Result<JsonReply, AwsError> {
-    optional(input, "NextToken")?;
-    let tags: Vec<Value> = tags_of(world, input)?
+    let page = Page::of(
+        input,
+        &format!("tags of {}", required(input, "ResourceId")?),
+    )?;
+    let tags = tags_of(world, input)?;
+    if let Some(reply) = empty_page(world, &page, "Tags") {
+        return Ok(reply);
+    }
+    let tags: Vec<Value> = tags
         .iter()
         .map(|(key, value)| json!({ "Key": key, "Value": value }))
         .collect();
@@ -43,6 +52,7 @@ pub(super) fn untag(world: &mut World, input: &Value) -> Result<JsonReply, AwsEr
         .flatten()
     {
         if let Some(key) = key.as_str() {
+            refuse_system_tag(key)?;
             tags.remove(key);
         }
     }
@@ -62,6 +72,13 @@ pub(super) fn read(input: &Value) -> Result<BTreeMap<String, String>, AwsError> 
             required(tag, "Key")?,
             optional(tag, "Value")?.unwrap_or_default(),
         );
+        refuse_system_tag(key)?;
+        if key.chars().count() > 128 || value.chars().count() > 256 {
+            return Err(invalid_input(
+                "MAX_LENGTH_EXCEEDED",
+                "You provided a tag whose key has more than 128 or whose value more than 256 characters.",
+            ));
+        }
         if tags.insert(key.to_owned(), value.to_owned()).is_some() {
             return Err(invalid_input(
                 "DUPLICATE_TAG_KEY",
@@ -70,6 +87,18 @@ pub(super) fn read(input: &Value) -> Result<BTreeMap<String, String>, AwsError> 
         }
     }
     Ok(tags)
+}
+
+/// Keys that begin with `aws:` are AWS's own.
+fn refuse_system_tag(key: &str) -> Result<(), AwsError> {
+    if key.to_ascii_lowercase().starts_with("aws:") {
+        return Err(invalid_input(
+            "INVALID_SYSTEM_TAGS_PARAMETER",
+            "You specified a tag key that is a system tag. You can't add, edit, or delete system tag keys because \
+             they're reserved for AWS use.",
+        ));
+    }
+    Ok(())
 }
 
 fn tags_of(world: &World, input: &Value) -> Result<BTreeMap<String, String>, AwsError> {

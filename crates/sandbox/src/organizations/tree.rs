@@ -70,7 +70,7 @@ pub(crate) struct Account {
     /// Its address, where it is not the generated one.
     pub(super) custom_email: Option<Box<str>>,
     /// Its tags.
-    pub(super) tags: BTreeMap<String, String>,
+    pub(crate) tags: BTreeMap<String, String>,
 }
 
 impl Account {

@@ -24,6 +24,8 @@ pub struct OrganizationScenario {
     pub scp_blocked: usize,
     /// What the service control policy denies, as IAM action patterns.
     pub scp_denied_actions: Vec<String>,
+    /// Tags on accounts, drawn for each entry anew.
+    pub tags: Vec<TagScenario>,
     /// Accounts that were invited instead of created: they have no OrganizationAccountAccessRole.
     pub invited: usize,
     /// False makes it an organization with consolidated billing only.
@@ -54,6 +56,19 @@ pub struct OrganizationScenario {
     pub account_limit: usize,
 }
 
+/// A tag that some member accounts carry.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TagScenario {
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    #[serde(default)]
+    pub value: String,
+    /// How many accounts carry it. Entries with one key are of different accounts.
+    pub accounts: usize,
+}
+
 impl Default for OrganizationScenario {
     fn default() -> Self {
         Self {
@@ -69,6 +84,7 @@ impl Default for OrganizationScenario {
                 "iam:PutRolePolicy".into(),
                 "iam:AttachRolePolicy".into(),
             ],
+            tags: Vec::new(),
             invited: 0,
             all_features: true,
             rates: true,
