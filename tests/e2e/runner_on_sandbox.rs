@@ -12,6 +12,7 @@ mod removes;
 mod reports;
 mod retries;
 mod secrets;
+mod tags;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -3,6 +3,7 @@
 mod accounts;
 mod listing;
 mod member;
+mod tags;
 mod tree;
 mod walk;
 
@@ -52,41 +53,5 @@ impl Aws {
                 .feature_set()
                 .is_some_and(|set| set.as_str() == "ALL"),
         })
-    }
-
-    /// The tags of an account, organizational unit or root, sorted by key. One call per resource at least: cache them.
-    ///
-    /// # Errors
-    /// As any call.
-    pub async fn resource_tags(
-        &self,
-        resource_id: &str,
-    ) -> Result<std::collections::BTreeMap<String, String>, AwsError> {
-        const OPERATION: &str = "organizations:ListTagsForResource";
-        let mut tags = std::collections::BTreeMap::new();
-        self.governed
-            .pages(
-                OPERATION,
-                |token| {
-                    self.clients
-                        .organizations()
-                        .list_tags_for_resource()
-                        .resource_id(resource_id)
-                        .set_next_token(token)
-                        .send()
-                },
-                |output| {
-                    tags.extend(
-                        output
-                            .tags
-                            .unwrap_or_default()
-                            .into_iter()
-                            .map(|tag| (tag.key, tag.value)),
-                    );
-                    Ok(output.next_token)
-                },
-            )
-            .await?;
-        Ok(tags)
     }
 }

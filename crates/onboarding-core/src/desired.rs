@@ -1,11 +1,17 @@
 //! What should be: profiles (which organizational units get which policies, products, names and adopt rule), mapped
 //! from configuration by the program.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AwsAccountId, InvalidId, OuId, Region, StackSetName};
+use crate::{
+    ids::{AwsAccountId, InvalidId, OuId, Region, StackSetName},
+    inventory::Tags,
+};
 
 /// A parent named in configuration: the root, an id, or a path of names below the root (`Workloads/Prod`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +61,9 @@ impl std::fmt::Display for OuRef {
 pub struct Targets {
     /// All accounts below these parents.
     pub ous: Vec<OuRef>,
-    /// Accounts beside those.
+    /// Of those, only accounts that carry every one of these tags, with one of its values; all when empty.
+    pub tags: BTreeMap<String, BTreeSet<String>>,
+    /// Accounts beside those, whatever their tags.
     pub accounts: BTreeSet<AwsAccountId>,
     /// Except all accounts below these parents.
     pub exclude_ous: Vec<OuRef>,
@@ -68,8 +76,18 @@ impl Targets {
     #[must_use]
     pub fn is_finer_than_ous(&self) -> bool {
         !(self.accounts.is_empty()
+            && self.tags.is_empty()
             && self.exclude_ous.is_empty()
             && self.exclude_accounts.is_empty())
+    }
+
+    /// Whether an account with these tags carries every one that is asked for. Keys and values are compared as they are
+    /// written, as AWS does (AWS Organizations User Guide, "Tagging AWS Organizations resources").
+    #[must_use]
+    pub fn tags_match(&self, tags: &Tags) -> bool {
+        self.tags
+            .iter()
+            .all(|(key, values)| tags.get(key).is_some_and(|value| values.contains(value)))
     }
 }
 
@@ -77,7 +95,7 @@ impl Targets {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Deployment {
-    /// AWS's auto-deployment. It ignores excludes and account lists.
+    /// AWS's auto-deployment. It ignores excludes, account lists and tags.
     Auto,
     /// This program, on schedule and on events; auto-deployment is off.
     Runner,
@@ -108,11 +126,11 @@ pub struct StackSetDefinition {
     /// The template's digest ([`crate::template`]).
     pub template_digest: String,
     /// Parameters whose values we know, by name.
-    pub parameters: std::collections::BTreeMap<String, String>,
+    pub parameters: BTreeMap<String, String>,
     /// NoEcho parameters: given when the stack set is made, kept with UsePreviousValue afterwards.
     pub secret_parameters: BTreeSet<String>,
     /// Tags on the stack set and its stacks.
-    pub tags: std::collections::BTreeMap<String, String>,
+    pub tags: BTreeMap<String, String>,
     /// Capabilities that the template needs.
     pub capabilities: BTreeSet<String>,
 }

@@ -5,6 +5,8 @@ pub mod organization;
 pub mod spot_account;
 pub mod stack_set;
 
-pub use organization::{Account, AccountState, OrganizationSnapshot, OrganizationalUnit};
+pub use organization::{
+    Account, AccountState, AccountTags, OrganizationSnapshot, OrganizationalUnit, Tags,
+};
 pub use spot_account::SpotAccountRecord;
 pub use stack_set::{InstanceDetailedStatus, InstanceStatus, ObservedStackSet, StackInstance};

@@ -86,8 +86,8 @@ pub enum PlanError {
     TrustedAccessOff,
     /// Auto-deployment together with a selection that it ignores.
     #[error(
-        "profile {profile:?} asks for deployment = \"auto\" together with excludes or listed accounts, which AWS ignores when it \
-         deploys by itself; set deployment = \"runner\", or target organizational units only"
+        "profile {profile:?} asks for deployment = \"auto\" together with tags, excludes or listed accounts, which AWS ignores \
+         when it deploys by itself; set deployment = \"runner\", or target organizational units only"
     )]
     AutoIgnoresSelection {
         /// The profile.
@@ -100,7 +100,7 @@ pub enum PlanError {
 /// # Errors
 /// The configuration contradicts itself or the organization: see [`PlanError`].
 pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanError> {
-    let resolved = targets::resolve(&observed.organization, desired)?;
+    let resolved = targets::resolve(&observed.organization, &observed.account_tags, desired)?;
     let links = spot_links::SpotLinks::new(&observed.spot_accounts);
     let mut plan = Plan::default();
     let mut removed = 0;
@@ -132,9 +132,9 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
         .map(finding)
         .collect();
     plan.findings.extend(needing);
-    // One row per account: the profile that targets it before one that excludes it or has a leftover instance of it.
+    // One row per account: the profile that targets it before one that leaves it out or has a leftover instance of it.
     plan.accounts
-        .sort_by_key(|row| (row.account, row.reason == Reason::Excluded, !row.targeted));
+        .sort_by_key(|row| (row.account, row.reason.is_left_out(), !row.targeted));
     plan.accounts.dedup_by_key(|row| row.account);
     plan.findings.sort();
     plan.steps

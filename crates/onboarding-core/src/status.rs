@@ -44,6 +44,10 @@ pub enum Reason {
     StateUnknown,
     /// The configuration excludes it.
     Excluded,
+    /// It is in the organizational units of a profile and does not carry the tags that the profile asks for.
+    TagMismatch,
+    /// It is in the organizational units of a profile that asks for tags, and its tags could not be read.
+    TagsUnknown,
     /// A service control policy denies what enrollment needs.
     BlockedByScp,
     /// Spot cannot assume its role although the trust policy is right: a resource control policy denies it.
@@ -74,7 +78,7 @@ pub enum Standing {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Enrolled,
         Self::Enrolling,
         Self::MissingInstance,
@@ -94,6 +98,8 @@ impl Reason {
         Self::PendingActivation,
         Self::StateUnknown,
         Self::Excluded,
+        Self::TagMismatch,
+        Self::TagsUnknown,
         Self::BlockedByScp,
         Self::BlockedByRcp,
         Self::ManagementAccount,
@@ -122,6 +128,8 @@ impl Reason {
             | Self::PendingActivation
             | Self::StateUnknown
             | Self::Excluded
+            | Self::TagMismatch
+            | Self::TagsUnknown
             | Self::BlockedByScp
             | Self::BlockedByRcp
             | Self::ManagementAccount
@@ -155,6 +163,12 @@ impl Reason {
         self.needs_person() || self == Self::RetryLater
     }
 
+    /// Whether a profile leaves the account out although it is in the profile's organizational units.
+    #[must_use]
+    pub fn is_left_out(self) -> bool {
+        matches!(self, Self::Excluded | Self::TagMismatch | Self::TagsUnknown)
+    }
+
     /// The reason code: kebab case, as in reports.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -178,6 +192,8 @@ impl Reason {
             Self::PendingActivation => "pending-activation",
             Self::StateUnknown => "state-unknown",
             Self::Excluded => "excluded",
+            Self::TagMismatch => "tag-mismatch",
+            Self::TagsUnknown => "tags-unknown",
             Self::BlockedByScp => "blocked-by-scp",
             Self::BlockedByRcp => "blocked-by-rcp",
             Self::ManagementAccount => "management-account",
@@ -231,6 +247,12 @@ impl Reason {
                 "AWS did not say what state the account is in; look at it in AWS Organizations"
             }
             Self::Excluded => "the configuration excludes it",
+            Self::TagMismatch => {
+                "it does not carry the tags that the profile asks for; tag it in AWS Organizations to enroll it (tags that were read are trusted for aws.tags_max_age)"
+            }
+            Self::TagsUnknown => {
+                "it left the organization before its tags were read, so nothing was decided about it; the next run looks again"
+            }
             Self::BlockedByScp => {
                 "a service control policy denies what the stack needs; exempt the stack set's execution role from it"
             }

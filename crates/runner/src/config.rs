@@ -21,6 +21,7 @@ mod runner;
 mod schedule;
 pub mod schema;
 mod source;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -45,4 +46,5 @@ pub use runner::{
     TelemetryConfig, TokenSource,
 };
 pub use schedule::{Cron, Schedule, TimeZoneName};
+pub use tags::TagValues;
 pub use text::{Text, TextForm};

@@ -7,7 +7,7 @@ mod sqs;
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use onboarding_core::inventory::OrganizationSnapshot;
+use onboarding_core::inventory::{AccountTags, OrganizationSnapshot};
 use onboarding_provider::{
     ConsumeSettings, Contract, Provider, ProviderSettings, Responder, consume, events::no_events,
 };
@@ -20,6 +20,15 @@ use crate::{
 
 use directory::Directory;
 use sqs::SqsQueue;
+
+/// What a run has read of the organization, for a provider that serves beside it.
+#[derive(Debug, Clone)]
+pub struct KnownOrganization {
+    /// Its units and accounts.
+    pub organization: Arc<OrganizationSnapshot>,
+    /// The tags of the accounts that tags decide about.
+    pub tags: Arc<AccountTags>,
+}
 
 /// Checks that the queue is there and can be used, before anything is started whose requests would end in it. Changes
 /// nothing.
@@ -107,18 +116,15 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Finds the queue and puts the parts together. A snapshot of the organization saves it from asking for each account.
+    /// Finds the queue and puts the parts together. A known organization saves it from asking for each account.
     ///
     /// # Errors
     /// When there is no queue, it cannot be reached, or answers could not be sent over TLS.
-    pub async fn prepare(
-        home: &Home,
-        organization: Option<Arc<OrganizationSnapshot>>,
-    ) -> Result<Self, JobError> {
+    pub async fn prepare(home: &Home, known: Option<KnownOrganization>) -> Result<Self, JobError> {
         let queue_url = queue_url(home).await?;
         let responder = Responder::new(concat!("spot-onboarding/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| JobError::new(ErrorClass::Prerequisite, error.to_string()))?;
-        let directory = Directory::new(home.clone(), organization).await?;
+        let directory = Directory::new(home.clone(), known).await?;
         let provider = Provider::new(
             home.spot.clone(),
             Arc::new(home.state.clone()),
@@ -167,11 +173,11 @@ impl Serving {
 #[must_use]
 pub fn beside_a_run(
     home: Home,
-    organization: Option<Arc<OrganizationSnapshot>>,
+    known: Option<KnownOrganization>,
     stop: CancellationToken,
 ) -> BoxFuture<'static, ()> {
     Box::pin(async move {
-        match Serving::prepare(&home, organization).await {
+        match Serving::prepare(&home, known).await {
             Ok(serving) => serving.run(&stop, &CancellationToken::new()).await,
             Err(error) => tracing::error!(
                 error = error.chain(),

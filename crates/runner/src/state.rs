@@ -4,6 +4,7 @@
 //! process at a time runs a job; that is a lock on a file beside the state, which ends with the process, so that a run
 //! whose process is gone is known to be dead. Queries are checked at run time and portable to PostgreSQL.
 
+mod account_tags;
 mod deployed_units;
 mod error;
 mod intents;

@@ -136,7 +136,10 @@ fn tags_of_a_unit_are_read() {
         let tags =
             json!({ "ResourceId": unit, "Tags": [{ "Key": "stage", "Value": "production" }] });
         call(&moto, "TagResource", tags).await?;
-        let tags = aws.resource_tags(&unit).await?;
+        let tags = aws
+            .resource_tags(&unit)
+            .await?
+            .context("the unit is gone")?;
         assert_eq!(
             tags.into_iter().collect::<Vec<_>>(),
             [("stage".to_owned(), "production".to_owned())]

@@ -140,7 +140,7 @@ fn both_ways_to_read_an_organization_find_the_same() {
         );
         assert_eq!(
             aws.resource_tags(&account.id.to_string()).await?,
-            BTreeMap::new()
+            Some(BTreeMap::new())
         );
         assert_eq!(
             aws.caller_identity().await?.account,

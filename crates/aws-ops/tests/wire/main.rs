@@ -11,3 +11,4 @@ mod organizations;
 mod secrets;
 mod server;
 mod stack_sets;
+mod tags;

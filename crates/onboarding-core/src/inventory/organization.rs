@@ -25,6 +25,12 @@ pub enum AccountState {
     Unknown,
 }
 
+/// Tags of an account: values by key.
+pub type Tags = BTreeMap<String, String>;
+
+/// The tags of accounts, as far as they are known. An account that is not in here may have any.
+pub type AccountTags = BTreeMap<AwsAccountId, Tags>;
+
 /// An account of the organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {

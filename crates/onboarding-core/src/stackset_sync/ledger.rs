@@ -100,10 +100,10 @@ pub fn rows<'a>(
             Link::None | Link::Several(_) => None,
         },
     };
-    let mut excluded = vec![false; organization.accounts.len()];
-    for index in &context.resolved.excluded {
-        if let Some(entry) = excluded.get_mut(*index as usize) {
-            *entry = true;
+    let mut left_out = vec![None; organization.accounts.len()];
+    for (index, reason) in &context.resolved.left_out {
+        if let Some(entry) = left_out.get_mut(*index as usize) {
+            *entry = Some(*reason);
         }
     }
     let mut rows = Vec::with_capacity(organization.accounts.len());
@@ -115,19 +115,27 @@ pub fn rows<'a>(
             .get(index)
             .copied()
             .unwrap_or(false);
-        let excluded = excluded.get(index).copied().unwrap_or(false);
+        let left_out = left_out.get(index).copied().flatten();
         let link = links.of(account.id);
         let verdict = if targeted {
             judge(context, account, instance, link, definition_changes)
+        } else if left_out == Some(Reason::TagsUnknown) {
+            // It may well be targeted: an instance of it is not called a leftover.
+            Verdict::new(Reason::TagsUnknown, link)
         } else if instance.is_some() {
             Verdict::new(Reason::OutsideTargets, link)
-        } else if excluded {
-            Verdict::new(Reason::Excluded, link)
+        } else if let Some(reason) = left_out {
+            Verdict::new(reason, link)
         } else {
             continue;
         };
         rows.push(LedgerRow {
-            row: row(account.id, Some(account), targeted || excluded, verdict),
+            row: row(
+                account.id,
+                Some(account),
+                targeted || left_out.is_some(),
+                verdict,
+            ),
             instance,
             account: Some(account),
         });

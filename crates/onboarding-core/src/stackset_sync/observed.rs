@@ -7,7 +7,9 @@ use std::{
 
 use crate::{
     ids::{AwsAccountId, OuId, SpotAccountId},
-    inventory::{ObservedStackSet, OrganizationSnapshot, SpotAccountRecord, StackInstance},
+    inventory::{
+        AccountTags, ObservedStackSet, OrganizationSnapshot, SpotAccountRecord, StackInstance,
+    },
 };
 
 /// Everything that one run knows.
@@ -15,6 +17,9 @@ use crate::{
 pub struct SyncObserved {
     /// The organization, whole: a partial listing is an error before it gets here.
     pub organization: Arc<OrganizationSnapshot>,
+    /// The tags of the accounts that tags decide about ([`super::targets::decided_by_tags`]). One that is missing left the
+    /// organization between its listing and the reading of its tags.
+    pub account_tags: Arc<AccountTags>,
     /// How many accounts the organization listed in the last run that listed it.
     pub previous_account_count: Option<usize>,
     /// Since when (Unix seconds) each closed account has been seen closed.

@@ -1,12 +1,17 @@
 //! Which account belongs to which profile: the targets of the configuration resolved against the organization's tree.
 
+mod single;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use single::{Missing, selects};
 
 use super::{PlanError, nearest_path::nearest_path};
 use crate::{
     desired::{Deployment, Desired, OuRef, Profile, Targets},
-    ids::{AwsAccountId, OuId},
-    inventory::OrganizationSnapshot,
+    ids::AwsAccountId,
+    inventory::{Account, AccountTags, OrganizationSnapshot},
+    status::Reason,
 };
 
 /// The resolved targets of all profiles, in their order.
@@ -23,8 +28,9 @@ pub struct ResolvedProfile {
     pub ous: Vec<u32>,
     /// Per account of the organization (same order): whether the profile targets it.
     pub targeted: Vec<bool>,
-    /// Accounts below the named parents that an exclude takes out, as indices into the organization's accounts.
-    pub excluded: Vec<u32>,
+    /// Accounts below the named parents that the profile leaves out, as indices into the organization's accounts, and
+    /// why ([`Reason::is_left_out`]).
+    pub left_out: Vec<(u32, Reason)>,
 }
 
 /// Who deploys to accounts that appear later.
@@ -43,19 +49,21 @@ pub fn effective_deployment(profile: &Profile) -> Result<Deployment, PlanError> 
     }
 }
 
-/// Resolves the targets of every profile.
+/// Resolves the targets of every profile. An account that tags decide about and whose tags are not known is not
+/// targeted, and left out for that reason.
 ///
 /// # Errors
 /// A parent or account that is not there, a path that fits several, or two profiles on one account.
 pub fn resolve(
     organization: &OrganizationSnapshot,
+    account_tags: &AccountTags,
     desired: &Desired,
 ) -> Result<Resolved, PlanError> {
     let mut owner: Vec<Option<usize>> = vec![None; organization.accounts.len()];
     let mut overlaps: BTreeMap<(usize, usize), Vec<AwsAccountId>> = BTreeMap::new();
     let mut profiles = Vec::with_capacity(desired.profiles.len());
     for (number, profile) in desired.profiles.iter().enumerate() {
-        let resolved = resolve_profile(organization, profile)?;
+        let resolved = resolve_profile(organization, account_tags, profile)?;
         for (index, _) in resolved
             .targeted
             .iter()
@@ -90,75 +98,137 @@ pub fn resolve(
     Ok(Resolved { profiles })
 }
 
-fn resolve_profile(
+/// The accounts whose tags decide whether a profile targets them: in its organizational units, neither listed nor
+/// excluded. Nobody else's tags are needed.
+///
+/// # Errors
+/// As [`resolve`], but for two profiles on one account.
+pub fn decided_by_tags(
     organization: &OrganizationSnapshot,
-    profile: &Profile,
-) -> Result<ResolvedProfile, PlanError> {
-    let find = |reference: &OuRef| find_unit(organization, &profile.name, reference);
-    let included: BTreeSet<u32> = profile
-        .targets
-        .ous
-        .iter()
-        .map(find)
-        .collect::<Result<_, _>>()?;
-    let excluded: BTreeSet<u32> = profile
-        .targets
-        .exclude_ous
-        .iter()
-        .map(find)
-        .collect::<Result<_, _>>()?;
-    // Whether each unit lies below an included or excluded parent; parents come before their children is not assumed.
-    let below = |set: &BTreeSet<u32>| -> Vec<bool> {
-        (0..organization.units.len())
-            .map(|index| {
-                u32::try_from(index).is_ok_and(|index| {
-                    organization
-                        .lineage(index)
-                        .any(|(unit, _)| set.contains(&unit))
+    desired: &Desired,
+) -> Result<BTreeSet<AwsAccountId>, PlanError> {
+    let mut accounts = BTreeSet::new();
+    for profile in &desired.profiles {
+        let units = Units::of(organization, profile)?;
+        let decided = |account: &&Account| {
+            units.membership(&profile.targets, account) == Membership::DecidedByTags
+        };
+        accounts.extend(organization.accounts.iter().filter(decided).map(|a| a.id));
+    }
+    Ok(accounts)
+}
+
+/// How an account relates to a profile before its tags are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    Outside,
+    Excluded,
+    DecidedByTags,
+    Targeted,
+}
+
+/// The organizational units that a profile names, resolved.
+struct Units {
+    /// The included ones, as indices into the organization's units.
+    included: BTreeSet<u32>,
+    /// Per unit of the organization: whether it lies below an included one.
+    below_included: Vec<bool>,
+    /// The same for excluded ones.
+    below_excluded: Vec<bool>,
+}
+
+impl Units {
+    fn of(organization: &OrganizationSnapshot, profile: &Profile) -> Result<Self, PlanError> {
+        let find = |references: &[OuRef]| -> Result<BTreeSet<u32>, PlanError> {
+            let found = references
+                .iter()
+                .map(|reference| find_unit(organization, &profile.name, reference));
+            found.collect()
+        };
+        let included = find(&profile.targets.ous)?;
+        let excluded = find(&profile.targets.exclude_ous)?;
+        // That parents come before their children is not assumed.
+        let below = |set: &BTreeSet<u32>| -> Vec<bool> {
+            (0..organization.units.len())
+                .map(|index| {
+                    u32::try_from(index).is_ok_and(|index| {
+                        organization
+                            .lineage(index)
+                            .any(|(unit, _)| set.contains(&unit))
+                    })
                 })
-            })
-            .collect()
-    };
-    let (unit_included, unit_excluded) = (below(&included), below(&excluded));
-    for account in profile
-        .targets
-        .accounts
-        .iter()
-        .chain(&profile.targets.exclude_accounts)
-    {
-        if organization.account(*account).is_none() && profile.targets.accounts.contains(account) {
-            return Err(PlanError::UnknownAccount {
-                profile: profile.name.clone(),
-                account: account.to_string(),
-            });
+                .collect()
+        };
+        Ok(Self {
+            below_included: below(&included),
+            below_excluded: below(&excluded),
+            included,
+        })
+    }
+
+    fn membership(&self, targets: &Targets, account: &Account) -> Membership {
+        let is_in = |units: &[bool]| units.get(account.parent as usize).copied().unwrap_or(false);
+        let listed = targets.accounts.contains(&account.id);
+        if !listed && !is_in(&self.below_included) {
+            Membership::Outside
+        } else if targets.exclude_accounts.contains(&account.id)
+            || (!listed && is_in(&self.below_excluded))
+        {
+            Membership::Excluded
+        } else if !listed && !targets.tags.is_empty() {
+            Membership::DecidedByTags
+        } else {
+            Membership::Targeted
         }
     }
+}
+
+fn resolve_profile(
+    organization: &OrganizationSnapshot,
+    account_tags: &AccountTags,
+    profile: &Profile,
+) -> Result<ResolvedProfile, PlanError> {
+    let targets = &profile.targets;
+    let units = Units::of(organization, profile)?;
+    if let Some(account) = targets
+        .accounts
+        .iter()
+        .find(|account| organization.account(**account).is_none())
+    {
+        return Err(PlanError::UnknownAccount {
+            profile: profile.name.clone(),
+            account: account.to_string(),
+        });
+    }
     let mut resolved = ResolvedProfile {
-        ous: included
+        ous: units
+            .included
             .iter()
             .copied()
             .filter(|unit| {
                 organization
                     .lineage(*unit)
                     .skip(1)
-                    .all(|(above, _)| !included.contains(&above))
+                    .all(|(above, _)| !units.included.contains(&above))
             })
             .collect(),
         targeted: Vec::with_capacity(organization.accounts.len()),
-        excluded: Vec::new(),
+        left_out: Vec::new(),
     };
-    for (index, account) in organization.accounts.iter().enumerate() {
-        let unit = account.parent as usize;
-        let listed = profile.targets.accounts.contains(&account.id);
-        let selected = listed || unit_included.get(unit).copied().unwrap_or(false);
-        let out = profile.targets.exclude_accounts.contains(&account.id)
-            || (!listed && unit_excluded.get(unit).copied().unwrap_or(false));
-        resolved.targeted.push(selected && !out);
-        if selected
-            && out
-            && let Ok(index) = u32::try_from(index)
-        {
-            resolved.excluded.push(index);
+    for (index, account) in (0..).zip(&organization.accounts) {
+        let (targeted, left_out) = match units.membership(targets, account) {
+            Membership::Outside => (false, None),
+            Membership::Targeted => (true, None),
+            Membership::Excluded => (false, Some(Reason::Excluded)),
+            Membership::DecidedByTags => match account_tags.get(&account.id) {
+                None => (false, Some(Reason::TagsUnknown)),
+                Some(tags) if targets.tags_match(tags) => (true, None),
+                Some(_) => (false, Some(Reason::TagMismatch)),
+            },
+        };
+        resolved.targeted.push(targeted);
+        if let Some(reason) = left_out {
+            resolved.left_out.push((index, reason));
         }
     }
     Ok(resolved)
@@ -223,59 +293,4 @@ fn find_unit(
             }
         }
     }
-}
-
-/// Whether these targets select an account, given its parents from the one that it is in up to the root, each with its
-/// name where that is known. For single accounts; [`resolve`] is for all of them. None when a path of names would decide
-/// and a name is not known.
-#[must_use]
-pub fn selects(
-    targets: &Targets,
-    account: AwsAccountId,
-    lineage: &[(OuId, Option<&str>)],
-) -> Option<bool> {
-    if targets.exclude_accounts.contains(&account) {
-        return Some(false);
-    }
-    if targets.accounts.contains(&account) {
-        return Some(true);
-    }
-    Some(is_below(&targets.ous, lineage)? && !is_below(&targets.exclude_ous, lineage)?)
-}
-
-/// Whether one of the parents is named.
-fn is_below(named: &[OuRef], lineage: &[(OuId, Option<&str>)]) -> Option<bool> {
-    let by_id = |reference: &OuRef| {
-        lineage.iter().any(|(id, _)| match reference {
-            OuRef::Root => id.is_root(),
-            OuRef::Id(named) => named == id,
-            OuRef::Path(_) => false,
-        })
-    };
-    if named.iter().any(by_id) {
-        return Some(true);
-    }
-    if !named
-        .iter()
-        .any(|reference| matches!(reference, OuRef::Path(_)))
-    {
-        return Some(false);
-    }
-    let mut path = String::new();
-    for (id, name) in lineage.iter().rev() {
-        if id.is_root() {
-            continue;
-        }
-        if !path.is_empty() {
-            path.push('/');
-        }
-        path.push_str((*name)?);
-        if named
-            .iter()
-            .any(|reference| matches!(reference, OuRef::Path(named) if *named == path))
-        {
-            return Some(true);
-        }
-    }
-    Some(false)
 }

@@ -5,6 +5,8 @@
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
+use std::sync::Arc;
+
 use onboarding_core::{
     desired::{AdoptRule, Desired, Profile, Targets},
     ids::OuId,
@@ -188,6 +190,7 @@ proptest! {
         linked_before in proptest::collection::btree_set(1u64..200, 0..5),
         linked_twice in proptest::collection::btree_set(1u64..200, 0..3),
         excluded in proptest::collection::btree_set(1u64..200, 0..3),
+        tagged in proptest::option::of(proptest::collection::btree_map(1u64..200, any::<bool>(), 0..60)),
         relink in any::<bool>(),
     ) {
         let parents: Vec<usize> = parents.iter().enumerate().map(|(index, parent)| *parent.min(&index)).collect();
@@ -202,6 +205,15 @@ proptest! {
         }
         let mut targets = root_targets();
         targets.exclude_accounts = excluded.iter().map(|number| id(*number)).collect();
+        // None: no tags are asked for. An account without an entry is one whose tags are not known.
+        if let Some(tagged) = &tagged {
+            targets.tags = asks(&[("stage", &["prod"])]);
+            let carried: &dyn Fn(bool) -> &'static [(&'static str, &'static str)] =
+                &|right| if right { &[("stage", "prod")] } else { &[("stage", "test")] };
+            observed.account_tags = Arc::new(
+                tagged.iter().flat_map(|(number, right)| tags(&[(*number, carried(*right))])).collect(),
+            );
+        }
         let mut profile = profile(targets);
         profile.adopt = if relink { AdoptRule::Relink } else { AdoptRule::KeepLink };
         let desired = desired(profile);
@@ -219,7 +231,8 @@ proptest! {
         // Whoever was linked before, and is not to be taken over, was left alone.
         for row in &after.accounts {
             let number: u64 = row.account.to_string().parse().unwrap();
-            if linked_twice.contains(&number) || excluded.contains(&number) || (!relink && linked_before.contains(&number)) {
+            let mistagged = tagged.as_ref().is_some_and(|tagged| tagged.get(&number) != Some(&true));
+            if mistagged || linked_twice.contains(&number) || excluded.contains(&number) || (!relink && linked_before.contains(&number)) {
                 prop_assert!(!observed.profiles[0].instances.iter().any(|instance| instance.account == row.account));
             }
         }

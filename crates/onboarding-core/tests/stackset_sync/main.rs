@@ -4,5 +4,6 @@ mod accounts;
 mod converges;
 mod removals;
 mod stack_sets;
+mod tags;
 mod targets;
 mod world;

@@ -1,9 +1,15 @@
 //! Targets: which accounts a profile means, and what is refused.
 
+use std::collections::BTreeMap;
+
 use onboarding_core::{
     desired::{Deployment, OuRef, Targets},
     ids::OuId,
-    stackset_sync::{ObservedProfile, PlanError, SyncAction, TargetFilter, plan, targets},
+    inventory::AccountTags,
+    stackset_sync::{
+        ObservedProfile, PlanError, SyncAction, TargetFilter, plan,
+        targets::{self, Missing},
+    },
     status::Reason,
 };
 
@@ -90,6 +96,7 @@ fn one_account_is_selected_as_all_of_them_are() {
         (vec!["Unit1"], vec![], vec![], vec![]),
         (vec!["Unit1/Unit2"], vec![2], vec![], vec![]),
         (vec!["root"], vec![4], vec!["Unit1"], vec![5]),
+        (vec!["root", "Unit1"], vec![], vec!["Unit3"], vec![2]),
         (
             vec!["ou-root-00000003"],
             vec![],
@@ -103,25 +110,47 @@ fn one_account_is_selected_as_all_of_them_are() {
                 .map(|name| name.parse().unwrap())
                 .collect()
         };
-        let targets = Targets {
+        let plain = Targets {
             ous: refs(ous),
             accounts: accounts.into_iter().map(id).collect(),
             exclude_ous: refs(exclude_ous),
             exclude_accounts: exclude_accounts.into_iter().map(id).collect(),
+            tags: BTreeMap::new(),
         };
-        let resolved = targets::resolve(&organization, &desired(profile(targets.clone()))).unwrap();
-        for (index, account) in organization.accounts.iter().enumerate() {
-            let lineage: Vec<(OuId, Option<&str>)> = organization
-                .lineage(account.parent)
-                .map(|(_, unit)| (unit.id.clone(), Some(&*unit.name)))
-                .collect();
-            let one = targets::selects(&targets, account.id, &lineage);
-            assert_eq!(
-                one,
-                Some(resolved.profiles[0].targeted[index]),
-                "{} {targets:?}",
-                account.id
-            );
+        let tagged = Targets {
+            tags: asks(&[("stage", &["prod"])]),
+            ..plain.clone()
+        };
+        let known = tags(&[(3, &[("stage", "prod")]), (5, &[("stage", "test")])]);
+        for (targets, tags) in [
+            (&plain, &AccountTags::new()),
+            (&tagged, &known),
+            (&tagged, &AccountTags::new()),
+        ] {
+            let desired = desired(profile(targets.clone()));
+            let resolved = targets::resolve(&organization, tags, &desired).unwrap();
+            let decided = targets::decided_by_tags(&organization, &desired).unwrap();
+            for (index, account) in organization.accounts.iter().enumerate() {
+                let lineage: Vec<(OuId, Option<&str>)> = organization
+                    .lineage(account.parent)
+                    .map(|(_, unit)| (unit.id.clone(), Some(&*unit.name)))
+                    .collect();
+                let one = targets::selects(targets, account.id, &lineage, tags.get(&account.id));
+                let here = format!("{} {targets:?} {tags:?}", account.id);
+                match one {
+                    Ok(one) => assert_eq!(one, resolved.profiles[0].targeted[index], "{here}"),
+                    Err(missing) => {
+                        assert_eq!(missing, Missing::Tags, "{here}");
+                        assert!(!resolved.profiles[0].targeted[index], "{here}");
+                    }
+                }
+                let without = targets::selects(targets, account.id, &lineage, None);
+                assert_eq!(
+                    without == Err(Missing::Tags),
+                    decided.contains(&account.id),
+                    "{here}"
+                );
+            }
         }
     }
 }

@@ -14,8 +14,9 @@ use onboarding_core::{
     desired::{AdoptRule, Desired, OuRef, Profile, RemovalLimits, StackSetDefinition, Targets},
     ids::{AwsAccountId, OuId},
     inventory::{
-        Account, AccountState, InstanceDetailedStatus, InstanceStatus, ObservedStackSet,
-        OrganizationSnapshot, OrganizationalUnit, SpotAccountRecord, StackInstance,
+        Account, AccountState, AccountTags, InstanceDetailedStatus, InstanceStatus,
+        ObservedStackSet, OrganizationSnapshot, OrganizationalUnit, SpotAccountRecord,
+        StackInstance,
     },
     plan::Plan,
     stackset_sync::{ObservedProfile, SyncAction, SyncObserved},
@@ -120,6 +121,7 @@ pub(crate) fn observed(organization: OrganizationSnapshot) -> SyncObserved {
     let accounts = organization.accounts.len();
     SyncObserved {
         organization: Arc::new(organization),
+        account_tags: Arc::default(),
         previous_account_count: Some(accounts),
         closed_since: BTreeMap::new(),
         trusted_access: true,
@@ -205,3 +207,27 @@ pub(crate) fn actions(plan: &Plan) -> Vec<SyncAction> {
 }
 
 pub(crate) const ACTIVE: AccountState = AccountState::Active;
+
+/// Tags that a profile asks for.
+pub(crate) fn asks(tags: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {
+    tags.iter()
+        .map(|(key, values)| {
+            let values = values.iter().map(|value| (*value).to_owned()).collect();
+            ((*key).to_owned(), values)
+        })
+        .collect()
+}
+
+/// Tags that accounts carry.
+pub(crate) fn tags(accounts: &[(u64, &[(&str, &str)])]) -> AccountTags {
+    accounts
+        .iter()
+        .map(|(number, tags)| {
+            let tags = tags
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect();
+            (id(*number), tags)
+        })
+        .collect()
+}

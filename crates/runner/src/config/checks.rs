@@ -249,7 +249,34 @@ fn targets(profile: &ProfileConfig, index: &str, checks: &mut Checks<'_>) {
             "take it out of one of the two lists",
         );
     }
+    if !targets.tags.is_empty() && targets.ous.is_empty() {
+        checks.report(
+            &["profiles", index, "targets", "tags"],
+            format!("the profile {name:?} asks for tags, but names no organizational units whose accounts could carry them"),
+            "name them in ous (\"root\" is all of them); accounts that are listed need no tags",
+        );
+    }
+    // What a tag can be: AWS Organizations API reference, Tag and InvalidInputException (INVALID_SYSTEM_TAGS_PARAMETER).
+    // The length of a value is checked where it is read.
+    for key in targets.tags.keys() {
+        let (wrong, help) = if !(1..=128).contains(&key.chars().count()) {
+            ("which no tag can have", "a key has 1 to 128 characters")
+        } else if key.to_ascii_lowercase().starts_with("aws:") {
+            (
+                "which only AWS can give, and gives to no account",
+                "ask for a tag of your own: its key does not begin with aws:",
+            )
+        } else {
+            continue;
+        };
+        checks.report(
+            &["profiles", index, "targets", "tags", key],
+            format!("the profile {name:?} asks for a tag with the key {key:?}, {wrong}"),
+            help,
+        );
+    }
     let finer: Vec<&str> = [
+        ("tags", targets.tags.is_empty()),
         ("accounts", targets.accounts.is_empty()),
         ("exclude_ous", targets.exclude_ous.is_empty()),
         ("exclude_accounts", targets.exclude_accounts.is_empty()),

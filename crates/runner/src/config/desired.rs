@@ -104,6 +104,11 @@ impl TargetsConfig {
     pub fn resolved(&self) -> Targets {
         Targets {
             ous: self.ous.iter().map(|ou| ou.0.clone()).collect(),
+            tags: self
+                .tags
+                .iter()
+                .map(|(key, values)| (key.clone(), values.0.clone()))
+                .collect(),
             accounts: self.accounts.iter().map(|account| account.0).collect(),
             exclude_ous: self.exclude_ous.iter().map(|ou| ou.0.clone()).collect(),
             exclude_accounts: self

@@ -1,6 +1,9 @@
 //! `[[profiles]]`: which accounts are enrolled, and how.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use onboarding_core::{
     desired::{AdoptRule, OuRef},
@@ -9,7 +12,7 @@ use onboarding_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{arn::PermissionsBoundary, naming::RenameRule, text::Text};
+use super::{arn::PermissionsBoundary, naming::RenameRule, tags::TagValues, text::Text};
 
 /// A set of accounts and how they are enrolled, through a stack set of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,7 +27,7 @@ pub struct ProfileConfig {
     /// Which accounts it is for.
     pub targets: TargetsConfig,
     /// Who creates stack instances for accounts that appear later. Without it, AWS, or the runner as soon as the targets
-    /// are finer than organizational units (`accounts`, `exclude_ous`, `exclude_accounts`).
+    /// are finer than organizational units (`tags`, `accounts`, `exclude_ous`, `exclude_accounts`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<DeploymentConfig>,
     /// What happens to an account that is already linked to a Spot account which the runner did not link.
@@ -56,7 +59,10 @@ fn all_products() -> BTreeSet<Product> {
 pub struct TargetsConfig {
     /// All accounts below these: `"root"`, ids (`"ou-ab12-abcdefgh"`) or paths of names (`"Workloads/Prod"`).
     pub ous: Vec<Text<OuRef>>,
-    /// Accounts beside those.
+    /// Of those, only accounts that carry every one of these tags in AWS Organizations, each with this value or one of
+    /// a list of values. Keys and values are compared as they are written, capitals included; an empty value is one.
+    pub tags: BTreeMap<String, TagValues>,
+    /// Accounts beside those, whatever their tags.
     pub accounts: Vec<Text<AwsAccountId>>,
     /// Except all accounts below these.
     pub exclude_ous: Vec<Text<OuRef>>,
@@ -68,7 +74,7 @@ pub struct TargetsConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeploymentConfig {
-    /// AWS's auto-deployment, as soon as an account joins. It ignores excludes and account lists.
+    /// AWS's auto-deployment, as soon as an account joins. It ignores excludes, account lists and tags.
     Auto,
     /// The runner, on schedule and on events; auto-deployment is off.
     Runner,

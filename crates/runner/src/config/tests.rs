@@ -63,6 +63,11 @@ fn runner_toml(sections: &str, profile: &str) -> String {
     )
 }
 
+/// A runner.toml whose profile says its own targets.
+fn with_targets(profile: &str) -> String {
+    format!("[aws]\nregion = \"us-east-1\"\n[[profiles]]\nname = \"default\"\n{profile}\n")
+}
+
 fn errors_of(sections: &str, profile: &str) -> String {
     Directory::new(&runner_toml(sections, profile)).errors(&[])
 }
@@ -259,6 +264,50 @@ fn two_profiles_cannot_share_a_stack_set() {
 fn auto_deployment_with_excludes_names_both_ways_out() {
     let text = "[aws]\nregion = \"us-east-1\"\n[[profiles]]\nname = \"default\"\ndeployment = \"auto\"\n[profiles.targets]\nous = [\"root\"]\nexclude_accounts = [\"123456789012\"]\n";
     insta::assert_snapshot!(Directory::new(text).errors(&[]));
+}
+
+#[test]
+fn auto_deployment_with_tags_names_both_ways_out() {
+    let profile =
+        "deployment = \"auto\"\n[profiles.targets]\ntags = { stage = \"prod\" }\nous = [\"root\"]";
+    insta::assert_snapshot!(Directory::new(&with_targets(profile)).errors(&[]));
+}
+
+#[test]
+fn tags_have_one_value_or_several_and_an_empty_one_is_one() {
+    let profile = "[profiles.targets]\nous = [\"root\"]\ntags = { stage = \"prod\", owner = [\"a\", \"b\"], on = \"\" }";
+    let loaded = Directory::new(&with_targets(profile)).load(&[]).unwrap();
+    let targets = loaded.runner.profiles[0].targets.resolved();
+    let asked: Vec<(&str, Vec<&str>)> = targets
+        .tags
+        .iter()
+        .map(|(key, values)| (key.as_str(), values.iter().map(String::as_str).collect()))
+        .collect();
+    assert_eq!(
+        asked,
+        [
+            ("on", vec![""]),
+            ("owner", vec!["a", "b"]),
+            ("stage", vec!["prod"])
+        ]
+    );
+}
+
+#[test]
+fn tags_that_no_account_can_carry_are_refused() {
+    let (key, value) = ("k".repeat(129), "v".repeat(257));
+    let profile = format!(
+        "[profiles.targets]\naccounts = [\"123456789012\"]\n[profiles.targets.tags]\n\"\" = \"a\"\n\
+         \"AWS:team\" = \"a\"\n{key} = \"a\"\n{} = \"a\"\n",
+        "k".repeat(128)
+    );
+    insta::assert_snapshot!(Directory::new(&with_targets(&profile)).errors(&[]));
+    let profile = format!(
+        "[profiles.targets]\nous = [\"root\"]\n[profiles.targets.tags]\na = []\nb = 1\nc = [\"x\", 1]\n\
+         d = {value:?}\ne = [\"\", {value:?}]\nf = {:?}\n",
+        "v".repeat(256)
+    );
+    insta::assert_snapshot!(Directory::new(&with_targets(&profile)).errors(&[]));
 }
 
 #[test]

@@ -4,17 +4,17 @@
 //! While operations wait for answers of our custom resources, it serves the provider's queue itself, so that one command
 //! enrolls an organization without a daemon.
 
+mod account_tags;
 mod apply;
 mod observe;
 mod operation;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use onboarding_core::{
     desired::Desired,
-    inventory::OrganizationSnapshot,
     plan::{Plan, Step},
     stackset_sync::{self, PlanError, SyncObserved},
 };
@@ -24,7 +24,7 @@ use crate::{
     config::{DesiredOptions, ProviderKind, StacksetSyncParams},
     engine::{Applied, ErrorClass, Job, JobError, RunContext, StepContext, StepError},
     home::Home,
-    provider,
+    provider::{self, KnownOrganization},
 };
 
 /// The job, configured.
@@ -32,7 +32,7 @@ pub struct StackSetSync {
     home: Home,
     desired: Desired,
     /// Read once per run: verifying never lists the organization again.
-    organization: Mutex<Option<Arc<OrganizationSnapshot>>>,
+    organization: Mutex<Option<KnownOrganization>>,
 }
 
 impl StackSetSync {

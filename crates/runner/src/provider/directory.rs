@@ -12,8 +12,8 @@ use onboarding_core::{
     custom_resource::{Naming, NamingError},
     desired::{AdoptRule, Targets},
     ids::{AwsAccountId, OuId},
-    inventory::{AccountState, OrganizationSnapshot},
-    stackset_sync::targets,
+    inventory::{AccountState, Tags},
+    stackset_sync::targets::{self, Missing},
 };
 use onboarding_provider::{AccountDetails, AccountDirectory, DirectoryError};
 use parking_lot::{Mutex, RwLock};
@@ -22,6 +22,7 @@ use crate::{
     config::{ProfileConfig, RenameRule},
     engine::{ErrorClass, JobError},
     home::Home,
+    provider::KnownOrganization,
 };
 
 /// For how long an account that may be served is not asked about again: one enrollment makes several requests.
@@ -41,7 +42,7 @@ struct Rules {
 pub(super) struct Directory {
     home: Home,
     rules: Vec<Rules>,
-    organization: Option<Arc<OrganizationSnapshot>>,
+    known: Option<KnownOrganization>,
     /// Names of organizational units by id, for targets that are paths of names.
     unit_names: RwLock<BTreeMap<OuId, Box<str>>>,
     /// When the names were last read here, or failed to be. Held while they are read.
@@ -59,6 +60,8 @@ struct Found {
     state: AccountState,
     /// From the unit that it is in up to the root.
     lineage: Vec<OuId>,
+    /// As the run read them beside which this serves; none when nobody did.
+    tags: Option<Tags>,
 }
 
 /// Why an account could not be looked up.
@@ -67,7 +70,7 @@ type Reason = String;
 impl Directory {
     pub(super) async fn new(
         home: Home,
-        organization: Option<Arc<OrganizationSnapshot>>,
+        known: Option<KnownOrganization>,
     ) -> Result<Self, JobError> {
         let rules = home
             .config
@@ -76,14 +79,14 @@ impl Directory {
             .iter()
             .map(rules)
             .collect::<Result<_, _>>()?;
-        let unit_names = match &organization {
-            Some(snapshot) => snapshot.unit_names(),
+        let unit_names = match &known {
+            Some(known) => known.organization.unit_names(),
             None => home.state.organization_cache().await?.unit_names,
         };
         Ok(Self {
             home,
             rules,
-            organization,
+            known,
             unit_names: RwLock::new(unit_names),
             unit_names_read: tokio::sync::Mutex::default(),
             served: Mutex::default(),
@@ -113,6 +116,7 @@ impl Directory {
             name: member.name,
             state: member.state,
             lineage: member.lineage,
+            tags: None,
         };
         let details = self.details(account, found).await?;
         *known = details.clone().map(|details| (Instant::now(), details));
@@ -123,7 +127,7 @@ impl Directory {
     async fn details(
         &self,
         account: AwsAccountId,
-        found: Found,
+        mut found: Found,
     ) -> Result<Option<AccountDetails>, Reason> {
         match found.state {
             AccountState::Active => {}
@@ -132,14 +136,20 @@ impl Directory {
             }
             _ => return Ok(None),
         }
-        let mut rules = self.rules_of(account, &found.lineage);
-        if rules.is_none() {
+        let mut rules = self.rules_of(account, &found);
+        if matches!(rules, Err(Missing::UnitName)) {
             self.read_unit_names().await?;
-            rules = self.rules_of(account, &found.lineage);
+            rules = self.rules_of(account, &found);
         }
-        let Some(rules) = rules else {
-            return Err("the name of one of its organizational units is not known".to_owned());
-        };
+        if matches!(rules, Err(Missing::Tags)) {
+            found.tags = self.read_tags(account).await?;
+            if found.tags.is_none() {
+                return Ok(None);
+            }
+            rules = self.rules_of(account, &found);
+        }
+        let rules =
+            rules.map_err(|_| "the name of one of its organizational units is not known")?;
         Ok(rules.map(|rules| AccountDetails {
             name: Some(found.name),
             adopt: rules.adopt,
@@ -148,7 +158,7 @@ impl Directory {
     }
 
     fn in_snapshot(&self, id: AwsAccountId) -> Option<Found> {
-        let organization = self.organization.as_ref()?;
+        let KnownOrganization { organization, tags } = self.known.as_ref()?;
         let account = organization.account(id)?;
         let lineage = organization
             .lineage(account.parent)
@@ -158,22 +168,36 @@ impl Directory {
             name: account.name.to_string(),
             state: account.state,
             lineage,
+            // Without any it is not selected here, and then asked about anew like everybody else.
+            tags: Some(tags.get(&id).cloned().unwrap_or_default()),
         })
     }
 
-    /// The rules of the profile that targets an account; `Some(None)` when none does, none when a name is missing.
-    fn rules_of(&self, account: AwsAccountId, lineage: &[OuId]) -> Option<Option<&Rules>> {
+    /// The rules of the profile that targets an account, if one does; or what must be known to say so.
+    fn rules_of(&self, account: AwsAccountId, found: &Found) -> Result<Option<&Rules>, Missing> {
         let names = self.unit_names.read();
-        let named: Vec<(OuId, Option<&str>)> = lineage
+        let named: Vec<(OuId, Option<&str>)> = found
+            .lineage
             .iter()
             .map(|unit| (unit.clone(), names.get(unit).map(|name| &**name)))
             .collect();
+        let mut missing = None;
         for rules in &self.rules {
-            if targets::selects(&rules.targets, account, &named)? {
-                return Some(Some(rules));
+            match targets::selects(&rules.targets, account, &named, found.tags.as_ref()) {
+                Ok(true) => return Ok(Some(rules)),
+                Ok(false) => {}
+                // Names first: they may show that no tag matters.
+                Err(what) if missing != Some(Missing::UnitName) => missing = Some(what),
+                Err(_) => {}
             }
         }
-        Some(None)
+        missing.map_or(Ok(None), Err)
+    }
+
+    /// The tags of an account as they are now; none when it left the organization.
+    async fn read_tags(&self, account: AwsAccountId) -> Result<Option<Tags>, Reason> {
+        let tags = self.home.aws.resource_tags(&account.to_string()).await;
+        tags.map_err(|error| format!("its tags cannot be read: {error}"))
     }
 
     /// Reads the organization for the names of new units, unless that was done or tried a moment ago.

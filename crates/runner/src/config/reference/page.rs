@@ -145,6 +145,9 @@ fn value(schema: &Value) -> String {
     let (least, most) = (&schema["minimum"], &schema["maximum"]);
     match schema["type"].as_str().unwrap_or_default() {
         "array" => format!("a list of: {}", value(&schema["items"])),
+        "object" if schema["additionalProperties"]["items"].is_object() => {
+            "a table of texts or lists of texts".to_owned()
+        }
         "object" if schema["additionalProperties"].is_object() => "a table of texts".to_owned(),
         number @ ("integer" | "number") if least.is_number() && most.is_number() => {
             format!(

@@ -28,7 +28,7 @@ use crate::{
     config::ProviderKind,
     engine::{ErrorClass, JobError, RunId},
     home::{aws_error, spot_error},
-    provider,
+    provider::{self, KnownOrganization},
     state::{OperationResults, OrganizationCache},
 };
 
@@ -68,7 +68,7 @@ impl StackSetSync {
         let trusted_access = trusted_access.await?;
         let (cache, profiles, spot_accounts, mut links) =
             tokio::try_join!(self.organization(now), profiles, spot_accounts, links)?;
-        let (organization, cache) = cache;
+        let (known, cache) = cache;
         if self.home.config.runner.enrollment.provider == ProviderKind::SpotHosted {
             let at_spot = SpotLinks::new(&spot_accounts);
             let instances = profiles.iter().map(|profile| &profile.instances);
@@ -81,7 +81,8 @@ impl StackSetSync {
             links.owned.extend(new);
         }
         Ok(SyncObserved {
-            organization,
+            organization: known.organization,
+            account_tags: known.tags,
             previous_account_count: cache.account_count,
             closed_since: cache.closed_since,
             trusted_access,
@@ -93,15 +94,15 @@ impl StackSetSync {
         })
     }
 
-    /// The organization, listed once per run, and what an earlier run remembers of it.
+    /// The organization with the tags that decide, read once per run, and what an earlier run remembers of it.
     async fn organization(
         &self,
         now: i64,
-    ) -> Result<(Arc<OrganizationSnapshot>, OrganizationCache), JobError> {
+    ) -> Result<(KnownOrganization, OrganizationCache), JobError> {
         let cache = self.home.state.organization_cache().await?;
         let known = self.organization.lock().clone();
-        if let Some(organization) = known {
-            return Ok((organization, cache));
+        if let Some(known) = known {
+            return Ok((known, cache));
         }
         let Listing {
             snapshot, shape, ..
@@ -139,10 +140,13 @@ impl StackSetSync {
             },
         };
         self.home.state.remember_organization(&newer, now).await?;
-        let organization = Arc::new(snapshot);
-        *self.organization.lock() = Some(organization.clone());
+        let known = KnownOrganization {
+            tags: self.account_tags(&snapshot, now).await?,
+            organization: Arc::new(snapshot),
+        };
+        *self.organization.lock() = Some(known.clone());
         Ok((
-            organization,
+            known,
             OrganizationCache {
                 closed_since,
                 account_count: cache.account_count,
@@ -185,7 +189,7 @@ impl StackSetSync {
             .await
             .map_err(organization_error)?;
         let incomplete = matches!(
-            targets::resolve(&listing.snapshot, &self.desired),
+            targets::decided_by_tags(&listing.snapshot, &self.desired),
             Err(PlanError::UnknownOu { .. })
         );
         if incomplete && !options.known_names.is_empty() {

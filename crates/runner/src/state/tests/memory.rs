@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use onboarding_core::{governor::aws::ListingShape, ids::AwsAccountId};
+use onboarding_core::{
+    governor::aws::ListingShape,
+    ids::AwsAccountId,
+    inventory::{AccountTags, Tags},
+};
 
 use super::{open, temporary};
 use crate::{
@@ -171,4 +175,23 @@ async fn deployed_units_add_up_until_the_stack_set_is_made_anew() {
     assert!(state.deployed_units(&other).await.unwrap().is_empty());
     state.forget_deployed_units(&ours).await.unwrap();
     assert!(state.deployed_units(&ours).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn tags_are_remembered_until_they_are_too_old_or_the_account_left() {
+    let (state, directory) = temporary().await;
+    let prod = Tags::from([("stage".to_owned(), "prod".to_owned())]);
+    let read = [
+        (account(1), Some(prod.clone())),
+        (account(2), Some(Tags::new())),
+        (account(3), Some(prod.clone())),
+    ];
+    state.remember_tags(&read, 1_000).await.unwrap();
+    let again = [(account(1), Some(Tags::new())), (account(3), None)];
+    state.remember_tags(&again, 2_000).await.unwrap();
+    let known = async |since| open(&directory).await.account_tags(since).await.unwrap();
+    let (one, two) = ((account(1), Tags::new()), (account(2), Tags::new()));
+    assert_eq!(known(0).await, AccountTags::from([one.clone(), two]));
+    assert_eq!(known(1_000).await, AccountTags::from([one]));
+    assert_eq!(known(2_000).await, AccountTags::new());
 }
