@@ -172,6 +172,9 @@ pub struct RemovalLimits {
 pub struct Desired {
     /// The profiles, sorted by name.
     pub profiles: Vec<Profile>,
+    /// The targets of the profiles that are not asked for, by name: no account may be in two profiles, whichever of them
+    /// are planned.
+    pub other_profiles: BTreeMap<String, Targets>,
     /// Accounts that nothing is ever removed from.
     pub protected_accounts: BTreeSet<AwsAccountId>,
     /// Limits that every removal obeys.
@@ -182,4 +185,12 @@ pub struct Desired {
     pub retry_failed: bool,
     /// Whether trusted access may be switched on.
     pub activate_trusted_access: bool,
+}
+
+impl Desired {
+    /// The targets of all profiles, asked for or not.
+    pub fn all_targets(&self) -> impl Iterator<Item = &Targets> {
+        let asked_for = self.profiles.iter().map(|profile| &profile.targets);
+        asked_for.chain(self.other_profiles.values())
+    }
 }

@@ -2,5 +2,6 @@
 -- requests do not pass us, so this is all that tells our links from others' once the stack is gone (an OU move).
 CREATE TABLE hosted_links (
     account      TEXT NOT NULL PRIMARY KEY,
-    spot_account TEXT NOT NULL
+    spot_account TEXT NOT NULL,
+    operation    TEXT NOT NULL               -- that had touched the stack instance last
 );

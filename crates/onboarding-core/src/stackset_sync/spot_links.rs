@@ -1,6 +1,6 @@
 //! Which Spot accounts are linked to which AWS account, indexed once per plan.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     ids::{AwsAccountId, SpotAccountId},
@@ -18,12 +18,20 @@ pub enum Link<'a> {
     Several(Vec<&'a SpotAccountId>),
 }
 
+/// A link that Spot's own Lambda functions made for a stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostedLink {
+    /// The Spot account.
+    pub spot_account: SpotAccountId,
+    /// The operation that had touched the stack instance last.
+    pub operation: Box<str>,
+}
+
 /// The index.
 #[derive(Debug)]
 pub struct SpotLinks<'a> {
     first: HashMap<AwsAccountId, &'a SpotAccountId>,
     several: HashMap<AwsAccountId, Vec<&'a SpotAccountId>>,
-    listed: HashSet<&'a SpotAccountId>,
 }
 
 impl<'a> SpotLinks<'a> {
@@ -33,7 +41,6 @@ impl<'a> SpotLinks<'a> {
         let mut links = Self {
             first: HashMap::with_capacity(accounts.len()),
             several: HashMap::new(),
-            listed: accounts.iter().map(|account| &account.id).collect(),
         };
         for account in accounts {
             let Some(aws) = account.aws_account else {
@@ -50,27 +57,33 @@ impl<'a> SpotLinks<'a> {
         links
     }
 
-    /// The links that are this profile's, because its stacks' requests do not pass us (Spot's own Lambda functions): of
-    /// every current instance, the one Spot account that is linked, unless we know one that is still there.
+    /// The links that are new and a profile's own, although its stacks' requests do not pass us (Spot's own Lambda
+    /// functions): the one Spot account that is linked to the account of a current instance, when an operation has
+    /// touched the instance since the last link of it that we know. What changed without one was not the stack's doing.
     #[must_use]
     pub fn hosted(
         &self,
         instances: &[StackInstance],
-        known: &BTreeMap<AwsAccountId, SpotAccountId>,
-    ) -> BTreeMap<AwsAccountId, SpotAccountId> {
+        known: &BTreeMap<AwsAccountId, HostedLink>,
+    ) -> BTreeMap<AwsAccountId, HostedLink> {
         instances
             .iter()
             .filter(|instance| instance.status == InstanceStatus::Current)
             .filter_map(|instance| match self.of(instance.account) {
-                Link::One(id) => Some((instance.account, id)),
+                Link::One(id) => Some((
+                    instance.account,
+                    HostedLink {
+                        spot_account: id.clone(),
+                        operation: instance.last_operation_id.clone().unwrap_or_default(),
+                    },
+                )),
                 Link::None | Link::Several(_) => None,
             })
-            .filter(|(account, _)| {
+            .filter(|(account, link)| {
                 known
                     .get(account)
-                    .is_none_or(|known| !self.listed.contains(known))
+                    .is_none_or(|known| known.operation != link.operation)
             })
-            .map(|(account, id)| (account, id.clone()))
             .collect()
     }
 
@@ -116,12 +129,19 @@ mod tests {
             status_reason: None,
             stack_id: Some("stack".into()),
             targeted_ou: None,
-            last_operation_id: None,
+            last_operation_id: Some("second".into()),
+        }
+    }
+
+    fn link(id: &str, operation: &str) -> HostedLink {
+        HostedLink {
+            spot_account: spot(id),
+            operation: operation.into(),
         }
     }
 
     #[test]
-    fn a_current_instance_of_spots_functions_makes_a_link_ours_until_it_is_gone() {
+    fn a_link_is_the_stacks_when_an_operation_touched_the_instance_since_the_last_one() {
         let listed = [
             linked("act-1", Some(1)),
             linked("act-2", Some(2)),
@@ -129,23 +149,21 @@ mod tests {
             linked("act-3b", Some(3)),
             linked("act-4", Some(4)),
             linked("act-5", Some(5)),
-            linked("act-5before", None),
         ];
-        let instances = [
-            instance(1, InstanceStatus::Current),
-            instance(2, InstanceStatus::Outdated),
-            instance(3, InstanceStatus::Current),
-            instance(4, InstanceStatus::Current),
-            instance(5, InstanceStatus::Current),
-            instance(6, InstanceStatus::Current),
-        ];
-        // The one that was account 4's is gone at Spot; account 5's is still there, though it lost its link.
+        let mut instances: Vec<_> = (1..=6)
+            .map(|n| instance(n, InstanceStatus::Current))
+            .collect();
+        instances[1].status = InstanceStatus::Outdated;
+        // Account 4 was linked anew by a later operation; account 5 by somebody else.
         let known = BTreeMap::from([
-            (account(4), spot("act-4before")),
-            (account(5), spot("act-5before")),
+            (account(4), link("act-4before", "first")),
+            (account(5), link("act-5before", "second")),
         ]);
         let hosted = SpotLinks::new(&listed).hosted(&instances, &known);
-        let expected = BTreeMap::from([(account(1), spot("act-1")), (account(4), spot("act-4"))]);
+        let expected = BTreeMap::from([
+            (account(1), link("act-1", "second")),
+            (account(4), link("act-4", "second")),
+        ]);
         assert_eq!(hosted, expected);
     }
 }

@@ -61,9 +61,10 @@ pub fn resolve(
 ) -> Result<Resolved, PlanError> {
     let mut owner: Vec<Option<usize>> = vec![None; organization.accounts.len()];
     let mut overlaps: BTreeMap<(usize, usize), Vec<AwsAccountId>> = BTreeMap::new();
-    let mut profiles = Vec::with_capacity(desired.profiles.len());
-    for (number, profile) in desired.profiles.iter().enumerate() {
-        let resolved = resolve_profile(organization, account_tags, profile)?;
+    let all: Vec<_> = all_profiles(desired).collect();
+    let mut profiles = Vec::with_capacity(all.len());
+    for (number, (name, targets)) in all.iter().enumerate() {
+        let resolved = resolve_profile(organization, account_tags, name, targets)?;
         for (index, _) in resolved
             .targeted
             .iter()
@@ -90,12 +91,22 @@ pub fn resolve(
             String::new()
         };
         return Err(PlanError::Overlap {
-            first: desired.profiles[first].name.clone(),
-            second: desired.profiles[second].name.clone(),
+            first: all[first].0.to_owned(),
+            second: all[second].0.to_owned(),
             accounts: format!("{}{more}", shown.join(", ")),
         });
     }
+    profiles.truncate(desired.profiles.len());
     Ok(Resolved { profiles })
+}
+
+/// The names and targets of all profiles: first those that are asked for, in their order.
+fn all_profiles(desired: &Desired) -> impl Iterator<Item = (&str, &Targets)> {
+    let asked_for = desired.profiles.iter();
+    let others = desired.other_profiles.iter();
+    asked_for
+        .map(|profile| (profile.name.as_str(), &profile.targets))
+        .chain(others.map(|(name, targets)| (name.as_str(), targets)))
 }
 
 /// The accounts whose tags decide whether a profile targets them: in its organizational units, neither listed nor
@@ -108,11 +119,10 @@ pub fn decided_by_tags(
     desired: &Desired,
 ) -> Result<BTreeSet<AwsAccountId>, PlanError> {
     let mut accounts = BTreeSet::new();
-    for profile in &desired.profiles {
-        let units = Units::of(organization, profile)?;
-        let decided = |account: &&Account| {
-            units.membership(&profile.targets, account) == Membership::DecidedByTags
-        };
+    for (name, targets) in all_profiles(desired) {
+        let units = Units::of(organization, name, targets)?;
+        let decided =
+            |account: &&Account| units.membership(targets, account) == Membership::DecidedByTags;
         accounts.extend(organization.accounts.iter().filter(decided).map(|a| a.id));
     }
     Ok(accounts)
@@ -138,15 +148,19 @@ struct Units {
 }
 
 impl Units {
-    fn of(organization: &OrganizationSnapshot, profile: &Profile) -> Result<Self, PlanError> {
+    fn of(
+        organization: &OrganizationSnapshot,
+        profile: &str,
+        targets: &Targets,
+    ) -> Result<Self, PlanError> {
         let find = |references: &[OuRef]| -> Result<BTreeSet<u32>, PlanError> {
             let found = references
                 .iter()
-                .map(|reference| find_unit(organization, &profile.name, reference));
+                .map(|reference| find_unit(organization, profile, reference));
             found.collect()
         };
-        let included = find(&profile.targets.ous)?;
-        let excluded = find(&profile.targets.exclude_ous)?;
+        let included = find(&targets.ous)?;
+        let excluded = find(&targets.exclude_ous)?;
         // That parents come before their children is not assumed.
         let below = |set: &BTreeSet<u32>| -> Vec<bool> {
             (0..organization.units.len())
@@ -186,17 +200,17 @@ impl Units {
 fn resolve_profile(
     organization: &OrganizationSnapshot,
     account_tags: &AccountTags,
-    profile: &Profile,
+    profile: &str,
+    targets: &Targets,
 ) -> Result<ResolvedProfile, PlanError> {
-    let targets = &profile.targets;
-    let units = Units::of(organization, profile)?;
+    let units = Units::of(organization, profile, targets)?;
     if let Some(account) = targets
         .accounts
         .iter()
         .find(|account| organization.account(**account).is_none())
     {
         return Err(PlanError::UnknownAccount {
-            profile: profile.name.clone(),
+            profile: profile.to_owned(),
             account: account.to_string(),
         });
     }

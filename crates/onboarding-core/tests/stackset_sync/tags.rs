@@ -1,6 +1,6 @@
 //! Targets that ask for tags: who carries them, who does not, and of whom it is not known.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use onboarding_core::{
     desired::{Deployment, Targets},
@@ -205,4 +205,13 @@ fn profiles_share_a_unit_by_tags_and_not_an_account() {
     };
     let error = plan(&observed, &desired).unwrap_err();
     assert!(matches!(error, PlanError::Overlap { .. }), "{error}");
+    // Also when only one of them is asked for.
+    let second = desired.profiles.pop().unwrap();
+    observed.profiles.pop();
+    let other = (second.name, second.targets);
+    desired.other_profiles = BTreeMap::from([other]);
+    let error = plan(&observed, &desired).unwrap_err();
+    assert!(matches!(error, PlanError::Overlap { .. }), "{error}");
+    desired.other_profiles.clear();
+    assert!(plan(&observed, &desired).is_ok());
 }

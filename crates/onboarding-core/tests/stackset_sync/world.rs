@@ -104,6 +104,7 @@ pub(crate) fn root_targets() -> Targets {
 
 pub(crate) fn desired(profile: Profile) -> Desired {
     Desired {
+        other_profiles: BTreeMap::new(),
         profiles: vec![profile],
         protected_accounts: BTreeSet::new(),
         removal: RemovalLimits {

@@ -146,8 +146,15 @@ impl Loaded {
             return Err(ConfigErrors(errors));
         }
         profiles.sort_by(|a, b| a.name.cmp(&b.name));
+        let other_profiles = config
+            .profiles
+            .iter()
+            .filter(|profile| !wanted(&profile.name))
+            .map(|profile| (profile.name.clone(), profile.targets.resolved()))
+            .collect();
         Ok(Desired {
             profiles,
+            other_profiles,
             protected_accounts: config
                 .protected_accounts
                 .iter()

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use onboarding_core::ids::{OuId, StackSetName};
+use sqlx::SqliteExecutor;
 
 use super::{State, StateError};
 
@@ -16,15 +17,7 @@ impl State {
         &self,
         stack_set: &StackSetName,
     ) -> Result<BTreeSet<OuId>, StateError> {
-        let units: Option<String> = sqlx::query_scalar("SELECT value FROM kv WHERE name = $1")
-            .bind(name(stack_set))
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(StateError::query("reading deployed units"))?;
-        units.map_or_else(
-            || Ok(BTreeSet::new()),
-            |units| serde_json::from_str(&units).map_err(StateError::value("deployed units")),
-        )
+        read(&self.pool, stack_set).await
     }
 
     /// Adds units that a stack set was deployed to. `now` is in Unix seconds.
@@ -37,15 +30,12 @@ impl State {
         units: &[OuId],
         now: i64,
     ) -> Result<(), StateError> {
-        let mut all = self.deployed_units(stack_set).await?;
-        let known = all.len();
-        all.extend(units.iter().cloned());
-        if all.len() == known {
-            return Ok(());
-        }
         let failed = StateError::query("writing deployed units");
-        let all = serde_json::to_string(&all).map_err(StateError::value("deployed units"))?;
+        // Several steps of one run may add theirs at the same time.
         let mut tx = self.write().await.map_err(&failed)?;
+        let mut all = read(&mut *tx, stack_set).await?;
+        all.extend(units.iter().cloned());
+        let all = serde_json::to_string(&all).map_err(StateError::value("deployed units"))?;
         sqlx::query(
             "INSERT INTO kv (name, value, written_at) VALUES ($1, $2, $3) \
              ON CONFLICT (name) DO UPDATE SET value = excluded.value, written_at = excluded.written_at",
@@ -73,6 +63,21 @@ impl State {
             .map_err(&failed)?;
         tx.commit().await.map_err(failed)
     }
+}
+
+async fn read(
+    executor: impl SqliteExecutor<'_>,
+    stack_set: &StackSetName,
+) -> Result<BTreeSet<OuId>, StateError> {
+    let units: Option<String> = sqlx::query_scalar("SELECT value FROM kv WHERE name = $1")
+        .bind(name(stack_set))
+        .fetch_optional(executor)
+        .await
+        .map_err(StateError::query("reading deployed units"))?;
+    units.map_or_else(
+        || Ok(BTreeSet::new()),
+        |units| serde_json::from_str(&units).map_err(StateError::value("deployed units")),
+    )
 }
 
 /// The name of a stack set's units in `kv`.

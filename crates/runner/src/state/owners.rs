@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use onboarding_core::ids::{AwsAccountId, SpotAccountId};
+use onboarding_core::{
+    ids::{AwsAccountId, SpotAccountId},
+    stackset_sync::spot_links::HostedLink,
+};
 use onboarding_provider::{IntentsError, Owner, RememberedExternalId};
 use sqlx::{Row as _, sqlite::SqliteRow};
 
@@ -42,22 +45,52 @@ impl State {
     /// When the state cannot be written.
     pub async fn remember_hosted_links(
         &self,
-        links: &BTreeMap<AwsAccountId, SpotAccountId>,
+        links: &BTreeMap<AwsAccountId, HostedLink>,
     ) -> Result<(), StateError> {
         let failed = StateError::query("remembering who linked which account");
-        let mut transaction = self.pool.begin().await.map_err(&failed)?;
-        for (account, spot_account) in links {
+        let mut transaction = self.write().await.map_err(&failed)?;
+        for (account, link) in links {
             sqlx::query(
-                "INSERT INTO hosted_links (account, spot_account) VALUES ($1, $2) \
-                 ON CONFLICT (account) DO UPDATE SET spot_account = excluded.spot_account",
+                "INSERT INTO hosted_links (account, spot_account, operation) VALUES ($1, $2, $3) \
+                 ON CONFLICT (account) DO UPDATE SET spot_account = excluded.spot_account, \
+                 operation = excluded.operation",
             )
             .bind(account.to_string())
-            .bind(spot_account.as_str())
+            .bind(link.spot_account.as_str())
+            .bind(&*link.operation)
             .execute(&mut *transaction)
             .await
             .map_err(&failed)?;
         }
         transaction.commit().await.map_err(&failed)
+    }
+
+    /// The links that [`State::remember_hosted_links`] remembered last.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn hosted_links(&self) -> Result<BTreeMap<AwsAccountId, HostedLink>, StateError> {
+        let rows: Vec<(String, String, String)> =
+            sqlx::query_as("SELECT account, spot_account, operation FROM hosted_links")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(StateError::query("reading who linked which account"))?;
+        rows.into_iter()
+            .map(|(account, spot_account, operation)| {
+                let account = account.parse().map_err(StateError::value("an account"))?;
+                let spot_account = spot_account
+                    .parse()
+                    .map_err(StateError::value("a Spot account"))?;
+                let operation = operation.into_boxed_str();
+                Ok((
+                    account,
+                    HostedLink {
+                        spot_account,
+                        operation,
+                    },
+                ))
+            })
+            .collect()
     }
 
     async fn owned(

@@ -71,20 +71,8 @@ impl StackSetSync {
             } => {
                 let profile = self.profile(profile)?;
                 let change = self.change(profile, targets, step, *accounts_at_once);
-                let applied = self
-                    .run_operation(cx, step, profile, Request::Create(change))
-                    .await?;
-                if matches!(applied, Applied::Done { .. }) {
-                    self.home
-                        .state
-                        .remember_deployed_units(
-                            &profile.stack_set,
-                            &targets.organizational_units,
-                            cx.now().div_euclid(1000),
-                        )
-                        .await?;
-                }
-                Ok(applied)
+                self.run_operation(cx, step, profile, Request::Create(change))
+                    .await
             }
             SyncAction::UpdateStackInstances {
                 profile,
@@ -313,6 +301,16 @@ impl StackSetSync {
             OperationAction::Create | OperationAction::Update
         ) {
             self.remember_results(cx, profile, &ended).await?;
+        }
+        if ended.status == OperationStatus::Succeeded
+            && let SyncAction::CreateStackInstances { targets, .. } = action_of(step)?
+        {
+            let units = &targets.organizational_units;
+            let now = cx.now().div_euclid(1000);
+            let state = &self.home.state;
+            state
+                .remember_deployed_units(&profile.stack_set, units, now)
+                .await?;
         }
         OperationMemo::forget(cx).await?;
         let note = Some(ended.note());

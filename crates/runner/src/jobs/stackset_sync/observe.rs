@@ -70,15 +70,19 @@ impl StackSetSync {
             tokio::try_join!(self.organization(now), profiles, spot_accounts, links)?;
         let (known, cache) = cache;
         if self.home.config.runner.enrollment.provider == ProviderKind::SpotHosted {
+            let known = self.home.state.hosted_links().await?;
             let at_spot = SpotLinks::new(&spot_accounts);
             let instances = profiles.iter().map(|profile| &profile.instances);
             let new: BTreeMap<_, _> = instances
-                .flat_map(|instances| at_spot.hosted(instances, &links.owned))
+                .flat_map(|instances| at_spot.hosted(instances, &known))
                 .collect();
             if run.is_some() && !new.is_empty() {
                 self.home.state.remember_hosted_links(&new).await?;
             }
-            links.owned.extend(new);
+            let new = new.into_iter();
+            links
+                .owned
+                .extend(new.map(|(account, link)| (account, link.spot_account)));
         }
         Ok(SyncObserved {
             organization: known.organization,
@@ -157,8 +161,9 @@ impl StackSetSync {
 
     /// Lists the organization; with all unit names when the remembered ones do not cover what the profiles name.
     async fn list_organization(&self, cache: &OrganizationCache) -> Result<Listing, JobError> {
-        let targets = self.desired.profiles.iter().map(|profile| &profile.targets);
-        let needed_units: BTreeSet<_> = targets
+        let needed_units: BTreeSet<_> = self
+            .desired
+            .all_targets()
             .flat_map(|targets| targets.ous.iter().chain(&targets.exclude_ous))
             .filter_map(|unit| match unit {
                 OuRef::Id(id) => Some(id.clone()),
@@ -166,8 +171,7 @@ impl StackSetSync {
             })
             .collect();
         // A remembered name is good enough to be shown, but not to decide who is targeted: units are renamed.
-        let by_name = self.desired.profiles.iter().any(|profile| {
-            let targets = &profile.targets;
+        let by_name = self.desired.all_targets().any(|targets| {
             let named = |unit: &OuRef| matches!(unit, OuRef::Path(_));
             targets.ous.iter().chain(&targets.exclude_ous).any(named)
         });
@@ -325,28 +329,35 @@ impl StackSetSync {
     ) -> Result<(), JobError> {
         let first_wait = self.home.config.runner.retry_failed.first.get().as_secs();
         let first_wait = i64::try_from(first_wait).unwrap_or(i64::MAX);
+        let mut failures: BTreeMap<&str, Vec<(AwsAccountId, Option<&str>)>> = BTreeMap::new();
         for instance in instances {
             let failed = instance.detailed_status == InstanceDetailedStatus::Failed;
             if !failed || retries.contains_key(&instance.account) {
                 continue;
             }
-            let failure = (instance.account, instance.status_reason.as_deref());
             let operation = instance.last_operation_id.as_deref().unwrap_or("unknown");
-            retries.insert(
-                instance.account,
-                retry_clock::after_failure(None, first_wait, now),
-            );
-            if let Some(run) = run {
-                let results = OperationResults {
-                    operation,
-                    failed: &[failure],
-                    succeeded: &[],
-                };
-                self.home
-                    .state
-                    .record_results(&profile.name, run, results, first_wait, now)
-                    .await?;
-            }
+            failures
+                .entry(operation)
+                .or_default()
+                .push((instance.account, instance.status_reason.as_deref()));
+            let clock = RetryState {
+                // Asked to try all failed ones now, this run does so with what it finds, too.
+                of_this_run: !self.desired.retry_failed,
+                ..retry_clock::after_failure(None, first_wait, now)
+            };
+            retries.insert(instance.account, clock);
+        }
+        let Some(run) = run else { return Ok(()) };
+        for (operation, failed) in &failures {
+            let results = OperationResults {
+                operation,
+                failed,
+                succeeded: &[],
+            };
+            self.home
+                .state
+                .record_results(&profile.name, run, results, first_wait, now)
+                .await?;
         }
         Ok(())
     }

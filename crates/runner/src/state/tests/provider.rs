@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan as _};
-use onboarding_core::ids::{AwsAccountId, SpotAccountId, StackId};
+use onboarding_core::{
+    ids::{AwsAccountId, SpotAccountId, StackId},
+    stackset_sync::spot_links::HostedLink,
+};
 use onboarding_provider::{
     Claim, Intent, Intents as _, IntentsError, Owner, RememberedExternalId, ResourceResponse,
     SendIntent,
@@ -211,9 +214,15 @@ async fn the_first_answer_stays_and_an_adoption_is_known_until_we_link() {
 #[tokio::test]
 async fn a_hosted_link_is_remembered_and_a_newer_one_wins() {
     let (state, _directory) = temporary().await;
-    for spot_account in ["act-1", "act-2"] {
-        let link = BTreeMap::from([(account(), spot_account.parse().unwrap())]);
-        state.remember_hosted_links(&link).await.unwrap();
-        assert_eq!(state.spot_links().await.unwrap().owned, link);
+    for operation in ["first", "second"] {
+        let link = HostedLink {
+            spot_account: format!("act-{operation}").parse().unwrap(),
+            operation: operation.into(),
+        };
+        let links = BTreeMap::from([(account(), link.clone())]);
+        state.remember_hosted_links(&links).await.unwrap();
+        assert_eq!(state.hosted_links().await.unwrap(), links);
+        let owned = state.spot_links().await.unwrap().owned;
+        assert_eq!(owned, BTreeMap::from([(account(), link.spot_account)]));
     }
 }
