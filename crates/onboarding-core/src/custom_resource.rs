@@ -8,15 +8,17 @@
 //! Create that failed is followed by a Delete of the physical id that was answered; an answer has at most 4,096 bytes.
 
 pub mod account;
+pub mod deletion;
 pub mod external_id;
 pub mod naming;
 pub mod request;
 pub mod response;
 
-pub use account::{AccountDecision, KnownAccounts, Refusal, Standing};
+pub use account::{AccountDecision, KnownAccounts, OurState, Refusal, Standing};
 
 pub use crate::desired::AdoptRule;
+pub use deletion::{DeletionDecision, TombstoneReason};
 pub use external_id::ExternalIdDecision;
-pub use naming::{Naming, NamingError};
+pub use naming::{AccountNames, Naming, NamingError};
 pub use request::{InvalidResource, RequestType, Resource, ResourceRequest, Unanswerable};
 pub use response::{ResourceResponse, Status};

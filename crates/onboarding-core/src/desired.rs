@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{AwsAccountId, InvalidId, OuId, Region, StackSetName},
     inventory::Tags,
+    template::Deletion,
 };
 
 /// A parent named in configuration: the root, an id, or a path of names below the root (`Workloads/Prod`).
@@ -150,10 +151,21 @@ pub struct Profile {
     pub deployment: Option<Deployment>,
     /// What to do with accounts that are already linked.
     pub adopt: AdoptRule,
+    /// What deleting a stack does to its Spot account.
+    pub deletion: Deletion,
     /// Whether non-conflicting operations may run together.
     pub managed_execution: bool,
     /// The definition of the stack set.
     pub definition: StackSetDefinition,
+}
+
+impl Profile {
+    /// Whether accounts that leave the targets keep their stacks: what becomes of them is then decided by reconciling,
+    /// not by a move.
+    #[must_use]
+    pub fn retains_stacks(&self) -> bool {
+        self.deletion == Deletion::Reconcile
+    }
 }
 
 /// Limits that every removal obeys.

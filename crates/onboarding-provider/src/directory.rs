@@ -11,6 +11,8 @@ use onboarding_core::{
 pub struct AccountDetails {
     /// Its name in AWS Organizations.
     pub name: Option<String>,
+    /// Its IAM alias, where its name needs one and it could be read.
+    pub alias: Option<String>,
     /// What to do when somebody else has linked it already.
     pub adopt: AdoptRule,
     /// How its Spot account is named.

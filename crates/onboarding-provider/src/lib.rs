@@ -7,7 +7,8 @@
 //! - exactly one Spot account per AWS account, whatever crashes, repeats or arrives late: an intent is committed before
 //!   the request that creates is written to its socket, and after an ambiguous end Spot is looked at first;
 //! - nothing is done for a Spot account, role or stack of another AWS account than the requesting stack's;
-//! - a request whose deadline has passed changes nothing, and a Delete never does;
+//! - a request whose deadline has passed changes nothing;
+//! - a Delete never fails a stack, and deletes only what its stack owns, did not adopt, and nobody else was given;
 //! - a repeated request gets the same answer;
 //! - a request that is not for our topic, or whose answer would not go to CloudFormation, is neither served nor answered.
 
@@ -25,7 +26,10 @@ pub mod wire;
 
 pub use directory::{AccountDetails, AccountDirectory, DirectoryError};
 pub use events::{Event, EventSink, Phase};
-pub use intents::{Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent};
+pub use intents::{
+    Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent, SentCall,
+    Tombstone,
+};
 pub use onboarding_core::custom_resource::{AdoptRule, Naming, ResourceRequest, ResourceResponse};
 pub use provider::{Provider, ProviderSettings};
 pub use queue::{ConsumeSettings, Message, Queue, QueueError, consume};

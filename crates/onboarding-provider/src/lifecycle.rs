@@ -12,12 +12,13 @@ use tokio::time::Instant;
 
 use crate::{
     directory::{AccountDetails, DirectoryError},
-    intents::{Intent, IntentsError},
-    provider::Provider,
+    intents::{Intent, IntentsError, Owner, SendIntent},
+    provider::{Provider, time_until},
 };
 
 mod cost_intelligence;
 mod credentials;
+mod deletion;
 mod external_id;
 mod name;
 mod spot_account;
@@ -79,10 +80,12 @@ pub(crate) struct Named<'a> {
     pub(crate) name: Option<String>,
     pub(crate) standing: Standing,
     pub(crate) linked: bool,
+    /// Whether somebody else had linked it before us.
+    pub(crate) adopted: bool,
 }
 
 impl Provider {
-    /// One attempt at a Create or Update.
+    /// One attempt at a request.
     pub(crate) async fn attempt(
         &self,
         request: &ResourceRequest,
@@ -90,6 +93,9 @@ impl Provider {
         let stack = &request.stack_id;
         if let Some(answer) = self.intents.answer(stack, &request.request_id).await? {
             return Ok(answer);
+        }
+        if request.request_type == RequestType::Delete {
+            return self.delete(request).await;
         }
         let refused = |reason: String| Err(Trouble::Refused(reason));
         let resource = match &request.resource {
@@ -138,7 +144,21 @@ impl Provider {
         id: &'a SpotAccountId,
     ) -> Result<Named<'a>, Trouble> {
         let intent = self.intents.intent(account).await?;
-        let linked_by_us = self.linked_by_us(account, id).await?;
+        if intent.removed.as_ref() == Some(id) {
+            return Err(Trouble::Refused(format!(
+                "Spot account {id} was deleted with its stack"
+            )));
+        }
+        let deleting =
+            |sent: &SendIntent| sent.deletes(id) && !time_until(sent.look_after).is_zero();
+        if intent.sent.as_ref().is_some_and(deleting) {
+            return Err(Trouble::Passing(format!(
+                "Spot account {id} is being deleted with its stack"
+            )));
+        }
+        let owner = self.owner_of(account, id).await?;
+        let adopted = owner.as_ref().is_some_and(|owner| owner.adopted);
+        let linked_by_us = owner.is_some();
         let mut listing = self.listings.recent().await?;
         // An older listing may not show a new account or a new link; a refusal needs one from now.
         for last in [false, true] {
@@ -152,6 +172,7 @@ impl Provider {
                             name: Some(record.name.to_string()),
                             standing,
                             linked: record.aws_account.is_some(),
+                            adopted,
                         });
                     }
                 }
@@ -163,6 +184,7 @@ impl Provider {
                         name: None,
                         standing: Standing::Ours,
                         linked: linked_by_us,
+                        adopted,
                     });
                 }
                 None => {}
@@ -176,14 +198,14 @@ impl Provider {
         )))
     }
 
-    /// Whether a stack of this AWS account has linked the Spot account through us.
-    pub(crate) async fn linked_by_us(
+    /// The stack of this AWS account that linked the Spot account through us.
+    pub(crate) async fn owner_of(
         &self,
         account: AwsAccountId,
         id: &SpotAccountId,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<Option<Owner>, Trouble> {
         let owner = self.intents.owner(id).await?;
-        Ok(owner.is_some_and(|owner| owner.account == account))
+        Ok(owner.filter(|owner| owner.account == account))
     }
 
     /// Whether a Spot account was assigned so recently that Spot may not list it yet.

@@ -10,7 +10,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use onboarding_core::custom_resource::{RequestType, ResourceRequest, ResourceResponse, Status};
+use onboarding_core::{
+    custom_resource::{RequestType, ResourceRequest, ResourceResponse, Status},
+    template::Deletion,
+};
 use parking_lot::Mutex;
 use spot_api::SpotClient;
 use tokio::time::Instant;
@@ -24,12 +27,14 @@ use crate::{
     listings::Listings,
 };
 
-/// Times of the provider. The defaults are for the real Spot.
+/// Rules and times of the provider. The times' defaults are for the real Spot.
 #[derive(Debug, Clone)]
 pub struct ProviderSettings {
+    /// What deleting a stack does to its Spot account. Without a durable state only [`Deletion::Reconcile`] is right.
+    pub deletion: Deletion,
     /// How old a listing of all Spot accounts may be to look things up.
     pub listing_age: Duration,
-    /// How long after the intent was written an account may still be created.
+    /// How long after the intent was written an account may still be created or deleted.
     pub send_window: Duration,
     /// How long Spot may take to list an account after a creation whose answer was lost. Never less than `listing_lag`.
     pub settle: Duration,
@@ -52,6 +57,7 @@ pub struct ProviderSettings {
 impl Default for ProviderSettings {
     fn default() -> Self {
         Self {
+            deletion: Deletion::Reconcile,
             listing_age: Duration::from_secs(30),
             send_window: Duration::from_secs(10),
             settle: Duration::from_secs(120),
@@ -104,7 +110,7 @@ impl Provider {
     }
 
     /// Serves one request. It comes back before the deadline, with a failure if it must; a request whose deadline has
-    /// passed, and any Delete, changes nothing.
+    /// passed changes nothing. A Delete never fails: what it cannot delete stays, with a tombstone.
     pub async fn handle(&self, request: &ResourceRequest, deadline: Timestamp) -> ResourceResponse {
         let span = tracing::info_span!(
             "provider.request",
@@ -135,12 +141,21 @@ impl Provider {
     }
 
     async fn answer(&self, request: &ResourceRequest, deadline: Timestamp) -> ResourceResponse {
-        if request.request_type == RequestType::Delete {
-            return ResourceResponse::unchanged(
-                request,
-                "nothing was deleted at Spot: deletions are decided by reconciling",
-            );
+        let mut response = self.served(request, deadline).await;
+        if request.request_type == RequestType::Delete && response.status == Status::Failed {
+            response = self.not_deleted(request, &response.reason).await;
         }
+        match self.intents.remember_answer(&response).await {
+            Ok(stays) => stays,
+            Err(error) => {
+                // The answer is right all the same; a repeated request is evaluated again.
+                tracing::warn!(%error, "the answer is not remembered");
+                response
+            }
+        }
+    }
+
+    async fn served(&self, request: &ResourceRequest, deadline: Timestamp) -> ResourceResponse {
         let left = time_until(deadline);
         if left.is_zero() {
             return ResourceResponse::failure(
@@ -152,7 +167,7 @@ impl Provider {
         let waiting_for = Mutex::new(String::new());
         let served =
             tokio::time::timeout(left - margin, self.attempts(request, &waiting_for)).await;
-        let response = served.unwrap_or_else(|_| {
+        served.unwrap_or_else(|_| {
             let last = waiting_for.into_inner();
             let last = if last.is_empty() {
                 "Spot did not answer"
@@ -160,15 +175,7 @@ impl Provider {
                 &last
             };
             ResourceResponse::failure(request, format!("not done in time: {last}"))
-        });
-        match self.intents.remember_answer(&response).await {
-            Ok(stays) => stays,
-            Err(error) => {
-                // The answer is right all the same; a repeated request is evaluated again.
-                tracing::warn!(%error, "the answer is not remembered");
-                response
-            }
-        }
+        })
     }
 
     fn limit(&self, patience: Patience) -> Duration {

@@ -11,7 +11,7 @@ use onboarding_core::{
 use parking_lot::Mutex;
 
 use crate::intents::{
-    Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent,
+    Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent, Tombstone,
 };
 
 /// [`Intents`] in memory. Several providers may share it, as several replicas share a database.
@@ -23,6 +23,7 @@ struct Tables {
     rows: HashMap<AwsAccountId, Row>,
     owners: HashMap<SpotAccountId, Owner>,
     external_ids: HashMap<SpotAccountId, RememberedExternalId>,
+    tombstones: HashMap<SpotAccountId, Tombstone>,
     answers: HashMap<(String, String), ResourceResponse>,
 }
 
@@ -35,6 +36,14 @@ struct Row {
 impl Row {
     fn is_held_by(&self, holder: &str) -> bool {
         matches!(&self.holder, Some((by, _)) if by == holder)
+    }
+}
+
+impl MemoryIntents {
+    /// The tombstone of a Spot account.
+    #[must_use]
+    pub fn tombstone(&self, spot_account: &SpotAccountId) -> Option<Tombstone> {
+        self.0.lock().tombstones.get(spot_account).cloned()
     }
 }
 
@@ -105,16 +114,66 @@ impl Intents for MemoryIntents {
 
     async fn assign(
         &self,
+        stack: &StackId,
         account: AwsAccountId,
         spot_account: &SpotAccountId,
         at: Timestamp,
+        created_by: Option<&StackId>,
     ) -> Result<(), IntentsError> {
         let mut tables = self.0.lock();
-        tables.rows.entry(account).or_default().intent = Intent {
-            assigned: Some(spot_account.clone()),
-            assigned_at: Some(at),
-            sent: None,
-        };
+        let intent = &mut tables.rows.entry(account).or_default().intent;
+        intent.assign(spot_account, at, stack, created_by);
+        Ok(())
+    }
+
+    async fn hold(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+        stack: &StackId,
+    ) -> Result<bool, IntentsError> {
+        let (mut tables, now) = (self.0.lock(), Timestamp::now());
+        let row = tables.rows.entry(account).or_default();
+        let claimed = matches!(&row.holder, Some((_, until)) if *until > now);
+        Ok(!claimed && row.intent.hold(spot_account, stack, now))
+    }
+
+    async fn let_go(&self, account: AwsAccountId, stack: &StackId) -> Result<(), IntentsError> {
+        let mut tables = self.0.lock();
+        tables
+            .rows
+            .entry(account)
+            .or_default()
+            .intent
+            .stacks
+            .remove(stack);
+        Ok(())
+    }
+
+    async fn forget(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+        stack: &StackId,
+    ) -> Result<(), IntentsError> {
+        let mut tables = self.0.lock();
+        tables
+            .rows
+            .entry(account)
+            .or_default()
+            .intent
+            .forget(spot_account, stack);
+        tables.owners.remove(spot_account);
+        tables.external_ids.remove(spot_account);
+        tables.tombstones.remove(spot_account);
+        Ok(())
+    }
+
+    async fn leave_tombstone(&self, tombstone: &Tombstone) -> Result<(), IntentsError> {
+        let mut tables = self.0.lock();
+        tables
+            .tombstones
+            .insert(tombstone.spot_account.clone(), tombstone.clone());
         Ok(())
     }
 
@@ -127,10 +186,9 @@ impl Intents for MemoryIntents {
         spot_account: &SpotAccountId,
         owner: &Owner,
     ) -> Result<(), IntentsError> {
-        self.0
-            .lock()
-            .owners
-            .insert(spot_account.clone(), owner.clone());
+        let mut tables = self.0.lock();
+        tables.owners.insert(spot_account.clone(), owner.clone());
+        tables.tombstones.remove(spot_account);
         Ok(())
     }
 

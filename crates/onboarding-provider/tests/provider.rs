@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod provider {
     mod crashes;
+    mod deletes;
     mod queue;
     mod resources;
     mod rules;

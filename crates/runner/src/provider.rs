@@ -129,7 +129,10 @@ impl Serving {
             home.spot.clone(),
             Arc::new(home.state.clone()),
             Arc::new(directory),
-            ProviderSettings::default(),
+            ProviderSettings {
+                deletion: home.config.runner.enrollment.deletion.into(),
+                ..ProviderSettings::default()
+            },
             no_events(),
         );
         let settings = ConsumeSettings {

@@ -18,6 +18,7 @@ mod runs;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 
 use std::{
     path::{Path, PathBuf},

@@ -155,20 +155,35 @@ fn join(ids: &[SpotAccountId]) -> String {
     texts.join(", ")
 }
 
+/// What our state has for an AWS account.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OurState<'a> {
+    /// The Spot account that we created for it, or took over from an earlier attempt.
+    pub assigned: Option<&'a SpotAccountId>,
+    /// The Spot account that we deleted last: a listing may show it for some time. Spot never uses an id again.
+    pub removed: Option<&'a SpotAccountId>,
+    /// Whether a stack of ours linked the Spot account that is linked to it.
+    pub linked_by_us: bool,
+}
+
 /// Decides for one AWS account.
 ///
-/// `assigned`: the Spot account that our state has for it. `linked_by_us`: tells whether our state has a stack that
-/// linked a Spot account. Several linked ones are never chosen from; of several leftovers with our name the one in our
-/// state is taken, else the one with the lowest id, so that everyone takes the same.
+/// Several linked ones are never chosen from; of several leftovers with our name the one in our state is taken, else
+/// the one with the lowest id, so that everyone takes the same.
 #[must_use]
 pub fn decide(
     account: AwsAccountId,
     known: &KnownAccounts,
-    assigned: Option<&SpotAccountId>,
-    linked_by_us: bool,
+    ours: OurState<'_>,
     rule: AdoptRule,
 ) -> AccountDecision {
-    let mut linked: Vec<&SpotAccountRecord> = known.linked_to(account).collect();
+    let OurState {
+        assigned,
+        removed,
+        linked_by_us,
+    } = ours;
+    let is_there = |one: &&SpotAccountRecord| removed != Some(&one.id);
+    let mut linked: Vec<&SpotAccountRecord> = known.linked_to(account).filter(is_there).collect();
     linked.sort_by(|a, b| a.id.cmp(&b.id));
     match linked.as_slice() {
         [] => {}
@@ -193,12 +208,13 @@ pub fn decide(
     }
     let ours = assigned
         .and_then(|id| known.get(id))
-        .filter(|ours| ours.unlinked);
+        .filter(|ours| ours.unlinked && is_there(ours));
     if let Some(ours) = ours {
         return AccountDecision::Ours(ours.id.clone());
     }
     known
         .leftovers_of(account)
+        .filter(is_there)
         .map(|leftover| &leftover.id)
         .min()
         .map_or(AccountDecision::Create, |id| {
@@ -238,13 +254,27 @@ mod tests {
         rule: AdoptRule,
     ) -> AccountDecision {
         let assigned = assigned.map(id);
-        decide(
-            account(),
-            &KnownAccounts::new(records.to_vec()),
-            assigned.as_ref(),
-            by_us,
-            rule,
-        )
+        let ours = OurState {
+            assigned: assigned.as_ref(),
+            removed: None,
+            linked_by_us: by_us,
+        };
+        decide(account(), &KnownAccounts::new(records.to_vec()), ours, rule)
+    }
+
+    #[test]
+    fn one_that_we_deleted_is_not_there_although_it_is_listed() {
+        for linked in [None, Some(ACCOUNT)] {
+            let known = KnownAccounts::new(vec![record("act-1", ACCOUNT, linked)]);
+            let ours = OurState {
+                removed: Some(&id("act-1")),
+                ..OurState::default()
+            };
+            assert_eq!(
+                decide(account(), &known, ours, AdoptRule::Relink),
+                AccountDecision::Create
+            );
+        }
     }
 
     #[test]
@@ -348,7 +378,8 @@ mod tests {
             records.dedup_by(|a, b| a.id == b.id);
             let known = KnownAccounts::new(records);
             let assigned = id(&format!("act-{assigned}"));
-            let chosen = match decide(account(), &known, Some(&assigned), by_us, rule) {
+            let ours = OurState { assigned: Some(&assigned), removed: None, linked_by_us: by_us };
+            let chosen = match decide(account(), &known, ours, rule) {
                 AccountDecision::Ours(id) | AccountDecision::Adopt(id) | AccountDecision::Leftover(id) => id,
                 AccountDecision::Create => {
                     prop_assert_eq!(known.linked_to(account()).count(), 0);

@@ -23,12 +23,22 @@ enum Part {
     Text(String),
     AccountName,
     AccountId,
+    Alias,
+}
+
+/// What an account is named by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AccountNames<'a> {
+    /// Its name in AWS Organizations.
+    pub account_name: Option<&'a str>,
+    /// Its IAM alias, when it has one that could be read.
+    pub alias: Option<&'a str>,
 }
 
 /// A naming rule that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "naming rule {rule:?}: {reason}; use account-name, or a text with {{account_name}} or {{account_id}}"
+    "naming rule {rule:?}: {reason}; use account-name, alias, or a text with {{account_name}} or {{account_id}}"
 )]
 pub struct NamingError {
     /// The rule as it was given.
@@ -45,22 +55,28 @@ impl Default for Naming {
 }
 
 impl Naming {
-    /// Whether the name of the account in AWS Organizations is needed.
+    /// Whether the account's alias is needed.
     #[must_use]
-    pub fn needs_account_name(&self) -> bool {
-        self.0.contains(&Part::AccountName)
+    pub fn needs_alias(&self) -> bool {
+        self.0.contains(&Part::Alias)
     }
 
     /// The name for an account. Control characters are removed, and a name without a letter gets `aws-` before it, as
-    /// Spot demands a letter. None when the account's name is needed and not known.
+    /// Spot demands a letter. Where an alias is needed and not known, the account's name stands for it. None when the
+    /// account's name is needed and not known.
     #[must_use]
-    pub fn render(&self, account: AwsAccountId, account_name: Option<&str>) -> Option<String> {
+    pub fn render(&self, account: AwsAccountId, names: AccountNames<'_>) -> Option<String> {
+        let given = |name: Option<&'_ str>| {
+            name.filter(|name| !name.trim().is_empty())
+                .map(str::to_owned)
+        };
         let mut name = String::new();
         for part in &self.0 {
             match part {
                 Part::Text(text) => name.push_str(text),
-                Part::AccountName => {
-                    name.push_str(account_name.filter(|name| !name.trim().is_empty())?)
+                Part::AccountName => name.push_str(&given(names.account_name)?),
+                Part::Alias => {
+                    name.push_str(&given(names.alias).or_else(|| given(names.account_name))?);
                 }
                 Part::AccountId => name.push_str(&account.to_string()),
             }
@@ -85,6 +101,9 @@ impl FromStr for Naming {
         };
         if rule == "account-name" {
             return Ok(Self::default());
+        }
+        if rule == "alias" {
+            return Ok(Self(vec![Part::Alias]));
         }
         let mut parts = Vec::new();
         let mut rest = rule;
@@ -124,10 +143,14 @@ impl From<Naming> for String {
         if naming == Naming::default() {
             return "account-name".to_owned();
         }
+        if naming.needs_alias() {
+            return "alias".to_owned();
+        }
         let parts = naming.0.into_iter().map(|part| match part {
             Part::Text(text) => text,
             Part::AccountName => "{account_name}".to_owned(),
             Part::AccountId => "{account_id}".to_owned(),
+            Part::Alias => "{alias}".to_owned(),
         });
         parts.collect()
     }
@@ -154,21 +177,31 @@ mod tests {
             ("account-name", Some("  "), None),
         ] {
             let naming: Naming = rule.parse().unwrap();
-            assert_eq!(naming.render(account, name).as_deref(), expected, "{rule}");
+            let names = AccountNames {
+                account_name: name,
+                alias: None,
+            };
+            assert_eq!(naming.render(account, names).as_deref(), expected, "{rule}");
             assert_eq!(String::from(naming), rule);
         }
+        let alias: Naming = "alias".parse().unwrap();
+        for (account_name, alias_of, expected) in [
+            (Some("Payments"), Some("pay-prod"), Some("pay-prod")),
+            (Some("Payments"), None, Some("Payments")),
+            (None, None, None),
+        ] {
+            let names = AccountNames {
+                account_name,
+                alias: alias_of,
+            };
+            assert_eq!(alias.render(account, names).as_deref(), expected);
+        }
+        assert_eq!(String::from(alias), "alias");
     }
 
     #[test]
     fn a_rule_that_cannot_be_meant_is_refused() {
-        for bad in [
-            "",
-            "same for all",
-            "{account_name",
-            "{alias}",
-            "{}",
-            "alias",
-        ] {
+        for bad in ["", "same for all", "{account_name", "{alias}", "{}"] {
             assert!(bad.parse::<Naming>().is_err(), "{bad}");
         }
     }

@@ -92,8 +92,10 @@ pub fn compare(profile: &Profile, state: &ObservedProfile, deployment: Deploymen
         difference.words.push("managed execution".to_owned());
     }
     let auto = deployment == Deployment::Auto;
-    // Stacks of accounts that leave the targets are kept: what becomes of them is decided by reconciling, not by a move.
-    if stack_set.auto_deployment != auto || (auto && !stack_set.retain_stacks_on_account_removal) {
+    let retain = profile.retains_stacks();
+    if stack_set.auto_deployment != auto
+        || (auto && stack_set.retain_stacks_on_account_removal != retain)
+    {
         difference.deployment = true;
         difference.words.push("auto-deployment".to_owned());
     }

@@ -73,6 +73,37 @@ fn an_enrolled_organization_plans_nothing() {
 }
 
 #[test]
+fn stacks_that_leave_are_kept_unless_they_take_their_spot_account_with_them() {
+    let mut profile = profile(root_targets());
+    let mut observed = observed(organization(&[], &[(1, 0, ACTIVE)]));
+    with_stack_set(&mut observed, &profile, true, Vec::new());
+    assert!(
+        !plan(&observed, &desired(profile.clone()))
+            .unwrap()
+            .steps
+            .iter()
+            .any(|step| step.id.starts_with("update"))
+    );
+    profile.deletion = Deletion::Stack;
+    let changed = plan(&observed, &desired(profile)).unwrap();
+    assert!(
+        matches!(
+            &actions(&changed)[..],
+            [
+                SyncAction::UpdateStackSet {
+                    deployment: true,
+                    auto_deployment: true,
+                    ..
+                },
+                ..
+            ]
+        ),
+        "{:?}",
+        changed.steps
+    );
+}
+
+#[test]
 fn a_changed_definition_is_rolled_out_by_one_update() {
     let profile = profile(root_targets());
     let mut observed = observed(organization(&[], &[(2, 0, ACTIVE), (3, 0, ACTIVE)]));

@@ -21,6 +21,7 @@ use onboarding_core::{
     plan::Plan,
     stackset_sync::{ObservedProfile, SyncAction, SyncObserved},
     status::Reason,
+    template::Deletion,
 };
 
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -82,6 +83,7 @@ pub(crate) fn profile(targets: Targets) -> Profile {
         targets,
         deployment: None,
         adopt: AdoptRule::KeepLink,
+        deletion: Deletion::Reconcile,
         managed_execution: true,
         definition: StackSetDefinition {
             description: "Spot".to_owned(),

@@ -16,6 +16,8 @@ impl Provider {
         named: &Named<'_>,
         role: &RoleArn,
     ) -> Result<ResourceResponse, Trouble> {
+        // Before the link: from now on no other stack's end deletes the Spot account.
+        self.take_hold(request, named.id).await?;
         self.spot
             .set_aws_credentials(named.id, role)
             .await

@@ -10,10 +10,10 @@ use std::{sync::atomic::Ordering, time::SystemTime};
 use onboarding_core::{
     custom_resource::{
         AdoptRule, ResourceRequest, ResourceResponse,
-        account::{AccountDecision, decide},
+        account::{AccountDecision, OurState, decide},
         naming::creation_names,
     },
-    ids::SpotAccountId,
+    ids::{AwsAccountId, SpotAccountId},
 };
 use spot_api::{CreatedAccount, ErrorClass, SpotError};
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::{Patience, Trouble};
 use crate::{
     directory::AccountDetails,
-    intents::{Claim, Intent, SendIntent},
+    intents::{Claim, Intent, SendIntent, SentCall},
     listings::Listing,
     provider::{Provider, from_now, time_until},
 };
@@ -35,24 +35,25 @@ impl Provider {
         let account = request.account;
         let intent = self.intents.intent(account).await?;
         let listing = self.listing_after(request, &intent).await?;
-        let linked_by_us = match listing.known.linked_to(account).next() {
-            Some(linked) => self.linked_by_us(account, &linked.id).await?,
-            None => false,
+        let owner = match listing.known.linked_to(account).next() {
+            Some(linked) => self.owner_of(account, &linked.id).await?,
+            None => None,
         };
-        let assigned = intent.assigned.as_ref();
+        let ours = OurState {
+            assigned: intent.assigned.as_ref(),
+            removed: intent.removed.as_ref(),
+            linked_by_us: owner.is_some(),
+        };
         let response = |id: &SpotAccountId, adopted: bool| {
             ResourceResponse::success(request, id.as_str())
                 .with("AccountId", id.as_str())
                 .with("Adopted", adopted.to_string())
         };
-        match decide(
-            account,
-            &listing.known,
-            assigned,
-            linked_by_us,
-            details.adopt,
-        ) {
-            AccountDecision::Ours(id) => Ok(response(&id, false)),
+        match decide(account, &listing.known, ours, details.adopt) {
+            AccountDecision::Ours(id) => {
+                self.take_hold(request, &id).await?;
+                Ok(response(&id, false))
+            }
             AccountDecision::Adopt(id) => {
                 let mut response = response(&id, true);
                 response.reason = match details.adopt {
@@ -66,20 +67,32 @@ impl Provider {
                 Ok(response)
             }
             AccountDecision::Leftover(id) => {
+                // With the name of a creation whose answer was lost, it is what that creation made.
+                let name = listing.known.get(&id).map(|left| &*left.name);
+                let created_by = match intent.sent.as_ref().map(|sent| &sent.call) {
+                    Some(SentCall::Create { name: sent, stack }) if name == Some(sent) => {
+                        Some(stack)
+                    }
+                    _ => None,
+                };
                 self.intents
-                    .assign(account, &id, jiff::Timestamp::now())
+                    .assign(
+                        &request.stack_id,
+                        account,
+                        &id,
+                        jiff::Timestamp::now(),
+                        created_by,
+                    )
                     .await?;
                 Ok(response(&id, false))
             }
             AccountDecision::Refuse(refusal) => Err(Trouble::Refused(refusal.to_string())),
             AccountDecision::Create => {
                 // A second question in other words: a list that lacks the link would end in a second account.
-                let linked = self.spot.list_accounts_of(account).await?;
-                if let Some(linked) = linked.first() {
+                if let Some(linked) = self.asked_for(account, &intent).await? {
                     self.listings.forget();
                     return Err(Trouble::Passing(format!(
-                        "Spot does not list account {}, which is linked to AWS account {account}",
-                        linked.id
+                        "Spot does not list account {linked}, which is linked to AWS account {account}"
                     )));
                 }
                 let created = self.create(request, &intent).await?;
@@ -89,6 +102,32 @@ impl Provider {
         }
     }
 
+    /// Gives the stack the Spot account, so that no other stack's end deletes it.
+    pub(super) async fn take_hold(
+        &self,
+        request: &ResourceRequest,
+        id: &SpotAccountId,
+    ) -> Result<(), Trouble> {
+        let (account, stack) = (request.account, &request.stack_id);
+        if self.intents.hold(account, id, stack).await? {
+            return Ok(());
+        }
+        Err(Trouble::Passing(format!(
+            "another request is working on Spot account {id}"
+        )))
+    }
+
+    /// A Spot account that is linked to an AWS account, by a question about that account alone.
+    async fn asked_for(
+        &self,
+        account: AwsAccountId,
+        intent: &Intent,
+    ) -> Result<Option<SpotAccountId>, Trouble> {
+        let linked = self.spot.list_accounts_of(account).await?;
+        let mut linked = linked.into_iter().map(|linked| linked.id);
+        Ok(linked.find(|id| intent.removed.as_ref() != Some(id)))
+    }
+
     /// A listing that is new enough to decide by what the state has.
     async fn listing_after(
         &self,
@@ -96,12 +135,21 @@ impl Provider {
         intent: &Intent,
     ) -> Result<Listing, Trouble> {
         if let Some(sent) = &intent.sent {
-            // Asked for before the outcome is settled, a listing tells that the account is there, but not that it is not.
             let settled = time_until(sent.look_after).is_zero();
+            let creates = matches!(sent.call, SentCall::Create { .. });
+            if !settled && !creates {
+                return Err(Trouble::Passing(
+                    "the Spot account is being deleted with its stack".to_owned(),
+                ));
+            }
+            // Asked for before the outcome is settled, a listing tells that the account is there, but not that it is not.
             let listing = self.listings.since(Instant::now()).await?;
             let account = request.account;
-            let found = listing.known.linked_to(account).next().is_some()
-                || listing.known.leftovers_of(account).next().is_some();
+            let found = listing
+                .known
+                .linked_to(account)
+                .chain(listing.known.leftovers_of(account))
+                .any(|found| intent.removed.as_ref() != Some(&found.id));
             if settled || found {
                 return Ok(listing);
             }
@@ -119,8 +167,8 @@ impl Provider {
         let listing = self.listings.since(Instant::now()).await?;
         if listing.known.get(assigned).is_none() {
             // Deleted at Spot, or the listing is late or partial: no second account before that is certain.
-            let others = self.spot.list_accounts_of(request.account).await?;
-            if self.is_new(intent, assigned) || !others.is_empty() {
+            let other = self.asked_for(request.account, intent).await?;
+            if self.is_new(intent, assigned) || other.is_some() {
                 return Err(Trouble::Passing(format!(
                     "Spot does not list account {assigned}, which it should"
                 )));
@@ -146,7 +194,10 @@ impl Provider {
         let holder = format!("{}/{:032x}", request.request_id, rand::random::<u128>());
         let send_by = from_now(self.settings.send_window);
         let intent = SendIntent {
-            name: name.clone(),
+            call: SentCall::Create {
+                name: name.clone(),
+                stack: request.stack_id.clone(),
+            },
             send_by,
             look_after: from_now(
                 self.settings.send_window + self.spot.call_timeout() + self.settings.settle,
@@ -176,7 +227,10 @@ impl Provider {
         match &result {
             Ok(created) => {
                 let now = jiff::Timestamp::now();
-                self.intents.assign(account, &created.id, now).await?;
+                let stack = &request.stack_id;
+                self.intents
+                    .assign(stack, account, &created.id, now, Some(stack))
+                    .await?;
             }
             Err(error) if error.class() == ErrorClass::Ambiguous => {
                 // The request has ended on our side, so a listing tells earlier than after a crash.

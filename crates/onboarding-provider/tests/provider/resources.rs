@@ -325,26 +325,12 @@ async fn on_already_is_a_success() {
 }
 
 #[tokio::test]
-async fn deletes_and_late_requests_change_nothing() {
+async fn late_requests_change_nothing() {
     let home = Home::new().await;
     create_stack(&home, "stack", ACCOUNT).await;
     let calls = home.spot.world.lock().calls.len();
     let provider = home.provider();
     for kind in KINDS {
-        let mut delete = event(
-            "stack",
-            ACCOUNT,
-            kind,
-            properties(kind, "stack", ACCOUNT, "act-1"),
-        );
-        delete["RequestType"] = json!("Delete");
-        delete["RequestId"] = json!(format!("delete-{kind}"));
-        for id in ["act-1", "act-404", "SpotAccount-CREATE_FAILED", "junk"] {
-            delete["PhysicalResourceId"] = json!(id);
-            let response = provider.handle(&request(&delete), in_time()).await;
-            assert_eq!(response.status, Status::Success);
-            assert_eq!(response.physical_resource_id, id);
-        }
         let late = event(
             "late",
             OTHER,
@@ -356,6 +342,20 @@ async fn deletes_and_late_requests_change_nothing() {
         assert_eq!(response.status, Status::Failed);
     }
     assert_eq!(home.spot.world.lock().calls.len(), calls);
+}
+
+#[tokio::test]
+async fn an_alias_names_the_account_where_it_is_known() {
+    for (alias, name) in [(Some("pay-prod"), "pay-prod"), (None, "Payments")] {
+        let home = Home::new().await;
+        {
+            let mut details = home.directory.details.lock();
+            details.naming = "alias".parse().unwrap();
+            details.alias = alias.map(str::to_owned);
+        }
+        let id = create_stack(&home, "stack", ACCOUNT).await;
+        assert_eq!(home.spot.world.lock().account(&id).name, name);
+    }
 }
 
 #[tokio::test]

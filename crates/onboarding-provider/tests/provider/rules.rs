@@ -64,6 +64,15 @@ async fn a_relinked_account_is_taken_over_and_marked_as_adopted() {
         .unwrap()
         .unwrap();
     assert!(owner.adopted);
+    // It keeps its name once the rule is not to take over any more.
+    {
+        let mut details = home.directory.details.lock();
+        details.adopt = AdoptRule::KeepLink;
+        details.name = Some("Renamed".to_owned());
+    }
+    create_stack(&home, "kept", ACCOUNT).await;
+    assert_eq!(home.spot.world.lock().account(&id).name, "Payments");
+    home.directory.details.lock().adopt = AdoptRule::Relink;
     // A second stack finds it to be ours, and it stays marked.
     create_stack(&home, "new", ACCOUNT).await;
     assert!(

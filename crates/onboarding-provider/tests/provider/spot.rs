@@ -35,11 +35,18 @@ pub(crate) struct Account {
     pub(crate) role: Option<String>,
     pub(crate) external_ids: Vec<String>,
     pub(crate) cost_intelligence: bool,
+    /// Groups that run in it.
+    pub(crate) running: Vec<&'static str>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) accounts: Vec<Account>,
+    /// Accounts ever made.
+    made: usize,
+    /// Ids of accounts that were deleted.
+    pub(crate) deleted: Vec<String>,
+    pub(crate) refuse_deletions: Option<(u16, &'static str)>,
     pub(crate) calls: Vec<String>,
     pub(crate) faults: BTreeMap<usize, Fault>,
     pub(crate) names_need_letters: bool,
@@ -60,7 +67,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn add(&mut self, name: &str, linked: Option<&str>) -> String {
-        let id = format!("act-{}", self.accounts.len() + 1);
+        self.made += 1;
+        let id = format!("act-{}", self.made);
         self.accounts.push(Account {
             id: id.clone(),
             name: name.to_owned(),
@@ -156,6 +164,23 @@ impl World {
                     json!({"id": "role", "description": "the role", "status": status, "validationInfo": "why not"}),
                 ])
             }
+            (call, Some(i)) if call.starts_with("DELETE /setup/account/") => {
+                if let Some((status, message)) = self.refuse_deletions {
+                    return refused(status, message);
+                }
+                let gone = self.accounts.remove(i);
+                self.deleted.push(gone.id);
+                items([])
+            }
+            ("GET /aws/ec2/group", Some(i)) => {
+                let running = &self.accounts[i].running;
+                items(
+                    running
+                        .iter()
+                        .map(|name| json!({"id": "sig-1", "name": name})),
+                )
+            }
+            ("GET /ocean/aws/k8s/cluster" | "GET /ocean/aws/ecs/cluster", Some(_)) => items([]),
             (call, Some(i)) if call.starts_with("PUT /setup/account/") => {
                 self.accounts[i].name = body["account"]["name"].as_str().unwrap().to_owned();
                 items([])

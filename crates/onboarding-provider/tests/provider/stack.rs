@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::Status,
     ids::{AwsAccountId, ExternalId},
+    template::Deletion,
 };
 use onboarding_provider::{
     AccountDetails, AccountDirectory, AdoptRule, DirectoryError, EventSink, Provider,
@@ -86,6 +87,7 @@ impl Home {
 
 pub(crate) fn settings() -> ProviderSettings {
     ProviderSettings {
+        deletion: Deletion::Reconcile,
         listing_age: Duration::from_secs(30),
         send_window: Duration::from_millis(100),
         settle: Duration::from_millis(200),
@@ -158,17 +160,31 @@ pub(crate) fn properties(kind: &str, stack: &str, account: &str, spot_account: &
     }
 }
 
+/// The Create of one resource of a stack.
+pub(crate) fn create_event(stack: &str, account: &str, kind: &str, spot_account: &str) -> Value {
+    event(
+        stack,
+        account,
+        kind,
+        properties(kind, stack, account, spot_account),
+    )
+}
+
+/// The Delete of one resource of a stack; its RequestId is always the same.
+pub(crate) fn delete(stack: &str, account: &str, kind: &str, physical_id: &str) -> Value {
+    let mut delete = create_event(stack, account, kind, physical_id);
+    delete["RequestType"] = json!("Delete");
+    delete["RequestId"] = json!(format!("{stack}-{kind}-delete"));
+    delete["PhysicalResourceId"] = json!(physical_id);
+    delete
+}
+
 /// Creates a whole stack; every request is repeated by a new provider when the old one died. Returns the Spot account.
 pub(crate) async fn create_stack(home: &Home, stack: &str, account: &str) -> String {
     let mut provider = home.provider();
     let mut spot_account = String::new();
     for kind in KINDS {
-        let request = request(&event(
-            stack,
-            account,
-            kind,
-            properties(kind, stack, account, &spot_account),
-        ));
+        let request = request(&create_event(stack, account, kind, &spot_account));
         let response = loop {
             tokio::select! {
                 response = provider.handle(&request, in_time()) => break response,

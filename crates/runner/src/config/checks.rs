@@ -11,7 +11,7 @@ use super::{
     naming::RenameRule,
     nearest::nearest,
     profile::{DeploymentConfig, Product, ProfileConfig},
-    runner::{Deletion, ProviderKind, RunnerConfig},
+    runner::{ProviderKind, RunnerConfig},
     source::{Document, locate},
 };
 
@@ -127,14 +127,6 @@ fn enrollment(config: &RunnerConfig, checks: &mut Checks<'_>) {
                 enrollment.service_timeout
             ),
             "give whole seconds from \"1s\" to \"1h\"",
-        );
-    }
-    if enrollment.provider == ProviderKind::Queue && enrollment.deletion == Deletion::Stack {
-        checks.report(
-            &["enrollment", "deletion"],
-            "`enrollment.deletion` = \"stack\" is not yet supported: the provider \"queue\" deletes nothing at Spot"
-                .to_owned(),
-            "leave it out, or use provider = \"spot-hosted\"",
         );
     }
     if enrollment.provider == ProviderKind::SpotHosted
@@ -297,23 +289,17 @@ fn targets(profile: &ProfileConfig, index: &str, checks: &mut Checks<'_>) {
 }
 
 fn naming(config: &RunnerConfig, profile: &ProfileConfig, index: &str, checks: &mut Checks<'_>) {
-    let name = &profile.name;
-    let (message, help) = match (config.enrollment.provider, &profile.naming.rename.0) {
-        (ProviderKind::Queue, RenameRule::Alias) => (
+    let hosted = config.enrollment.provider == ProviderKind::SpotHosted;
+    if hosted && matches!(profile.naming.rename.0, RenameRule::Template(_)) {
+        checks.report(
+            &["profiles", index, "naming", "rename"],
             format!(
-                "the profile {name:?} names Spot accounts by alias, which the provider \"queue\" cannot read"
-            ),
-            "an alias can only be read with a role in each account: use rename = \"account-name\"",
-        ),
-        (ProviderKind::SpotHosted, RenameRule::Template(_)) => (
-            format!(
-                "the profile {name:?} has a template for names, which Spot's own Lambda functions do not know"
+                "the profile {:?} has a template for names, which Spot's own Lambda functions do not know",
+                profile.name
             ),
             "use rename = \"alias\" or \"off\", or provider = \"queue\"",
-        ),
-        _ => return,
-    };
-    checks.report(&["profiles", index, "naming", "rename"], message, help);
+        );
+    }
 }
 
 /// Checks a job file as a whole, against `runner.toml`.

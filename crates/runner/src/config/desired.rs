@@ -18,7 +18,7 @@ use super::{
     naming::RenameRule,
     nearest::nearest,
     profile::{DeploymentConfig, Product, ProfileConfig, TargetsConfig},
-    runner::{Deletion, ProviderKind, RunnerConfig},
+    runner::{ProviderKind, RunnerConfig},
     source::locate,
 };
 
@@ -239,6 +239,7 @@ impl Loaded {
                 DeploymentConfig::Runner => Deployment::Runner,
             }),
             adopt: profile.adopt.into(),
+            deletion: deletion(config),
             managed_execution: config.stack_set.managed_execution,
             definition: StackSetDefinition {
                 description: config.stack_set.description.clone(),
@@ -282,10 +283,7 @@ impl Loaded {
                 config.enrollment.service_timeout.get().as_secs(),
             )
             .unwrap_or(u32::MAX),
-            deletion: match config.enrollment.deletion {
-                Deletion::Reconcile => template::Deletion::Reconcile,
-                Deletion::Stack => template::Deletion::Stack,
-            },
+            deletion: deletion(config),
             role: RoleSettings {
                 permissions_boundary: profile
                     .permissions_boundary
@@ -387,6 +385,10 @@ impl Loaded {
             help: Some(help.to_owned()),
         })
     }
+}
+
+fn deletion(config: &RunnerConfig) -> template::Deletion {
+    config.enrollment.deletion.into()
 }
 
 /// An error with its causes.

@@ -138,8 +138,9 @@ impl Default for PoliciesConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NamingConfig {
-    /// The name once the account is linked: `"account-name"` (as in AWS Organizations), `"off"` (the account id stays),
-    /// or a template of `{account_name}` and `{account_id}`. Spot's own Lambda functions (provider `spot-hosted`) know
-    /// only the AWS account's alias, `"alias"`, and use it unless this is `"off"`.
+    /// The name once the account is linked: `"account-name"` (as in AWS Organizations), `"alias"` (the AWS account's
+    /// alias where it can be read, else the account's name), `"off"` (the account id stays), or a template of
+    /// `{account_name}` and `{account_id}`. Spot's own Lambda functions (provider `spot-hosted`) know only the alias, and
+    /// use it unless this is `"off"`.
     pub rename: Text<RenameRule>,
 }

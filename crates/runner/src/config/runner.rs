@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use onboarding_core::ids::{AwsAccountId, Region, TopicArn};
+use onboarding_core::{
+    ids::{AwsAccountId, Region, TopicArn},
+    template,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -233,9 +236,18 @@ pub enum ProviderKind {
 pub enum Deletion {
     /// Nothing: custom resources are retained, and what is left over is found and decided by reconciling.
     Reconcile,
-    /// It is deleted with its stack, as Spot's own template does; also when an account moves to another OU. Only with
-    /// the provider `spot-hosted` so far.
+    /// It is deleted with its stack, as Spot's own template does; also when an account moves to another OU. Ours (the
+    /// provider `queue`) deletes only what the stack owns, did not adopt, and nothing runs in: see `docs/provider.md`.
     Stack,
+}
+
+impl From<Deletion> for template::Deletion {
+    fn from(deletion: Deletion) -> Self {
+        match deletion {
+            Deletion::Reconcile => Self::Reconcile,
+            Deletion::Stack => Self::Stack,
+        }
+    }
 }
 
 /// Settings of the stack sets of all profiles.

@@ -320,7 +320,6 @@ fn what_does_not_go_together_is_refused() {
 
 #[test]
 fn names_that_the_provider_cannot_give_are_refused() {
-    insta::assert_snapshot!(errors_of("", "naming = { rename = \"alias\" }"));
     insta::assert_snapshot!(errors_of("", "naming = { rename = \"{account-name}\" }"));
 }
 
@@ -375,18 +374,6 @@ fn without_a_home_account_a_topic_is_needed() {
     insta::assert_snapshot!(
         directory.shorten(&loaded.desired(DesiredOptions::default()).unwrap_err())
     );
-}
-
-#[test]
-fn a_deletion_that_the_queue_does_not_do_is_refused() {
-    let errors = errors_of("[enrollment]\ndeletion = \"stack\"", "");
-    assert!(errors.contains("not yet supported"), "{errors}");
-    Directory::new(&runner_toml(
-        "[enrollment]\nprovider = \"spot-hosted\"\ndeletion = \"stack\"",
-        "products = [\"elastigroup-ocean\"]",
-    ))
-    .load(&[])
-    .unwrap();
 }
 
 #[test]

@@ -152,6 +152,8 @@ impl Directory {
             rules.map_err(|_| "the name of one of its organizational units is not known")?;
         Ok(rules.map(|rules| AccountDetails {
             name: Some(found.name),
+            // It can only be read with a role in the account.
+            alias: None,
             adopt: rules.adopt,
             naming: rules.naming.clone(),
         }))

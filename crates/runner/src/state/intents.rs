@@ -1,14 +1,17 @@
 //! The enrollment provider's state: claims and intents, one row per AWS account.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use onboarding_core::ids::{AwsAccountId, SpotAccountId, StackId};
 use onboarding_provider::{
-    Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, ResourceResponse, SendIntent,
+    Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, ResourceResponse,
+    SendIntent, Tombstone,
 };
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 
-use super::State;
+use super::{State, tombstones};
 
 /// For `map_err` on whatever the store says.
 pub(super) fn store<E>(error: E) -> IntentsError
@@ -30,7 +33,7 @@ impl Intents for State {
             "INSERT INTO intents (account, holder, held_until) VALUES ($1, $2, $3) \
              ON CONFLICT (account) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until \
              WHERE intents.holder IS NULL OR intents.holder = excluded.holder OR intents.held_until <= $4 \
-             RETURNING assigned, assigned_at, sent",
+             RETURNING *",
         )
         .bind(account.to_string())
         .bind(holder)
@@ -68,7 +71,7 @@ impl Intents for State {
     }
 
     async fn intent(&self, account: AwsAccountId) -> Result<Intent, IntentsError> {
-        let row = sqlx::query("SELECT assigned, assigned_at, sent FROM intents WHERE account = $1")
+        let row = sqlx::query("SELECT * FROM intents WHERE account = $1")
             .bind(account.to_string())
             .fetch_optional(&self.pool)
             .await
@@ -111,22 +114,73 @@ impl Intents for State {
 
     async fn assign(
         &self,
+        stack: &StackId,
         account: AwsAccountId,
         spot_account: &SpotAccountId,
         at: Timestamp,
+        created_by: Option<&StackId>,
     ) -> Result<(), IntentsError> {
-        sqlx::query(
-            "INSERT INTO intents (account, assigned, assigned_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (account) DO UPDATE SET assigned = excluded.assigned, \
-             assigned_at = excluded.assigned_at, sent = NULL",
+        let mut tx = self.write().await.map_err(store)?;
+        let mut intent = read(&mut tx, account).await?.unwrap_or_default();
+        intent.assign(spot_account, at, stack, created_by);
+        write(&mut tx, account, &intent).await?;
+        tx.commit().await.map_err(store)
+    }
+
+    async fn hold(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+        stack: &StackId,
+    ) -> Result<bool, IntentsError> {
+        let now = Timestamp::now();
+        let mut tx = self.write().await.map_err(store)?;
+        let claimed: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM intents WHERE account = $1 AND holder IS NOT NULL AND held_until > $2",
         )
         .bind(account.to_string())
-        .bind(spot_account.as_str())
-        .bind(at.as_millisecond())
-        .execute(&self.pool)
+        .bind(now.as_millisecond())
+        .fetch_one(&mut *tx)
         .await
-        .map(drop)
-        .map_err(store)
+        .map_err(store)?;
+        let mut intent = read(&mut tx, account).await?.unwrap_or_default();
+        let before = intent.clone();
+        if claimed > 0 || !intent.hold(spot_account, stack, now) {
+            return Ok(false);
+        }
+        if intent != before {
+            write(&mut tx, account, &intent).await?;
+        }
+        tx.commit().await.map_err(store)?;
+        Ok(true)
+    }
+
+    async fn let_go(&self, account: AwsAccountId, stack: &StackId) -> Result<(), IntentsError> {
+        let mut tx = self.write().await.map_err(store)?;
+        if let Some(mut intent) = read(&mut tx, account).await?
+            && intent.stacks.remove(stack)
+        {
+            write(&mut tx, account, &intent).await?;
+        }
+        tx.commit().await.map_err(store)
+    }
+
+    async fn forget(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+        stack: &StackId,
+    ) -> Result<(), IntentsError> {
+        let mut tx = self.write().await.map_err(store)?;
+        let mut intent = read(&mut tx, account).await?.unwrap_or_default();
+        intent.forget(spot_account, stack);
+        write(&mut tx, account, &intent).await?;
+        tombstones::forget(&mut tx, spot_account).await?;
+        tx.commit().await.map_err(store)
+    }
+
+    async fn leave_tombstone(&self, tombstone: &Tombstone) -> Result<(), IntentsError> {
+        self.write_tombstone(tombstone).await
     }
 
     async fn owner(&self, spot_account: &SpotAccountId) -> Result<Option<Owner>, IntentsError> {
@@ -172,16 +226,65 @@ impl Intents for State {
     }
 }
 
+async fn read(
+    tx: &mut Transaction<'static, Sqlite>,
+    account: AwsAccountId,
+) -> Result<Option<Intent>, IntentsError> {
+    let row = sqlx::query("SELECT * FROM intents WHERE account = $1")
+        .bind(account.to_string())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(store)?;
+    row.as_ref().map(intent_of).transpose()
+}
+
+/// Writes all but who holds the claim.
+async fn write(
+    tx: &mut Transaction<'static, Sqlite>,
+    account: AwsAccountId,
+    intent: &Intent,
+) -> Result<(), IntentsError> {
+    let stacks: Vec<&str> = intent.stacks.iter().map(StackId::as_str).collect();
+    let sent = intent.sent.as_ref().map(serde_json::to_string).transpose();
+    sqlx::query(
+        "INSERT INTO intents (account, assigned, assigned_at, created_by, stacks, sent, removed) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (account) DO UPDATE SET assigned = excluded.assigned, assigned_at = excluded.assigned_at, \
+         created_by = excluded.created_by, stacks = excluded.stacks, sent = excluded.sent, removed = excluded.removed",
+    )
+    .bind(account.to_string())
+    .bind(intent.assigned.as_ref().map(SpotAccountId::as_str))
+    .bind(intent.assigned_at.map(Timestamp::as_millisecond))
+    .bind(intent.created_by.as_ref().map(StackId::as_str))
+    .bind(serde_json::to_string(&stacks).map_err(store)?)
+    .bind(sent.map_err(store)?)
+    .bind(intent.removed.as_ref().map(SpotAccountId::as_str))
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store)
+}
+
 fn intent_of(row: &SqliteRow) -> Result<Intent, IntentsError> {
-    let assigned: Option<String> = row.try_get("assigned").map_err(store)?;
+    let text = |column: &str| row.try_get::<Option<String>, _>(column).map_err(store);
     let assigned_at: Option<i64> = row.try_get("assigned_at").map_err(store)?;
-    let sent: Option<String> = row.try_get("sent").map_err(store)?;
-    let assigned = assigned.map(|id| id.parse()).transpose();
-    let assigned_at = assigned_at.map(Timestamp::from_millisecond).transpose();
-    let sent = sent.map(|sent| serde_json::from_str(&sent)).transpose();
+    let stacks: Option<BTreeSet<StackId>> = match text("stacks")? {
+        Some(stacks) => serde_json::from_str(&stacks).map_err(store)?,
+        None => None,
+    };
+    let sent = text("sent")?.map(|sent| serde_json::from_str(&sent));
+    let assigned = text("assigned")?.map(|id| id.parse());
+    let created_by = text("created_by")?.map(|stack| stack.parse());
+    let removed = text("removed")?.map(|id| id.parse());
     Ok(Intent {
-        assigned: assigned.map_err(store)?,
-        assigned_at: assigned_at.map_err(store)?,
-        sent: sent.map_err(store)?,
+        assigned: assigned.transpose().map_err(store)?,
+        assigned_at: assigned_at
+            .map(Timestamp::from_millisecond)
+            .transpose()
+            .map_err(store)?,
+        created_by: created_by.transpose().map_err(store)?,
+        stacks: stacks.unwrap_or_default(),
+        sent: sent.transpose().map_err(store)?,
+        removed: removed.transpose().map_err(store)?,
     })
 }

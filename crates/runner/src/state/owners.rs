@@ -142,6 +142,12 @@ impl State {
         spot_account: &SpotAccountId,
         owner: &Owner,
     ) -> Result<(), IntentsError> {
+        let mut tx = self.write().await.map_err(store)?;
+        sqlx::query("DELETE FROM tombstones WHERE spot_account = $1")
+            .bind(spot_account.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(store)?;
         sqlx::query(
             "INSERT INTO owners (spot_account, account, stack_id, role, adopted, linked_at) \
              VALUES ($1, $2, $3, $4, $5, $6) \
@@ -154,10 +160,10 @@ impl State {
         .bind(owner.role.as_str())
         .bind(i64::from(owner.adopted))
         .bind(owner.linked_at.as_millisecond())
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await
-        .map(drop)
-        .map_err(store)
+        .map_err(store)?;
+        tx.commit().await.map_err(store)
     }
 
     pub(super) async fn read_external_id(

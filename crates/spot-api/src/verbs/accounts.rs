@@ -155,6 +155,16 @@ impl SpotClient {
         self.call::<IgnoredAny>(&call).await.map(drop)
     }
 
+    /// Waits until the rate governor lets one account be deleted. Nothing is sent yet: a caller writes its intent down
+    /// now, right before [`DeleteSlot::send`].
+    pub async fn reserve_delete(&self) -> DeleteSlot {
+        let pass = self.enter(&ApiCall::new(DELETE)).await;
+        DeleteSlot {
+            client: self.clone(),
+            pass,
+        }
+    }
+
     /// Deletes an account; that cannot be undone.
     ///
     /// # Errors
@@ -185,6 +195,29 @@ impl CreateSlot {
         }
         let created = self.client.single(&call, self.pass, &token).await;
         read_created(name, created)
+    }
+}
+
+/// The right to delete one account now. Dropping it gives the right back.
+pub struct DeleteSlot {
+    client: SpotClient,
+    pass: Pass,
+}
+
+impl DeleteSlot {
+    /// Deletes an account with one request, never a second one; not at all when `send_by` has passed. Whether it took
+    /// effect is unknown after an error of the class transient.
+    ///
+    /// # Errors
+    /// Class not found when it is gone already.
+    pub async fn send(self, account: &SpotAccountId, send_by: SystemTime) -> Result<(), SpotError> {
+        let token = self.client.inner.token().await?;
+        if SystemTime::now() > send_by {
+            return Err(SpotError::SendDeadlinePassed { route: DELETE });
+        }
+        let call = ApiCall::of(DELETE, account);
+        let deleted = self.client.single::<IgnoredAny>(&call, self.pass, &token);
+        deleted.await.map(drop)
     }
 }
 

@@ -187,7 +187,7 @@ impl StackSetSync {
             parameters,
             tags: wanted.tags.clone(),
             capabilities: wanted.capabilities.iter().cloned().collect(),
-            auto_deployment: auto_deployment_settings(auto_deployment),
+            auto_deployment: auto_deployment_settings(profile, auto_deployment),
             managed_execution: profile.managed_execution,
         };
         self.home
@@ -251,7 +251,8 @@ impl StackSetSync {
             parameters,
             tags: wanted.tags.clone(),
             capabilities: wanted.capabilities.iter().cloned().collect(),
-            auto_deployment: deployment.then(|| auto_deployment_settings(*auto_deployment)),
+            auto_deployment: deployment
+                .then(|| auto_deployment_settings(profile, *auto_deployment)),
             managed_execution: managed_execution.then_some(profile.managed_execution),
             targets: None,
             preferences: self.preferences(profile, step, *accounts_at_once),
@@ -425,11 +426,10 @@ fn action_of(step: &Step) -> Result<SyncAction, StepError> {
     })
 }
 
-/// Accounts that leave the targets keep their stacks: what becomes of them is decided by reconciling, not by a move.
-fn auto_deployment_settings(enabled: bool) -> AutoDeployment {
+fn auto_deployment_settings(profile: &Profile, enabled: bool) -> AutoDeployment {
     AutoDeployment {
         enabled,
-        retain_stacks: enabled,
+        retain_stacks: enabled && profile.retains_stacks(),
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, ToSpan as _};
 use onboarding_core::{
+    custom_resource::TombstoneReason,
     ids::{AwsAccountId, SpotAccountId, StackId},
     stackset_sync::spot_links::HostedLink,
 };
 use onboarding_provider::{
     Claim, Intent, Intents as _, IntentsError, Owner, RememberedExternalId, ResourceResponse,
-    SendIntent,
+    SendIntent, SentCall, Tombstone,
 };
 
 use super::{open, temporary};
@@ -24,6 +25,10 @@ fn spot_account() -> SpotAccountId {
     "act-1234abcd".parse().unwrap()
 }
 
+fn stack() -> StackId {
+    STACK.parse().unwrap()
+}
+
 /// Now, in the precision of the state.
 fn now() -> Timestamp {
     Timestamp::from_millisecond(Timestamp::now().as_millisecond()).unwrap()
@@ -31,7 +36,10 @@ fn now() -> Timestamp {
 
 fn send_intent() -> SendIntent {
     SendIntent {
-        name: "000000000001".to_owned(),
+        call: SentCall::Create {
+            name: "000000000001".to_owned(),
+            stack: stack(),
+        },
         send_by: now(),
         look_after: now() + 30.seconds(),
     }
@@ -119,11 +127,16 @@ async fn an_assignment_settles_the_creation_and_makes_the_account_ours() {
         .await
         .unwrap();
     let at = now();
-    state.assign(account(), &spot_account(), at).await.unwrap();
+    state
+        .assign(&stack(), account(), &spot_account(), at, Some(&stack()))
+        .await
+        .unwrap();
     let expected = Intent {
         assigned: Some(spot_account()),
         assigned_at: Some(at),
-        sent: None,
+        created_by: Some(stack()),
+        stacks: [stack()].into(),
+        ..Intent::default()
     };
     assert_eq!(state.intent(account()).await.unwrap(), expected);
     assert!(
@@ -225,4 +238,74 @@ async fn a_hosted_link_is_remembered_and_a_newer_one_wins() {
         let owned = state.spot_links().await.unwrap().owned;
         assert_eq!(owned, BTreeMap::from([(account(), link.spot_account)]));
     }
+}
+
+#[tokio::test]
+async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten() {
+    let (state, _directory) = temporary().await;
+    let (id, other): (_, StackId) = (spot_account(), format!("{STACK}-2").parse().unwrap());
+    let hold = async |stack: &StackId| state.hold(account(), &id, stack).await.unwrap();
+    state
+        .assign(&stack(), account(), &id, now(), None)
+        .await
+        .unwrap();
+    assert!(hold(&other).await);
+    assert_eq!(state.intent(account()).await.unwrap().stacks.len(), 2);
+    state.let_go(account(), &other).await.unwrap();
+
+    let later = now() + 1.minute();
+    state.claim(account(), "one", later).await.unwrap();
+    assert!(!hold(&other).await, "claimed");
+    let mut intent = SendIntent {
+        call: SentCall::Delete {
+            spot_account: id.clone(),
+        },
+        send_by: now(),
+        look_after: later,
+    };
+    state.write_intent(account(), "one", &intent).await.unwrap();
+    state.release(account(), "one").await.unwrap();
+    assert!(!hold(&other).await, "not settled");
+    intent.look_after = now() - 1.second();
+    state.claim(account(), "one", later).await.unwrap();
+    state.write_intent(account(), "one", &intent).await.unwrap();
+    state.release(account(), "one").await.unwrap();
+    assert!(hold(&other).await, "settled, and it is still there");
+    assert_eq!(state.intent(account()).await.unwrap().sent, None);
+
+    state.forget(account(), &id, &stack()).await.unwrap();
+    assert!(!hold(&other).await, "deleted");
+    let expected = Intent {
+        stacks: [other].into(),
+        removed: Some(id.clone()),
+        ..Intent::default()
+    };
+    assert_eq!(state.intent(account()).await.unwrap(), expected);
+    assert!(state.spot_links().await.unwrap().owned.is_empty());
+}
+
+#[tokio::test]
+async fn a_link_cancels_a_tombstone() {
+    let (state, _directory) = temporary().await;
+    let tombstone = |reason| Tombstone {
+        spot_account: spot_account(),
+        account: account(),
+        stack_id: stack(),
+        at: now(),
+        reason,
+    };
+    let first = tombstone(TombstoneReason::Reconcile);
+    state.leave_tombstone(&first).await.unwrap();
+    let second = tombstone(TombstoneReason::Running);
+    state.leave_tombstone(&second).await.unwrap();
+    assert_eq!(state.tombstones().await.unwrap(), [second]);
+    let owner = Owner {
+        stack_id: stack(),
+        account: account(),
+        role: "arn:aws:iam::000000000001:role/SpotRole".parse().unwrap(),
+        adopted: false,
+        linked_at: now(),
+    };
+    state.set_owner(&spot_account(), &owner).await.unwrap();
+    assert_eq!(state.tombstones().await.unwrap(), []);
 }

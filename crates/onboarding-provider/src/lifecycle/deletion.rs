@@ -1,0 +1,266 @@
+//! The Delete of a resource. Only that of `Custom::SpotAccount` can have an effect at Spot: it deletes the Spot account
+//! by the rules of onboarding-core's `deletion`.
+//!
+//! The order, each step committed before the next: look at Spot; wait for the rate governor; claim the AWS account;
+//! check that nothing changed since we looked; write the intent; send, unless the send deadline has passed; forget the
+//! account. From the claim on nobody is given it. A deletion that is repeated names the same id, so it is harmless.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use onboarding_core::{
+    custom_resource::{
+        DeletionDecision, ResourceRequest, ResourceResponse, TombstoneReason,
+        deletion::{Held, decide, left_behind, veto},
+        response::is_marker,
+    },
+    ids::SpotAccountId,
+};
+use spot_api::{ErrorClass, SpotError};
+use tokio::time::Instant;
+
+use super::Trouble;
+use crate::{
+    intents::{Claim, Intent, SendIntent, SentCall, Tombstone},
+    provider::{Provider, from_now, time_until},
+};
+
+/// A Spot account whose stack asks for its deletion.
+struct Subject {
+    id: SpotAccountId,
+    intent: Intent,
+    /// Whether the stack has linked it.
+    owned: bool,
+    decision: DeletionDecision,
+}
+
+impl Provider {
+    pub(super) async fn delete(
+        &self,
+        request: &ResourceRequest,
+    ) -> Result<ResourceResponse, Trouble> {
+        let Some(subject) = self.subject(request).await? else {
+            self.let_go(request).await?;
+            return Ok(ResourceResponse::unchanged(
+                request,
+                "there is nothing to delete at Spot",
+            ));
+        };
+        match subject.decision {
+            DeletionDecision::Spare(why) => {
+                self.let_go(request).await?;
+                let reason = format!("nothing was deleted at Spot: {why}");
+                Ok(ResourceResponse::unchanged(request, reason))
+            }
+            DeletionDecision::Leave(reason) => self.leave(request, &subject.id, reason, &[]).await,
+            DeletionDecision::Delete => self.delete_account(request, &subject).await,
+        }
+    }
+
+    /// The answer to a Delete that could not be done. It is a success: a stack that cannot be deleted helps nobody.
+    pub(crate) async fn not_deleted(
+        &self,
+        request: &ResourceRequest,
+        trouble: &str,
+    ) -> ResourceResponse {
+        let left = async {
+            match self.subject(request).await? {
+                Some(subject) if !matches!(subject.decision, DeletionDecision::Spare(_)) => {
+                    self.leave(request, &subject.id, TombstoneReason::NotDone, &[])
+                        .await
+                }
+                _ => self.delete(request).await,
+            }
+        };
+        let why = match left.await {
+            Ok(answer) => answer.reason,
+            Err(error) => {
+                tracing::error!(?error, "no tombstone could be left");
+                "nothing was deleted at Spot".to_owned()
+            }
+        };
+        ResourceResponse::unchanged(request, format!("{why}: {trouble}"))
+    }
+
+    /// What a Delete is about; none when there is nothing that it could delete.
+    async fn subject(&self, request: &ResourceRequest) -> Result<Option<Subject>, Trouble> {
+        let (stack, physical_id) = (&request.stack_id, request.physical_id.as_deref());
+        if request.resource_type != "Custom::SpotAccount" {
+            return Ok(None);
+        }
+        let intent = self.intents.intent(request.account).await?;
+        let created_by = intent.created_by.as_ref();
+        // A Create that failed late, such as at its deadline, may have created one. Another Create of the same stack may
+        // have been given it since, so it is never deleted by this.
+        let failed = physical_id.is_none_or(is_marker);
+        let id = if failed {
+            let created = intent.assigned.clone();
+            created.filter(|_| created_by == Some(stack))
+        } else {
+            physical_id.and_then(|id| id.parse().ok())
+        };
+        let Some(id) = id else { return Ok(None) };
+        let owner = self.intents.owner(&id).await?;
+        let held = Held {
+            owner: owner.as_ref().map(|owner| (&owner.stack_id, owner.adopted)),
+            assigned: intent.assigned.as_ref(),
+            created_by,
+            stacks: &intent.stacks,
+        };
+        let decision = match decide(self.settings.deletion, stack, &id, held) {
+            _ if failed && owner.is_none() => {
+                DeletionDecision::Leave(TombstoneReason::CreateFailed)
+            }
+            _ if failed => return Ok(None),
+            decision => decision,
+        };
+        Ok(Some(Subject {
+            decision,
+            owned: owner.is_some(),
+            id,
+            intent,
+        }))
+    }
+
+    async fn let_go(&self, request: &ResourceRequest) -> Result<(), Trouble> {
+        let (account, stack) = (request.account, &request.stack_id);
+        if request.resource_type == "Custom::SpotAccount" {
+            self.intents.let_go(account, stack).await?;
+        }
+        Ok(())
+    }
+
+    async fn leave(
+        &self,
+        request: &ResourceRequest,
+        id: &SpotAccountId,
+        reason: TombstoneReason,
+        running: &[String],
+    ) -> Result<ResourceResponse, Trouble> {
+        let tombstone = Tombstone {
+            spot_account: id.clone(),
+            account: request.account,
+            stack_id: request.stack_id.clone(),
+            at: Timestamp::now(),
+            reason,
+        };
+        self.intents.leave_tombstone(&tombstone).await?;
+        self.let_go(request).await?;
+        tracing::warn!(spot_account = %id, reason = reason.as_str(), "tombstone left");
+        Ok(ResourceResponse::unchanged(
+            request,
+            left_behind(id, reason, running),
+        ))
+    }
+
+    async fn delete_account(
+        &self,
+        request: &ResourceRequest,
+        subject: &Subject,
+    ) -> Result<ResourceResponse, Trouble> {
+        let Subject { id, intent, .. } = subject;
+        if let Some(sent) = &intent.sent
+            && !sent.deletes(id)
+            && !time_until(sent.look_after).is_zero()
+        {
+            return Err(Trouble::Passing(
+                "a creation of a Spot account has not settled yet".to_owned(),
+            ));
+        }
+        let listing = self.listings.since(Instant::now()).await?;
+        let Some(listed) = listing.known.get(id) else {
+            if self.is_new(intent, id) || self.spot.account(id).await?.is_some() {
+                return Err(Trouble::Passing(format!(
+                    "Spot does not list account {id}, which it should"
+                )));
+            }
+            self.let_go(request).await?;
+            let reason = format!("Spot account {id} is gone already");
+            return Ok(ResourceResponse::unchanged(request, reason));
+        };
+        let mut running = self.spot.elastigroups(id).await?;
+        running.extend(self.spot.ocean_clusters(id).await?);
+        if let Some(reason) = veto(listed, request.account, subject.owned, running.len()) {
+            let named = running.into_iter().map(|one| one.name.unwrap_or(one.id));
+            let named: Vec<String> = named.collect();
+            return self.leave(request, id, reason, &named).await;
+        }
+        self.send_deletion(request, subject).await?;
+        tracing::warn!(spot_account = %id, name = %listed.name, "Spot account deleted with its stack");
+        Ok(ResourceResponse::unchanged(
+            request,
+            format!("Spot account {id} is deleted"),
+        ))
+    }
+
+    async fn send_deletion(
+        &self,
+        request: &ResourceRequest,
+        subject: &Subject,
+    ) -> Result<(), Trouble> {
+        let (account, id) = (request.account, &subject.id);
+        // The governor may hold us back for many minutes: nothing is claimed before it lets us through.
+        let slot = self.spot.reserve_delete().await;
+        let holder = format!("{}/{:032x}", request.request_id, rand::random::<u128>());
+        let window = self.settings.send_window;
+        let send_by = from_now(window);
+        let intent = SendIntent {
+            call: SentCall::Delete {
+                spot_account: id.clone(),
+            },
+            send_by,
+            look_after: from_now(window + self.spot.call_timeout() + self.settings.settle),
+        };
+        let claim = self
+            .intents
+            .claim(account, &holder, intent.look_after)
+            .await?;
+        if claim != Claim::Held(subject.intent.clone()) {
+            self.intents.release(account, &holder).await?;
+            return Err(Trouble::Passing(
+                "another request is working on the Spot account".to_owned(),
+            ));
+        }
+        self.intents.write_intent(account, &holder, &intent).await?;
+        let sent = slot.send(id, SystemTime::from(send_by)).await;
+        let result = match sent {
+            Err(error) if !is_gone(&error) => {
+                if is_without_effect(&error) {
+                    self.intents.clear_intent(account, &holder).await?;
+                } else {
+                    // The request has ended on our side, so a listing tells earlier than after a crash.
+                    let intent = SendIntent {
+                        look_after: from_now(self.settings.settle),
+                        ..intent
+                    };
+                    self.intents.write_intent(account, &holder, &intent).await?;
+                }
+                Err(error.into())
+            }
+            _ => {
+                self.intents.forget(account, id, &request.stack_id).await?;
+                self.listings.forget();
+                Ok(())
+            }
+        };
+        self.intents.release(account, &holder).await?;
+        result
+    }
+}
+
+fn is_gone(error: &SpotError) -> bool {
+    let status = error.refusal().map(|refusal| refusal.status);
+    matches!(status, Some(404 | 410))
+}
+
+fn is_without_effect(error: &SpotError) -> bool {
+    match error.class() {
+        ErrorClass::Denied
+        | ErrorClass::NotFound
+        | ErrorClass::Invalid
+        | ErrorClass::Conflict
+        | ErrorClass::Throttled
+        | ErrorClass::Unreachable => true,
+        ErrorClass::Transient | ErrorClass::Ambiguous | ErrorClass::Bug => false,
+    }
+}

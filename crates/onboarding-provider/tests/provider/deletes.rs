@@ -1,0 +1,268 @@
+//! What the Delete of a stack's resources does: the rule of ownership, vetoes, tombstones.
+
+use onboarding_core::{
+    custom_resource::{Status, TombstoneReason},
+    template::Deletion,
+};
+use onboarding_provider::{
+    AdoptRule, Intents as _, Provider, ProviderSettings, ResourceResponse, events::no_events,
+};
+
+use super::{
+    spot::Fault,
+    stack::{ACCOUNT, Home, KINDS, OTHER, create_stack, delete, in_time, request, settings},
+};
+
+fn deleting(home: &Home) -> Provider {
+    let settings = ProviderSettings {
+        deletion: Deletion::Stack,
+        ..settings()
+    };
+    home.provider_with(settings, no_events())
+}
+
+/// Deletes the resources of a stack as CloudFormation does; returns the answer of the Spot account.
+async fn delete_stack(provider: &Provider, stack: &str, id: &str) -> ResourceResponse {
+    let mut last = None;
+    for kind in KINDS.into_iter().rev() {
+        let answer = provider
+            .handle(&request(&delete(stack, ACCOUNT, kind, id)), in_time())
+            .await;
+        assert_eq!(
+            (answer.status, answer.physical_resource_id.as_str()),
+            (Status::Success, id),
+            "{kind}"
+        );
+        last = Some(answer);
+    }
+    last.unwrap()
+}
+
+fn tombstone(home: &Home, id: &str) -> Option<TombstoneReason> {
+    let tombstone = home.intents.tombstone(&id.parse().unwrap());
+    tombstone.map(|tombstone| tombstone.reason)
+}
+
+fn deleted(home: &Home) -> Vec<String> {
+    home.spot.world.lock().deleted.clone()
+}
+
+#[tokio::test]
+async fn a_stack_takes_its_spot_account_with_it_and_the_next_one_gets_a_new_one() {
+    let home = Home::new().await;
+    let id = create_stack(&home, "stack", ACCOUNT).await;
+    let answer = delete_stack(&deleting(&home), "stack", &id).await;
+    assert!(answer.reason.contains("is deleted"), "{}", answer.reason);
+    assert_eq!(deleted(&home), [id.as_str()]);
+    assert_eq!(tombstone(&home, &id), None);
+    assert_eq!(
+        home.intents.owner(&id.parse().unwrap()).await.unwrap(),
+        None
+    );
+    let next = create_stack(&home, "next", ACCOUNT).await;
+    assert_ne!(next, id);
+    assert_eq!(home.spot.world.lock().accounts.len(), 1);
+}
+
+#[tokio::test]
+async fn by_default_a_spot_account_stays_with_a_tombstone_that_the_next_link_cancels() {
+    let home = Home::new().await;
+    let id = create_stack(&home, "stack", ACCOUNT).await;
+    let calls = home.spot.world.lock().calls.len();
+    let answer = delete_stack(&home.provider(), "stack", &id).await;
+    assert!(answer.reason.contains("reconciling"), "{}", answer.reason);
+    assert_eq!(home.spot.world.lock().calls.len(), calls);
+    let left = home.intents.tombstone(&id.parse().unwrap()).unwrap();
+    assert_eq!(left.reason, TombstoneReason::Reconcile);
+    assert_eq!(left.account.to_string(), ACCOUNT);
+    assert!(left.stack_id.as_str().contains("stack/stack/"));
+    assert_eq!(create_stack(&home, "next", ACCOUNT).await, id);
+    assert_eq!(tombstone(&home, &id), None);
+}
+
+#[tokio::test]
+async fn an_account_that_was_adopted_is_never_deleted() {
+    for rule in [AdoptRule::KeepLink, AdoptRule::Relink] {
+        let home = Home::with_rule(rule).await;
+        let id = home.spot.world.lock().add("theirs", Some(ACCOUNT));
+        assert_eq!(create_stack(&home, "stack", ACCOUNT).await, id);
+        delete_stack(&deleting(&home), "stack", &id).await;
+        assert_eq!(deleted(&home), Vec::<String>::new());
+        let expected = (rule == AdoptRule::Relink).then_some(TombstoneReason::Adopted);
+        assert_eq!(tombstone(&home, &id), expected, "{rule:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_moved_belongs_to_its_new_stack_whichever_request_comes_first() {
+    // The new stack is whole, or has only been given the account.
+    for resources in [KINDS.len(), 1] {
+        let home = Home::new().await;
+        let id = create_stack(&home, "old", ACCOUNT).await;
+        let provider = deleting(&home);
+        for kind in &KINDS[..resources] {
+            let event = super::stack::create_event("new", ACCOUNT, kind, &id);
+            let answer = provider.handle(&request(&event), in_time()).await;
+            assert_eq!(answer.status, Status::Success, "{}", answer.reason);
+        }
+        delete_stack(&provider, "old", &id).await;
+        assert_eq!(deleted(&home), Vec::<String>::new());
+        // The rest of the new stack finds everything in its place.
+        assert_eq!(create_stack(&home, "new", ACCOUNT).await, id);
+        assert_eq!(tombstone(&home, &id), None);
+        delete_stack(&provider, "new", &id).await;
+        assert_eq!(deleted(&home), [id]);
+    }
+}
+
+#[tokio::test]
+async fn a_new_stack_that_rolls_back_does_not_take_the_account_of_the_old_one() {
+    let home = Home::new().await;
+    let id = create_stack(&home, "old", ACCOUNT).await;
+    create_stack(&home, "new", ACCOUNT).await;
+    delete_stack(&deleting(&home), "new", &id).await;
+    assert_eq!(deleted(&home), Vec::<String>::new());
+    assert_eq!(tombstone(&home, &id), Some(TombstoneReason::HeldByAnother));
+}
+
+#[tokio::test]
+async fn a_rollback_removes_only_what_its_own_stack_created() {
+    for left_over in [false, true] {
+        let home = Home::new().await;
+        if left_over {
+            home.spot.world.lock().add(ACCOUNT, None);
+        }
+        let provider = deleting(&home);
+        let event = super::stack::create_event("stack", ACCOUNT, "SpotAccount", "");
+        let answer = provider.handle(&request(&event), in_time()).await;
+        let id = answer.physical_resource_id;
+        // The link fails, so the stack is rolled back.
+        let rollback = delete("stack", ACCOUNT, "SpotAccount", &id);
+        let answer = provider.handle(&request(&rollback), in_time()).await;
+        assert_eq!(answer.status, Status::Success);
+        assert_eq!(deleted(&home).len(), usize::from(!left_over));
+        assert_eq!(tombstone(&home, &id), None);
+    }
+}
+
+#[tokio::test]
+async fn what_a_failed_creation_made_stays_for_the_next_one() {
+    let home = Home::new().await;
+    let provider = deleting(&home);
+    let event = super::stack::create_event("stack", ACCOUNT, "SpotAccount", "");
+    let answer = provider.handle(&request(&event), in_time()).await;
+    let id = answer.physical_resource_id;
+    let marker = delete("stack", ACCOUNT, "SpotAccount", "SpotAccount-CREATE_FAILED");
+    let answer = provider.handle(&request(&marker), in_time()).await;
+    assert_eq!(answer.physical_resource_id, "SpotAccount-CREATE_FAILED");
+    assert_eq!(deleted(&home), Vec::<String>::new());
+    assert_eq!(tombstone(&home, &id), Some(TombstoneReason::CreateFailed));
+    assert_eq!(create_stack(&home, "next", ACCOUNT).await, id);
+    assert_eq!(tombstone(&home, &id), None);
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_under_running_groups() {
+    let home = Home::new().await;
+    let id = create_stack(&home, "stack", ACCOUNT).await;
+    home.spot.world.lock().accounts[0].running = vec!["web"];
+    let answer = delete_stack(&deleting(&home), "stack", &id).await;
+    assert!(answer.reason.contains("(web)"), "{}", answer.reason);
+    assert_eq!(deleted(&home), Vec::<String>::new());
+    assert_eq!(tombstone(&home, &id), Some(TombstoneReason::Running));
+}
+
+#[tokio::test]
+async fn a_deletion_that_spot_refuses_does_not_hold_the_stack_up() {
+    for refusal in [
+        (400, "the default account cannot be deleted"),
+        (403, "who?"),
+    ] {
+        let home = Home::new().await;
+        let id = create_stack(&home, "stack", ACCOUNT).await;
+        home.spot.world.lock().refuse_deletions = Some(refusal);
+        let answer = delete_stack(&deleting(&home), "stack", &id).await;
+        assert!(answer.reason.contains(refusal.1), "{}", answer.reason);
+        assert_eq!(tombstone(&home, &id), Some(TombstoneReason::NotDone));
+        // Whoever comes next may use it.
+        home.spot.world.lock().refuse_deletions = None;
+        assert_eq!(create_stack(&home, "next", ACCOUNT).await, id);
+    }
+}
+
+#[tokio::test]
+async fn what_never_was_and_what_is_gone_are_deleted_without_a_call() {
+    let home = Home::new().await;
+    let id = create_stack(&home, "stack", ACCOUNT).await;
+    let provider = deleting(&home);
+    let calls = home.spot.world.lock().calls.len();
+    for (stack, account, id) in [
+        ("stack", ACCOUNT, "SpotAccount-CREATE_FAILED"),
+        ("stack", ACCOUNT, "act-404"),
+        ("stack", ACCOUNT, "junk/../"),
+        ("other", ACCOUNT, &id),
+        ("stack", OTHER, &id),
+    ] {
+        let event = delete(stack, account, "SpotAccount", id);
+        let mut event = event;
+        event["RequestId"] = format!("{stack}{account}{id}").into();
+        let answer = provider.handle(&request(&event), in_time()).await;
+        assert_eq!(answer.status, Status::Success);
+        assert_eq!(answer.physical_resource_id, id);
+    }
+    assert_eq!(home.spot.world.lock().calls.len(), calls);
+    home.spot.world.lock().accounts.clear();
+    let gone = ProviderSettings {
+        deletion: Deletion::Stack,
+        listing_lag: std::time::Duration::ZERO,
+        ..settings()
+    };
+    let provider = home.provider_with(gone, no_events());
+    let answer = delete_stack(&provider, "stack", &id).await;
+    assert!(answer.reason.contains("gone already"), "{}", answer.reason);
+    assert_eq!(
+        home.spot.world.lock().writes().last().unwrap(),
+        "POST /cbi/v1/setup/account"
+    );
+}
+
+#[tokio::test]
+async fn a_fault_at_any_call_of_a_deletion_ends_in_one_deleted_account() {
+    const CALLS: usize = 5;
+    let faults = [
+        Fault::DieBefore,
+        Fault::DieAfter,
+        Fault::ErrorBefore,
+        Fault::ErrorAfter,
+    ];
+    let runs = (0..CALLS).flat_map(|call| {
+        faults.map(|fault| async move {
+            let home = Home::new().await;
+            let id = create_stack(&home, "stack", ACCOUNT).await;
+            {
+                let mut world = home.spot.world.lock();
+                let next = world.calls.len() + call;
+                world.faults.insert(next, fault);
+            }
+            let event = request(&delete("stack", ACCOUNT, "SpotAccount", &id));
+            let mut provider = deleting(&home);
+            let answer = loop {
+                tokio::select! {
+                    answer = provider.handle(&event, in_time()) => break answer,
+                    () = home.spot.died.notified() => provider = deleting(&home),
+                }
+            };
+            assert_eq!(answer.status, Status::Success);
+            assert_eq!(
+                deleted(&home),
+                [id.as_str()],
+                "{call} {fault:?}: {}",
+                answer.reason
+            );
+            let next = create_stack(&home, "next", ACCOUNT).await;
+            assert_ne!(next, id);
+            assert_eq!(home.spot.world.lock().accounts.len(), 1, "{call} {fault:?}");
+        })
+    });
+    futures_util::future::join_all(runs).await;
+}
