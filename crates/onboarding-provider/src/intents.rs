@@ -63,6 +63,8 @@ pub struct Intent {
     pub created_by: Option<StackId>,
     /// The stacks that were given its Spot account, and have not been deleted since.
     pub stacks: BTreeSet<StackId>,
+    /// The stacks that have been deleted. A request of theirs that comes later is not served.
+    pub departed: BTreeSet<StackId>,
     /// A creation or deletion that has not been settled.
     pub sent: Option<SendIntent>,
     /// The Spot account that was deleted last. Spot may list it for some more time.
@@ -82,13 +84,20 @@ impl Intent {
         self.assigned_at = Some(at);
         self.created_by = created_by.cloned();
         self.stacks.insert(stack.clone());
+        self.departed.remove(stack);
         self.sent = None;
     }
 
-    /// Gives a stack the Spot account; false when that is deleted, or may be. A deletion that has had no effect is
-    /// settled by this, so a caller looks at Spot first.
-    pub fn hold(&mut self, spot_account: &SpotAccountId, stack: &StackId, now: Timestamp) -> bool {
-        if self.removed.as_ref() == Some(spot_account) {
+    /// Gives a stack the Spot account; false when that is deleted, or may be, or when the stack is deleted and does not
+    /// ask for it `anew`. A deletion that has had no effect is settled by this, so a caller looks at Spot first.
+    pub fn hold(
+        &mut self,
+        spot_account: &SpotAccountId,
+        stack: &StackId,
+        anew: bool,
+        now: Timestamp,
+    ) -> bool {
+        if self.removed.as_ref() == Some(spot_account) || (!anew && self.departed.contains(stack)) {
             return false;
         }
         match &self.sent {
@@ -97,7 +106,14 @@ impl Intent {
             _ => self.sent = None,
         }
         self.stacks.insert(stack.clone());
+        self.departed.remove(stack);
         true
+    }
+
+    /// Notes that a stack is deleted.
+    pub fn let_go(&mut self, stack: &StackId) {
+        self.stacks.remove(stack);
+        self.departed.insert(stack.clone());
     }
 
     /// Forgets a Spot account that is deleted.
@@ -108,7 +124,7 @@ impl Intent {
             self.created_by = None;
         }
         self.sent.take_if(|sent| sent.deletes(spot_account));
-        self.stacks.remove(stack);
+        self.let_go(stack);
         self.removed = Some(spot_account.clone());
     }
 }
@@ -223,9 +239,10 @@ pub trait Intents: Send + Sync {
         account: AwsAccountId,
         spot_account: &SpotAccountId,
         stack: &StackId,
+        anew: bool,
     ) -> Result<bool, IntentsError>;
 
-    /// Takes back what `hold` gave: the stack is being deleted.
+    /// Notes that a stack is deleted: takes back what `hold` gave.
     async fn let_go(&self, account: AwsAccountId, stack: &StackId) -> Result<(), IntentsError>;
 
     /// Forgets a Spot account that is deleted: see [`Intent::forget`]; its owner, external ID and tombstone go as well.

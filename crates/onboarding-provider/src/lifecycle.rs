@@ -121,7 +121,7 @@ impl Provider {
         }
         let named = match resource.spot_account() {
             None => return self.spot_account(request, &details).await,
-            Some(id) => self.named(account, id).await?,
+            Some(id) => self.named(request, id).await?,
         };
         if let Some(kept) = kept(request, resource, &named, &details)? {
             return Ok(kept);
@@ -140,10 +140,17 @@ impl Provider {
     /// Checks that a Spot account is linked to, or was created for, the requesting AWS account.
     async fn named<'a>(
         &self,
-        account: AwsAccountId,
+        request: &ResourceRequest,
         id: &'a SpotAccountId,
     ) -> Result<Named<'a>, Trouble> {
+        let account = request.account;
         let intent = self.intents.intent(account).await?;
+        if intent.departed.contains(&request.stack_id) {
+            return Err(Trouble::Refused(
+                "its stack was deleted before this request came; nothing was changed at Spot"
+                    .to_owned(),
+            ));
+        }
         if intent.removed.as_ref() == Some(id) {
             return Err(Trouble::Refused(format!(
                 "Spot account {id} was deleted with its stack"

@@ -131,22 +131,17 @@ impl Intents for MemoryIntents {
         account: AwsAccountId,
         spot_account: &SpotAccountId,
         stack: &StackId,
+        anew: bool,
     ) -> Result<bool, IntentsError> {
         let (mut tables, now) = (self.0.lock(), Timestamp::now());
         let row = tables.rows.entry(account).or_default();
         let claimed = matches!(&row.holder, Some((_, until)) if *until > now);
-        Ok(!claimed && row.intent.hold(spot_account, stack, now))
+        Ok(!claimed && row.intent.hold(spot_account, stack, anew, now))
     }
 
     async fn let_go(&self, account: AwsAccountId, stack: &StackId) -> Result<(), IntentsError> {
         let mut tables = self.0.lock();
-        tables
-            .rows
-            .entry(account)
-            .or_default()
-            .intent
-            .stacks
-            .remove(stack);
+        tables.rows.entry(account).or_default().intent.let_go(stack);
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 mod provider {
     mod crashes;
     mod deletes;
+    mod histories;
     mod queue;
     mod resources;
     mod rules;

@@ -4,6 +4,8 @@
 ALTER TABLE intents ADD COLUMN created_by TEXT;
 -- The stacks that were given the Spot account and have not been deleted since, as a JSON array.
 ALTER TABLE intents ADD COLUMN stacks TEXT;
+-- The stacks that have been deleted, likewise: a late request of theirs is not served.
+ALTER TABLE intents ADD COLUMN departed TEXT;
 -- The Spot account that was deleted last: Spot may list it for some more time.
 ALTER TABLE intents ADD COLUMN removed TEXT;
 

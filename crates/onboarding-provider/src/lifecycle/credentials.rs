@@ -17,7 +17,7 @@ impl Provider {
         role: &RoleArn,
     ) -> Result<ResourceResponse, Trouble> {
         // Before the link: from now on no other stack's end deletes the Spot account.
-        self.take_hold(request, named.id).await?;
+        self.take_hold(request, named.id, false).await?;
         self.spot
             .set_aws_credentials(named.id, role)
             .await

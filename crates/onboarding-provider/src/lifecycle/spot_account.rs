@@ -51,7 +51,7 @@ impl Provider {
         };
         match decide(account, &listing.known, ours, details.adopt) {
             AccountDecision::Ours(id) => {
-                self.take_hold(request, &id).await?;
+                self.take_hold(request, &id, true).await?;
                 Ok(response(&id, false))
             }
             AccountDecision::Adopt(id) => {
@@ -102,14 +102,16 @@ impl Provider {
         }
     }
 
-    /// Gives the stack the Spot account, so that no other stack's end deletes it.
+    /// Gives the stack the Spot account, so that no other stack's end deletes it. A stack that was deleted has to ask for
+    /// it `anew`.
     pub(super) async fn take_hold(
         &self,
         request: &ResourceRequest,
         id: &SpotAccountId,
+        anew: bool,
     ) -> Result<(), Trouble> {
         let (account, stack) = (request.account, &request.stack_id);
-        if self.intents.hold(account, id, stack).await? {
+        if self.intents.hold(account, id, stack, anew).await? {
             return Ok(());
         }
         Err(Trouble::Passing(format!(

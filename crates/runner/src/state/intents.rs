@@ -132,6 +132,7 @@ impl Intents for State {
         account: AwsAccountId,
         spot_account: &SpotAccountId,
         stack: &StackId,
+        anew: bool,
     ) -> Result<bool, IntentsError> {
         let now = Timestamp::now();
         let mut tx = self.write().await.map_err(store)?;
@@ -145,7 +146,7 @@ impl Intents for State {
         .map_err(store)?;
         let mut intent = read(&mut tx, account).await?.unwrap_or_default();
         let before = intent.clone();
-        if claimed > 0 || !intent.hold(spot_account, stack, now) {
+        if claimed > 0 || !intent.hold(spot_account, stack, anew, now) {
             return Ok(false);
         }
         if intent != before {
@@ -157,11 +158,9 @@ impl Intents for State {
 
     async fn let_go(&self, account: AwsAccountId, stack: &StackId) -> Result<(), IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
-        if let Some(mut intent) = read(&mut tx, account).await?
-            && intent.stacks.remove(stack)
-        {
-            write(&mut tx, account, &intent).await?;
-        }
+        let mut intent = read(&mut tx, account).await?.unwrap_or_default();
+        intent.let_go(stack);
+        write(&mut tx, account, &intent).await?;
         tx.commit().await.map_err(store)
     }
 
@@ -244,19 +243,21 @@ async fn write(
     account: AwsAccountId,
     intent: &Intent,
 ) -> Result<(), IntentsError> {
-    let stacks: Vec<&str> = intent.stacks.iter().map(StackId::as_str).collect();
+    let json = |stacks: &BTreeSet<StackId>| serde_json::to_string(stacks).map_err(store);
     let sent = intent.sent.as_ref().map(serde_json::to_string).transpose();
     sqlx::query(
-        "INSERT INTO intents (account, assigned, assigned_at, created_by, stacks, sent, removed) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) \
+        "INSERT INTO intents (account, assigned, assigned_at, created_by, stacks, departed, sent, removed) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
          ON CONFLICT (account) DO UPDATE SET assigned = excluded.assigned, assigned_at = excluded.assigned_at, \
-         created_by = excluded.created_by, stacks = excluded.stacks, sent = excluded.sent, removed = excluded.removed",
+         created_by = excluded.created_by, stacks = excluded.stacks, departed = excluded.departed, \
+         sent = excluded.sent, removed = excluded.removed",
     )
     .bind(account.to_string())
     .bind(intent.assigned.as_ref().map(SpotAccountId::as_str))
     .bind(intent.assigned_at.map(Timestamp::as_millisecond))
     .bind(intent.created_by.as_ref().map(StackId::as_str))
-    .bind(serde_json::to_string(&stacks).map_err(store)?)
+    .bind(json(&intent.stacks)?)
+    .bind(json(&intent.departed)?)
     .bind(sent.map_err(store)?)
     .bind(intent.removed.as_ref().map(SpotAccountId::as_str))
     .execute(&mut **tx)
@@ -268,9 +269,9 @@ async fn write(
 fn intent_of(row: &SqliteRow) -> Result<Intent, IntentsError> {
     let text = |column: &str| row.try_get::<Option<String>, _>(column).map_err(store);
     let assigned_at: Option<i64> = row.try_get("assigned_at").map_err(store)?;
-    let stacks: Option<BTreeSet<StackId>> = match text("stacks")? {
-        Some(stacks) => serde_json::from_str(&stacks).map_err(store)?,
-        None => None,
+    let stacks = |column: &str| match text(column)? {
+        Some(stacks) => serde_json::from_str(&stacks).map_err(store),
+        None => Ok(BTreeSet::new()),
     };
     let sent = text("sent")?.map(|sent| serde_json::from_str(&sent));
     let assigned = text("assigned")?.map(|id| id.parse());
@@ -283,7 +284,8 @@ fn intent_of(row: &SqliteRow) -> Result<Intent, IntentsError> {
             .transpose()
             .map_err(store)?,
         created_by: created_by.transpose().map_err(store)?,
-        stacks: stacks.unwrap_or_default(),
+        stacks: stacks("stacks")?,
+        departed: stacks("departed")?,
         sent: sent.transpose().map_err(store)?,
         removed: removed.transpose().map_err(store)?,
     })

@@ -244,7 +244,7 @@ async fn a_hosted_link_is_remembered_and_a_newer_one_wins() {
 async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten() {
     let (state, _directory) = temporary().await;
     let (id, other): (_, StackId) = (spot_account(), format!("{STACK}-2").parse().unwrap());
-    let hold = async |stack: &StackId| state.hold(account(), &id, stack).await.unwrap();
+    let hold = async |stack: &StackId| state.hold(account(), &id, stack, true).await.unwrap();
     state
         .assign(&stack(), account(), &id, now(), None)
         .await
@@ -252,6 +252,8 @@ async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten(
     assert!(hold(&other).await);
     assert_eq!(state.intent(account()).await.unwrap().stacks.len(), 2);
     state.let_go(account(), &other).await.unwrap();
+    let late = state.hold(account(), &id, &other, false);
+    assert!(!late.await.unwrap(), "its stack is deleted");
 
     let later = now() + 1.minute();
     state.claim(account(), "one", later).await.unwrap();
@@ -277,6 +279,7 @@ async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten(
     assert!(!hold(&other).await, "deleted");
     let expected = Intent {
         stacks: [other].into(),
+        departed: [stack()].into(),
         removed: Some(id.clone()),
         ..Intent::default()
     };
