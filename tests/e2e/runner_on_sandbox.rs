@@ -7,6 +7,7 @@ mod deploys;
 mod enrolls;
 mod faults;
 mod interrupts;
+mod moves;
 mod prerequisites;
 mod removes;
 mod reports;
