@@ -5,6 +5,7 @@ use onboarding_core::{
     inventory::{AccountState, InstanceDetailedStatus, InstanceStatus},
     stackset_sync::{ObservedProfile, PlanError, RunningOperation, SyncAction, TargetFilter, plan},
     status::{Reason, Standing},
+    template::Deletion,
 };
 
 use crate::world::*;
