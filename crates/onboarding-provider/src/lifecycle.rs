@@ -111,14 +111,12 @@ impl Provider {
                 "a stack in AWS account {account} may not ask about AWS account {asked_for}"
             ));
         }
-        let Some(details) = self.directory.account(account).await? else {
-            return refused(format!(
-                "AWS account {account} is not in the scope of this provider"
-            ));
-        };
         if let Some(unchanged) = unchanged(request, resource) {
             return Ok(unchanged);
         }
+        let Some(details) = self.directory.account(account).await? else {
+            return self.out_of_scope(request, resource).await;
+        };
         let named = match resource.spot_account() {
             None => return self.spot_account(request, &details).await,
             Some(id) => self.named(request, id).await?,
@@ -135,6 +133,36 @@ impl Provider {
                 self.enable_cost_intelligence(request, &named).await
             }
         }
+    }
+
+    /// A request of an account that no profile targets. An Update of its stack, which it had from before, must not fail:
+    /// its rollback would as well, and the stack could not be changed any more. So it changes nothing, but for a new role,
+    /// without which the link that we made would be lost.
+    async fn out_of_scope(
+        &self,
+        request: &ResourceRequest,
+        resource: &Resource,
+    ) -> Result<ResourceResponse, Trouble> {
+        let account = request.account;
+        let reason = format!("AWS account {account} is not in the scope of this provider");
+        if request.request_type != RequestType::Update {
+            return Err(Trouble::Refused(reason));
+        }
+        if let Resource::SpotLinkedCredentials {
+            spot_account, role, ..
+        } = resource
+        {
+            let named = self.named(request, spot_account).await?;
+            if named.standing == Standing::Ours {
+                return self.link(request, &named, role).await;
+            }
+        }
+        let response = ResourceResponse::unchanged(request, &reason);
+        let id = response.physical_resource_id.clone();
+        Ok(match resource {
+            Resource::SpotExternalId { .. } => response.with("ExternalId", id),
+            _ => response.with("AccountId", id),
+        })
     }
 
     /// Checks that a Spot account is linked to, or was created for, the requesting AWS account.

@@ -81,6 +81,10 @@ pub struct Provider {
     pub(crate) listings: Listings,
     /// Spot has refused a name without a letter.
     pub(crate) names_need_letters: AtomicBool,
+    /// A creation has shown whether it does.
+    pub(crate) names_known: AtomicBool,
+    /// Held by the creation that finds out.
+    pub(crate) first_name: tokio::sync::Mutex<()>,
     events: EventSink,
 }
 
@@ -101,6 +105,8 @@ impl Provider {
         Self {
             listings: Listings::new(spot.clone(), settings.listing_age),
             names_need_letters: AtomicBool::new(false),
+            names_known: AtomicBool::new(false),
+            first_name: tokio::sync::Mutex::default(),
             spot,
             intents,
             directory,

@@ -96,7 +96,6 @@ impl Provider {
                     )));
                 }
                 let created = self.create(request, &intent).await?;
-                self.confirm(&created.id).await;
                 Ok(response(&created.id, false))
             }
         }
@@ -185,8 +184,14 @@ impl Provider {
         seen: &Intent,
     ) -> Result<CreatedAccount, Trouble> {
         let account = request.account;
+        // Until one creation has shown which names Spot takes, the others wait for it: each would be refused.
+        let _first = match self.names_known.load(Ordering::Acquire) {
+            true => None,
+            false => Some(self.first_name.lock().await)
+                .filter(|_| !self.names_known.load(Ordering::Acquire)),
+        };
         let [plain, lettered] = creation_names(account);
-        let name = if self.names_need_letters.load(Ordering::Relaxed) {
+        let name = if self.names_need_letters.load(Ordering::Acquire) {
             &lettered
         } else {
             &plain
@@ -228,6 +233,7 @@ impl Provider {
         let result = slot.send(name, SystemTime::from(send_by)).await;
         match &result {
             Ok(created) => {
+                self.names_known.store(true, Ordering::Release);
                 let now = jiff::Timestamp::now();
                 let stack = &request.stack_id;
                 self.intents
@@ -251,7 +257,8 @@ impl Provider {
     fn not_created(&self, error: SpotError, plain: bool) -> Trouble {
         match error.class() {
             ErrorClass::Invalid if plain => {
-                self.names_need_letters.store(true, Ordering::Relaxed);
+                self.names_need_letters.store(true, Ordering::Release);
+                self.names_known.store(true, Ordering::Release);
                 Trouble::Passing(error.to_string())
             }
             ErrorClass::Denied if error.is_about_the_token() => Trouble::PassingFor(
@@ -266,19 +273,6 @@ impl Provider {
                  permitted to enroll more accounts (Spot's support raises the limit)"
             )),
             _ => error.into(),
-        }
-    }
-
-    /// One read of what was created. The creation is certain without it.
-    async fn confirm(&self, id: &SpotAccountId) {
-        match self.spot.account(id).await {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                tracing::warn!(spot_account = %id, "Spot does not know the account that it created, yet");
-            }
-            Err(error) => {
-                tracing::warn!(spot_account = %id, %error, "the creation could not be confirmed");
-            }
         }
     }
 }

@@ -7,8 +7,8 @@ use onboarding_provider::{Intents as _, ProviderSettings, events::no_events};
 use serde_json::json;
 
 use super::stack::{
-    ACCOUNT, Home, KINDS, OTHER, create, create_stack, event, in_time, properties, request, role,
-    settings,
+    ACCOUNT, Home, KINDS, OTHER, create, create_event, create_stack, event, in_time, properties,
+    request, role, settings,
 };
 
 #[tokio::test]
@@ -32,7 +32,6 @@ async fn a_stack_enrolls_its_account() {
             "GET /setup/account",
             "GET /setup/account?cloudAccountId",
             "POST /setup/account",
-            "GET /setup/account/one",
             "POST /setup/credentials/aws/externalId",
             "POST /setup/credentials/aws",
             "PUT /setup/account/act-1",
@@ -416,6 +415,7 @@ fn rand_suffix() -> u128 {
 #[tokio::test]
 async fn many_accounts_share_their_listings() {
     let home = Home::new().await;
+    home.spot.world.lock().names_need_letters = true;
     let provider = home.provider();
     let requests: Vec<_> = (0..60)
         .map(|i| {
@@ -447,4 +447,38 @@ async fn many_accounts_share_their_listings() {
         .filter(|call| *call == "GET /setup/account")
         .count();
     assert_eq!(listings, 1, "listings for 60 accounts");
+    // One of them finds out which names Spot takes.
+    assert_eq!(world.writes().len(), 61);
+}
+
+#[tokio::test]
+async fn an_update_does_not_fail_because_its_account_is_no_longer_in_scope() {
+    let home = Home::new().await;
+    let id = create_stack(&home, "stack", ACCOUNT).await;
+    *home.directory.left.lock() = Some(ACCOUNT.parse().unwrap());
+    let calls = home.spot.world.lock().writes().len();
+    for kind in KINDS {
+        let mut update = create_event("stack", ACCOUNT, kind, &id);
+        update["RequestType"] = json!("Update");
+        update["RequestId"] = json!(format!("update-{kind}"));
+        update["PhysicalResourceId"] = json!(id);
+        update["OldResourceProperties"] = update["ResourceProperties"].clone();
+        update["ResourceProperties"]["ServiceTimeout"] = json!("1800");
+        let response = home.provider().handle(&request(&update), in_time()).await;
+        assert_eq!(response.status, Status::Success, "{}", response.reason);
+        assert_eq!(response.physical_resource_id, id);
+    }
+    assert_eq!(home.spot.world.lock().writes().len(), calls);
+
+    // A new role is linked: without it our own link would be lost.
+    let mut update = create_event("stack", ACCOUNT, "SpotLinkedCredentials", &id);
+    update["RequestType"] = json!("Update");
+    update["RequestId"] = json!("update-role");
+    update["PhysicalResourceId"] = json!(id);
+    update["OldResourceProperties"] = update["ResourceProperties"].clone();
+    update["ResourceProperties"]["IamRoleArn"] = json!(role(ACCOUNT, "newer"));
+    let response = home.provider().handle(&request(&update), in_time()).await;
+    assert_eq!(response.status, Status::Success, "{}", response.reason);
+    let world = home.spot.world.lock();
+    assert_eq!(world.account(&id).role, Some(role(ACCOUNT, "newer")));
 }

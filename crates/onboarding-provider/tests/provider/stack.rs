@@ -24,6 +24,8 @@ pub(crate) const OTHER: &str = "222222222222";
 /// A directory in which all accounts but one are in scope.
 #[derive(Default)]
 pub(crate) struct Directory {
+    /// Another account that is not in scope.
+    pub(crate) left: Mutex<Option<AwsAccountId>>,
     pub(crate) details: Mutex<AccountDetails>,
     pub(crate) in_use: Mutex<Option<ExternalId>>,
 }
@@ -34,7 +36,8 @@ impl AccountDirectory for Directory {
         &self,
         account: AwsAccountId,
     ) -> Result<Option<AccountDetails>, DirectoryError> {
-        Ok((account.to_string() != "999999999999").then(|| self.details.lock().clone()))
+        let in_scope = account.to_string() != "999999999999" && *self.left.lock() != Some(account);
+        Ok(in_scope.then(|| self.details.lock().clone()))
     }
 
     async fn external_id_in_use(
