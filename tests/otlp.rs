@@ -1,4 +1,4 @@
-//! A receiver of OTLP over gRPC: keeps the spans, the names of the metrics and the calls that they count.
+//! A receiver of OTLP over gRPC: keeps the spans, the names of the metrics and what they say of each call.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,8 +34,9 @@ pub struct Received {
     pub spans: Vec<Span>,
     /// The names of the metrics.
     pub metrics: BTreeSet<String>,
-    /// The last values of each counter of calls: metric, then `rpc.method`.
-    pub calls: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The values of each metric that says something of calls, in the order of arrival: metric, then `rpc.method`. A
+    /// histogram's value is the sum of what it recorded.
+    pub calls: BTreeMap<String, BTreeMap<String, Vec<f64>>>,
     /// The attributes of the resource that sent them.
     pub resource: BTreeMap<String, String>,
 }
@@ -90,6 +91,12 @@ impl Received {
     /// The spans of this name.
     pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Span> {
         self.spans.iter().filter(move |span| span.name == name)
+    }
+
+    /// What a metric said last of a call (`rpc.method`).
+    #[must_use]
+    pub fn last(&self, metric: &str, method: &str) -> Option<f64> {
+        self.calls.get(metric)?.get(method)?.last().copied()
     }
 }
 
@@ -154,23 +161,41 @@ impl MetricsService for Service {
         let mut received = lock(&self.0);
         for metric in scopes.flat_map(|scope| scope.metrics) {
             received.metrics.insert(metric.name.clone());
-            let Some(Data::Sum(sum)) = metric.data else {
-                continue;
-            };
-            for point in sum.data_points {
-                let method = point
-                    .attributes
-                    .iter()
-                    .find(|pair| pair.key == "rpc.method");
-                let (Some(method), Some(number_data_point::Value::AsInt(count))) =
-                    (method.and_then(text), point.value)
-                else {
-                    continue;
-                };
-                let calls = received.calls.entry(metric.name.clone()).or_default();
-                calls.insert(method.to_owned(), count.try_into().unwrap_or_default());
+            for (attributes, value) in metric.data.into_iter().flat_map(points) {
+                let method = attributes.iter().find(|pair| pair.key == "rpc.method");
+                if let Some(method) = method.and_then(text) {
+                    let calls = received.calls.entry(metric.name.clone()).or_default();
+                    calls.entry(method.to_owned()).or_default().push(value);
+                }
             }
         }
         Ok(Response::new(Default::default()))
     }
+}
+
+/// The attributes and value of each point.
+fn points(data: Data) -> Vec<(Vec<KeyValue>, f64)> {
+    let points = match data {
+        Data::Sum(sum) => sum.data_points,
+        Data::Gauge(gauge) => gauge.data_points,
+        Data::Histogram(histogram) => {
+            let points = histogram.data_points.into_iter();
+            return points
+                .map(|point| (point.attributes, point.sum.unwrap_or_default()))
+                .collect();
+        }
+        _ => return Vec::new(),
+    };
+    let points = points.into_iter();
+    points
+        .map(|point| {
+            let value = match point.value {
+                #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+                Some(number_data_point::Value::AsInt(count)) => count as f64,
+                Some(number_data_point::Value::AsDouble(value)) => value,
+                None => f64::NAN,
+            };
+            (point.attributes, value)
+        })
+        .collect()
 }

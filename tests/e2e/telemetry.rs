@@ -4,14 +4,33 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
-    otlp::{OtlpReceiver, attribute},
+    otlp::{OtlpReceiver, Received, attribute},
     runner::Runner,
     tls,
 };
 use sandbox::{Sandbox, Scenario};
 
-const SCENARIO: &str = "seed = 1\nclock_speed = 120.0\n\
-                        [organization]\naccounts = 3\nous = 2\ndepth = 1\ntrusted_access = true\n";
+const SCENARIO: &str = r#"
+seed = 1
+clock_speed = 120.0
+[organization]
+accounts = 3
+ous = 2
+depth = 1
+trusted_access = true
+[spot]
+window = "1s"
+[[faults]]
+service = "organizations"
+operation = "ListAccounts"
+kind = "throttle"
+times = 1
+[[faults]]
+service = "spot"
+operation = "GET /setup/account"
+kind = "throttle"
+times = 1
+"#;
 
 #[test]
 fn a_run_arrives_at_the_collector_as_a_trace_and_metrics() {
@@ -29,6 +48,8 @@ async fn run_and_look() -> Result<()> {
         receiver.endpoint.clone(),
     );
     environment.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), "grpc".to_owned());
+    // Often enough to see a block while it lasts.
+    environment.insert("OTEL_METRIC_EXPORT_INTERVAL".to_owned(), "100".to_owned());
     let runner = Runner::new(environment)?;
     let arguments = ["--output", "json", "exec", "stackset-sync"];
     let ended = tokio::task::spawn_blocking(move || runner.run(&arguments)).await??;
@@ -49,22 +70,53 @@ async fn run_and_look() -> Result<()> {
         .filter(|span| looks.iter().any(|look| span.parent_span_id == look.span_id));
     ensure!(calls.count() > 0, "no call below the look");
     ensure!(received.metrics.contains("runner.runs"));
-    // The run's own count of its calls has all but those that were made before it began.
-    let exported = received.calls.get("runner.api.calls");
-    let exported = exported.context("no counts of calls")?;
-    let counted: BTreeMap<String, u64> = serde_json::from_value(document["api_calls"].clone())?;
-    for call in ["organizations:ListAccounts", "spot:POST /setup/account"] {
-        ensure!(counted.contains_key(call), "no {call} in {counted:?}");
-    }
-    for (call, count) in &counted {
-        ensure!(exported.get(call) >= Some(count), "{call}: {exported:?}");
-    }
-    ensure!(exported.get("sts:GetCallerIdentity") == Some(&1));
+    let counted = serde_json::from_value(document["api_calls"].clone())?;
+    ensure_calls(&received, &counted)?;
+    ensure_rates(&received)?;
     ensure!(
         received
             .resource
             .get("service.name")
             .is_some_and(|name| name == "runner")
     );
+    Ok(())
+}
+
+/// The run's own count of its calls has all but those that were made before it began.
+fn ensure_calls(received: &Received, counted: &BTreeMap<String, f64>) -> Result<()> {
+    for call in ["organizations:ListAccounts", "spot:POST /setup/account"] {
+        ensure!(counted.contains_key(call), "no {call} in {counted:?}");
+    }
+    for (call, count) in counted {
+        let exported = received.last("runner.api.calls", call);
+        ensure!(exported >= Some(*count), "{call}: {exported:?}");
+    }
+    ensure!(received.last("runner.api.calls", "sts:GetCallerIdentity") == Some(1.0));
+    Ok(())
+}
+
+/// What the governors did about the two throttled calls, and Spot's rate window.
+fn ensure_rates(received: &Received) -> Result<()> {
+    const LIST: &str = "spot:GET /setup/account";
+    let value = |metric: &str| {
+        let value = received.last(metric, LIST);
+        value.with_context(|| format!("no {metric} of {LIST} in {:?}", received.calls.keys()))
+    };
+    for call in ["organizations:ListAccounts", LIST] {
+        let throttled = received.last("runner.api.throttled", call);
+        ensure!(throttled == Some(1.0), "{call}: {throttled:?}");
+    }
+    ensure!(received.last("runner.api.throttled", "sts:GetCallerIdentity") == Some(0.0));
+    ensure!(value("runner.spot.retries")? == 1.0);
+    // The sandbox names one second, and the governor adds one.
+    let waited = value("runner.spot.wait.duration")?;
+    ensure!(waited > 1.0, "waited {waited} s");
+    ensure!(value("runner.spot.window.limit")? == 300.0);
+    let remaining = value("runner.spot.window.remaining")?;
+    ensure!((0.0..300.0).contains(&remaining), "{remaining} remaining");
+    ensure!(value("runner.spot.window.blocked")? == 0.0);
+    let blocked = &received.calls["runner.spot.window.blocked"][LIST];
+    let longest = blocked.iter().copied().fold(0.0, f64::max);
+    ensure!((0.1..=2.0).contains(&longest), "blocked: {blocked:?}");
     Ok(())
 }

@@ -60,16 +60,12 @@ impl Home {
         .await
         .map_err(aws_error)?;
         let tokens = tokens::source(&config.runner.spot.token, &aws)?;
-        let spot =
-            SpotClient::new(spot_settings(&config), tokens.clone(), None).map_err(spot_error)?;
+        let observer = Arc::new(telemetry::metrics::SpotCalls);
+        let spot = SpotClient::new(spot_settings(&config), tokens.clone(), Some(observer))
+            .map_err(spot_error)?;
         let state = State::open(&config.runner.state.url).await?;
         let identity = aws.caller_identity().await.map_err(aws_error)?;
-        let (counted_aws, counted_spot) = (aws.clone(), spot.clone());
-        telemetry::metrics::observe_counts(
-            "runner.api.calls",
-            "Calls of AWS and Spot, by operation",
-            move || calls(&counted_aws, &counted_spot),
-        );
+        export(&aws, &spot);
         Ok(Self {
             config,
             aws,
@@ -132,10 +128,37 @@ impl Home {
     }
 }
 
+/// Exports what the clients count and the Spot governor knows as metrics.
+fn export(aws: &Aws, spot: &SpotClient) {
+    let clients = (aws.clone(), spot.clone());
+    telemetry::metrics::observe_counts(
+        "runner.api.calls",
+        "Calls of AWS and Spot, by operation",
+        move || calls(&clients.0, &clients.1),
+    );
+    let clients = (aws.clone(), spot.clone());
+    telemetry::metrics::observe_counts(
+        "runner.api.throttled",
+        "Calls of AWS and Spot that were refused for their rate, by operation",
+        move || throttled(&clients.0, &clients.1),
+    );
+    let spot = spot.clone();
+    telemetry::metrics::observe_windows(move || spot.windows());
+}
+
 fn calls(aws: &Aws, spot: &SpotClient) -> BTreeMap<String, u64> {
     let mut calls = aws.api_calls();
     calls.extend(spot.calls());
     calls
+}
+
+fn throttled(aws: &Aws, spot: &SpotClient) -> BTreeMap<String, u64> {
+    let of_aws = aws.call_counts().into_iter();
+    let of_spot = spot.windows().into_iter();
+    of_aws
+        .map(|(operation, counts)| (operation.to_owned(), counts.throttled))
+        .chain(of_spot.map(|window| (format!("spot:{}", window.route), window.throttled)))
+        .collect()
 }
 
 /// Requests that one enrollment makes on the route that it uses most (linking is tried again until the role is known).
