@@ -190,9 +190,10 @@ fn inline(value: &Value) -> String {
 /// `docs/reference/reasons.md`.
 pub(super) fn reasons() -> String {
     let mut page = format!(
-        "{GENERATED}# Reasons\n\nEvery account has one reason, from this closed set, in reports, metrics and logs. The \
-         standing is what it means for the account; \"by a person\" marks those that the runner cannot mend, which it \
-         reports as findings. `retry-later` is a finding, too: the account is not enrolled until a later try succeeds.\n\n| reason | standing | by a person | what it means and what to do |\n|---|---|---|---|\n"
+        "{GENERATED}# Reasons\n\nEvery account has one reason, from this closed set, in the reports of runs, \
+         `runner status` and `runner runs show`. The standing is what it means for the account; \"by a person\" marks \
+         those that the runner cannot mend, which it reports as findings. `retry-later` is a finding, too: the account \
+         is not enrolled until a later try succeeds.\n\n| reason | standing | by a person | what it means and what to do |\n|---|---|---|---|\n"
     );
     for reason in Reason::ALL {
         let standing = match reason.standing() {
