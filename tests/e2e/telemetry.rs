@@ -1,6 +1,6 @@
 //! A run of the real binary, as a collector sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
@@ -69,6 +69,15 @@ async fn run_and_look() -> Result<()> {
         .iter()
         .filter(|span| looks.iter().any(|look| span.parent_span_id == look.span_id));
     ensure!(calls.count() > 0, "no call below the look");
+    let accounts: BTreeSet<_> = received
+        .named("account")
+        .filter(|span| attribute(span, "account.result") == Some("succeeded"))
+        .filter_map(|span| attribute(span, "aws.account.id"))
+        .collect();
+    ensure!(
+        document["summary"]["changed"] == accounts.len(),
+        "{accounts:?}"
+    );
     ensure!(received.metrics.contains("runner.runs"));
     let counted = serde_json::from_value(document["api_calls"].clone())?;
     ensure_calls(&received, &counted)?;

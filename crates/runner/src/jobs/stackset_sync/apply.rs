@@ -339,18 +339,29 @@ impl StackSetSync {
         ended: &Ended,
     ) -> Result<(), StepError> {
         let now = cx.now().div_euclid(1000);
-        for (account, reason) in ended.accounts(ResultStatus::Failed) {
-            tracing::info!(
-                aws.account.id = %account,
-                reason = reason.unwrap_or("none given"),
-                "stack instance failed"
-            );
-        }
         let failed: Vec<_> = ended.accounts(ResultStatus::Failed).collect();
         let succeeded: Vec<_> = ended
             .accounts(ResultStatus::Succeeded)
             .map(|(account, _)| account)
             .collect();
+        // CloudFormation works on the accounts; a span of each is where a trace tells what became of it.
+        for account in &succeeded {
+            tracing::info_span!("account", run.id = %cx.run_id(), aws.account.id = %account, account.result = "succeeded");
+        }
+        for (account, reason) in &failed {
+            let reason = reason.unwrap_or("none given");
+            tracing::info_span!(
+                "account",
+                run.id = %cx.run_id(),
+                aws.account.id = %account,
+                account.result = "failed",
+                otel.status_code = "ERROR",
+                otel.status_description = reason,
+            )
+            .in_scope(
+                || tracing::info!(aws.account.id = %account, reason, "stack instance failed"),
+            );
+        }
         let home = &self.home;
         let first_wait = home.config.runner.retry_failed.first.get().as_secs();
         Ok(home
