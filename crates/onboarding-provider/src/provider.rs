@@ -3,11 +3,7 @@
 //! Each attempt is idempotent: it looks at Spot and the state, and does what is missing. So whatever passes by itself
 //! (Spot is down, a role is not visible yet, somebody else works on the same account) is simply attempted again.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use onboarding_core::{
@@ -79,10 +75,8 @@ pub struct Provider {
     pub(crate) directory: Arc<dyn AccountDirectory>,
     pub(crate) settings: ProviderSettings,
     pub(crate) listings: Listings,
-    /// Spot has refused a name without a letter.
-    pub(crate) names_need_letters: AtomicBool,
-    /// A creation has shown whether it does.
-    pub(crate) names_known: AtomicBool,
+    /// Whether Spot refuses names without a letter, once a creation has shown it.
+    pub(crate) names_need_letters: Mutex<Option<bool>>,
     /// Held by the creation that finds out.
     pub(crate) first_name: tokio::sync::Mutex<()>,
     events: EventSink,
@@ -104,8 +98,7 @@ impl Provider {
         };
         Self {
             listings: Listings::new(spot.clone(), settings.listing_age),
-            names_need_letters: AtomicBool::new(false),
-            names_known: AtomicBool::new(false),
+            names_need_letters: Mutex::new(None),
             first_name: tokio::sync::Mutex::default(),
             spot,
             intents,
@@ -169,10 +162,12 @@ impl Provider {
                 "the request's deadline had passed when it was taken up; nothing was changed at Spot",
             );
         }
-        let margin = self.settings.answer_margin.min(left / 10);
+        let left = left - self.settings.answer_margin.min(left / 10);
         let waiting_for = Mutex::new(String::new());
-        let served =
-            tokio::time::timeout(left - margin, self.attempts(request, &waiting_for)).await;
+        // What must be answered first goes first when Spot's rate limit makes requests wait.
+        let attempts =
+            spot_api::urgency::before(Instant::now() + left, self.attempts(request, &waiting_for));
+        let served = tokio::time::timeout(left, attempts).await;
         served.unwrap_or_else(|_| {
             let last = waiting_for.into_inner();
             let last = if last.is_empty() {

@@ -15,6 +15,7 @@ use crate::{
 pub(crate) mod envelope;
 mod exchange;
 pub(crate) mod gate;
+mod line;
 pub(crate) mod retry;
 pub mod route;
 pub mod settings;

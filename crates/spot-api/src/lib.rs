@@ -11,6 +11,7 @@ pub mod client;
 pub mod error;
 pub mod observe;
 pub mod token;
+pub mod urgency;
 pub mod verbs;
 
 pub use client::{SpotClient, settings::SpotSettings};

@@ -5,7 +5,7 @@
 //! finds an unsettled intent looks at Spot first: what is there is used at once, what is not there counts as missing only
 //! after the moment from which a listing shows the outcome.
 
-use std::{sync::atomic::Ordering, time::SystemTime};
+use std::time::SystemTime;
 
 use onboarding_core::{
     custom_resource::{
@@ -185,16 +185,15 @@ impl Provider {
     ) -> Result<CreatedAccount, Trouble> {
         let account = request.account;
         // Until one creation has shown which names Spot takes, the others wait for it: each would be refused.
-        let _first = match self.names_known.load(Ordering::Acquire) {
-            true => None,
-            false => Some(self.first_name.lock().await)
-                .filter(|_| !self.names_known.load(Ordering::Acquire)),
+        let need_letters = || *self.names_need_letters.lock();
+        let _first = match need_letters() {
+            Some(_) => None,
+            None => Some(self.first_name.lock().await).filter(|_| need_letters().is_none()),
         };
         let [plain, lettered] = creation_names(account);
-        let name = if self.names_need_letters.load(Ordering::Acquire) {
-            &lettered
-        } else {
-            &plain
+        let name = match need_letters() {
+            Some(true) => &lettered,
+            _ => &plain,
         };
         // The governor may hold us back for many minutes: nothing is claimed before it lets us through.
         let slot = self.spot.reserve_create().await;
@@ -233,7 +232,7 @@ impl Provider {
         let result = slot.send(name, SystemTime::from(send_by)).await;
         match &result {
             Ok(created) => {
-                self.names_known.store(true, Ordering::Release);
+                *self.names_need_letters.lock() = Some(*name == lettered);
                 let now = jiff::Timestamp::now();
                 let stack = &request.stack_id;
                 self.intents
@@ -257,8 +256,7 @@ impl Provider {
     fn not_created(&self, error: SpotError, plain: bool) -> Trouble {
         match error.class() {
             ErrorClass::Invalid if plain => {
-                self.names_need_letters.store(true, Ordering::Release);
-                self.names_known.store(true, Ordering::Release);
+                *self.names_need_letters.lock() = Some(true);
                 Trouble::Passing(error.to_string())
             }
             ErrorClass::Denied if error.is_about_the_token() => Trouble::PassingFor(

@@ -1,4 +1,4 @@
-//! Makes callers wait as the Spot governor says: one line per route, first come, first served, and only the head of a
+//! Makes callers wait as the Spot governor says: one line per route, the earliest deadline first, and only the head of a
 //! line asks the governor, so that a thousand waiting callers cost nothing.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -7,12 +7,10 @@ use onboarding_core::governor::spot::{
     GovernorSettings, Outcome, SpotGovernor, Ticket, Verdict, WindowSnapshot,
 };
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 
-use super::route::Route;
+use super::{line::Line, route::Route};
+use crate::urgency;
 
 /// The governor and the lines before it.
 pub(crate) struct Gate {
@@ -23,8 +21,7 @@ pub(crate) struct Gate {
 
 struct Lane {
     key: String,
-    /// One permit: the head of the line. Fair.
-    head: Semaphore,
+    line: Arc<Line>,
     /// A call on this route has finished.
     finished: Notify,
 }
@@ -43,13 +40,12 @@ impl Gate {
         let lane = Arc::clone(self.lanes.lock().entry(route).or_insert_with(|| {
             Arc::new(Lane {
                 key: route.to_string(),
-                head: Semaphore::new(1),
+                line: Arc::default(),
                 finished: Notify::new(),
             })
         }));
         let arrived = Instant::now();
-        // The semaphore is never closed; were it, callers would only lose their order.
-        let head = lane.head.acquire().await;
+        let head = lane.line.head(urgency::deadline()).await;
         let ticket = loop {
             let finished = lane.finished.notified();
             let verdict = self.governor.lock().ask(&lane.key, self.epoch.elapsed());
