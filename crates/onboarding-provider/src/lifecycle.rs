@@ -152,9 +152,13 @@ impl Provider {
             spot_account, role, ..
         } = resource
         {
-            let named = self.named(request, spot_account).await?;
-            if named.standing == Standing::Ours {
-                return self.link(request, &named, role).await;
+            match self.named(request, spot_account).await {
+                Ok(named) if named.standing == Standing::Ours => {
+                    return self.link(request, &named, role).await;
+                }
+                // Somebody else's, gone, or never seen: nothing of ours to keep.
+                Ok(_) | Err(Trouble::Refused(_)) => {}
+                Err(passing) => return Err(passing),
             }
         }
         let response = ResourceResponse::unchanged(request, &reason);

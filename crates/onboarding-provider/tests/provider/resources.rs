@@ -479,6 +479,19 @@ async fn an_update_does_not_fail_because_its_account_is_no_longer_in_scope() {
     update["ResourceProperties"]["IamRoleArn"] = json!(role(ACCOUNT, "newer"));
     let response = home.provider().handle(&request(&update), in_time()).await;
     assert_eq!(response.status, Status::Success, "{}", response.reason);
-    let world = home.spot.world.lock();
-    assert_eq!(world.account(&id).role, Some(role(ACCOUNT, "newer")));
+    assert_eq!(
+        home.spot.world.lock().account(&id).role,
+        Some(role(ACCOUNT, "newer"))
+    );
+
+    // What is not ours, or not there any more, is left alone.
+    let foreign = home.spot.world.lock().add("foreign", Some(OTHER));
+    for (number, spot_account) in [foreign.as_str(), "act-gone"].iter().enumerate() {
+        update["RequestId"] = json!(format!("update-{number}"));
+        update["ResourceProperties"]["AccountId"] = json!(spot_account);
+        let writes = home.spot.world.lock().writes().len();
+        let response = home.provider().handle(&request(&update), in_time()).await;
+        assert_eq!(response.status, Status::Success, "{}", response.reason);
+        assert_eq!(home.spot.world.lock().writes().len(), writes);
+    }
 }
