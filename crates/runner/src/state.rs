@@ -5,6 +5,7 @@
 //! whose process is gone is known to be dead. Queries are checked at run time and portable to PostgreSQL.
 
 mod account_tags;
+mod consumers;
 mod deployed_units;
 mod error;
 mod intents;
@@ -21,6 +22,7 @@ mod tests;
 mod tombstones;
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -31,6 +33,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+pub use consumers::Serving;
 pub use error::StateError;
 pub use organization_cache::OrganizationCache;
 pub use owners::SpotLinks;
@@ -71,6 +74,11 @@ impl State {
             path: path.clone(),
             source,
         };
+        // One process at a time: the migrator itself takes no lock on SQLite, so a second one would fail half-way.
+        let _alone = opening(&path).await.map_err(|source| StateError::Lock {
+            path: path.clone(),
+            source,
+        })?;
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -98,6 +106,23 @@ impl State {
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         self.pool.begin_with("BEGIN IMMEDIATE").await
     }
+}
+
+/// Held while the state is opened.
+async fn opening(state: &Path) -> std::io::Result<File> {
+    let file = lock_file(state, "opening")?;
+    tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?
+}
+
+/// A file beside the state that is locked for some purpose. The operating system ends its locks with the process.
+fn lock_file(state: &Path, suffix: &str) -> std::io::Result<File> {
+    let mut name = state.as_os_str().to_owned();
+    name.push(format!(".{suffix}"));
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(name)
 }
 
 /// Makes the file, readable by its owner only, unless it is there. SQLite gives its side files the same mode.

@@ -51,6 +51,15 @@ pub enum StateError {
         #[source]
         source: sqlx::migrate::MigrateError,
     },
+    /// A lock file beside the state cannot be used.
+    #[error("the lock beside the state file {path} cannot be used; check the directory")]
+    Lock {
+        /// The state file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A query failed.
     #[error("{action} in the state failed; check its disk")]
     Query {
@@ -101,9 +110,11 @@ impl StateError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Url(_) | Self::NoSuchRun { .. } => ErrorClass::Invalid,
-            Self::Create { .. } | Self::Open { .. } | Self::Newer { .. } | Self::Migrate { .. } => {
-                ErrorClass::Prerequisite
-            }
+            Self::Create { .. }
+            | Self::Open { .. }
+            | Self::Newer { .. }
+            | Self::Migrate { .. }
+            | Self::Lock { .. } => ErrorClass::Prerequisite,
             Self::Query { .. } => ErrorClass::Transient,
             Self::Value { .. } => ErrorClass::Failed,
         }
@@ -114,7 +125,9 @@ impl From<StateError> for JobError {
     fn from(error: StateError) -> Self {
         let wrapped = Self::new(error.class(), error.to_string());
         match error {
-            StateError::Create { source, .. } => wrapped.with_source(source),
+            StateError::Create { source, .. } | StateError::Lock { source, .. } => {
+                wrapped.with_source(source)
+            }
             StateError::Open { source, .. } | StateError::Query { source, .. } => {
                 wrapped.with_source(source)
             }

@@ -2,7 +2,7 @@
 //! process, however that dies, so no lease has to run out before the next run.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     path::Path,
 };
 
@@ -10,19 +10,12 @@ use crate::engine::JournalError;
 
 /// Takes the lock of a job; it is held until the file is dropped.
 pub(super) fn acquire(state: &Path, job: &str) -> Result<File, JournalError> {
-    let mut name = state.as_os_str().to_owned();
-    name.push(".");
     // Job names become file names: whatever could leave the directory is replaced.
-    name.push(job.replace(
+    let name = job.replace(
         |c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_',
         "_",
-    ));
-    name.push(".lock");
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(name)
+    );
+    let file = super::lock_file(state, &format!("{name}.lock"))
         .map_err(super::error::write("the lock of the job"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -34,6 +34,17 @@ async fn the_file_is_made_for_its_owner_only() {
 }
 
 #[tokio::test]
+async fn a_new_state_is_opened_by_several_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let states = futures_util::future::join_all((0..8).map(|_| open(&directory))).await;
+    assert!(!states[0].is_served().unwrap());
+    let serving = [states[1].serve().unwrap(), states[2].serve().unwrap()];
+    assert!(states[0].is_served().unwrap());
+    drop(serving);
+    assert!(!states[0].is_served().unwrap());
+}
+
+#[tokio::test]
 async fn a_state_of_a_newer_version_is_refused() {
     let (state, directory) = temporary().await;
     sqlx::query(
