@@ -3,10 +3,12 @@
 
 mod adopts;
 mod bad_input;
+mod consumers;
 mod deploys;
 mod enrolls;
 mod faults;
 mod interrupts;
+mod load;
 mod moves;
 mod prerequisites;
 mod removes;

@@ -21,7 +21,7 @@ pub use observed::{ObservedProfile, RetryState, RunningOperation, SyncObserved};
 pub use operation_targets::{OperationTargets, TargetFilter};
 
 use crate::{
-    desired::Desired,
+    desired::{Deployment, Desired},
     plan::{AccountRow, Finding, Plan, Refusal, Severity},
     status::Reason,
 };
@@ -110,6 +110,17 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
             continue;
         };
         let deployment = targets::effective_deployment(profile)?;
+        if observed.unserved && deployment == Deployment::Auto {
+            refuse_all(
+                &mut plan,
+                "live-consumer",
+                format!(
+                    "AWS deploys to new accounts of profile {:?} by itself, and nobody serves what their stacks ask for: start \
+                     `runner provider` on this state first, or set deployment = \"runner\" or enrollment.served_by",
+                    profile.name
+                ),
+            );
+        }
         let context = steps::ProfileContext {
             observed,
             desired,

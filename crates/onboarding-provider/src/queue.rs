@@ -1,10 +1,10 @@
 //! Consumes requests from a queue that delivers at least once and in any order.
 //!
 //! A message is deleted only after CloudFormation has its answer (or can have none any more). While it is worked on, its
-//! visibility is extended, until the queue no longer knows this delivery of it. A message that is no request stays for the dead-letter queue. One task does it all: it spawns
-//! nothing, so dropping it ends everything.
+//! visibility is extended, until the queue no longer knows this delivery of it. A message that is no request stays for the
+//! dead-letter queue. One task does it all: it spawns nothing, so dropping it ends everything.
 
-use std::{convert::Infallible, time::Duration};
+use std::{collections::HashSet, convert::Infallible, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -21,6 +21,8 @@ use crate::{
 /// A received message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
+    /// The queue's id of it, the same at each delivery.
+    pub id: String,
     /// The body.
     pub body: String,
     /// What deletes and extends it.
@@ -70,7 +72,7 @@ pub struct ConsumeSettings {
     pub retry: Duration,
     /// What the templates ask for.
     pub contract: Contract,
-    /// Stop when a poll comes back empty and nothing is in work.
+    /// Stop when a poll brings nothing new and nothing is in work.
     pub once: bool,
 }
 
@@ -109,6 +111,8 @@ pub async fn consume(
     abort: &CancellationToken,
 ) -> Consumed {
     let mut consumed = Consumed::default();
+    // What is left comes back for as long as the queue keeps it: not something new for a consumer that is to end.
+    let mut left = HashSet::new();
     let mut work = FuturesUnordered::new();
     let mut draining = false;
     let mut polling = None;
@@ -133,12 +137,19 @@ pub async fn consume(
             Some(end) = work.next() => match end {
                 End::Delivered => consumed.delivered += 1,
                 End::GivenUp => consumed.given_up += 1,
-                End::Left => consumed.left += 1,
+                End::Left(id) => {
+                    consumed.left += 1;
+                    if settings.once {
+                        left.insert(id);
+                    }
+                }
             },
             messages = async { polling.as_mut()?.as_mut().await }, if polling.is_some() => {
                 polling = None;
                 match messages {
-                    Some(messages) if messages.is_empty() => draining |= settings.once && work.is_empty(),
+                    Some(messages) if messages.iter().all(|message| left.contains(&message.id)) => {
+                        draining |= settings.once && work.is_empty();
+                    }
                     messages => work.extend(
                         messages.into_iter().flatten().map(|message| serve(queue, provider, responder, settings, message)),
                     ),
@@ -169,7 +180,7 @@ fn poll<'a>(
 enum End {
     Delivered,
     GivenUp,
-    Left,
+    Left(String),
 }
 
 /// Serves one message while extending its visibility.
@@ -185,7 +196,7 @@ async fn serve(
         end = work => end,
         never = keep_hidden(queue, &message.receipt, settings.invisible) => match never {},
     };
-    if !matches!(end, End::Left)
+    if !matches!(end, End::Left(_))
         && let Err(error) = queue.delete(&message.receipt).await
     {
         // It comes back, and gets the same answer.
@@ -224,7 +235,7 @@ async fn answer(
         Err(error) => {
             tracing::warn!(receive_count = message.receive_count, %error, "poison message left for the dead-letter queue");
             provider.emit(Event::poison(error.to_string()));
-            return End::Left;
+            return End::Left(message.id.clone());
         }
     };
     let request = &delivered.request;
@@ -242,7 +253,7 @@ async fn answer(
         Err(error) => {
             tracing::warn!(request_id = request.request_id, account = %request.account, %error, "answer not delivered");
             let end = match error {
-                ResponderError::Setup(_) => End::Left,
+                ResponderError::Setup(_) => End::Left(message.id.clone()),
                 _ => End::GivenUp,
             };
             (

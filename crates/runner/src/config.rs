@@ -42,8 +42,8 @@ pub use profile::{
 };
 pub use runner::{
     AwsConfig, CallAs, Deletion, EnrollmentConfig, LogFormat, PrerequisitesConfig, ProviderKind,
-    RemovalConfig, RetryFailedConfig, RunnerConfig, SpotConfig, StackSetConfig, StateConfig,
-    TelemetryConfig, TokenSource,
+    RemovalConfig, RetryFailedConfig, RunnerConfig, ServedBy, SpotConfig, StackSetConfig,
+    StateConfig, TelemetryConfig, TokenSource,
 };
 pub use schedule::{Cron, Schedule, TimeZoneName};
 pub use tags::TagValues;

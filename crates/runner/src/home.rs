@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use aws_ops::{Aws, AwsError, AwsSettings, CallAs, Timeouts, identity::CallerIdentity};
 use onboarding_core::{
+    governor::spot::GovernorSettings,
     secret::SecretText,
     stackset_sync::operation_targets::{self, SpotPace},
 };
@@ -85,6 +86,11 @@ impl Home {
             .token()
             .await
             .map_err(|error| JobError::new(ErrorClass::Prerequisite, error.to_string()))
+    }
+
+    /// Reads the Spot token again at the next call, where its source keeps it in memory.
+    pub async fn forget_spot_token(&self) {
+        self.tokens.refused().await;
     }
 
     /// How many of its accounts an operation may work on at the same time: as configured, bounded by its share of what
@@ -169,6 +175,10 @@ fn spot_settings(config: &Loaded) -> SpotSettings {
     let mut settings = SpotSettings {
         connect_timeout: spot.connect_timeout.get(),
         call_timeout: spot.call_timeout.get(),
+        governor: GovernorSettings {
+            window: spot.rate_window.get(),
+            ..GovernorSettings::default()
+        },
         ..SpotSettings::default()
     };
     if let Some(url) = std::env::var("SPOT_API_URL")

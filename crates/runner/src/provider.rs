@@ -1,6 +1,7 @@
 //! The enrollment provider inside the runner: its queue is SQS, its state is ours, its account directory is AWS
 //! Organizations. What it decides and says to Spot is in onboarding-provider.
 
+pub mod dead_letters;
 mod directory;
 mod sqs;
 
@@ -103,6 +104,14 @@ async fn queue_url(home: &Home) -> Result<String, JobError> {
     })
 }
 
+/// What our templates ask for.
+fn contract(home: &Home) -> Contract {
+    Contract {
+        topic: home.config.runner.topic(Some(home.identity.account)),
+        service_timeout: home.config.runner.enrollment.service_timeout.get(),
+    }
+}
+
 fn prerequisite(message: String) -> JobError {
     JobError::new(ErrorClass::Prerequisite, message)
 }
@@ -138,10 +147,7 @@ impl Serving {
         let settings = ConsumeSettings {
             concurrency: usize::try_from(home.config.runner.enrollment.consumers).unwrap_or(1),
             poll: Duration::from_secs(20),
-            contract: Contract {
-                topic: home.config.runner.topic(Some(home.identity.account)),
-                service_timeout: home.config.runner.enrollment.service_timeout.get(),
-            },
+            contract: contract(home),
             ..ConsumeSettings::default()
         };
         Ok(Self {
@@ -150,6 +156,21 @@ impl Serving {
             responder,
             settings,
         })
+    }
+
+    /// Ends by itself when the queue is empty and everything that was taken up is answered.
+    #[must_use]
+    pub fn until_empty(mut self) -> Self {
+        self.settings.once = true;
+        self.settings.poll = Duration::from_secs(2);
+        self
+    }
+
+    /// Serves another queue.
+    #[must_use]
+    pub fn from_queue(mut self, home: &Home, url: String) -> Self {
+        self.queue = SqsQueue::new(home.aws.clone(), url);
+        self
     }
 
     /// Serves until `drain` is cancelled and what was taken up is answered; `abort` leaves at once.

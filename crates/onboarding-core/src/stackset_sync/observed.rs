@@ -34,6 +34,8 @@ pub struct SyncObserved {
     pub kept_links: BTreeSet<AwsAccountId>,
     /// AWS accounts whose Spot link is ours, with the Spot account that we linked, from our state.
     pub owned_links: BTreeMap<AwsAccountId, SpotAccountId>,
+    /// Nobody serves the requests of accounts that AWS adds by itself, although the configuration says who does.
+    pub unserved: bool,
     /// Now, in Unix seconds.
     pub now: i64,
 }

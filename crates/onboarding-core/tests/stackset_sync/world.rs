@@ -135,6 +135,7 @@ pub(crate) fn observed(organization: OrganizationSnapshot) -> SyncObserved {
         spot_accounts: Vec::new(),
         kept_links: BTreeSet::new(),
         owned_links: BTreeMap::new(),
+        unserved: false,
         now: NOW,
     }
 }

@@ -29,6 +29,7 @@ impl MemoryQueue {
     fn send(&self, receipt: &str, body: String) {
         self.messages.lock().push_back(Message {
             body,
+            id: receipt.to_owned(),
             receipt: receipt.to_owned(),
             sent_at: Timestamp::now(),
             receive_count: 1,

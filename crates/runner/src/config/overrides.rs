@@ -8,12 +8,13 @@ use super::{error::SetError, job::JobKind, nearest::nearest, schema};
 
 /// Keys that `--set` cannot change, nor anything below them: what limits or protects is changed in a file, where a
 /// change is seen and reviewed. The last part may end in `*`.
-pub const GUARD_RAILS: [&str; 8] = [
+pub const GUARD_RAILS: [&str; 9] = [
     "removal",
     "protected_accounts",
     "prerequisites",
     "profiles",
     "enrollment.deletion",
+    "enrollment.served_by",
     "approval",
     "params.apply",
     "params.max_*",

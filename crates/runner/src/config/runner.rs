@@ -125,6 +125,8 @@ pub struct SpotConfig {
     /// accounts are enrolled at the same time.
     #[schemars(range(min = 1))]
     pub requests_per_minute: u32,
+    /// The length of the window that Spot counts requests in, for each route.
+    pub rate_window: Text<HumanDuration>,
     /// How long connecting may take.
     pub connect_timeout: Text<HumanDuration>,
     /// How long one call may take.
@@ -137,6 +139,7 @@ impl Default for SpotConfig {
             token: TokenSource::default(),
             principal: None,
             requests_per_minute: 60,
+            rate_window: duration::seconds(60),
             connect_timeout: connect_timeout(),
             call_timeout: duration::seconds(30),
         }
@@ -196,6 +199,8 @@ pub struct EnrollmentConfig {
     pub service_timeout: Text<HumanDuration>,
     /// What deleting a stack does to the Spot account.
     pub deletion: Deletion,
+    /// Who serves requests when no run does: those of accounts that AWS adds by itself (`deployment = "auto"`).
+    pub served_by: ServedBy,
     /// Requests of custom resources that are served at the same time. Most of them only wait, such as for a new role to
     /// spread through IAM, and one that waits must not hold the others back.
     #[schemars(range(min = 1, max = 1024))]
@@ -214,6 +219,7 @@ impl Default for EnrollmentConfig {
             queue_url: None,
             service_timeout: duration::seconds(3600),
             deletion: Deletion::Reconcile,
+            served_by: ServedBy::Run,
             consumers: 256,
             cost_intelligence_lambda: None,
         }
@@ -228,6 +234,19 @@ pub enum ProviderKind {
     Queue,
     /// Spot's own Lambda functions. The Spot token becomes a NoEcho parameter of the stack set.
     SpotHosted,
+}
+
+/// Who serves the provider's queue between runs. Without anybody, the stack of an account that AWS adds by itself hangs for
+/// `service_timeout` and is rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServedBy {
+    /// Each run, while it waits for stacks. A run with auto-deployment warns when no `runner provider` runs beside it.
+    Run,
+    /// A `runner provider` on the same state: a run with auto-deployment is refused without a live one.
+    Provider,
+    /// The Lambda function `bootstrap`, which no run can see.
+    Lambda,
 }
 
 /// What deleting a stack does to the Spot account.

@@ -14,14 +14,14 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use onboarding_core::{
-    desired::Desired,
+    desired::{Deployment, Desired},
     plan::{Plan, Step},
     stackset_sync::{self, PlanError, SyncObserved},
 };
 use parking_lot::Mutex;
 
 use crate::{
-    config::{DesiredOptions, ProviderKind, StacksetSyncParams},
+    config::{DesiredOptions, ProviderKind, ServedBy, StacksetSyncParams},
     engine::{Applied, ErrorClass, Job, JobError, RunContext, StepContext, StepError},
     home::Home,
     provider::{self, KnownOrganization},
@@ -73,6 +73,22 @@ impl StackSetSync {
         Ok((observed, plan))
     }
 
+    /// Accounts that AWS adds after this run would hang.
+    fn warn_unless_served(&self) {
+        let nobody = self.home.config.runner.enrollment.served_by == ServedBy::Run
+            && self.home.state.is_served().is_ok_and(|served| !served);
+        let auto = |profile| {
+            stackset_sync::targets::effective_deployment(profile)
+                .is_ok_and(|deployment| deployment == Deployment::Auto)
+        };
+        if nobody && self.desired.profiles.iter().any(auto) {
+            tracing::warn!(
+                "no `runner provider` is running: when this run ends, nobody serves the stacks of accounts that AWS adds by \
+                 itself; start one, or set deployment = \"runner\" or enrollment.served_by"
+            );
+        }
+    }
+
     fn plan_of(&self, observed: &SyncObserved) -> Result<Plan, JobError> {
         stackset_sync::plan(observed, &self.desired).map_err(|error| {
             let class = match error {
@@ -112,6 +128,7 @@ impl Job for StackSetSync {
 
     fn background(&self, cx: &RunContext) -> Option<BoxFuture<'static, ()>> {
         (self.home.config.runner.enrollment.provider == ProviderKind::Queue).then(|| {
+            self.warn_unless_served();
             let organization = self.organization.lock().clone();
             provider::beside_a_run(self.home.clone(), organization, cx.background_token())
         })

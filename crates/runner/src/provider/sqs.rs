@@ -39,6 +39,7 @@ impl Queue for SqsQueue {
         Ok(messages
             .into_iter()
             .map(|message| Message {
+                id: message.id,
                 sent_at: message
                     .sent_at_ms
                     .and_then(|millis| Timestamp::from_millisecond(millis).ok())

@@ -25,7 +25,7 @@ use onboarding_core::{
 
 use super::StackSetSync;
 use crate::{
-    config::ProviderKind,
+    config::{ProviderKind, ServedBy},
     engine::{ErrorClass, JobError, RunId},
     home::{aws_error, spot_error},
     provider::{self, KnownOrganization},
@@ -94,8 +94,17 @@ impl StackSetSync {
             spot_accounts,
             kept_links: links.kept,
             owned_links: links.owned,
+            unserved: self.unserved()?,
             now,
         })
+    }
+
+    /// Whether the configuration says that a `runner provider` serves between runs, and none does.
+    fn unserved(&self) -> Result<bool, JobError> {
+        let enrollment = &self.home.config.runner.enrollment;
+        Ok(enrollment.provider == ProviderKind::Queue
+            && enrollment.served_by == ServedBy::Provider
+            && !self.home.state.is_served()?)
     }
 
     /// The organization with the tags that decide, read once per run, and what an earlier run remembers of it.

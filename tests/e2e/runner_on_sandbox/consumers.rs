@@ -1,0 +1,128 @@
+//! Who serves the queue: a provider beside runs, one that ends by itself, and the look at what nobody answered.
+
+use rustix::process::Signal;
+
+use super::*;
+
+/// The queue that a sandbox has from its start.
+fn queue_url(rehearsal: &Rehearsal) -> String {
+    let named = rehearsal.runtime.block_on(rehearsal.wire.json(
+        "sqs",
+        "AmazonSQS.GetQueueUrl",
+        &json!({ "QueueName": "spot-onboarding" }),
+    ));
+    text(&named.unwrap()["QueueUrl"])
+}
+
+fn letters(rehearsal: &Rehearsal, arguments: &[&str]) -> Vec<Value> {
+    let command = [&["--output", "json", "provider", "dead-letters"], arguments].concat();
+    let ended = rehearsal.run(&command);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    ended.json().unwrap().as_array().unwrap().clone()
+}
+
+#[test]
+fn what_nobody_answered_is_listed_and_served_while_it_can_be() {
+    let rehearsal = Rehearsal::new(&SMALL.replace("120.0", "20.0"));
+    rehearsal.sync_ends(0, &[]);
+    let before = rehearsal.spot_accounts();
+    let unit = text(&rehearsal.admin("ous", None)["ous"][1]["id"]);
+    let joined = rehearsal.post("accounts", &json!({ "name": "newcomer", "ou": unit }));
+    let joined = text(&joined["id"]);
+
+    // Nobody serves it, and no dead-letter queue has it yet: it waits in the queue itself.
+    assert_eq!(letters(&rehearsal, &[]), Vec::<Value>::new());
+    let queue = queue_url(&rehearsal);
+    let of_queue = ["--queue-url", &queue];
+    let waiting = rehearsal.until("the newcomer's request waits", || {
+        letters(&rehearsal, &of_queue).pop()
+    });
+    assert_eq!(
+        waiting["request"]["account"],
+        joined.as_str(),
+        "{waiting:#}"
+    );
+    assert_eq!(waiting["request"]["request_type"], "Create");
+    assert_eq!(waiting["request"]["answerable"], true);
+    // A look gives it back, and shows no permission to answer.
+    let again = letters(&rehearsal, &of_queue);
+    assert_eq!(again, [waiting]);
+    assert!(!again[0].to_string().contains("ResponseURL"));
+
+    let redrive = [
+        "provider",
+        "dead-letters",
+        "--redrive",
+        "--queue-url",
+        &queue,
+    ];
+    assert_eq!(rehearsal.run(&redrive).code, 0);
+    rehearsal.until("the newcomer is enrolled", || {
+        assert_eq!(rehearsal.run(&["provider", "--once"]).code, 0);
+        (rehearsal.standing(&joined)["reason"] == "enrolled").then_some(())
+    });
+    rehearsal.assert_enrolled_once(&[joined], &before);
+}
+
+#[test]
+fn a_message_that_is_no_request_ends_in_the_dead_letter_queue_and_is_not_shown() {
+    let rehearsal = Rehearsal::new(&SMALL.replace("120.0", "600.0"));
+    let queue = queue_url(&rehearsal);
+    let sent = json!({ "QueueUrl": queue, "MessageBody": "{\"canary\": 1}" });
+    let send = rehearsal.wire.json("sqs", "AmazonSQS.SendMessage", &sent);
+    rehearsal.runtime.block_on(send).unwrap();
+    let mut provider = rehearsal.runner.start(&["provider"]).unwrap();
+    let letter = rehearsal.until("the message is received too often", || {
+        provider.check().unwrap();
+        letters(&rehearsal, &[]).pop()
+    });
+    assert!(letter["request"].is_null(), "{letter:#}");
+    assert!(letter["problem"].is_string(), "{letter:#}");
+    let shown = rehearsal.run(&["provider", "dead-letters"]).stdout;
+    assert!(!(letter.to_string() + &shown).contains("canary"), "{shown}");
+    // It is nothing that a last chance could answer.
+    assert_eq!(
+        rehearsal
+            .run(&["provider", "dead-letters", "--redrive"])
+            .code,
+        0
+    );
+    rehearsal.until("it is still there", || letters(&rehearsal, &[]).pop());
+}
+
+#[test]
+fn a_run_with_auto_deployment_is_refused_without_the_provider_that_configuration_promises() {
+    let rehearsal = Rehearsal::new(SMALL);
+    let served = "[enrollment]\nserved_by = \"provider\"\n";
+    rehearsal.configure(served, "", "ous = [\"root\"]");
+    let calls = rehearsal.calls();
+    let refused = rehearsal.sync_ends(4, &[]);
+    assert_eq!(
+        refused["refusals"][0]["guard"], "live-consumer",
+        "{refused:#}"
+    );
+    assert_eq!(rehearsal.writes_since(&calls), BTreeSet::new());
+    let loosened = [
+        "--set",
+        "enrollment.served_by=\"run\"",
+        "exec",
+        "stackset-sync",
+    ];
+    assert_eq!(rehearsal.run(&loosened).code, 2);
+
+    let mut provider = rehearsal.runner.start(&["provider"]).unwrap();
+    rehearsal.until("the provider serves", || {
+        provider.check().unwrap();
+        let polled = rehearsal.calls().contains_key("sqs:ReceiveMessage");
+        polled.then_some(())
+    });
+    let document = rehearsal.sync_ends(0, &[]);
+    assert_eq!(count(&document, "changed"), 8);
+    // A provider that was killed is none.
+    provider.signal(Signal::KILL).unwrap();
+    assert!(provider.wait(LIMIT).is_err(), "a signal ended it");
+    rehearsal.sync_ends(4, &[]);
+    // Nobody has to serve when the runner deploys: it serves while it does.
+    rehearsal.configure(served, "deployment = \"runner\"", "ous = [\"root\"]");
+    rehearsal.sync_ends(0, &[]);
+}
