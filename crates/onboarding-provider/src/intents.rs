@@ -1,5 +1,5 @@
 //! The provider's state: what it is about to do, what it did, and for whom. Implemented over SQL by the runner, and in
-//! memory for tests.
+//! memory by `memory`.
 //!
 //! Every method is one committed transaction when it returns. `claim`, `write_intent` and `clear_intent` compare and
 //! change in one statement.

@@ -1,6 +1,6 @@
 //! The enrollment lifecycle: CloudFormation's custom resources, served over the Spot API.
 //!
-//! `wire` reads messages into onboarding-core's [`ResourceRequest`]; [`Provider`] makes the calls that core decides on;
+//! `lambda` reads what a function is invoked with, `wire` reads messages into onboarding-core's [`ResourceRequest`]; [`Provider`] makes the calls that core decides on;
 //! `responder` sends the answer; `queue` joins them over any queue.
 //!
 //! Guarantees, as long as the state behind [`Intents`] is durable:
@@ -15,13 +15,14 @@
 pub mod directory;
 pub mod events;
 pub mod intents;
+pub mod lambda;
 mod lifecycle;
 mod listings;
+pub mod memory;
 pub mod origin;
 pub mod provider;
 pub mod queue;
 pub mod responder;
-pub mod testing;
 pub mod wire;
 
 pub use directory::{AccountDetails, AccountDirectory, DirectoryError};
@@ -30,6 +31,8 @@ pub use intents::{
     Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent, SentCall,
     Tombstone,
 };
+pub use lambda::{Invocation, InvocationError};
+pub use memory::MemoryIntents;
 pub use onboarding_core::custom_resource::{AdoptRule, Naming, ResourceRequest, ResourceResponse};
 pub use provider::{Provider, ProviderSettings};
 pub use queue::{ConsumeSettings, Message, Queue, QueueError, consume};

@@ -16,6 +16,7 @@ use crate::{
     provider::{Provider, time_until},
 };
 
+mod alone;
 mod cost_intelligence;
 mod credentials;
 mod deletion;
@@ -205,6 +206,7 @@ impl Provider {
                 Some(record) => {
                     let standing =
                         Standing::of(record, account, intent.assigned.as_ref(), linked_by_us);
+                    let standing = self.standing_at_spot(request, record, standing).await?;
                     if standing != Standing::Foreign {
                         return Ok(Named {
                             id,

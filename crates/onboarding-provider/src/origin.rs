@@ -4,11 +4,13 @@
 use onboarding_core::{custom_resource::ResourceRequest, ids::TopicArn};
 use url::{Host, Url};
 
+use crate::wire::Contract;
+
 /// Why a request is not served, and not answered either. No text tells the address: it is a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// It names another ServiceToken than our topic.
-    #[error("its ServiceToken is not the topic of this provider")]
+    /// It names another ServiceToken than our topic, or the function that was invoked.
+    #[error("its ServiceToken is not that of this provider")]
     ServiceToken,
     /// Its answer would go elsewhere.
     #[error("its ResponseURL is not of CloudFormation's bucket for the Region of the stack")]
@@ -16,15 +18,17 @@ pub enum OriginError {
 }
 
 /// Checks where a request comes from and where its answer goes.
-pub(crate) fn check(
-    request: &ResourceRequest,
-    topic: Option<&TopicArn>,
-) -> Result<(), OriginError> {
-    if topic.is_some_and(|topic| request.service_token.as_deref() != Some(topic.as_str())) {
+pub(crate) fn check(request: &ResourceRequest, contract: &Contract) -> Result<(), OriginError> {
+    let ours = match &contract.function {
+        Some(function) => Some(function.as_str()),
+        None => contract.topic.as_ref().map(TopicArn::as_str),
+    };
+    if ours.is_some_and(|ours| request.service_token.as_deref() != Some(ours)) {
         return Err(OriginError::ServiceToken);
     }
     let genuine = Url::parse(request.response_url.expose()).is_ok_and(|url| {
-        is_of_this_machine(&url) || is_of_cloudformation(&url, request.stack_id.region())
+        (contract.simulated && is_of_this_machine(&url))
+            || is_of_cloudformation(&url, request.stack_id.region())
     });
     if genuine {
         Ok(())
@@ -99,10 +103,11 @@ mod tests {
             "ResourceProperties": {},
         });
         let request = ResourceRequest::parse(&event.to_string()).unwrap();
-        check(
-            &request,
-            Some(&"arn:aws:sns:eu-west-1:999999999999:spot".parse().unwrap()),
-        )
+        let contract = Contract {
+            topic: Some("arn:aws:sns:eu-west-1:999999999999:spot".parse().unwrap()),
+            ..Contract::default()
+        };
+        check(&request, &contract)
     }
 
     fn answered(url: &str, region: &str) -> bool {
@@ -174,5 +179,38 @@ mod tests {
                 Err(OriginError::ServiceToken)
             );
         }
+    }
+
+    #[test]
+    fn an_invoked_function_serves_what_names_it_and_nothing_else() {
+        let function = "arn:aws:lambda:eu-west-1:999999999999:function:spot";
+        let event = |token: &str| {
+            json!({
+                "RequestType": "Create",
+                "RequestId": "req-1",
+                "StackId": "arn:aws:cloudformation:eu-west-1:111111111111:stack/s/uuid",
+                "ResponseURL": "http://127.0.0.1:1/x",
+                "ResourceType": "Custom::SpotAccount",
+                "LogicalResourceId": "SpotAccount",
+                "ResourceProperties": {"ServiceToken": token},
+            })
+        };
+        let contract = |simulated| Contract {
+            topic: Some("arn:aws:sns:eu-west-1:999999999999:spot".parse().unwrap()),
+            function: Some(function.to_owned()),
+            simulated,
+            ..Contract::default()
+        };
+        let checked = |token, simulated| {
+            let request = ResourceRequest::parse(&event(token).to_string()).unwrap();
+            check(&request, &contract(simulated))
+        };
+        assert_eq!(checked(function, true), Ok(()));
+        assert_eq!(
+            checked("arn:aws:sns:eu-west-1:999999999999:spot", true),
+            Err(OriginError::ServiceToken)
+        );
+        // The runtime API of a Lambda function is on this machine.
+        assert_eq!(checked(function, false), Err(OriginError::ResponseUrl));
     }
 }

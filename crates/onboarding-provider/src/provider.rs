@@ -28,6 +28,9 @@ use crate::{
 pub struct ProviderSettings {
     /// What deleting a stack does to its Spot account. Without a durable state only [`Deletion::Reconcile`] is right.
     pub deletion: Deletion,
+    /// Whether the state outlives this process and is shared with all others that serve. Without that, Spot is asked
+    /// which accounts are ours as far as it can be seen there, and a creation is confirmed by one more listing.
+    pub shared_state: bool,
     /// How old a listing of all Spot accounts may be to look things up.
     pub listing_age: Duration,
     /// How long after the intent was written an account may still be created or deleted.
@@ -54,6 +57,7 @@ impl Default for ProviderSettings {
     fn default() -> Self {
         Self {
             deletion: Deletion::Reconcile,
+            shared_state: true,
             listing_age: Duration::from_secs(30),
             send_window: Duration::from_secs(10),
             settle: Duration::from_secs(120),

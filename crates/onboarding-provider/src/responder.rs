@@ -3,7 +3,7 @@
 //! The signature covers an empty content type, so the header is sent, and empty; a length is always sent; redirects are
 //! not followed. The address is a permission, so it is in no log and no error.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use jiff::Timestamp;
 use onboarding_core::secret::SecretText;
@@ -32,40 +32,59 @@ pub enum ResponderError {
 /// Sends answers.
 #[derive(Debug, Clone)]
 pub struct Responder {
-    http: reqwest::Client,
+    user_agent: String,
+    http: OnceLock<reqwest::Client>,
     /// For addresses on this machine, which no proxy reaches.
-    direct: reqwest::Client,
+    direct: OnceLock<reqwest::Client>,
 }
 
 impl Responder {
-    /// A responder.
+    /// A responder whose TLS is ready.
     ///
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(user_agent: &str) -> Result<Self, ResponderError> {
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(user_agent)
-                .connect_timeout(Duration::from_secs(5))
-                .timeout(Duration::from_secs(20))
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-        };
-        let built = |builder: reqwest::ClientBuilder| {
+        let responder = Self::when_needed(user_agent);
+        responder.client(false)?;
+        Ok(responder)
+    }
+
+    /// A responder that sets up TLS with its first answer: that takes time which a cold start does not have.
+    #[must_use]
+    pub fn when_needed(user_agent: &str) -> Self {
+        Self {
+            user_agent: user_agent.to_owned(),
+            http: OnceLock::new(),
+            direct: OnceLock::new(),
+        }
+    }
+
+    fn client(&self, loopback: bool) -> Result<&reqwest::Client, ResponderError> {
+        let place = if loopback { &self.direct } else { &self.http };
+        if let Some(client) = place.get() {
+            return Ok(client);
+        }
+        let builder = reqwest::Client::builder()
+            .user_agent(&self.user_agent)
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(20))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never());
+        let builder = if loopback {
+            builder.no_proxy()
+        } else {
             builder
-                .build()
-                .map_err(|error| ResponderError::Setup(error.to_string()))
         };
-        Ok(Self {
-            http: built(builder())?,
-            direct: built(builder().no_proxy())?,
-        })
+        let client = builder
+            .build()
+            .map_err(|error| ResponderError::Setup(error.to_string()))?;
+        Ok(place.get_or_init(|| client))
     }
 
     /// Sends an answer, at least once, and again after failures that may pass, until the deadline.
     ///
     /// # Errors
-    /// When the address is refused, the other side refuses, or the deadline passes.
+    /// When the address is refused, the other side refuses, the deadline passes, or TLS cannot be set up.
     pub async fn put(
         &self,
         address: &SecretText,
@@ -73,7 +92,7 @@ impl Responder {
         deadline: Timestamp,
     ) -> Result<(), ResponderError> {
         let (url, loopback) = checked(address.expose())?;
-        let http = if loopback { &self.direct } else { &self.http };
+        let http = self.client(loopback)?;
         let mut pause = Duration::from_millis(500);
         loop {
             let sent = http

@@ -11,6 +11,7 @@ use onboarding_core::{
     ids::TopicArn,
 };
 use serde::Deserialize;
+use url::Url;
 
 use crate::origin::{self, OriginError};
 
@@ -22,15 +23,24 @@ pub const LONGEST_BODY: usize = 1 << 20;
 pub struct Contract {
     /// Their ServiceToken; requests for another are refused. Without it, any is served.
     pub topic: Option<TopicArn>,
+    /// The ARN of the Lambda function that they name instead, when it is that which was invoked.
+    pub function: Option<String>,
     /// Their ServiceTimeout: no request is worked on for longer, whatever it says itself.
     pub service_timeout: Duration,
+    /// When the one who serves ends: no request is worked on for longer.
+    pub ends: Option<Timestamp>,
+    /// Whether answers may go to this machine by plain HTTP: to a CloudFormation that is simulated here.
+    pub simulated: bool,
 }
 
 impl Default for Contract {
     fn default() -> Self {
         Self {
             topic: None,
+            function: None,
             service_timeout: DEFAULT_SERVICE_TIMEOUT,
+            ends: None,
+            simulated: true,
         }
     }
 }
@@ -40,7 +50,8 @@ impl Default for Contract {
 pub struct Delivered {
     /// The request.
     pub request: ResourceRequest,
-    /// The moment it was published, plus its ServiceTimeout or the contract's, whichever is shorter.
+    /// The moment it was published, plus its ServiceTimeout or the contract's, whichever is shorter; or earlier, when the
+    /// one who serves ends earlier.
     pub deadline: Timestamp,
 }
 
@@ -86,16 +97,27 @@ pub fn read(body: &str, sent_at: Timestamp, contract: &Contract) -> Result<Deliv
         ),
         None => (ResourceRequest::parse(body)?, None),
     };
-    origin::check(&request, contract.topic.as_ref())?;
+    origin::check(&request, contract)?;
     // A clock of the future would give a request more time than CloudFormation does.
-    let published = published.unwrap_or(sent_at).min(sent_at);
+    let published = published
+        .or_else(|| signed_at(request.response_url.expose()))
+        .unwrap_or(sent_at)
+        .min(sent_at);
+    let timeout = request.service_timeout.min(contract.service_timeout);
+    let deadline = after(published, timeout);
     Ok(Delivered {
-        deadline: after(
-            published,
-            request.service_timeout.min(contract.service_timeout),
-        ),
+        deadline: contract.ends.map_or(deadline, |ends| deadline.min(ends)),
         request,
     })
+}
+
+/// When CloudFormation signed the address for the answer, which it does for each request: the function that it invokes
+/// is told no other time, and may be invoked again much later (Amazon S3 API reference, "Authenticating Requests: Using
+/// Query Parameters", X-Amz-Date).
+fn signed_at(address: &str) -> Option<Timestamp> {
+    let url = Url::parse(address).ok()?;
+    let (_, date) = url.query_pairs().find(|(name, _)| name == "X-Amz-Date")?;
+    date.parse().ok()
 }
 
 fn after(moment: Timestamp, wait: Duration) -> Timestamp {
@@ -158,6 +180,35 @@ mod tests {
             let delivered = read(&request().to_string(), sent_at, &contract).unwrap();
             assert_eq!(delivered.deadline, at(deadline));
         }
+    }
+
+    #[test]
+    fn a_request_without_a_notification_counts_from_its_signature() {
+        let mut raw = request();
+        let address = raw["ResponseURL"].as_str().unwrap().to_owned();
+        raw["ResponseURL"] = json!(format!(
+            "{address}?X-Amz-Date=20261121T095500Z&X-Amz-Expires=7200"
+        ));
+        let now = at("2026-11-21T10:00:00Z");
+        let delivered = read(&raw.to_string(), now, &Contract::default()).unwrap();
+        assert_eq!(delivered.deadline, at("2026-11-21T10:05:00Z"));
+        raw["ResponseURL"] = json!(format!("{address}?X-Amz-Date=tomorrow"));
+        let delivered = read(&raw.to_string(), now, &Contract::default()).unwrap();
+        assert_eq!(delivered.deadline, at("2026-11-21T10:10:00Z"));
+    }
+
+    #[test]
+    fn a_request_ends_with_the_one_who_serves_it() {
+        let contract = Contract {
+            ends: Some(at("2026-11-21T10:01:00Z")),
+            ..Contract::default()
+        };
+        let delivered = read(
+            &request().to_string(),
+            at("2026-11-21T10:00:00Z"),
+            &contract,
+        );
+        assert_eq!(delivered.unwrap().deadline, at("2026-11-21T10:01:00Z"));
     }
 
     #[test]

@@ -109,6 +109,7 @@ fn contract(home: &Home) -> Contract {
     Contract {
         topic: home.config.runner.topic(Some(home.identity.account)),
         service_timeout: home.config.runner.enrollment.service_timeout.get(),
+        ..Contract::default()
     }
 }
 

@@ -35,14 +35,17 @@ impl Provider {
         let account = request.account;
         let intent = self.intents.intent(account).await?;
         let listing = self.listing_after(request, &intent).await?;
-        let owner = match listing.known.linked_to(account).next() {
-            Some(linked) => self.owner_of(account, &linked.id).await?,
-            None => None,
+        let linked_by_us = match listing.known.linked_to(account).next() {
+            Some(linked) => {
+                self.owner_of(account, &linked.id).await?.is_some()
+                    || self.is_link_of(request, &linked.id).await?
+            }
+            None => false,
         };
         let ours = OurState {
             assigned: intent.assigned.as_ref(),
             removed: intent.removed.as_ref(),
-            linked_by_us: owner.is_some(),
+            linked_by_us,
         };
         let response = |id: &SpotAccountId, adopted: bool| {
             ResourceResponse::success(request, id.as_str())
@@ -96,6 +99,7 @@ impl Provider {
                     )));
                 }
                 let created = self.create(request, &intent).await?;
+                self.confirm_creation(request, &created.id).await?;
                 Ok(response(&created.id, false))
             }
         }
@@ -158,7 +162,11 @@ impl Provider {
                 "an earlier attempt to create the Spot account has not settled yet".to_owned(),
             ));
         }
-        let listing = self.listings.recent().await?;
+        let listing = match self.settings.shared_state {
+            true => self.listings.recent().await?,
+            // What another process has created a moment ago is only there.
+            false => self.listings.since(Instant::now()).await?,
+        };
         let Some(assigned) = &intent.assigned else {
             return Ok(listing);
         };

@@ -10,8 +10,8 @@ use onboarding_core::{
     template::Deletion,
 };
 use onboarding_provider::{
-    AccountDetails, AccountDirectory, AdoptRule, DirectoryError, EventSink, Provider,
-    ProviderSettings, ResourceRequest, ResourceResponse, events::no_events, testing::MemoryIntents,
+    AccountDetails, AccountDirectory, AdoptRule, DirectoryError, EventSink, MemoryIntents,
+    Provider, ProviderSettings, ResourceRequest, ResourceResponse, events::no_events,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -91,6 +91,7 @@ impl Home {
 pub(crate) fn settings() -> ProviderSettings {
     ProviderSettings {
         deletion: Deletion::Reconcile,
+        shared_state: true,
         listing_age: Duration::from_secs(30),
         send_window: Duration::from_millis(100),
         settle: Duration::from_millis(200),

@@ -1,4 +1,7 @@
-//! The state in memory, for tests only: it is lost with the process, and one process knows nothing of another's.
+//! The state in memory: for tests, and for a process that has nothing durable.
+//!
+//! It is lost with the process, and one process knows nothing of another's. Where it is the only state, the settings say
+//! so (`shared_state`), and Spot itself is asked for what can be seen there. Answers are kept until the process ends.
 
 use std::collections::HashMap;
 
@@ -14,7 +17,7 @@ use crate::intents::{
     Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent, Tombstone,
 };
 
-/// [`Intents`] in memory. Several providers may share it, as several replicas share a database.
+/// [`Intents`] in memory. Several providers of one process may share it, as several replicas share a database.
 #[derive(Debug, Default)]
 pub struct MemoryIntents(Mutex<Tables>);
 

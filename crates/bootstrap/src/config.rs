@@ -1,0 +1,285 @@
+//! The function's configuration: environment variables, read once at the start. A wrong one ends the function at once,
+//! with a message that says what to set; docs/provider.md lists them.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use onboarding_core::{
+    custom_resource::{AdoptRule, Naming, NamingError},
+    ids::{AwsAccountId, OuId, TopicArn},
+    secret::SecretText,
+};
+use onboarding_provider::Contract;
+use tracing::level_filters::LevelFilter;
+
+/// Where the Spot token is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TokenPlace {
+    /// In `SPOTINST_TOKEN` itself.
+    Here(SecretText),
+    /// In AWS Secrets Manager, under this name or ARN.
+    Secret(String),
+    /// In AWS Systems Manager's Parameter Store, under this name or ARN.
+    Parameter(String),
+}
+
+/// Which accounts of the organization are served.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Targets {
+    accounts: BTreeSet<AwsAccountId>,
+    units: BTreeSet<OuId>,
+}
+
+impl Targets {
+    /// Whether an account is served, which is in these units, from its own up to the root. All are, when nothing is named.
+    pub(crate) fn include(&self, account: AwsAccountId, lineage: &[OuId]) -> bool {
+        (self.accounts.is_empty() && self.units.is_empty())
+            || self.accounts.contains(&account)
+            || lineage.iter().any(|unit| self.units.contains(unit))
+    }
+}
+
+/// See the module documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// The Spot token.
+    pub(crate) token: TokenPlace,
+    /// Spot's address, where it is not Spot's own.
+    pub(crate) spot_url: Option<String>,
+    /// The topic that templates name; without it only direct invocations are served.
+    pub(crate) topic: Option<TopicArn>,
+    /// The ServiceTimeout of the templates.
+    pub(crate) service_timeout: Duration,
+    /// What to do with accounts that somebody else has linked.
+    pub(crate) adopt: AdoptRule,
+    /// How Spot accounts are named.
+    pub(crate) naming: Naming,
+    /// The accounts that are served.
+    pub(crate) targets: Targets,
+}
+
+/// A wrong or missing variable. No text has a value that could be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error(
+        "set exactly one of SPOTINST_TOKEN, SPOT_TOKEN_SECRET_ARN and SPOT_TOKEN_PARAMETER: they say where the Spot token is"
+    )]
+    Token,
+    #[error("{name} is {value:?}; {expected}")]
+    Wrong {
+        name: &'static str,
+        value: String,
+        expected: &'static str,
+    },
+    #[error("PROVIDER_RENAME: {0}")]
+    Naming(#[from] NamingError),
+    #[error(
+        "PROVIDER_DELETION is {0:?}; without a durable state only \"reconcile\" is right: whether a stack owns a Spot \
+         account is known to the state alone"
+    )]
+    Deletion(String),
+}
+
+impl Config {
+    /// Reads the variables. An empty one counts as not set.
+    pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let given = |name: &str| {
+            let value = variable(name)?.trim().to_owned();
+            (!value.is_empty()).then_some(value)
+        };
+        let token = match (
+            given("SPOTINST_TOKEN"),
+            given("SPOT_TOKEN_SECRET_ARN"),
+            given("SPOT_TOKEN_PARAMETER"),
+        ) {
+            (Some(token), None, None) => TokenPlace::Here(SecretText::new(&token)),
+            (None, Some(secret), None) => TokenPlace::Secret(secret),
+            (None, None, Some(parameter)) => TokenPlace::Parameter(parameter),
+            _ => return Err(ConfigError::Token),
+        };
+        if let Some(deletion) = given("PROVIDER_DELETION")
+            && deletion != "reconcile"
+        {
+            return Err(ConfigError::Deletion(deletion));
+        }
+        Ok(Self {
+            token,
+            spot_url: given("SPOT_API_URL"),
+            topic: given("PROVIDER_TOPIC_ARN")
+                .map(|arn| topic(&arn))
+                .transpose()?,
+            service_timeout: given("PROVIDER_SERVICE_TIMEOUT")
+                .map_or(Ok(Contract::default().service_timeout), |text| {
+                    timeout(&text)
+                })?,
+            adopt: given("PROVIDER_ADOPT").map_or(Ok(AdoptRule::default()), |text| adopt(&text))?,
+            naming: match given("PROVIDER_RENAME") {
+                Some(rule) => rule.parse()?,
+                None => Naming::default(),
+            },
+            targets: given("PROVIDER_TARGETS")
+                .map_or(Ok(Targets::default()), |text| targets(&text))?,
+        })
+    }
+}
+
+fn wrong(name: &'static str, value: &str, expected: &'static str) -> ConfigError {
+    ConfigError::Wrong {
+        name,
+        value: value.to_owned(),
+        expected,
+    }
+}
+
+fn topic(arn: &str) -> Result<TopicArn, ConfigError> {
+    arn.parse().map_err(|_| {
+        wrong(
+            "PROVIDER_TOPIC_ARN",
+            arn,
+            "it must be the ARN of an SNS topic",
+        )
+    })
+}
+
+fn timeout(text: &str) -> Result<Duration, ConfigError> {
+    let seconds = text.parse().ok();
+    let seconds = seconds.filter(|seconds| (1..=3600).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        wrong(
+            "PROVIDER_SERVICE_TIMEOUT",
+            text,
+            "it must be the templates' ServiceTimeout, 1 to 3600 seconds",
+        )
+    })
+}
+
+fn adopt(text: &str) -> Result<AdoptRule, ConfigError> {
+    match text {
+        "keep-link" => Ok(AdoptRule::KeepLink),
+        "relink" => Ok(AdoptRule::Relink),
+        "refuse" => Ok(AdoptRule::Refuse),
+        other => Err(wrong(
+            "PROVIDER_ADOPT",
+            other,
+            "it must be keep-link, relink or refuse",
+        )),
+    }
+}
+
+fn targets(text: &str) -> Result<Targets, ConfigError> {
+    let mut targets = Targets::default();
+    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        if let Ok(account) = one.parse() {
+            targets.accounts.insert(account);
+        } else if let Ok(unit) = one.parse() {
+            targets.units.insert(unit);
+        } else {
+            return Err(wrong(
+                "PROVIDER_TARGETS",
+                one,
+                "it must name accounts (12 digits), organizational units (ou-...) or the root (r-...), with commas between",
+            ));
+        }
+    }
+    Ok(targets)
+}
+
+/// How much is logged: `RUST_LOG`, or what Lambda's advanced logging controls say, as one level.
+pub(crate) fn log_level(variable: impl Fn(&str) -> Option<String>) -> LevelFilter {
+    let level = variable("RUST_LOG").or_else(|| variable("AWS_LAMBDA_LOG_LEVEL"));
+    level
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(LevelFilter::INFO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::read(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn a_token_is_enough() {
+        let config = read(&[("SPOTINST_TOKEN", "canary"), ("PROVIDER_ADOPT", " ")]).unwrap();
+        assert_eq!(config.adopt, AdoptRule::KeepLink);
+        assert_eq!(config.service_timeout, Duration::from_secs(3600));
+        assert!(
+            config
+                .targets
+                .include(AwsAccountId::from_number(1).unwrap(), &[])
+        );
+        assert!(!format!("{config:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_token_has_exactly_one_place() {
+        for variables in [
+            &[][..],
+            &[("SPOTINST_TOKEN", "")],
+            &[
+                ("SPOTINST_TOKEN", "canary"),
+                ("SPOT_TOKEN_PARAMETER", "/spot"),
+            ],
+        ] {
+            let error = read(variables).unwrap_err();
+            assert_eq!(error, ConfigError::Token);
+        }
+    }
+
+    #[test]
+    fn only_reconciling_is_right_without_a_durable_state() {
+        let read = |deletion| read(&[("SPOTINST_TOKEN", "t"), ("PROVIDER_DELETION", deletion)]);
+        assert!(read("reconcile").is_ok());
+        for deletion in ["stack", "Reconcile", "x"] {
+            assert_eq!(
+                read(deletion).unwrap_err(),
+                ConfigError::Deletion(deletion.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_values_say_what_is_wanted() {
+        for (name, value, wanted) in [
+            ("PROVIDER_TOPIC_ARN", "spot", "SNS topic"),
+            ("PROVIDER_SERVICE_TIMEOUT", "1h", "1 to 3600 seconds"),
+            ("PROVIDER_SERVICE_TIMEOUT", "3601", "1 to 3600 seconds"),
+            ("PROVIDER_ADOPT", "keep", "keep-link, relink or refuse"),
+            ("PROVIDER_RENAME", "{nobody}", "placeholder"),
+            (
+                "PROVIDER_TARGETS",
+                "111111111111,everybody",
+                "organizational units",
+            ),
+        ] {
+            let error = read(&[("SPOTINST_TOKEN", "t"), (name, value)]).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(name) && text.contains(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn targets_are_accounts_and_units() {
+        let targets = targets("111111111111, ou-abcd-11111111,").unwrap();
+        let account = |number: u64| AwsAccountId::from_number(number).unwrap();
+        let unit: OuId = "ou-abcd-11111111".parse().unwrap();
+        let other: OuId = "ou-abcd-22222222".parse().unwrap();
+        assert!(targets.include(account(111_111_111_111), &[]));
+        assert!(targets.include(account(222_222_222_222), &[other.clone(), unit]));
+        assert!(!targets.include(account(222_222_222_222), &[other]));
+    }
+
+    #[test]
+    fn the_log_level_is_one_level() {
+        let level = |name: &'static str, value: &'static str| {
+            log_level(move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        assert_eq!(level("RUST_LOG", "debug"), LevelFilter::DEBUG);
+        assert_eq!(level("AWS_LAMBDA_LOG_LEVEL", "WARN"), LevelFilter::WARN);
+        assert_eq!(level("RUST_LOG", "hyper=trace"), LevelFilter::INFO);
+    }
+}

@@ -1,0 +1,85 @@
+//! Which accounts are served: active members of the organization, of those that `PROVIDER_TARGETS` names.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use onboarding_core::{ids::AwsAccountId, inventory::AccountState};
+use onboarding_provider::{AccountDetails, AccountDirectory, DirectoryError};
+use parking_lot::Mutex;
+
+use crate::{aws::LazyAws, config::Config};
+
+/// For how long an account that is served is not asked about again: a stack makes its requests within minutes.
+const LONGEST_AGE: Duration = Duration::from_secs(300);
+
+/// AWS Organizations, asked about each account.
+pub(crate) struct Directory {
+    aws: Arc<LazyAws>,
+    config: Arc<Config>,
+    /// Accounts that are served. One that is not is asked about every time: it may have just joined or moved.
+    served: Mutex<HashMap<AwsAccountId, (Instant, AccountDetails)>>,
+}
+
+impl Directory {
+    pub(crate) fn new(aws: Arc<LazyAws>, config: Arc<Config>) -> Self {
+        Self {
+            aws,
+            config,
+            served: Mutex::default(),
+        }
+    }
+
+    fn known(&self, account: AwsAccountId) -> Option<AccountDetails> {
+        let served = self.served.lock();
+        let (at, details) = served.get(&account)?;
+        (at.elapsed() < LONGEST_AGE).then(|| details.clone())
+    }
+
+    async fn look_up(&self, account: AwsAccountId) -> Result<Option<AccountDetails>, String> {
+        let aws = self.aws.get().await.map_err(|error| error.to_string())?;
+        let member = aws.member(account).await;
+        let Some(member) = member.map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
+        match member.state {
+            AccountState::Active => {}
+            AccountState::PendingActivation => return Err("it is not active yet".to_owned()),
+            _ => return Ok(None),
+        }
+        if !self.config.targets.include(account, &member.lineage) {
+            return Ok(None);
+        }
+        Ok(Some(AccountDetails {
+            name: Some(member.name),
+            // It can only be read with a role in the account.
+            alias: None,
+            adopt: self.config.adopt,
+            naming: self.config.naming.clone(),
+        }))
+    }
+}
+
+#[async_trait]
+impl AccountDirectory for Directory {
+    async fn account(
+        &self,
+        account: AwsAccountId,
+    ) -> Result<Option<AccountDetails>, DirectoryError> {
+        if let Some(details) = self.known(account) {
+            return Ok(Some(details));
+        }
+        let found = self
+            .look_up(account)
+            .await
+            .map_err(|reason| DirectoryError { account, reason })?;
+        if let Some(details) = &found {
+            let now = (Instant::now(), details.clone());
+            self.served.lock().insert(account, now);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,150 @@
+//! What Spot itself shows of our doing, for a process whose state no other one shares (`shared_state` is off).
+//!
+//! Two such processes may create a Spot account each for one AWS account: so a creation lists once more, and takes its
+//! own back when there was another. And one may be asked about what another has created or linked: an account that is
+//! linked to nothing and has the name of a creation was created for that AWS account; a link to a role of the requesting
+//! stack was made for that stack.
+
+use std::time::SystemTime;
+
+use onboarding_core::{
+    custom_resource::{Resource, ResourceRequest, Standing, naming::creation_names},
+    ids::{RoleArn, SpotAccountId},
+    inventory::SpotAccountRecord,
+};
+use tokio::time::Instant;
+
+use super::Trouble;
+use crate::provider::{Provider, from_now};
+
+/// CloudFormation begins the name of a role that the template does not name with that of the stack, of which it may cut
+/// the end off (CloudFormation user guide, "Name type": the form; how much stays is not documented, 24 was seen).
+const NAME_OF_STACK: usize = 24;
+
+impl Provider {
+    /// The standing of a Spot account, with what Spot shows.
+    pub(super) async fn standing_at_spot(
+        &self,
+        request: &ResourceRequest,
+        record: &SpotAccountRecord,
+        standing: Standing,
+    ) -> Result<Standing, Trouble> {
+        let names = creation_names(request.account);
+        Ok(match standing {
+            Standing::Foreign
+                if !self.settings.shared_state
+                    && record.unlinked
+                    && names.iter().any(|name| **name == *record.name) =>
+            {
+                Standing::Ours
+            }
+            Standing::LinkedElsewhere if self.is_link_of(request, &record.id).await? => {
+                Standing::Ours
+            }
+            standing => standing,
+        })
+    }
+
+    /// Whether a Spot account that is linked to the requesting AWS account has the role of the requesting stack. Never,
+    /// where the state knows better.
+    pub(super) async fn is_link_of(
+        &self,
+        request: &ResourceRequest,
+        id: &SpotAccountId,
+    ) -> Result<bool, Trouble> {
+        if self.settings.shared_state {
+            return Ok(false);
+        }
+        let role = self.spot.stored_role(id).await?;
+        Ok(role.is_some_and(|role| is_of_stack(&role, request)))
+    }
+
+    /// Takes an account back that was created although there is another one for the AWS account: one that is linked, or
+    /// of several that are not the one with the lowest id, so that everyone keeps the same.
+    pub(super) async fn confirm_creation(
+        &self,
+        request: &ResourceRequest,
+        created: &SpotAccountId,
+    ) -> Result<(), Trouble> {
+        if self.settings.shared_state {
+            return Ok(());
+        }
+        let (account, stack) = (request.account, &request.stack_id);
+        let listing = self.listings.since(Instant::now()).await?;
+        let known = &listing.known;
+        let linked = known.linked_to(account).map(|one| &one.id).next();
+        let lowest = known.leftovers_of(account).map(|one| &one.id).min();
+        let Some(kept) = linked.or(lowest).filter(|kept| *kept != created) else {
+            return Ok(());
+        };
+        tracing::warn!(spot_account = %created, %kept, "created at the same time as another; deleted again");
+        let slot = self.spot.reserve_delete().await;
+        let send_by = from_now(self.settings.send_window);
+        slot.send(created, SystemTime::from(send_by)).await?;
+        self.intents.forget(account, created, stack).await?;
+        self.take_hold(request, kept, true).await?;
+        self.listings.forget();
+        Err(Trouble::Passing(format!(
+            "another process has created Spot account {kept} at the same time"
+        )))
+    }
+}
+
+fn is_of_stack(role: &RoleArn, request: &ResourceRequest) -> bool {
+    let linked = |resource: &Resource| match resource {
+        Resource::SpotLinkedCredentials { role, .. } => Some(role.clone()),
+        _ => None,
+    };
+    let named = [
+        request.resource.as_ref().ok(),
+        request.old_resource.as_ref(),
+    ];
+    let is_named = named
+        .into_iter()
+        .flatten()
+        .any(|resource| linked(resource).as_ref() == Some(role));
+    let stack = request.stack_id.as_str().split('/').nth(1);
+    role.account() == Some(request.account)
+        && (is_named || stack.is_some_and(|stack| begins_with(role.role_name(), stack)))
+}
+
+fn begins_with(role: &str, stack: &str) -> bool {
+    let same = role.bytes().zip(stack.bytes());
+    let same = same.take_while(|(role, stack)| role == stack).count();
+    let next = role.as_bytes().get(same);
+    same > NAME_OF_STACK || (same == stack.len().min(NAME_OF_STACK) && next == Some(&b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::begins_with;
+
+    #[test]
+    fn a_role_is_told_by_the_name_of_its_stack_even_when_that_was_cut() {
+        for (role, stack) in [
+            ("spot-SpotRole-1ABC", "spot"),
+            (
+                "StackSet-spot-onboarding-SpotRole-1ABC",
+                "StackSet-spot-onboarding-0b1c-2d3e",
+            ),
+            (
+                "StackSet-spot-onboarding-0b1c-2d3e-SpotRole-1ABC",
+                "StackSet-spot-onboarding-0b1c-2d3e",
+            ),
+        ] {
+            assert!(begins_with(role, stack), "{role} {stack}");
+        }
+        for (role, stack) in [
+            ("SpotRole", "spot"),
+            ("spotrole", "spot"),
+            ("spot", "spot"),
+            (
+                "StackSet-other-SpotRole-1ABC",
+                "StackSet-spot-onboarding-0b1c-2d3e",
+            ),
+            ("", ""),
+        ] {
+            assert!(!begins_with(role, stack), "{role} {stack}");
+        }
+    }
+}
