@@ -7,81 +7,21 @@ client's wire checks use the operation. No code of ours runs here.
 import importlib.metadata
 import io
 import json
-import os
 import pathlib
-import re
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 import tomllib
 import urllib.parse
 import zipfile
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
+from emulators import Emulator, start_ministack, until
+
 TESTS = pathlib.Path(__file__).parent.parent
 TABLE = tomllib.loads((TESTS / "operations.toml").read_text())
-DEADLINE_SECONDS = 30
 ROLE = {"AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": []}}
 TEMPLATE = json.dumps({"Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": ROLE}}})
-
-
-class Emulator:
-    """An emulator in a process of its own, on a free port of the loopback interface."""
-
-    def __init__(self, command, environment):
-        program = str(pathlib.Path(sys.executable).parent / command[0])
-        self.log = tempfile.NamedTemporaryFile()
-        self.process = subprocess.Popen(
-            [program, *command[1:]],
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-        )
-        self.port = until(self._port, f"{command[0]} says where it listens")
-
-    def _port(self):
-        """The port in a line such as `Running on http://127.0.0.1:41877`.
-
-        Connecting until it listens would now and then connect to itself: a free port is also one that the kernel may
-        give to the connecting side.
-        """
-        log = pathlib.Path(self.log.name).read_text()
-        assert self.process.poll() is None, f"the emulator ended early: {log}"
-        return (found := re.search(r"Running on http://127\.0\.0\.1:(\d+)\D", log)) and found[1]
-
-    def client(self, service):
-        return boto3.client(
-            service,
-            endpoint_url=f"http://127.0.0.1:{self.port}",
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-
-    def end(self):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-def until(probe, what):
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (value := probe()):
-        assert time.monotonic() < deadline, f"not within {DEADLINE_SECONDS} s: {what}"
-        time.sleep(0.05)
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +33,7 @@ def moto():
 
 @pytest.fixture(scope="module")
 def ministack():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "false"}
-    emulator = Emulator(["ministack"], environment)
+    emulator = start_ministack()
     yield emulator
     emulator.end()
 

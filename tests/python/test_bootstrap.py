@@ -1,0 +1,382 @@
+"""The compiled `bootstrap` as a function of ministack, which speaks CloudFormation's custom-resource protocol itself.
+
+Spot is simulated by the sandbox, and so is the organization. What ministack has instead of Spot's role check is mirrored,
+see `enrollment.py`. The token that the stacks carry is never the one that is used.
+"""
+
+import http.server
+import json
+import threading
+
+import pytest
+
+from conftest import until
+from emulators import start_ministack
+from enrollment import OFFICIAL, Enrollment, official, template
+
+SCENARIO = """
+clock_speed = 600.0
+[organization]
+accounts = 24
+ous = 2
+rates = false
+[spot]
+rate_limit = 100000
+linked = 3
+linked_twice = 1
+"""
+TOPIC = "arn:aws:sns:us-east-1:999999999999:spot"
+WRITES = ("POST", "PUT", "DELETE")
+
+
+@pytest.fixture(scope="module")
+def ministack():
+    emulator = start_ministack()
+    yield emulator
+    emulator.end()
+
+
+@pytest.fixture(scope="module")
+def sandbox(start_sandbox):
+    return start_sandbox(SCENARIO)
+
+
+@pytest.fixture(scope="module")
+def population(sandbox):
+    """The accounts as they are before any test, by how many Spot accounts are linked to them; each is for one test."""
+    members = sandbox.members(state="ACTIVE")
+    return {links: iter([one["id"] for one in members if len(one["spot_accounts"]) == links]) for links in (0, 1, 2)}
+
+
+@pytest.fixture
+def accounts(population):
+    return population[0]
+
+
+@pytest.fixture
+def linked(population):
+    """Accounts that somebody else has linked."""
+    return population[1]
+
+
+@pytest.fixture
+def enroll(ministack, sandbox):
+    """Makes the function of an account, and prints what the emulator said when the test fails."""
+    before = len(ministack.output())
+    yield lambda account, **variables: Enrollment(ministack, sandbox, account, **variables)
+    print(ministack.output()[before:])
+
+
+def spot_writes(sandbox):
+    """How often Spot was asked to change something."""
+    calls = sandbox.calls()
+    return {name: count for name, count in calls.items() if name.startswith("spot:") and name.split(":")[1].startswith(WRITES)}
+
+
+def enrolled(stack, name="spot"):
+    """The one Spot account, which must be linked to the stack's role and work."""
+    [spot_account] = stack.spot_accounts()
+    outputs = stack.outputs(name)
+    assert spot_account["id"] == outputs["AccountId"]
+    assert spot_account["role"] == outputs["SpotRoleArn"]
+    assert spot_account["linked_external_id"] == outputs["ExternalId"]
+    assert spot_account["link_works"]
+    return spot_account
+
+
+def organization_name(stack):
+    return stack.sandbox.admin("GET", f"accounts/{stack.account}")["name"]
+
+
+def test_a_stack_goes_through_its_whole_life(enroll, accounts, sandbox):
+    stack = enroll(next(accounts))
+    with stack.mirrored():
+        stack.create(template(stack.function))
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+        created = enrolled(stack)
+        assert created["name"] == organization_name(stack)
+        assert created["cost_intelligence"]
+
+        before = spot_writes(sandbox)
+        stack.update(template(stack.function, statements=2))
+        assert stack.settled() == "UPDATE_COMPLETE", stack.reasons()
+        assert spot_writes(sandbox) == before
+        assert enrolled(stack) == created
+
+        stack.update(template(stack.function, statements=2, role={"Path": "/spot/"}))
+        assert stack.settled() == "UPDATE_COMPLETE", stack.reasons()
+        replaced = enrolled(stack)
+        assert replaced["id"] == created["id"] and "/spot/" in replaced["role"]
+        assert replaced["external_ids"] == created["external_ids"]
+
+        stack.delete()
+        assert stack.settled(stack.stack()["StackId"]) == "DELETE_COMPLETE", stack.reasons()
+    [left] = stack.spot_accounts()
+    assert left["id"] == created["id"]
+
+
+def test_every_resource_is_updated_without_a_second_account_id_or_name(enroll, accounts, sandbox):
+    stack = enroll(next(accounts))
+    with stack.mirrored():
+        stack.create(template(stack.function))
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+        created, outputs, before = enrolled(stack), stack.outputs(), spot_writes(sandbox)
+        # A listing of Spot from before the renaming would have it named again.
+        stack.cold()
+        stack.update(template(stack.function, mark="2"))
+        assert stack.settled() == "UPDATE_COMPLETE", stack.reasons()
+    assert stack.outputs() == outputs
+    assert enrolled(stack) == created
+    # Cost Intelligence is validated and switched on again, which does nothing.
+    changed = {name for name, count in spot_writes(sandbox).items() if count != before.get(name)}
+    assert all("/cbi/" in name for name in changed), changed
+
+
+def test_processes_that_know_nothing_serve_one_stack(enroll, accounts):
+    stack = enroll(next(accounts))
+    with stack.mirrored():
+        stack.create(template(stack.function))
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+        created = enrolled(stack)
+        stack.cold()
+        stack.update(template(stack.function, role={"Path": "/spot/"}))
+        assert stack.settled() == "UPDATE_COMPLETE", stack.reasons()
+        replaced = enrolled(stack)
+        assert replaced["id"] == created["id"] and "/spot/" in replaced["role"]
+        stack.cold()
+        stack.delete()
+        assert stack.settled(stack.stack()["StackId"]) == "DELETE_COMPLETE", stack.reasons()
+    assert [one["id"] for one in stack.spot_accounts()] == [created["id"]]
+
+
+@pytest.mark.skipif(not OFFICIAL.exists(), reason="Spot's template is not beside the checkout")
+def test_spots_own_template_works_when_only_its_service_tokens_differ(enroll, accounts):
+    stack = enroll(next(accounts))
+    body = official(stack.function)
+    with stack.mirrored():
+        stack.create(body)
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+        created = enrolled(stack)
+        assert created["name"] == organization_name(stack)
+        stack.update(body.replace("- lambda:ListFunctions\n", "- lambda:ListFunctions\n              - lambda:ListAliases\n"))
+        assert stack.settled() == "UPDATE_COMPLETE", stack.reasons()
+        assert enrolled(stack) == created
+        stack.update(body.replace("Type: AWS::IAM::Role\n    Properties:\n", "Type: AWS::IAM::Role\n    Properties:\n      Path: /spot/\n"))
+        assert stack.settled() == "UPDATE_COMPLETE", stack.reasons()
+        assert "/spot/" in enrolled(stack)["role"]
+        stack.delete()
+        assert stack.settled(stack.stack()["StackId"]) == "DELETE_COMPLETE", stack.reasons()
+    assert [one["id"] for one in stack.spot_accounts()] == [created["id"]]
+
+
+def test_a_kept_link_stays_as_it_is(enroll, linked):
+    stack = enroll(next(linked), PROVIDER_ADOPT="keep-link")
+    before = stack.spot_accounts()
+    with stack.mirrored():
+        stack.create(template(stack.function))
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+        assert stack.outputs()["AccountId"] == before[0]["id"]
+        assert stack.spot_accounts() == before
+        stack.delete()
+        assert stack.settled(stack.stack()["StackId"]) == "DELETE_COMPLETE", stack.reasons()
+    assert stack.spot_accounts() == before
+
+
+def test_a_link_is_taken_over_by_rule(enroll, linked):
+    stack = enroll(next(linked), PROVIDER_ADOPT="relink", PROVIDER_RENAME="{account_name} ({account_id})")
+    [before] = stack.spot_accounts()
+    with stack.mirrored():
+        stack.create(template(stack.function))
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+        after = enrolled(stack)
+    assert after["id"] == before["id"] and after["role"] != before["role"]
+    assert after["name"] == f"{organization_name(stack)} ({stack.account})"
+
+
+def test_a_link_is_refused_by_rule_and_rolled_back(enroll, linked):
+    stack = enroll(next(linked), PROVIDER_ADOPT="refuse")
+    before = stack.spot_accounts()
+    with stack.mirrored():
+        stack.create(template(stack.function))
+        assert stack.settled() == "ROLLBACK_COMPLETE"
+    assert "already linked to Spot account" in stack.reasons()
+    assert stack.spot_accounts() == before
+    assert stack.roles() == []
+
+
+def test_an_account_that_is_linked_twice_rolls_back_and_leaves_nothing(enroll, population):
+    stack = enroll(next(population[2]), PROVIDER_ADOPT="relink")
+    before = stack.spot_accounts()
+    with stack.mirrored():
+        stack.create(template(stack.function))
+        assert stack.settled() == "ROLLBACK_COMPLETE"
+    assert all(one["id"] in stack.reasons() for one in before)
+    assert stack.spot_accounts() == before
+    assert stack.roles() == []
+
+
+def test_a_stack_waits_for_a_spot_that_is_down(enroll, accounts, sandbox):
+    stack = enroll(next(accounts))
+    sandbox.admin("DELETE", "calls")
+    sandbox.admin("POST", "faults", {"service": "spot", "kind": "server_error"})
+    try:
+        with stack.mirrored():
+            stack.create(template(stack.function))
+            until(lambda: sum(sandbox.calls().get(name, 0) for name in sandbox.calls() if name.startswith("spot:")) > 5,
+                  "Spot is asked again and again")
+            assert stack.stack()["StackStatus"] == "CREATE_IN_PROGRESS"
+            sandbox.admin("DELETE", "faults")
+            assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+            enrolled(stack)
+    finally:
+        sandbox.admin("DELETE", "faults")
+
+
+def test_a_stack_waits_for_a_role_that_spot_does_not_see_yet(enroll, accounts, sandbox):
+    stack, gate = enroll(next(accounts)), threading.Event()
+    sandbox.admin("DELETE", "calls")
+    with stack.mirrored(gate):
+        stack.create(template(stack.function))
+        until(lambda: sandbox.calls().get("spot:POST /setup/credentials/aws", 0) >= 3, "the link is tried again")
+        assert stack.stack()["StackStatus"] == "CREATE_IN_PROGRESS"
+        gate.set()
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+        enrolled(stack)
+
+
+def test_an_account_that_is_not_a_target_is_refused(enroll, accounts):
+    stack = enroll(next(accounts), PROVIDER_TARGETS="123456789012")
+    with stack.mirrored():
+        stack.create(template(stack.function))
+        assert stack.settled() == "ROLLBACK_COMPLETE"
+    assert "not in the scope of this provider" in stack.reasons()
+    assert stack.spot_accounts() == []
+
+
+@pytest.mark.parametrize("place", ["SPOT_TOKEN_SECRET_ARN", "SPOT_TOKEN_PARAMETER"])
+def test_the_token_may_be_in_aws(enroll, ministack, accounts, sandbox, place):
+    account, token = next(accounts), sandbox.environment["SPOTINST_TOKEN"]
+    endpoints = {f"AWS_ENDPOINT_URL_{name}": ministack.endpoint for name in ("SECRETS_MANAGER", "SSM")}
+    organizations = {"AWS_ENDPOINT_URL_ORGANIZATIONS": sandbox.endpoint}
+    # ministack goes by the access key: what the sandbox knows is not twelve digits, so it is the default account.
+    if place == "SPOT_TOKEN_SECRET_ARN":
+        client = ministack.client("secretsmanager", "000000000000")
+        value = client.create_secret(Name=f"spot-{account}", SecretString=token)["ARN"]
+    else:
+        value = f"/spot/{account}"
+        ministack.client("ssm", "000000000000").put_parameter(Name=value, Value=token, Type="SecureString")
+    stack = enroll(account, SPOTINST_TOKEN=None, **{place: value}, **endpoints, **organizations)
+    with stack.mirrored():
+        stack.create(template(stack.function))
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+        enrolled(stack)
+
+
+class Bucket:
+    """Takes answers as CloudFormation's bucket does."""
+
+    def __init__(self):
+        self.answers = {}
+        answers = self.answers
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_PUT(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                answers[self.path.strip("/")] = json.loads(body)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def bucket():
+    bucket = Bucket()
+    yield bucket
+    bucket.server.shutdown()
+    bucket.server.server_close()
+
+
+def request(bucket, account, name, token=TOPIC, **changes):
+    """A Create as CloudFormation publishes it."""
+    return {
+        "RequestType": "Create", "RequestId": name, "LogicalResourceId": "SpotAccount", "ResourceType": "Custom::SpotAccount",
+        "StackId": f"arn:aws:cloudformation:us-east-1:{account}:stack/spot/{name}", "ResponseURL": f"{bucket.endpoint}/{name}",
+        "ResourceProperties": {"ServiceToken": token, "AwsAccountId": account, "Token": "canary", "ServiceTimeout": "60"},
+    } | changes
+
+
+def record(name, body):
+    return {"messageId": name, "body": body, "eventSource": "aws:sqs", "attributes": {"ApproximateReceiveCount": "1"}}
+
+
+def test_a_batch_is_answered_and_what_could_not_be_is_left(enroll, accounts, bucket):
+    stack = enroll(next(accounts), PROVIDER_TOPIC_ARN=TOPIC)
+    good = {"Type": "Notification", "Message": json.dumps(request(bucket, stack.account, "good"))}
+    other = request(bucket, stack.account, "other", token="arn:aws:sns:us-east-1:999999999999:other")
+    event = {"Records": [record("1", json.dumps(good)), record("2", "no request"), record("3", json.dumps(other))]}
+    answer, failed = stack.invoke(event)
+    assert not failed, answer
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}, {"itemIdentifier": "3"}]}
+    assert bucket.answers.keys() == {"good"}
+    assert bucket.answers["good"]["Status"] == "SUCCESS"
+    assert [one["id"] for one in stack.spot_accounts()] == [bucket.answers["good"]["PhysicalResourceId"]]
+
+
+def test_a_notification_is_answered_and_one_without_a_topic_is_not_swallowed(enroll, accounts, bucket):
+    account = next(accounts)
+    text = json.dumps(request(bucket, account, "sns"))
+    event = {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": text}}]}
+    without = enroll(account)
+    answer, failed = without.invoke(event)
+    assert failed and "PROVIDER_TOPIC_ARN" in answer["errorMessage"]
+    assert bucket.answers == {} and without.spot_accounts() == []
+
+
+def test_a_message_that_is_no_request_fails_the_invocation(enroll, accounts):
+    stack = enroll(next(accounts))
+    for event in ({}, {"Records": [{"eventSource": "aws:s3"}]}, [], "text", None):
+        answer, failed = stack.invoke(event)
+        assert failed, (event, answer)
+        assert "canary" not in json.dumps(answer)
+    assert stack.spot_accounts() == []
+
+
+def test_a_request_is_answered_before_the_function_ends(enroll, accounts, sandbox, bucket):
+    stack = enroll(next(accounts))
+    stack.functions.update_function_configuration(FunctionName="provider", Timeout=5)
+    sandbox.admin("POST", "faults", {"service": "spot", "kind": "server_error"})
+    try:
+        answer, failed = stack.invoke(request(bucket, stack.account, "late", token=stack.function))
+    finally:
+        sandbox.admin("DELETE", "faults")
+    assert not failed, answer
+    assert bucket.answers["late"]["Status"] == "FAILED"
+    assert "not done in time" in bucket.answers["late"]["Reason"]
+
+
+def test_messages_of_a_real_queue_are_taken_by_an_event_source_mapping(enroll, ministack, accounts, bucket):
+    account = next(accounts)
+    sns, sqs = ministack.client("sns", account), ministack.client("sqs", account)
+    topic = sns.create_topic(Name="spot")["TopicArn"]
+    queue = sqs.create_queue(QueueName="spot", Attributes={"VisibilityTimeout": "900"})["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    stack = enroll(account, PROVIDER_TOPIC_ARN=topic)
+    stack.functions.create_event_source_mapping(
+        EventSourceArn=arn, FunctionName="provider", BatchSize=2, FunctionResponseTypes=["ReportBatchItemFailures"],
+        ScalingConfig={"MaximumConcurrency": 2})
+    sns.publish(TopicArn=topic, Message=json.dumps(request(bucket, account, "queued", token=topic)),
+                Subject="AWS CloudFormation custom resource request")
+    until(lambda: "queued" in bucket.answers, "the request is answered")
+    assert bucket.answers["queued"]["Status"] == "SUCCESS"
+    def left():
+        attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+        return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
+    until(lambda: left() == 0, "the message is deleted")
