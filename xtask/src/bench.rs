@@ -1,6 +1,7 @@
-//! `cargo xtask bench`: the runner measured against the sandbox, from outside, as JSON. Never a timed test: the smoke
+//! `cargo xtask bench`: the programs measured from outside, as JSON. Never a timed test: the smoke
 //! run only proves that the benches work.
 
+mod bootstrap;
 mod bound;
 mod inventory;
 mod measure;
@@ -16,12 +17,21 @@ pub(crate) enum Bench {
         #[arg(long)]
         smoke: bool,
     },
+    /// Start the Lambda function cold, again and again: time to its first call of Spot, and memory.
+    Bootstrap {
+        /// Two starts and the dev profile; figures are printed but not held against their limits.
+        #[arg(long)]
+        smoke: bool,
+    },
 }
 
 impl Bench {
     /// What continuous integration runs.
-    pub(crate) fn smoke() -> Self {
-        Self::Inventory { smoke: true }
+    pub(crate) fn smoke() -> [Self; 2] {
+        [
+            Self::Inventory { smoke: true },
+            Self::Bootstrap { smoke: true },
+        ]
     }
 }
 
@@ -29,5 +39,6 @@ impl Bench {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Inventory { smoke } => inventory::run(*smoke),
+        Bench::Bootstrap { smoke } => bootstrap::run(*smoke),
     }
 }

@@ -27,6 +27,15 @@ pub(crate) fn cargo() -> Command {
 
 /// Builds the workspace and returns the path of `runner`.
 pub(crate) fn runner(profile: Profile) -> Result<PathBuf> {
+    binary("runner", profile)
+}
+
+/// Builds the workspace and returns the path of `bootstrap`.
+pub(crate) fn bootstrap(profile: Profile) -> Result<PathBuf> {
+    binary("bootstrap", profile)
+}
+
+fn binary(name: &str, profile: Profile) -> Result<PathBuf> {
     let (option, directory) = match profile {
         Profile::Dev => ("dev", "debug"),
         Profile::Release => ("release", "release"),
@@ -36,11 +45,11 @@ pub(crate) fn runner(profile: Profile) -> Result<PathBuf> {
         "--locked",
         "--workspace",
         "--bin",
-        "runner",
+        name,
         "--profile",
         option,
     ]))?;
-    let runner = paths::build_directory().join(directory).join("runner");
-    ensure!(runner.is_file(), "the build made no {}", runner.display());
-    Ok(runner)
+    let binary = paths::build_directory().join(directory).join(name);
+    ensure!(binary.is_file(), "the build made no {}", binary.display());
+    Ok(binary)
 }

@@ -8,6 +8,8 @@ use crate::{bench, generate, lint, test};
 pub(crate) fn run() -> Result<()> {
     lint::run()?;
     generate::run(&generate::Options { check: true })?;
-    bench::run(&bench::Bench::smoke())?;
+    for bench in bench::Bench::smoke() {
+        bench::run(&bench)?;
+    }
     test::run(&test::Options::default())
 }

@@ -5,6 +5,7 @@ mod build;
 mod ci;
 mod demo;
 mod dist;
+mod fuzz;
 mod generate;
 mod lint;
 mod paths;
@@ -35,13 +36,15 @@ enum Task {
     Test(test::Options),
     /// Formatting, clippy with warnings denied, licenses, bans and sources of dependencies.
     Lint,
-    /// Measure the runner against the sandbox; prints JSON.
+    /// Measure the programs; prints JSON.
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Write the generated reference pages, JSON Schemas and docs/fidelity.md.
     Gen(generate::Options),
-    /// Build the static release binary and check it.
+    /// Build the static release binaries, `runner` and `bootstrap`, and check them.
     Dist,
+    /// Fuzz what reads events, from the committed seeds.
+    Fuzz(fuzz::Options),
     /// Everything that has to pass before a change lands: lint, gen --check, bench smoke, test.
     Ci,
 }
@@ -54,6 +57,7 @@ fn main() -> Result<()> {
         Task::Bench(bench) => bench::run(&bench),
         Task::Gen(options) => generate::run(&options),
         Task::Dist => dist::run(),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Ci => ci::run(),
     }
 }

@@ -21,7 +21,8 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Suite {
-    /// Real clients (boto3, the AWS CLI, spotinst-sdk2) against the sandbox, and the emulators' known gaps.
+    /// Real clients (boto3, the AWS CLI, spotinst-sdk2) against the sandbox, the Lambda function in ministack, and the
+    /// emulators' known gaps.
     Python,
     /// Every test of the workspace's crates.
     Rust,
@@ -30,6 +31,7 @@ enum Suite {
 /// Runs the tests. cargo-nextest comes last and has the last word.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let runner = build::runner(Profile::Dev)?;
+    let bootstrap = build::bootstrap(Profile::Dev)?;
     let venv = match venv::ready() {
         Ok(venv) => Some(venv),
         Err(error) if in_ci() => return Err(error),
@@ -39,7 +41,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     };
     let environment = |command: &mut Command| {
-        command.env("RUNNER_BIN", &runner);
+        command
+            .env("RUNNER_BIN", &runner)
+            .env("BOOTSTRAP_BIN", &bootstrap);
         if let Some(venv) = &venv {
             command.env("VENV_DIR", venv);
         }

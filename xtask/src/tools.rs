@@ -1,4 +1,4 @@
-//! The cargo tools that lint and test need, pinned, installed under `target/tools`.
+//! The cargo tools that lint, test and fuzz need, pinned, installed under `target/tools`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,12 @@ const CARGO_DENY: Tool = Tool {
     version: "0.20.2",
 };
 
+const CARGO_FUZZ: Tool = Tool {
+    name: "cargo-fuzz",
+    subcommand: "fuzz",
+    version: "0.13.2",
+};
+
 struct Tool {
     name: &'static str,
     subcommand: &'static str,
@@ -33,6 +39,11 @@ pub(crate) fn nextest() -> Result<Command> {
 /// `cargo deny`, ready for its arguments.
 pub(crate) fn deny() -> Result<Command> {
     CARGO_DENY.ready()
+}
+
+/// `cargo fuzz`, ready for its arguments.
+pub(crate) fn fuzz() -> Result<Command> {
+    CARGO_FUZZ.ready()
 }
 
 impl Tool {

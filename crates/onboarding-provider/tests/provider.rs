@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 mod provider {
+    mod alone;
+    mod corpus;
     mod crashes;
     mod deletes;
     mod histories;

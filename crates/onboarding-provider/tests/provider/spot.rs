@@ -185,6 +185,9 @@ impl World {
                 self.accounts[i].name = body["account"]["name"].as_str().unwrap().to_owned();
                 items([])
             }
+            ("GET /setup/credentials/aws", Some(i)) => {
+                items([json!({"iamRole": self.accounts[i].role})])
+            }
             (call, Some(i)) if call.starts_with("GET /setup/credentials/aws/externalId/") => {
                 match self.accounts[i].external_ids.last() {
                     Some(id) if self.tells_external_ids => items([json!({"externalId": id})]),
