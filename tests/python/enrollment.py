@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import threading
 import zipfile
 
@@ -69,6 +70,16 @@ def official(function):
     text, replaced = SERVICE_TOKEN.subn(f"ServiceToken: {function}", OFFICIAL.read_text())
     assert replaced == text.count("Custom::") == 4
     return text
+
+
+def rendered(function):
+    """The template that the runner renders from the shipped configuration, for the function instead of the topic."""
+    command = [os.environ["RUNNER_BIN"], "--config", str(ROOT / "config"), "template", "render", "--format", "json"]
+    home = ["--home-account", "999999999999"]
+    text = subprocess.run([*command, *home], check=True, capture_output=True, text=True).stdout
+    topic = "arn:aws:sns:us-east-1:999999999999:spot-onboarding"
+    assert text.count(topic) == text.count("Custom::") == 5
+    return text.replace(topic, function)
 
 
 class Enrollment:
@@ -149,16 +160,21 @@ class Enrollment:
     def create(self, body, name="spot"):
         self.cloudformation.create_stack(**self._arguments(body, name))
 
-    def update(self, body, name="spot"):
-        self.cloudformation.update_stack(**self._arguments(body, name))
+    def update(self, body, name="spot", **parameters):
+        self.cloudformation.update_stack(**self._arguments(body, name, **parameters))
 
     def delete(self, name="spot"):
-        self.cloudformation.delete_stack(StackName=self.stack(name)["StackId"])
+        """Returns the id, which is all that the stack is known by afterwards."""
+        stack = self.stack(name)["StackId"]
+        self.cloudformation.delete_stack(StackName=stack)
+        return stack
 
     @staticmethod
-    def _arguments(body, name):
-        token = [{"ParameterKey": "Token", "ParameterValue": "canary"}]
-        return {"StackName": name, "TemplateBody": body, "Parameters": token, "Capabilities": ["CAPABILITY_IAM"]}
+    def _arguments(body, name, **parameters):
+        if "NoEcho" in body:
+            parameters |= {"Token": "canary"}
+        given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+        return {"StackName": name, "TemplateBody": body, "Parameters": given, "Capabilities": ["CAPABILITY_IAM"]}
 
     def stack(self, name="spot"):
         return self.cloudformation.describe_stacks(StackName=name)["Stacks"][0]

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import until
 from emulators import start_ministack
-from enrollment import OFFICIAL, Enrollment, official, template
+from enrollment import OFFICIAL, Enrollment, official, rendered, template
 
 SCENARIO = """
 clock_speed = 600.0
@@ -109,8 +109,7 @@ def test_a_stack_goes_through_its_whole_life(enroll, accounts, sandbox):
         assert replaced["id"] == created["id"] and "/spot/" in replaced["role"]
         assert replaced["external_ids"] == created["external_ids"]
 
-        stack.delete()
-        assert stack.settled(stack.stack()["StackId"]) == "DELETE_COMPLETE", stack.reasons()
+        assert stack.settled(stack.delete()) == "DELETE_COMPLETE"
     [left] = stack.spot_accounts()
     assert left["id"] == created["id"]
 
@@ -144,8 +143,7 @@ def test_processes_that_know_nothing_serve_one_stack(enroll, accounts):
         replaced = enrolled(stack)
         assert replaced["id"] == created["id"] and "/spot/" in replaced["role"]
         stack.cold()
-        stack.delete()
-        assert stack.settled(stack.stack()["StackId"]) == "DELETE_COMPLETE", stack.reasons()
+        assert stack.settled(stack.delete()) == "DELETE_COMPLETE"
     assert [one["id"] for one in stack.spot_accounts()] == [created["id"]]
 
 
@@ -164,8 +162,23 @@ def test_spots_own_template_works_when_only_its_service_tokens_differ(enroll, ac
         stack.update(body.replace("Type: AWS::IAM::Role\n    Properties:\n", "Type: AWS::IAM::Role\n    Properties:\n      Path: /spot/\n"))
         assert stack.settled() == "UPDATE_COMPLETE", stack.reasons()
         assert "/spot/" in enrolled(stack)["role"]
-        stack.delete()
-        assert stack.settled(stack.stack()["StackId"]) == "DELETE_COMPLETE", stack.reasons()
+        assert stack.settled(stack.delete()) == "DELETE_COMPLETE"
+    assert [one["id"] for one in stack.spot_accounts()] == [created["id"]]
+
+
+def test_the_template_that_we_render_works_and_retains_what_it_made_at_spot(enroll, accounts, sandbox):
+    stack = enroll(next(accounts))
+    body = rendered(stack.function)
+    with stack.mirrored():
+        stack.create(body)
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+        created = enrolled(stack)
+        assert created["name"] == organization_name(stack) and created["cost_intelligence"]
+        before = spot_writes(sandbox)
+        stack.update(body, RepairNonce="1")
+        assert stack.settled() == "UPDATE_COMPLETE", stack.reasons()
+        assert stack.settled(stack.delete()) == "DELETE_COMPLETE"
+    assert spot_writes(sandbox) == before
     assert [one["id"] for one in stack.spot_accounts()] == [created["id"]]
 
 
@@ -177,8 +190,7 @@ def test_a_kept_link_stays_as_it_is(enroll, linked):
         assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
         assert stack.outputs()["AccountId"] == before[0]["id"]
         assert stack.spot_accounts() == before
-        stack.delete()
-        assert stack.settled(stack.stack()["StackId"]) == "DELETE_COMPLETE", stack.reasons()
+        assert stack.settled(stack.delete()) == "DELETE_COMPLETE"
     assert stack.spot_accounts() == before
 
 
