@@ -15,7 +15,9 @@ fn check(body: &str, sent_at: Timestamp) {
     for contract in [
         Contract::default(),
         Contract {
-            topic: "arn:aws:sns:us-east-1:999999999999:spot-onboarding".parse().ok(),
+            topic: "arn:aws:sns:us-east-1:999999999999:spot-onboarding"
+                .parse()
+                .ok(),
             ends: Some(*NOW),
             simulated: false,
             ..Contract::default()
