@@ -80,6 +80,7 @@ mod tests {
 
     fn batch(left: Duration) -> Batch {
         let message = |receipt: &str| Message {
+            id: receipt.to_owned(),
             body: String::new(),
             receipt: receipt.to_owned(),
             sent_at: Timestamp::now(),

@@ -44,6 +44,7 @@ pub fn read(event: &Value, received_at: Timestamp) -> Result<Invocation, Invocat
     let Some(records) = event.get("Records") else {
         return Ok(Invocation::Function(Message {
             body: event.to_string(),
+            id: String::new(),
             receipt: String::new(),
             sent_at: received_at,
             receive_count: 1,
@@ -69,6 +70,7 @@ fn notification(sns: &Value, received_at: Timestamp) -> Result<Message, Invocati
             .as_str()
             .ok_or(InvocationError::NoMessage)?
             .to_owned(),
+        id: String::new(),
         receipt: String::new(),
         sent_at: published.unwrap_or(received_at).min(received_at),
         receive_count: 1,
@@ -78,13 +80,15 @@ fn notification(sns: &Value, received_at: Timestamp) -> Result<Message, Invocati
 /// A message without a body is none that could be served, and is left as such.
 fn message(record: &Value, received_at: Timestamp) -> Result<Message, InvocationError> {
     let id = record["messageId"].as_str().filter(|id| !id.is_empty());
+    let id = id.ok_or(InvocationError::MessageId)?;
     let attribute = |name: &str| record["attributes"][name].as_str();
     let sent_at = attribute("SentTimestamp")
         .and_then(|millis| millis.parse().ok())
         .and_then(|millis| Timestamp::from_millisecond(millis).ok());
     Ok(Message {
+        id: id.to_owned(),
         body: record["body"].as_str().unwrap_or_default().to_owned(),
-        receipt: id.ok_or(InvocationError::MessageId)?.to_owned(),
+        receipt: id.to_owned(),
         sent_at: sent_at.unwrap_or(received_at).min(received_at),
         receive_count: attribute("ApproximateReceiveCount")
             .and_then(|count| count.parse().ok())

@@ -239,7 +239,12 @@ async fn answer(
         }
     };
     let request = &delivered.request;
+    // The next one who serves still has time.
+    let early = settings.contract.ends == Some(delivered.deadline);
     if time_until(delivered.deadline).is_zero() {
+        if early {
+            return End::Left(message.id.clone());
+        }
         tracing::warn!(request_id = request.request_id, account = %request.account, "request past its deadline");
         provider.emit(Event::of(request, Phase::Expired));
         return End::GivenUp;
@@ -254,6 +259,7 @@ async fn answer(
             tracing::warn!(request_id = request.request_id, account = %request.account, %error, "answer not delivered");
             let end = match error {
                 ResponderError::Setup(_) => End::Left(message.id.clone()),
+                ResponderError::TooLate(_) if early => End::Left(message.id.clone()),
                 _ => End::GivenUp,
             };
             (
