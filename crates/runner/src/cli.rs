@@ -93,7 +93,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Jobs(command) => command.run(&cli.global),
         Command::Runs(command) => command.run(&cli.global).await,
         Command::Template(command) => command.run(&cli.global),
-        Command::Provider(command) => command.run(&cli.global).await,
+        Command::Provider(command) => Box::pin(command.run(&cli.global)).await,
         Command::Sandbox(command) => command.run().await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
