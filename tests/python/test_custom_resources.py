@@ -290,14 +290,14 @@ def test_a_failed_resource_gives_its_reason_to_the_instance_and_leaves_no_stack(
     assert stack_status(sandbox.member("cloudformation", member), instance["StackId"]) == "DELETE_COMPLETE"
 
 
-def test_the_official_template_enrolls_through_spots_hosted_functions(sandbox, start_sandbox):
+def test_a_template_like_spots_own_enrolls_through_spots_hosted_functions(sandbox, start_sandbox):
     sandbox = start_sandbox(SCENARIO)
     cfn = sandbox.aws("cloudformation")
-    seed = (ROOT / "crates/sandbox/tests/data/stackset-seed.yaml").read_text()
+    template = (ROOT / "crates/sandbox/tests/data/spot-hosted.yaml").read_text()
     member, named = [account["id"] for account in sandbox.members(state="ACTIVE")][:2]
     sandbox.member("iam", named).create_account_alias(AccountAlias="payments-prod")
     root = sandbox.aws("organizations").list_roots()["Roots"][0]["Id"]
-    service_managed(cfn, "seed", template=seed,
+    service_managed(cfn, "seed", template=template,
                     Parameters=[{"ParameterKey": "Token", "ParameterValue": sandbox.environment["SPOTINST_TOKEN"]}])
     done = ended(cfn, "seed", deploy(cfn, "seed", [root], [member, named]))
     instance = instances(cfn, "seed")[member]

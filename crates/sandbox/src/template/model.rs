@@ -270,11 +270,11 @@ pub(super) fn policy(
 mod tests {
     use super::Template;
 
-    const SEED: &str = include_str!("../../tests/data/stackset-seed.yaml");
+    const SPOT_HOSTED: &str = include_str!("../../tests/data/spot-hosted.yaml");
 
     #[test]
-    fn the_seed_template_is_ordered_by_its_dependencies() {
-        let template = Template::parse(SEED).unwrap();
+    fn a_template_is_ordered_by_its_dependencies() {
+        let template = Template::parse(SPOT_HOSTED).unwrap();
         let ids: Vec<&str> = template
             .resources
             .iter()
