@@ -1,21 +1,9 @@
 //! What IAM itself says about an account. CloudFormation does not notice changed roles and policies.
 
+use onboarding_core::inventory::LiveRole;
 use percent_encoding::percent_decode_str;
 
 use crate::{Aws, AwsError, ErrorClass};
-
-/// A role as IAM has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObservedRole {
-    /// Its ARN.
-    pub arn: String,
-    /// Its trust policy, as JSON text.
-    pub trust_policy: String,
-    /// The longest session, in seconds.
-    pub max_session_seconds: Option<i32>,
-    /// The ARN of its permissions boundary.
-    pub permissions_boundary: Option<String>,
-}
 
 impl Aws {
     /// The account's alias, of which there is at most one.
@@ -36,7 +24,7 @@ impl Aws {
     ///
     /// # Errors
     /// As any call.
-    pub async fn get_role(&self, name: &str) -> Result<Option<ObservedRole>, AwsError> {
+    pub async fn get_role(&self, name: &str) -> Result<Option<LiveRole>, AwsError> {
         const OPERATION: &str = "iam:GetRole";
         let output = match self
             .governed
@@ -51,13 +39,26 @@ impl Aws {
         let role = output
             .role
             .ok_or_else(|| AwsError::malformed(OPERATION, "no role"))?;
-        Ok(Some(ObservedRole {
-            arn: role.arn,
+        let last_used = role.role_last_used.and_then(|used| used.last_used_date);
+        Ok(Some(LiveRole {
+            arn: role
+                .arn
+                .parse()
+                .map_err(|_| AwsError::malformed(OPERATION, "a role without a readable ARN"))?,
+            id: role.role_id,
+            path: role.path,
             trust_policy: policy_document(&role.assume_role_policy_document.unwrap_or_default()),
             max_session_seconds: role.max_session_duration,
             permissions_boundary: role
                 .permissions_boundary
                 .and_then(|boundary| boundary.permissions_boundary_arn),
+            last_used: last_used.map(|used| used.secs()),
+            tags: role
+                .tags
+                .unwrap_or_default()
+                .into_iter()
+                .map(|tag| (tag.key, tag.value))
+                .collect(),
         }))
     }
 }

@@ -10,6 +10,8 @@
 //!
 //! Assumes: the binary installed a rustls crypto provider and runs a tokio runtime.
 
+mod account_access;
+mod account_stack;
 mod aws;
 mod clients;
 mod error;
@@ -24,6 +26,8 @@ mod settings;
 pub mod stack_sets;
 pub mod templates;
 
+pub use account_access::{AccessError, AccessRole, AccountAccess};
+pub use account_stack::AccountStack;
 pub use aws::Aws;
 pub use error::{AwsError, ErrorClass};
 pub use onboarding_core::governor::aws::{

@@ -17,3 +17,4 @@ pub mod secret;
 pub mod stackset_sync;
 pub mod status;
 pub mod template;
+pub mod trust;

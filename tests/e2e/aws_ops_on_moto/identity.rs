@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_ops::identity::AssumeRole;
+use aws_ops::{AccessRole, AccountAccess, identity::AssumeRole};
 use serde_json::{Value, json};
 
 use super::{ACCOUNT, assert_sent, with_moto};
@@ -58,7 +58,10 @@ fn a_role_is_read_with_its_trust_policy() {
         ];
         moto.wire().query("iam", "CreateRole", &input).await?;
         let role = aws.get_role("SpotRole").await?.unwrap();
-        assert_eq!(role.arn, format!("arn:aws:iam::{ACCOUNT}:role/SpotRole"));
+        assert_eq!(
+            role.arn.to_string(),
+            format!("arn:aws:iam::{ACCOUNT}:role/SpotRole")
+        );
         assert_eq!(serde_json::from_str::<Value>(&role.trust_policy)?, trust);
         assert_eq!(role.max_session_seconds, Some(3_600));
         assert_eq!(aws.get_role("Nobody").await?, None);
@@ -107,6 +110,62 @@ fn the_token_is_read_from_the_parameter_store() {
         let missing = aws.parameter_value("/spot/none").await.unwrap_err();
         assert_eq!(missing.class(), aws_ops::ErrorClass::NotFound, "{missing}");
         assert_sent(&aws, &["ssm:GetParameter"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_member_account_is_read_through_its_role() {
+    with_moto(async |_moto, aws| {
+        let role = AccessRole {
+            partition: "aws".to_owned(),
+            path: "/".to_owned(),
+            name: "audit".to_owned(),
+            session_name: "spot-onboarding".to_owned(),
+        };
+        let access = AccountAccess::new(&aws, role);
+        let account = "210987654321".parse()?;
+        assert_eq!(access.alias(account).await?, None);
+        assert_eq!(access.role(account, "SpotRole").await?, None);
+        let gone = "arn:aws:cloudformation:us-east-1:210987654321:stack/none/0";
+        assert_eq!(access.stack(&gone.parse()?).await?, None);
+        assert_sent(
+            &aws,
+            &[
+                "cloudformation:DescribeStacks",
+                "iam:GetRole",
+                "iam:ListAccountAliases",
+                "sts:AssumeRole",
+            ],
+        );
+        assert_eq!(aws.api_calls()["sts:AssumeRole"], 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stack_is_read_with_its_status_and_outputs() {
+    with_moto(async |moto, aws| {
+        let template = json!({
+            "Resources": { "Topic": { "Type": "AWS::SNS::Topic", "Properties": {} } },
+            "Outputs": { "ExternalId": { "Value": "spotinst:aws:extid:1" } },
+        });
+        let input = [
+            ("StackName", "old"),
+            ("TemplateBody", &template.to_string()),
+        ];
+        let created = moto
+            .wire()
+            .query("cloudformation", "CreateStack", &input)
+            .await?;
+        let id = created
+            .split("<StackId>")
+            .nth(1)
+            .and_then(|rest| rest.split('<').next());
+        let stack = aws.account_stack(&id.unwrap().parse()?).await?.unwrap();
+        assert_eq!(stack.status, "CREATE_COMPLETE");
+        assert_eq!(stack.outputs["ExternalId"], "spotinst:aws:extid:1");
+        assert_sent(&aws, &["cloudformation:DescribeStacks"]);
         Ok(())
     });
 }

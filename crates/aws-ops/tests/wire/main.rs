@@ -6,6 +6,7 @@
     reason = "scaffolding of tests fails the test that uses it"
 )]
 
+mod account_access;
 mod failures;
 mod organizations;
 mod secrets;

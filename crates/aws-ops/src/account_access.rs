@@ -1,0 +1,236 @@
+//! Reading in member accounts, through a role that each of them has.
+//!
+//! Sessions are kept until they are nearly over, a bounded number of them: several requests about one account assume the
+//! role once. That a role cannot be assumed is an answer and no failure of ours, so it is told from a call that failed.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use onboarding_core::{
+    ids::{AwsAccountId, RoleArn, StackId},
+    inventory::LiveRole,
+};
+use parking_lot::Mutex;
+
+use crate::{AccountStack, Aws, AwsError, ErrorClass, identity::AssumeRole};
+
+/// How long a session lasts: the shortest that STS gives (STS API reference, AssumeRole).
+const SESSION: Duration = Duration::from_secs(900);
+
+/// A session is not used any more when this little of it is left: longer than any call.
+const REMAINDER: Duration = Duration::from_secs(120);
+
+/// Sessions that are kept; each has HTTP clients of its own.
+const MOST_SESSIONS: usize = 256;
+
+/// The role that is read through, the same in every account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessRole {
+    /// The partition of the accounts.
+    pub partition: String,
+    /// The role's path, which begins and ends with `/`.
+    pub path: String,
+    /// The role's name.
+    pub name: String,
+    /// The session's name, which CloudTrail shows in the account.
+    pub session_name: String,
+}
+
+/// Why something could not be read in an account.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    /// The role cannot be assumed: it is not there, does not trust us, or the account is suspended. AWS does not tell which.
+    #[error(
+        "{role} cannot be assumed; it is not in the account, does not let our identity in, or the account is suspended ({error})"
+    )]
+    NoRole {
+        /// The role.
+        role: RoleArn,
+        /// AWS's words.
+        error: Box<AwsError>,
+    },
+    /// A service control policy denies it.
+    #[error("a service control policy denies it ({0})")]
+    DeniedByScp(Box<AwsError>),
+    /// The role lets us in, and may not do this.
+    #[error("{role} may not do this ({error}); give it the permission")]
+    Denied {
+        /// The role.
+        role: RoleArn,
+        /// AWS's words.
+        error: Box<AwsError>,
+    },
+    /// The call failed in another way.
+    #[error(transparent)]
+    Failed(Box<AwsError>),
+}
+
+impl AccessError {
+    /// Whether it stays so until somebody changes something; otherwise another try may succeed.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        !matches!(self, Self::Failed(_))
+    }
+
+    fn of(role: &RoleArn, error: AwsError) -> Self {
+        let (role, error) = (role.clone(), Box::new(error));
+        match error.class() {
+            ErrorClass::Denied if is_scp(&error) => Self::DeniedByScp(error),
+            ErrorClass::Denied if error.operation == ASSUME => Self::NoRole { role, error },
+            ErrorClass::Denied => Self::Denied { role, error },
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+const ASSUME: &str = "sts:AssumeRole";
+
+fn is_scp(error: &AwsError) -> bool {
+    error.message.contains("service control policy")
+}
+
+/// A session and when it is over.
+type Slot = tokio::sync::Mutex<Option<(Instant, Aws)>>;
+
+/// The places of the accounts' sessions, each with when it was asked for last.
+type Sessions = HashMap<AwsAccountId, (Instant, Arc<Slot>)>;
+
+/// Reads in member accounts; see the module documentation. Clones share the sessions.
+#[derive(Debug, Clone)]
+pub struct AccountAccess {
+    aws: Aws,
+    role: Arc<AccessRole>,
+    sessions: Arc<Mutex<Sessions>>,
+}
+
+impl AccountAccess {
+    /// Reads through this role. Asks AWS nothing.
+    #[must_use]
+    pub fn new(aws: &Aws, role: AccessRole) -> Self {
+        Self {
+            aws: aws.clone(),
+            role: Arc::new(role),
+            sessions: Arc::default(),
+        }
+    }
+
+    /// The role's ARN in an account.
+    ///
+    /// # Errors
+    /// [`AccessError::Failed`] when the role's path and name make none.
+    pub fn role_arn(&self, account: AwsAccountId) -> Result<RoleArn, AccessError> {
+        let AccessRole {
+            partition,
+            path,
+            name,
+            ..
+        } = &*self.role;
+        let arn = format!("arn:{partition}:iam::{account}:role{path}{name}");
+        arn.parse().map_err(|_| {
+            AccessError::Failed(Box::new(AwsError::new(
+                ASSUME,
+                ErrorClass::Invalid,
+                format!("{arn} is not the ARN of a role"),
+            )))
+        })
+    }
+
+    /// A role of the account by name (not ARN); none when it does not exist.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn role(
+        &self,
+        account: AwsAccountId,
+        name: &str,
+    ) -> Result<Option<LiveRole>, AccessError> {
+        let read = |session: Aws| async move { session.get_role(name).await };
+        self.read(account, read).await
+    }
+
+    /// The account's alias.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn alias(&self, account: AwsAccountId) -> Result<Option<String>, AccessError> {
+        let read = |session: Aws| async move { session.account_alias().await };
+        self.read(account, read).await
+    }
+
+    /// A stack, in the account that its id names; none when there is none (any more).
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn stack(&self, stack: &StackId) -> Result<Option<AccountStack>, AccessError> {
+        // An id has an account: it could not have been parsed otherwise.
+        let Some(account) = stack.account() else {
+            return Ok(None);
+        };
+        let read = |session: Aws| async move { session.account_stack(stack).await };
+        self.read(account, read).await
+    }
+
+    /// Reads something in an account with the role's session.
+    async fn read<T, F>(
+        &self,
+        account: AwsAccountId,
+        read: impl FnOnce(Aws) -> F,
+    ) -> Result<T, AccessError>
+    where
+        F: Future<Output = Result<T, AwsError>>,
+    {
+        let role = self.role_arn(account)?;
+        let failed = |error| AccessError::of(&role, error);
+        let session = self.session(account, &role).await.map_err(failed)?;
+        let read = read(session).await;
+        if matches!(&read, Err(error) if error.class() == ErrorClass::Credentials) {
+            // Revoked, or a clock is off: the next one assumes the role anew.
+            self.sessions.lock().remove(&account);
+        }
+        read.map_err(failed)
+    }
+
+    /// The session of an account, assumed once by whoever asks first.
+    async fn session(&self, account: AwsAccountId, role: &RoleArn) -> Result<Aws, AwsError> {
+        let slot = self.slot(account);
+        let mut slot = slot.lock().await;
+        if let Some((until, session)) = &*slot
+            && Instant::now() < *until
+        {
+            return Ok(session.clone());
+        }
+        *slot = None;
+        let until = Instant::now() + (SESSION - REMAINDER);
+        let request = AssumeRole {
+            role: role.clone(),
+            session_name: self.role.session_name.clone(),
+            external_id: None,
+            duration: SESSION,
+        };
+        let session = self.aws.assume_role(&request).await?;
+        *slot = Some((until, session.clone()));
+        Ok(session)
+    }
+
+    /// The place of an account's session; when there are too many, the one that was asked for longest ago goes.
+    fn slot(&self, account: AwsAccountId) -> Arc<Slot> {
+        let now = Instant::now();
+        let mut sessions = self.sessions.lock();
+        if let Some((asked, slot)) = sessions.get_mut(&account) {
+            *asked = now;
+            return Arc::clone(slot);
+        }
+        if sessions.len() >= MOST_SESSIONS {
+            let oldest = sessions.iter().min_by_key(|(_, (asked, _))| *asked);
+            if let Some(oldest) = oldest.map(|(account, _)| *account) {
+                sessions.remove(&oldest);
+            }
+        }
+        let slot = Arc::<Slot>::default();
+        sessions.insert(account, (now, Arc::clone(&slot)));
+        slot
+    }
+}

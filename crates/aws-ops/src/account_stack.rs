@@ -1,0 +1,62 @@
+//! One stack of the account whose credentials we use.
+
+use std::collections::BTreeMap;
+
+use onboarding_core::ids::StackId;
+
+use crate::{Aws, AwsError};
+
+/// A stack (CloudFormation API reference, Stack).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountStack {
+    /// Its status, such as `CREATE_IN_PROGRESS`.
+    pub status: String,
+    /// Its outputs by key; none while it is being made.
+    pub outputs: BTreeMap<String, String>,
+}
+
+impl Aws {
+    /// A stack by its id, in its own Region; none when there is none, or it was deleted more than 90 days ago. One that was
+    /// deleted later is there, and says so.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn account_stack(&self, stack: &StackId) -> Result<Option<AccountStack>, AwsError> {
+        const OPERATION: &str = "cloudformation:DescribeStacks";
+        let region = aws_types::region::Region::new(stack.region().to_owned());
+        let output = self
+            .governed
+            .call(OPERATION, || {
+                let config = aws_sdk_cloudformation::config::Builder::new();
+                self.clients
+                    .cloudformation()
+                    .describe_stacks()
+                    .stack_name(stack.as_str())
+                    .customize()
+                    .config_override(config.region(region.clone()))
+                    .send()
+            })
+            .await;
+        let output = match output {
+            // CloudFormation has no code of its own for it.
+            Err(error)
+                if error.is_code("ValidationError") && error.message.contains("does not exist") =>
+            {
+                return Ok(None);
+            }
+            other => other?,
+        };
+        let found = output.stacks.unwrap_or_default().into_iter().next();
+        let found = found.ok_or_else(|| AwsError::malformed(OPERATION, "no stack"))?;
+        let outputs = found.outputs.unwrap_or_default().into_iter();
+        Ok(Some(AccountStack {
+            status: found
+                .stack_status
+                .map(|status| status.as_str().to_owned())
+                .unwrap_or_default(),
+            outputs: outputs
+                .filter_map(|output| Some((output.output_key?, output.output_value?)))
+                .collect(),
+        }))
+    }
+}
