@@ -2,6 +2,7 @@
 //! the simulated AWS and Spot afterwards. Here is the scaffolding; one module per concern.
 
 mod adopts;
+mod audits;
 mod bad_input;
 mod consumers;
 mod deploys;

@@ -224,6 +224,38 @@ def test_a_session_needs_its_token(sandbox, account):
     assert code_of(sandbox.aws("sts", keys).get_caller_identity) == ("InvalidClientTokenId", 403)
 
 
+def test_a_role_lets_in_only_the_principals_and_the_organization_that_it_names(sandbox, iam, account):
+    organization = sandbox.aws("organizations").describe_organization()["Organization"]["Id"]
+    home = sandbox.aws("sts").get_caller_identity()
+    root = f"arn:aws:iam::{home['Account']}:root"
+
+    def assumed(name, organization, principal):
+        condition = {"StringEquals": {"aws:PrincipalOrgID": organization}, "ArnLike": {"aws:PrincipalArn": principal}}
+        statement = {"Effect": "Allow", "Principal": {"AWS": root}, "Action": "sts:AssumeRole", "Condition": condition}
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+        call = lambda: sandbox.aws("sts").assume_role(
+            RoleArn=f"arn:aws:iam::{account}:role/{name}", RoleSessionName="audit"
+        )
+        if (organization, principal) == mine:
+            until(lambda: not_denied(call), "the role can be assumed")
+        return call
+
+    def not_denied(call):
+        try:
+            return call()
+        except ClientError:
+            return None
+
+    mine = (organization, home["Arn"])
+    assumed("Mine", *mine)()
+    for name, organization, principal in [
+        ("OtherOrganization", "o-zzzzzzzzzz", home["Arn"]),
+        ("OtherPrincipal", mine[0], f"arn:aws:iam::{home['Account']}:role/runner"),
+    ]:
+        assert code_of(assumed(name, organization, principal)) == ("AccessDenied", 403)
+
+
 def test_a_role_may_do_only_what_its_policies_allow(sandbox, iam, account):
     management = sandbox.admin("GET", "state")["organization"]["management"]
     trust = json.dumps(

@@ -44,7 +44,11 @@ def test_a_stack_is_created_described_and_deleted(sandbox, cfn, name):
     assert {p["ParameterKey"]: p["ParameterValue"] for p in stack["Parameters"]}["Secret"] == "****"
     assert stack["Tags"] == [{"Key": "k", "Value": "v"}]
     resource = cfn.describe_stack_resources(StackName=name)["StackResources"][0]
-    assert sandbox.aws("iam").get_role(RoleName=resource["PhysicalResourceId"])["Role"]["Arn"] == stack["Outputs"][0]["OutputValue"]
+    role = sandbox.aws("iam").get_role(RoleName=resource["PhysicalResourceId"])["Role"]
+    assert role["Arn"] == stack["Outputs"][0]["OutputValue"]
+    tags = {tag["Key"]: tag["Value"] for tag in role["Tags"]}
+    assert tags["aws:cloudformation:stack-id"] == stack_id and tags["aws:cloudformation:stack-name"] == name
+    assert tags["aws:cloudformation:logical-id"] == resource["LogicalResourceId"] and tags["k"] == "v"
     assert cfn.get_template(StackName=name)["TemplateBody"] == json.loads(ROLE_TEMPLATE)
     cfn.delete_stack(StackName=name)
     until(lambda: stack_status(cfn, stack_id) == "DELETE_COMPLETE", "deleted")

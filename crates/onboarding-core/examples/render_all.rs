@@ -13,8 +13,14 @@ mod samples;
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = PathBuf::from(env::args_os().nth(1).ok_or("usage: render_all DIR")?);
     fs::create_dir_all(&directory)?;
-    for (name, spec) in samples::samples() {
-        let template = Template::new(&spec)?;
+    let enrollment = samples::samples()
+        .into_iter()
+        .map(|(name, spec)| (name, Template::new(&spec)));
+    let audit = samples::audit_samples()
+        .into_iter()
+        .map(|(name, spec)| (name, spec.template()));
+    for (name, template) in enrollment.chain(audit) {
+        let template = template?;
         for (format, extension) in [(Format::CompactJson, "json"), (Format::Yaml, "yaml")] {
             let path = directory.join(format!("{name}.{extension}"));
             fs::write(path, template.render(format)?.body)?;

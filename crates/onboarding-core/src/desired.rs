@@ -136,11 +136,23 @@ pub struct StackSetDefinition {
     pub capabilities: BTreeSet<String>,
 }
 
+/// What the stacks of a stack set are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Purpose {
+    /// They enroll their accounts in Spot.
+    #[default]
+    Enrollment,
+    /// They make the audit role, in the accounts of all profiles.
+    AuditRole,
+}
+
 /// One profile: a set of accounts and how they are enrolled, through a stack set of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// Its name in configuration.
     pub name: String,
+    /// What its stacks are for.
+    pub purpose: Purpose,
     /// Its stack set.
     pub stack_set: StackSetName,
     /// The one Region that it deploys to: IAM is global, and a custom resource's topic must be in the stack's Region.
@@ -184,6 +196,11 @@ pub struct RemovalLimits {
 pub struct Desired {
     /// The profiles, sorted by name.
     pub profiles: Vec<Profile>,
+    /// The audit role's stack set, when we deploy one. It is for the accounts of all profiles: its own targets only say how
+    /// fine those are.
+    pub audit: Option<Profile>,
+    /// The principal that Spot assumes its roles with, an ARN.
+    pub spot_principal: String,
     /// The targets of the profiles that are not asked for, by name: no account may be in two profiles, whichever of them
     /// are planned.
     pub other_profiles: BTreeMap<String, Targets>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{AwsAccountId, SpotAccountId},
+    inventory::LinkEvidence,
     status::{Reason, Standing},
 };
 
@@ -70,6 +71,9 @@ pub struct AccountRow {
     /// The Spot account that is linked to it, when there is exactly one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spot_account: Option<SpotAccountId>,
+    /// What was read of its live role; none when it was not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live_role: Option<Arc<LinkEvidence>>,
 }
 
 /// How bad a finding is.

@@ -5,6 +5,7 @@
 //! no due step; nothing is removed from a protected account or against a [`guard`].
 
 pub mod actions;
+mod audit;
 pub mod definition;
 pub mod guard;
 pub mod ledger;
@@ -134,6 +135,15 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
         steps::instances(&context, &rows, update, &mut plan);
         steps::removals(&context, &rows, &mut removed, &mut plan);
         plan.accounts.extend(rows.into_iter().map(|row| row.row));
+    }
+    if let (Some(profile), Some(state)) = (&desired.audit, &observed.audit) {
+        audit::plan(
+            observed,
+            desired,
+            (profile, state),
+            &resolved.union,
+            &mut plan,
+        )?;
     }
     // Before rows are merged: a leftover instance of one profile is a finding beside a proper one of another.
     let needing: Vec<Finding> = plan

@@ -26,6 +26,10 @@ pub enum Reason {
     NotLinked,
     /// Several Spot accounts are linked to it; a person must say which one stays.
     LinkedToSeveral,
+    /// It is linked, but the role that Spot uses is not in the account.
+    RoleMissing,
+    /// It is linked, but the trust policy of its role does not let Spot in as it should.
+    RoleTrustDiffers,
     /// It was linked to a Spot account before us, and the adopt rule keeps that link.
     EnrolledElsewhere,
     /// It is linked to another Spot account than the one that we linked: somebody changed it since.
@@ -78,7 +82,7 @@ pub enum Standing {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Enrolled,
         Self::Enrolling,
         Self::MissingInstance,
@@ -88,6 +92,8 @@ impl Reason {
         Self::InstanceOutdated,
         Self::InstanceInoperable,
         Self::NotLinked,
+        Self::RoleMissing,
+        Self::RoleTrustDiffers,
         Self::LinkedToSeveral,
         Self::EnrolledElsewhere,
         Self::LinkedElsewhere,
@@ -118,6 +124,8 @@ impl Reason {
             | Self::Quarantined
             | Self::InstanceInoperable
             | Self::NotLinked
+            | Self::RoleMissing
+            | Self::RoleTrustDiffers
             | Self::LinkedToSeveral
             | Self::EnrolledElsewhere
             | Self::LinkedElsewhere
@@ -146,6 +154,8 @@ impl Reason {
             Self::Quarantined
                 | Self::InstanceInoperable
                 | Self::NotLinked
+                | Self::RoleMissing
+                | Self::RoleTrustDiffers
                 | Self::LinkedToSeveral
                 | Self::LinkedElsewhere
                 | Self::AdoptionRefused
@@ -182,6 +192,8 @@ impl Reason {
             Self::InstanceOutdated => "instance-outdated",
             Self::InstanceInoperable => "instance-inoperable",
             Self::NotLinked => "not-linked",
+            Self::RoleMissing => "role-missing",
+            Self::RoleTrustDiffers => "role-trust-differs",
             Self::LinkedToSeveral => "linked-to-several",
             Self::EnrolledElsewhere => "enrolled-elsewhere",
             Self::LinkedElsewhere => "linked-elsewhere",
@@ -226,6 +238,12 @@ impl Reason {
             }
             Self::NotLinked => {
                 "the stack is there but no Spot account is linked; look whether somebody deleted or unlinked it in Spot"
+            }
+            Self::RoleMissing => {
+                "it is linked, but the role that Spot uses is not in the account; find out who deleted it, then take its stack instance out together with its stack, so that the next run deploys it again"
+            }
+            Self::RoleTrustDiffers => {
+                "it is linked, but its role does not let Spot in as Spot asks; find out who changed the trust policy, and put it back"
             }
             Self::LinkedToSeveral => {
                 "several Spot accounts are linked to it; delete or unlink all but one in Spot"

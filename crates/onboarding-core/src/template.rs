@@ -10,7 +10,11 @@
 //! - Only [`Provider::SpotHosted`] has a `Token` parameter.
 //!
 //! Invariant: a statement that names Spot's principal carries an external ID condition, in every rendering.
+//!
+//! Beside it, the template of the audit role ([`AuditRoleSpec`]), through which we read what is really in an account. It
+//! never names Spot's principal.
 
+mod audit_role;
 mod body;
 mod checks;
 mod custom_resources;
@@ -21,6 +25,7 @@ mod render;
 mod service_token;
 mod spec;
 
+pub use audit_role::{AUDIT_ROLE_DESCRIPTION, AuditRoleSpec, is_audit_role};
 pub use body::{BodyError, is_enrollment, parse_body, template_digest_of};
 pub use custom_resources::TOKEN_PARAMETER;
 pub use error::TemplateError;

@@ -6,6 +6,7 @@
 
 mod amount;
 mod arn;
+mod audit;
 mod checks;
 mod desired;
 mod duration;
@@ -28,6 +29,7 @@ mod text;
 
 pub use amount::{Concurrency, Share};
 pub use arn::{FunctionName, PermissionsBoundary, Principal};
+pub use audit::AuditConfig;
 pub use desired::{DEFAULT_TOPIC, DesiredOptions};
 pub use duration::HumanDuration;
 pub use error::{ConfigError, ConfigErrors, Place, SetError};

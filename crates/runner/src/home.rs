@@ -5,7 +5,10 @@ mod tokens;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aws_ops::{Aws, AwsError, AwsSettings, CallAs, Timeouts, identity::CallerIdentity};
+use aws_ops::{
+    AccessRole, AccountAccess, Aws, AwsError, AwsSettings, CallAs, Timeouts,
+    identity::CallerIdentity,
+};
 use onboarding_core::{
     governor::spot::GovernorSettings,
     secret::SecretText,
@@ -33,6 +36,8 @@ pub struct Home {
     pub state: State,
     /// Who we are in AWS.
     pub identity: CallerIdentity,
+    /// How member accounts are read, when they are.
+    pub access: Option<AccountAccess>,
     tokens: Arc<dyn TokenSource>,
 }
 
@@ -67,7 +72,9 @@ impl Home {
         let state = State::open(&config.runner.state.url).await?;
         let identity = aws.caller_identity().await.map_err(aws_error)?;
         export(&aws, &spot);
+        let access = access(&config.runner, &aws);
         Ok(Self {
+            access,
             config,
             aws,
             spot,
@@ -132,6 +139,17 @@ impl Home {
     pub fn api_calls(&self) -> BTreeMap<String, u64> {
         calls(&self.aws, &self.spot)
     }
+}
+
+/// The audit role of the accounts; none when they are not read.
+fn access(config: &config::RunnerConfig, aws: &Aws) -> Option<AccountAccess> {
+    let role = AccessRole {
+        partition: config.partition().as_str().to_owned(),
+        path: config.audit.path.0.0.clone(),
+        name: config.audit.role()?.to_owned(),
+        session_name: "spot-onboarding".to_owned(),
+    };
+    Some(AccountAccess::new(aws, role))
 }
 
 /// Exports what the clients count and the Spot governor knows as metrics.

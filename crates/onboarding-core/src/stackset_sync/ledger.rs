@@ -8,9 +8,11 @@ use super::{
     steps::ProfileContext,
 };
 use crate::{
-    desired::AdoptRule,
+    desired::{AdoptRule, Purpose},
     ids::AwsAccountId,
-    inventory::{Account, AccountState, InstanceDetailedStatus, InstanceStatus, StackInstance},
+    inventory::{
+        Account, AccountState, InstanceDetailedStatus, InstanceStatus, LinkHealth, StackInstance,
+    },
     plan::AccountRow,
     status::{Reason, Standing},
 };
@@ -99,6 +101,7 @@ pub fn rows<'a>(
             Link::One(id) => Some(id.clone()),
             Link::None | Link::Several(_) => None,
         },
+        live_role: context.observed.live_roles.get(&id).cloned(),
     };
     let mut left_out = vec![None; organization.accounts.len()];
     for (index, reason) in &context.resolved.left_out {
@@ -233,6 +236,9 @@ fn judge_instance<'a>(
         (InstanceStatus::Current, _) if definition_changes => {
             Verdict::new(Reason::InstanceOutdated, link)
         }
+        (InstanceStatus::Current, _) if context.profile.purpose == Purpose::AuditRole => {
+            Verdict::new(Reason::Enrolled, link)
+        }
         (InstanceStatus::Current, _) => match link {
             Link::One(id) => match context.observed.owned_links.get(&instance.account) {
                 // The link that we made is not the one that is there.
@@ -243,7 +249,7 @@ fn judge_instance<'a>(
                 None if context.observed.kept_links.contains(&instance.account) => {
                     Verdict::new(Reason::EnrolledElsewhere, link)
                 }
-                _ => Verdict::new(Reason::Enrolled, link),
+                _ => judge_role(context, instance.account, link),
             },
             Link::None | Link::Several(_) => Verdict::new(Reason::NotLinked, link),
         },
@@ -255,6 +261,24 @@ fn judge_instance<'a>(
         // The account is active, so the skip is of an earlier time; or nothing ever finished here.
         _ => Verdict::new(unfinished, link),
     }
+}
+
+/// A linked account with a current instance: whether its role, where this run looked at it, lets Spot in.
+fn judge_role<'a>(
+    context: &ProfileContext<'_>,
+    account: AwsAccountId,
+    link: Link<'a>,
+) -> Verdict<'a> {
+    let Some(evidence) = context.observed.live_roles.get(&account) else {
+        return Verdict::new(Reason::Enrolled, link);
+    };
+    let (reason, detail) = match evidence.health(&context.desired.spot_principal) {
+        LinkHealth::Sound => return Verdict::new(Reason::Enrolled, link),
+        LinkHealth::RoleMissing(detail) => (Reason::RoleMissing, detail),
+        LinkHealth::TrustDiffers(detail) => (Reason::RoleTrustDiffers, detail),
+        LinkHealth::Unknown(detail) => (Reason::Enrolled, detail),
+    };
+    Verdict::new(reason, link).with_detail(detail)
 }
 
 /// An instance whose last operation failed.

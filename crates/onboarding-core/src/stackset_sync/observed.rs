@@ -8,7 +8,8 @@ use std::{
 use crate::{
     ids::{AwsAccountId, OuId, SpotAccountId},
     inventory::{
-        AccountTags, ObservedStackSet, OrganizationSnapshot, SpotAccountRecord, StackInstance,
+        AccountTags, LinkEvidence, ObservedStackSet, OrganizationSnapshot, SpotAccountRecord,
+        StackInstance,
     },
 };
 
@@ -36,6 +37,10 @@ pub struct SyncObserved {
     pub owned_links: BTreeMap<AwsAccountId, SpotAccountId>,
     /// Nobody serves the requests of accounts that AWS adds by itself, although the configuration says who does.
     pub unserved: bool,
+    /// What was observed of the audit role's stack set, when there is to be one.
+    pub audit: Option<ObservedProfile>,
+    /// The live roles that were looked at, of the accounts that this run changed.
+    pub live_roles: BTreeMap<AwsAccountId, Arc<LinkEvidence>>,
     /// Now, in Unix seconds.
     pub now: i64,
 }
@@ -47,8 +52,9 @@ pub struct ObservedProfile {
     pub stack_set: Option<ObservedStackSet>,
     /// The digest of the stack set's template, when it can be read as a template.
     pub template_digest: Option<String>,
-    /// Whether the stack set's template enrolls accounts in Spot at all; another program's does not.
-    pub is_enrollment: bool,
+    /// Whether the stack set's template is of its purpose at all: it enrolls accounts in Spot, or makes the audit role.
+    /// Another program's is not.
+    pub is_ours: bool,
     /// Logical ids whose ServiceToken the desired template would change: CloudFormation refuses that.
     pub service_token_changes: Vec<String>,
     /// Its instances, sorted by account.

@@ -15,7 +15,7 @@ use super::{
     targets::ResolvedProfile,
 };
 use crate::{
-    desired::{Deployment, Desired, Profile},
+    desired::{Deployment, Desired, Profile, Purpose},
     ids::{AwsAccountId, OuId},
     inventory::AccountState,
     plan::{Finding, Plan, Refusal, Risk, Severity, Step},
@@ -47,6 +47,23 @@ mod order {
     pub(super) const CREATE: u32 = 30;
     pub(super) const UPDATE: u32 = 40;
     pub(super) const REMOVE: u32 = 50;
+    /// The audit role is deployed before anything else is: enrolling an account reads through it.
+    pub(super) const AUDIT: [(u32, u32); 3] = [(STACK_SET, 12), (CREATE, 14), (UPDATE, 16)];
+}
+
+impl ProfileContext<'_> {
+    /// The order of a step of this profile.
+    fn order(&self, of: u32) -> u32 {
+        match self.profile.purpose {
+            Purpose::Enrollment => of,
+            Purpose::AuditRole => {
+                let mut earlier = order::AUDIT.into_iter();
+                earlier
+                    .find(|(from, _)| *from == of)
+                    .map_or(of, |(_, earlier)| earlier)
+            }
+        }
+    }
 }
 
 /// Switches on trusted access where that is allowed.
@@ -88,7 +105,7 @@ pub(super) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
             Vec::new(),
             format!("stack set {} does not exist", context.profile.stack_set),
             Risk::Low,
-            order::STACK_SET,
+            context.order(order::STACK_SET),
         );
         return false;
     }
@@ -109,14 +126,23 @@ pub(super) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
             order::AWAIT,
         );
     }
-    if !context.state.is_enrollment {
+    if !context.state.is_ours {
         refuse_all(
             plan,
             "foreign-stack-set",
             format!(
-                "stack set {} exists and its template does not enroll accounts in Spot: it is another program's, and updating it \
-                 would replace what it deploys; give profile {profile:?} another stack_set",
-                context.profile.stack_set
+                "stack set {} exists and its template {}: it is another program's, and updating it would replace what it \
+                 deploys; {}",
+                context.profile.stack_set,
+                match context.profile.purpose {
+                    Purpose::Enrollment => "does not enroll accounts in Spot",
+                    Purpose::AuditRole => "does not make our audit role",
+                },
+                match context.profile.purpose {
+                    Purpose::Enrollment => format!("give profile {profile:?} another stack_set"),
+                    Purpose::AuditRole =>
+                        "give our stack sets another stack_set.name_prefix".to_owned(),
+                }
             ),
         );
         return false;
@@ -168,7 +194,7 @@ pub(super) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
             } else {
                 Risk::Low
             },
-            order::STACK_SET,
+            context.order(order::STACK_SET),
         );
     }
     difference.definition
@@ -274,7 +300,7 @@ pub(super) fn instances(
             accounts,
             reason,
             Risk::Medium,
-            order::CREATE,
+            context.order(order::CREATE),
         );
     }
     if definition_changes {
@@ -316,7 +342,7 @@ pub(super) fn instances(
             accounts,
             reason,
             Risk::Medium,
-            order::UPDATE,
+            context.order(order::UPDATE),
         );
     }
 }
@@ -428,7 +454,8 @@ pub(super) fn connect(plan: &mut Plan) {
             .get("profile")
             .and_then(serde_json::Value::as_str);
         let mut needed = vec!["activate-trusted-access".to_owned()];
-        if let Some(profile) = profile.filter(|_| step.order > order::STACK_SET) {
+        let works_on_instances = step.action.ends_with("-stack-instances");
+        if let Some(profile) = profile.filter(|_| works_on_instances) {
             needed.push(format!("create-stack-set:{profile}"));
             needed.push(format!("update-stack-set:{profile}"));
         }

@@ -19,6 +19,8 @@ use crate::{
 pub struct Resolved {
     /// One entry per profile.
     pub profiles: Vec<ResolvedProfile>,
+    /// What any profile targets, whether or not it is asked for.
+    pub union: ResolvedProfile,
 }
 
 /// The resolved targets of one profile.
@@ -96,8 +98,30 @@ pub fn resolve(
             accounts: format!("{}{more}", shown.join(", ")),
         });
     }
+    let union = union(organization, &profiles);
     profiles.truncate(desired.profiles.len());
-    Ok(Resolved { profiles })
+    Ok(Resolved { profiles, union })
+}
+
+/// The accounts of all profiles, and the parents that they name without those below another of them.
+fn union(organization: &OrganizationSnapshot, profiles: &[ResolvedProfile]) -> ResolvedProfile {
+    let named: BTreeSet<u32> = profiles
+        .iter()
+        .flat_map(|profile| profile.ous.iter().copied())
+        .collect();
+    let is_highest = |unit: &u32| {
+        let mut above = organization.lineage(*unit).skip(1);
+        above.all(|(unit, _)| !named.contains(&unit))
+    };
+    let targets = |index: usize| {
+        let mut profiles = profiles.iter();
+        profiles.any(|profile| profile.targeted.get(index) == Some(&true))
+    };
+    ResolvedProfile {
+        ous: named.iter().copied().filter(is_highest).collect(),
+        targeted: (0..organization.accounts.len()).map(targets).collect(),
+        left_out: Vec::new(),
+    }
 }
 
 /// The names and targets of all profiles: first those that are asked for, in their order.

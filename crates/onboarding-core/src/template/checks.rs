@@ -87,7 +87,7 @@ impl TemplateSpec {
 }
 
 impl RoleSettings {
-    fn check(&self, partition: &'static str) -> Result<(), TemplateError> {
+    pub(super) fn check(&self, partition: &'static str) -> Result<(), TemplateError> {
         if let Some(name) = &self.name
             && !is_text(name, 64, b"_+=,.@-")
         {

@@ -32,6 +32,29 @@ pub enum TemplateError {
         /// The value.
         value: String,
     },
+    /// An audit role that nobody could assume.
+    #[error(
+        "the audit role names no principal of the home account that may assume it: give the runner's role, such as role/spot-onboarding-runner"
+    )]
+    NoAuditPrincipal,
+    /// A principal of the home account that is none.
+    #[error(
+        "{value:?} is not a role or user of the home account: give role/NAME or user/NAME with its path; * stands for any characters"
+    )]
+    AuditPrincipal {
+        /// The value.
+        value: String,
+    },
+    /// The audit role's policy is too long for an inline policy.
+    #[error(
+        "the audit role's policy has {size} characters, and IAM takes {limit} inline: have fewer stack sets, or shorter names"
+    )]
+    AuditPolicyTooLong {
+        /// Its size in characters.
+        size: usize,
+        /// Most characters.
+        limit: usize,
+    },
     /// A role path that IAM refuses.
     #[error("role path {value:?} must begin and end with / and have at most 512 characters")]
     RolePath {

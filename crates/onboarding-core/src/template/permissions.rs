@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    NamedPolicy, Parameter, Partition, PolicyPurpose, Resource, TemplateError, TemplateSpec,
+    NamedPolicy, Parameter, Partition, PolicyPurpose, Resource, RoleSettings, TemplateError,
+    TemplateSpec,
     parts::{object, reference, substitute},
     spec::MAX_POLICY_VERSION,
 };
@@ -106,20 +107,7 @@ pub(super) fn role(spec: &TemplateSpec, policies: &[Resource]) -> Resource {
         ("AssumeRolePolicyDocument", trust),
         ("ManagedPolicyArns", references(policies)),
     ]);
-    if let Some(name) = &spec.role.name {
-        properties.insert("RoleName".into(), name.as_str().into());
-    }
-    if let Some(path) = &spec.role.path {
-        properties.insert("Path".into(), path.as_str().into());
-    }
-    if let Some(boundary) = &spec.role.permissions_boundary {
-        let arn = if boundary.contains("${") {
-            substitute(boundary.as_str())
-        } else {
-            boundary.as_str().into()
-        };
-        properties.insert("PermissionsBoundary".into(), arn);
-    }
+    spec.role.write(&mut properties);
     Resource {
         logical_id: "SpotRole".to_owned(),
         resource_type: "AWS::IAM::Role",
@@ -128,6 +116,26 @@ pub(super) fn role(spec: &TemplateSpec, policies: &[Resource]) -> Resource {
         metadata: None,
         retained: false,
         properties,
+    }
+}
+
+impl RoleSettings {
+    /// Adds what is set to the properties of a role.
+    pub(super) fn write(&self, properties: &mut Map<String, Value>) {
+        if let Some(name) = &self.name {
+            properties.insert("RoleName".into(), name.as_str().into());
+        }
+        if let Some(path) = &self.path {
+            properties.insert("Path".into(), path.as_str().into());
+        }
+        if let Some(boundary) = &self.permissions_boundary {
+            let arn = if boundary.contains("${") {
+                substitute(boundary.as_str())
+            } else {
+                boundary.as_str().into()
+            };
+            properties.insert("PermissionsBoundary".into(), arn);
+        }
     }
 }
 

@@ -11,7 +11,9 @@ use std::{
 };
 
 use onboarding_core::{
-    desired::{AdoptRule, Desired, OuRef, Profile, RemovalLimits, StackSetDefinition, Targets},
+    desired::{
+        AdoptRule, Desired, OuRef, Profile, Purpose, RemovalLimits, StackSetDefinition, Targets,
+    },
     ids::{AwsAccountId, OuId},
     inventory::{
         Account, AccountState, AccountTags, InstanceDetailedStatus, InstanceStatus,
@@ -25,6 +27,9 @@ use onboarding_core::{
 };
 
 pub(crate) const NOW: i64 = 1_800_000_000;
+
+/// Spot's principal.
+pub(crate) const SPOT: &str = "arn:aws:iam::922761411349:root";
 
 pub(crate) fn id(number: u64) -> AwsAccountId {
     AwsAccountId::from_number(number).unwrap()
@@ -78,6 +83,7 @@ pub(crate) fn organization(
 pub(crate) fn profile(targets: Targets) -> Profile {
     Profile {
         name: "default".to_owned(),
+        purpose: Purpose::Enrollment,
         stack_set: "spot-onboarding".parse().unwrap(),
         region: "us-east-1".parse().unwrap(),
         targets,
@@ -108,6 +114,8 @@ pub(crate) fn desired(profile: Profile) -> Desired {
     Desired {
         other_profiles: BTreeMap::new(),
         profiles: vec![profile],
+        audit: None,
+        spot_principal: SPOT.to_owned(),
         protected_accounts: BTreeSet::new(),
         removal: RemovalLimits {
             closed_grace_seconds: 1000,
@@ -129,13 +137,15 @@ pub(crate) fn observed(organization: OrganizationSnapshot) -> SyncObserved {
         closed_since: BTreeMap::new(),
         trusted_access: true,
         profiles: vec![ObservedProfile {
-            is_enrollment: true,
+            is_ours: true,
             ..ObservedProfile::default()
         }],
         spot_accounts: Vec::new(),
         kept_links: BTreeSet::new(),
         owned_links: BTreeMap::new(),
         unserved: false,
+        audit: None,
+        live_roles: BTreeMap::new(),
         now: NOW,
     }
 }

@@ -6,6 +6,7 @@
     reason = "helpers of tests fail tests"
 )]
 
+mod audit_role;
 mod bodies;
 mod invariants;
 mod refusals;

@@ -4,8 +4,8 @@
 use onboarding_core::{
     policy::PolicyDocument,
     template::{
-        DEFAULT_DESCRIPTION, Deletion, NamedPolicy, Partition, PolicyPurpose, Products, Provider,
-        RoleSettings, TemplateSpec, default_policy_version,
+        AuditRoleSpec, DEFAULT_DESCRIPTION, Deletion, NamedPolicy, Partition, PolicyPurpose,
+        Products, Provider, RoleSettings, TemplateSpec, default_policy_version,
     },
 };
 use serde_json::json;
@@ -84,6 +84,40 @@ pub(crate) fn samples() -> Vec<Sample> {
             .parse()
             .expect("a principal");
         samples.push((format!("queue-{partition}"), spec));
+    }
+    samples
+}
+
+/// The audit role in every partition, as it is by default and with everything set.
+pub(crate) fn audit_samples() -> Vec<(String, AuditRoleSpec)> {
+    let mut samples = Vec::new();
+    for (partition, region) in [
+        (Partition::Aws, "us-east-1"),
+        (Partition::AwsCn, "cn-north-1"),
+        (Partition::AwsUsGov, "us-gov-west-1"),
+    ] {
+        let plain = AuditRoleSpec {
+            partition,
+            region: region.parse().expect("a Region"),
+            role: RoleSettings {
+                name: Some("spot-onboarding-audit".to_owned()),
+                ..RoleSettings::default()
+            },
+            home_account: "111122223333".parse().expect("an account"),
+            principals: vec!["role/spot-onboarding-runner".to_owned()],
+            organization: "o-abcdefghij".parse().expect("an organization"),
+            stack_sets: ["spot-onboarding-default".parse().expect("a stack set")].into(),
+        };
+        let mut full = plain.clone();
+        full.role.path = Some("/spot/".to_owned());
+        full.role.permissions_boundary = Some(format!(
+            "arn:{partition}:iam::${{AWS::AccountId}}:policy/Boundary"
+        ));
+        full.principals.push("user/ops/*".to_owned());
+        full.stack_sets
+            .insert("another-one".parse().expect("a stack set"));
+        samples.push((format!("audit-{partition}-default"), plain));
+        samples.push((format!("audit-{partition}-full"), full));
     }
     samples
 }

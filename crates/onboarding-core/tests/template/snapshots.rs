@@ -17,3 +17,13 @@ fn the_main_renderings_are_as_reviewed() {
         insta::assert_snapshot!(name, rendered.body);
     }
 }
+
+#[test]
+fn the_audit_role_is_as_reviewed() {
+    let samples = samples::audit_samples();
+    for name in ["audit-aws-default", "audit-aws-cn-full"] {
+        let (_, spec) = samples.iter().find(|(sample, _)| sample == name).unwrap();
+        let rendered = spec.template().unwrap().render(Format::Yaml).unwrap();
+        insta::assert_snapshot!(name, rendered.body);
+    }
+}

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    desired::AUDIT_PROFILE,
     error::Problem,
     job::{JobFile, JobParams},
     naming::RenameRule,
@@ -45,6 +46,7 @@ pub(super) fn runner(config: &RunnerConfig, document: &Document<'_>) -> Vec<Prob
     enrollment(config, &mut checks);
     stack_set(config, &mut checks);
     profiles(config, &mut checks);
+    audit(config, &mut checks);
     checks.problems
 }
 
@@ -218,6 +220,52 @@ fn profiles(config: &RunnerConfig, checks: &mut Checks<'_>) {
         }
         targets(profile, &index, checks);
         naming(config, profile, &index, checks);
+    }
+}
+
+fn audit(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    let audit = &config.audit;
+    if !audit.is_deployed() {
+        return;
+    }
+    if audit.principals.is_empty() {
+        checks.report(
+            &["audit", "enabled"],
+            "the audit role would let nobody in: `audit.principals` is missing".to_owned(),
+            "name the role that the runner has, such as principals = [\"role/spot-onboarding-runner\"], or an existing role \
+             in role_name",
+        );
+    }
+    if audit.organization_id.is_none() {
+        checks.report(
+            &["audit", "enabled"],
+            "the audit role must know which organization may use it: `audit.organization_id` is missing".to_owned(),
+            "`aws organizations describe-organization` shows it: o-…",
+        );
+    }
+    let Ok(name) = config.audit_stack_set_name() else {
+        checks.report(
+            &["stack_set", "name_prefix"],
+            "the audit role's stack set gets no usable name from `stack_set.name_prefix`"
+                .to_owned(),
+            "begin with a letter; letters, digits and - may follow",
+        );
+        return;
+    };
+    for (index, profile) in config.profiles.iter().enumerate() {
+        let same_set = config
+            .stack_set_name(profile)
+            .is_ok_and(|other| other == name);
+        if same_set || profile.name == AUDIT_PROFILE {
+            checks.report(
+                &["profiles", &index.to_string(), "name"],
+                format!(
+                    "the profile {:?} takes the place of the audit role's stack set {name}",
+                    profile.name
+                ),
+                "give it another name and stack_set",
+            );
+        }
     }
 }
 

@@ -3,12 +3,15 @@
 use std::fs;
 
 use onboarding_core::{
-    desired::{Deployment, Desired, Profile, RemovalLimits, StackSetDefinition, Targets},
+    desired::{
+        AdoptRule, Deployment, Desired, Profile, Purpose, RemovalLimits, StackSetDefinition,
+        Targets,
+    },
     ids::{AwsAccountId, InvalidId, Region, StackSetName, TopicArn},
     policy::PolicyDocument,
     template::{
-        self, Format, NamedPolicy, Partition, PolicyPurpose, Products, Provider, RoleSettings,
-        SpotPrincipal, Template, TemplateSpec,
+        self, AuditRoleSpec, Format, NamedPolicy, Partition, PolicyPurpose, Products, Provider,
+        RoleSettings, SpotPrincipal, Template, TemplateSpec,
     },
 };
 
@@ -24,6 +27,9 @@ use super::{
 
 /// The name of the topic and the queue when configuration names none.
 pub const DEFAULT_TOPIC: &str = "spot-onboarding";
+
+/// The name under which the audit role's stack set is planned, beside the profiles.
+pub(super) const AUDIT_PROFILE: &str = "audit-role";
 
 /// What is known only when a run starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,6 +60,14 @@ impl RunnerConfig {
         }
     }
 
+    /// The audit role's stack set.
+    ///
+    /// # Errors
+    /// The name made from the prefix is not a stack set's.
+    pub fn audit_stack_set_name(&self) -> Result<StackSetName, InvalidId> {
+        format!("{}-{AUDIT_PROFILE}", self.stack_set.name_prefix).parse()
+    }
+
     /// The topic of the custom resources: the one that is configured, or the default one of the home account.
     #[must_use]
     pub fn topic(&self, home_account: Option<AwsAccountId>) -> Option<TopicArn> {
@@ -79,7 +93,9 @@ impl RunnerConfig {
             .unwrap_or(DEFAULT_TOPIC)
     }
 
-    fn partition(&self) -> Partition {
+    /// The partition of the organization.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
         match self.aws.region.partition() {
             "aws-cn" => Partition::AwsCn,
             "aws-us-gov" => Partition::AwsUsGov,
@@ -142,6 +158,13 @@ impl Loaded {
                 Err(error) => errors.push(error),
             }
         }
+        let audit = match self.audit_profile(options.home_account) {
+            Ok(audit) => audit,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }
@@ -154,6 +177,11 @@ impl Loaded {
             .collect();
         Ok(Desired {
             profiles,
+            audit,
+            spot_principal: config
+                .spot_principal()
+                .map(|principal| principal.as_str().to_owned())
+                .unwrap_or_default(),
             other_profiles,
             protected_accounts: config
                 .protected_accounts
@@ -229,6 +257,7 @@ impl Loaded {
             .map_err(|error| self.error_at(index, &["name"], &error))?;
         Ok(Profile {
             name: profile.name.clone(),
+            purpose: Purpose::Enrollment,
             stack_set: config
                 .stack_set_name(profile)
                 .map_err(|error| self.error_at(index, &["name"], &error))?,
@@ -251,6 +280,126 @@ impl Loaded {
                 capabilities: rendered.capabilities,
             },
         })
+    }
+
+    /// The audit role's stack set, as it is planned; none when we deploy none.
+    fn audit_profile(
+        &self,
+        home_account: Option<AwsAccountId>,
+    ) -> Result<Option<Profile>, ConfigError> {
+        let config = &self.runner;
+        let Some(template) = self.audit_template(home_account)? else {
+            return Ok(None);
+        };
+        let failed = |error: &dyn std::error::Error| self.audit_error(error);
+        let rendered = template
+            .render(Format::CompactJson)
+            .map_err(|error| failed(&error))?;
+        let is_finer = config.profiles.iter().any(|profile| {
+            profile.deployment == Some(DeploymentConfig::Runner)
+                || profile.targets.resolved().is_finer_than_ous()
+        });
+        let accounts = config
+            .profiles
+            .iter()
+            .flat_map(|profile| &profile.targets.accounts);
+        Ok(Some(Profile {
+            name: AUDIT_PROFILE.to_owned(),
+            purpose: Purpose::AuditRole,
+            stack_set: config
+                .audit_stack_set_name()
+                .map_err(|error| failed(&error))?,
+            region: config.stack_set_region().clone(),
+            targets: Targets {
+                accounts: accounts.map(|account| account.0).collect(),
+                ..Targets::default()
+            },
+            // AWS deploys it where AWS deploys every profile.
+            deployment: Some(if is_finer {
+                Deployment::Runner
+            } else {
+                Deployment::Auto
+            }),
+            adopt: AdoptRule::default(),
+            // The role has a fixed name: a stack that is left behind would be in the way of the next one.
+            deletion: template::Deletion::Stack,
+            managed_execution: config.stack_set.managed_execution,
+            definition: StackSetDefinition {
+                description: template::AUDIT_ROLE_DESCRIPTION.to_owned(),
+                template_body: rendered.body,
+                template_digest: rendered.digest,
+                parameters: rendered.parameters,
+                secret_parameters: rendered.secret_parameters,
+                tags: config.stack_set.tags.clone(),
+                capabilities: rendered.capabilities,
+            },
+        }))
+    }
+
+    /// The template of the audit role; none when we deploy none.
+    ///
+    /// # Errors
+    /// The home account is not known, or IAM would refuse the role.
+    pub fn audit_template(
+        &self,
+        home_account: Option<AwsAccountId>,
+    ) -> Result<Option<Template>, ConfigError> {
+        let config = &self.runner;
+        let audit = &config.audit;
+        if !audit.is_deployed() {
+            return Ok(None);
+        }
+        let missing = |what: &str, help: &str| {
+            self.error(
+                &["audit"],
+                &format!("the audit role cannot be made: {what} is not known"),
+                help,
+            )
+        };
+        let partition = config.partition();
+        let mut stack_sets = config
+            .profiles
+            .iter()
+            .map(|profile| config.stack_set_name(profile))
+            .collect::<Result<std::collections::BTreeSet<_>, _>>()
+            .map_err(|error| self.audit_error(&error))?;
+        stack_sets.extend(config.audit_stack_set_name().ok());
+        let spec = AuditRoleSpec {
+            partition,
+            region: config.stack_set_region().clone(),
+            role: RoleSettings {
+                name: Some(audit.name.0.0.clone()),
+                path: (audit.path.0.0 != "/").then(|| audit.path.0.0.clone()),
+                permissions_boundary: audit
+                    .permissions_boundary
+                    .as_ref()
+                    .map(|boundary| boundary.template_arn(partition.as_str())),
+            },
+            home_account: home_account
+                .ok_or_else(|| missing("the home account", "give --home-account"))?,
+            principals: audit
+                .principals
+                .iter()
+                .map(|principal| principal.0.0.clone())
+                .collect(),
+            organization: audit
+                .organization_id
+                .as_ref()
+                .map(|id| id.0.clone())
+                .ok_or_else(|| missing("the organization", "set audit.organization_id"))?,
+            stack_sets,
+        };
+        spec.template()
+            .map(Some)
+            .map_err(|error| self.audit_error(&error))
+    }
+
+    fn audit_error(&self, error: &dyn std::error::Error) -> ConfigError {
+        self.error(
+            &["audit"],
+            &describe(error),
+            "nothing was changed; mend the configuration and run again",
+        )
     }
 
     fn profile_template(

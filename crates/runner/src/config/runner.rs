@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     amount::{Concurrency, Share},
     arn::{FunctionName, Principal},
+    audit::AuditConfig,
     duration::{self, HumanDuration},
     profile::ProfileConfig,
     text::Text,
@@ -40,6 +41,9 @@ pub struct RunnerConfig {
     /// Settings of the stack sets of all profiles.
     #[serde(default)]
     pub stack_set: StackSetConfig,
+    /// The role that the runner reads accounts through.
+    #[serde(default)]
+    pub audit: AuditConfig,
     /// Sets of accounts and how they are enrolled, each through a stack set of its own.
     #[serde(default)]
     pub profiles: Vec<ProfileConfig>,

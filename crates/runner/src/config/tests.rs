@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use onboarding_core::desired::Deployment;
 use serde_json::Value;
 
 use super::{Config, ConfigErrors, DesiredOptions, JobKind, Loaded, schema};
@@ -406,4 +407,53 @@ fn a_wrong_set_option_is_shown_as_it_was_given() {
             .errors(&["removal.max_removals=1000"])
             .replace('\\', "/")
     );
+}
+
+/// An audit role of our own.
+const AUDIT: &str =
+    "[audit]\nenabled = true\nprincipals = [\"role/runner\"]\norganization_id = \"o-abcdefghij\"\n";
+
+#[test]
+fn the_audit_role_needs_who_may_assume_it_and_a_place_of_its_own() {
+    insta::assert_snapshot!(errors_of("[audit]\nenabled = true", ""));
+    insta::assert_snapshot!(errors_of(
+        AUDIT,
+        "targets = { ous = [\"root\"] }\n[[profiles]]\nname = \"audit-role\""
+    ));
+    insta::assert_snapshot!(errors_of(
+        "[audit]\nprincipals = [\"arn:aws:iam::111122223333:role/runner\"]\npath = \"spot\"\norganization_id = \"1\"",
+        ""
+    ));
+}
+
+#[test]
+fn the_audit_role_is_deployed_by_aws_where_aws_deploys_every_profile() {
+    let audit = |sections: &str, profile: &str| {
+        let directory = Directory::new(&runner_toml(sections, profile));
+        let options = DesiredOptions {
+            home_account: "111122223333".parse().ok(),
+            ..DesiredOptions::default()
+        };
+        let loaded = directory.load(&[]).unwrap();
+        loaded.desired(options).unwrap().audit
+    };
+    assert_eq!(audit("", ""), None);
+    let existing = "[audit]\nenabled = true\nrole_name = \"SecurityAudit\"";
+    assert_eq!(audit(existing, ""), None);
+    let ours = audit(AUDIT, "").unwrap();
+    assert_eq!(ours.stack_set.as_str(), "spot-onboarding-audit-role");
+    assert_eq!(ours.deployment, Some(Deployment::Auto));
+    let by_us = audit(AUDIT, "deployment = \"runner\"").unwrap();
+    assert_eq!(by_us.deployment, Some(Deployment::Runner));
+    let second = "targets = { accounts = [\"123456789012\"] }\n[[profiles]]\nname = \"other\"";
+    let listed = audit(AUDIT, second).unwrap();
+    assert_eq!(listed.deployment, Some(Deployment::Runner));
+    assert_eq!(listed.targets.accounts.len(), 1);
+    assert!(
+        listed
+            .definition
+            .template_body
+            .contains("StackSet-spot-onboarding-other-*")
+    );
+    assert!(!listed.retains_stacks());
 }

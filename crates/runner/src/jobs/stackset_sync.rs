@@ -6,15 +6,18 @@
 
 mod account_tags;
 mod apply;
+mod live_roles;
 mod observe;
 mod operation;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use onboarding_core::{
     desired::{Deployment, Desired},
+    ids::AwsAccountId,
+    inventory::LinkEvidence,
     plan::{Plan, Step},
     stackset_sync::{self, PlanError, SyncObserved},
 };
@@ -33,6 +36,8 @@ pub struct StackSetSync {
     desired: Desired,
     /// Read once per run: verifying never lists the organization again.
     organization: Mutex<Option<KnownOrganization>>,
+    /// The accounts that this run changed, with what was read of their links since.
+    changed: Mutex<BTreeMap<AwsAccountId, Option<Arc<LinkEvidence>>>>,
 }
 
 impl StackSetSync {
@@ -59,6 +64,7 @@ impl StackSetSync {
             home,
             desired,
             organization: Mutex::default(),
+            changed: Mutex::default(),
         })
     }
 

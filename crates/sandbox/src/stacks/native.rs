@@ -58,7 +58,7 @@ pub(super) fn apply(world: &mut World, key: StackKey, index: usize) -> Performed
         {
             let physical_id = resource.physical_id.to_string();
             let attributes = resource.attributes.to_vec();
-            return match change(world, key, &kind, &physical_id, &properties) {
+            return match change(world, key, (&logical_id, &kind), &physical_id, &properties) {
                 Ok(()) => Performed::Done {
                     physical_id: None,
                     attributes,
@@ -92,7 +92,7 @@ pub(super) fn apply(world: &mut World, key: StackKey, index: usize) -> Performed
         let limit = if *kind == *"AWS::IAM::Role" { 64 } else { 128 };
         generated_name(world, key, &logical_id, limit)
     });
-    match make(world, key, &kind, name, &properties) {
+    match make(world, key, (&logical_id, &kind), name, &properties) {
         Ok(performed) => performed,
         Err(error) => denied(&error),
     }
@@ -144,7 +144,13 @@ fn strings(properties: &Value, name: &str) -> Vec<String> {
         .collect()
 }
 
-fn tags(world: &World, key: StackKey, properties: &Value) -> Vec<(String, String)> {
+/// The tags of a resource: its own, those of the stack, and CloudFormation's (CloudFormation user guide, "Resource tags").
+fn tags(
+    world: &World,
+    key: StackKey,
+    logical_id: &str,
+    properties: &Value,
+) -> Vec<(String, String)> {
     let own = properties
         .get("Tags")
         .and_then(Value::as_array)
@@ -158,10 +164,26 @@ fn tags(world: &World, key: StackKey, properties: &Value) -> Vec<(String, String
             tags.push((name.clone(), value.clone()));
         }
     }
+    let stack = &world.stacks[key];
+    let automatic = [
+        ("logical-id", logical_id.to_owned()),
+        ("stack-id", stack.id()),
+        ("stack-name", stack.name.to_string()),
+    ];
+    let automatic = automatic
+        .into_iter()
+        .map(|(name, value)| (format!("aws:cloudformation:{name}"), value));
+    tags.extend(automatic);
     tags
 }
 
-fn role_spec(world: &World, key: StackKey, name: String, properties: &Value) -> RoleSpec {
+fn role_spec(
+    world: &World,
+    key: StackKey,
+    logical_id: &str,
+    name: String,
+    properties: &Value,
+) -> RoleSpec {
     let inline = properties
         .get("Policies")
         .and_then(Value::as_array)
@@ -185,7 +207,7 @@ fn role_spec(world: &World, key: StackKey, name: String, properties: &Value) -> 
                 ))
             })
             .collect(),
-        tags: tags(world, key, properties),
+        tags: tags(world, key, logical_id, properties),
         boundary: text(properties, "PermissionsBoundary"),
     }
 }
@@ -193,14 +215,14 @@ fn role_spec(world: &World, key: StackKey, name: String, properties: &Value) -> 
 fn make(
     world: &mut World,
     key: StackKey,
-    kind: &str,
+    (logical_id, kind): (&str, &str),
     name: String,
     properties: &Value,
 ) -> Result<Performed, AwsError> {
     let caller = principal(&world.stacks[key]);
     let (physical_id, attributes) = match kind {
         "AWS::IAM::Role" => {
-            let spec = role_spec(world, key, name.clone(), properties);
+            let spec = role_spec(world, key, logical_id, name.clone(), properties);
             let identity = iam::create_role(world, &caller, spec)?;
             let attributes = vec![
                 ("Arn".into(), Value::String(identity.arn)),
@@ -237,14 +259,14 @@ fn make(
 fn change(
     world: &mut World,
     key: StackKey,
-    kind: &str,
+    (logical_id, kind): (&str, &str),
     physical_id: &str,
     properties: &Value,
 ) -> Result<(), AwsError> {
     let caller = principal(&world.stacks[key]);
     match kind {
         "AWS::IAM::Role" => {
-            let spec = role_spec(world, key, physical_id.to_owned(), properties);
+            let spec = role_spec(world, key, logical_id, physical_id.to_owned(), properties);
             iam::update_role(world, &caller, physical_id, spec)
         }
         "AWS::IAM::ManagedPolicy" => {

@@ -232,6 +232,7 @@ impl Job for TestJob {
                 reason,
                 detail: None,
                 spot_account: None,
+                live_role: None,
             }
         };
         Ok(Plan {

@@ -344,6 +344,7 @@ impl StackSetSync {
             .accounts(ResultStatus::Succeeded)
             .map(|(account, _)| account)
             .collect();
+        self.note_changes(profile, &succeeded);
         // CloudFormation works on the accounts; a span of each is where a trace tells what became of it.
         for account in &succeeded {
             tracing::info_span!("account", run.id = %cx.run_id(), aws.account.id = %account, account.result = "succeeded");
@@ -414,6 +415,7 @@ impl StackSetSync {
         self.desired
             .profiles
             .iter()
+            .chain(&self.desired.audit)
             .find(|profile| profile.name == name)
             .ok_or_else(|| {
                 StepError::new(

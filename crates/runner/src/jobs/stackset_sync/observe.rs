@@ -1,5 +1,6 @@
 //! Observing for `stackset-sync`: organization ∥ trusted access ∥ stack sets with instances and operations ∥ Spot
-//! accounts ∥ what the state remembers. Reads only, but for what the state caches.
+//! accounts ∥ what the state remembers; then the live roles of the accounts that the run has changed. Reads only, but for
+//! what the state caches.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +13,7 @@ use aws_ops::{
 };
 use futures_util::future::try_join_all;
 use onboarding_core::{
-    desired::{OuRef, Profile},
+    desired::{OuRef, Profile, Purpose},
     ids::AwsAccountId,
     inventory::{AccountState, InstanceDetailedStatus, OrganizationSnapshot, StackInstance},
     retry_clock,
@@ -66,8 +67,19 @@ impl StackSetSync {
         let links = async { self.home.state.spot_links().await.map_err(JobError::from) };
         // First and alone: of all that the wrong credentials are refused, this says best that they are the wrong ones.
         let trusted_access = trusted_access.await?;
-        let (cache, profiles, spot_accounts, mut links) =
-            tokio::try_join!(self.organization(now), profiles, spot_accounts, links)?;
+        let audit = async {
+            match &self.desired.audit {
+                Some(audit) => self.observe_profile(audit, now, run).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (cache, profiles, audit, spot_accounts, mut links) = tokio::try_join!(
+            self.organization(now),
+            profiles,
+            audit,
+            spot_accounts,
+            links
+        )?;
         let (known, cache) = cache;
         if self.home.config.runner.enrollment.provider == ProviderKind::SpotHosted {
             let known = self.home.state.hosted_links().await?;
@@ -84,7 +96,12 @@ impl StackSetSync {
                 .owned
                 .extend(new.map(|(account, link)| (account, link.spot_account)));
         }
+        let live_roles = self
+            .live_roles(&known.organization, &spot_accounts, &links.kept)
+            .await;
         Ok(SyncObserved {
+            audit,
+            live_roles,
             organization: known.organization,
             account_tags: known.tags,
             previous_account_count: cache.account_count,
@@ -315,7 +332,10 @@ impl StackSetSync {
                     format!("the template of stack set {} cannot be read ({error}); is it another program's?", profile.stack_set),
                 )
             })?,
-            is_enrollment: template::is_enrollment(&stack_set.template_body),
+            is_ours: match profile.purpose {
+                Purpose::Enrollment => template::is_enrollment(&stack_set.template_body),
+                Purpose::AuditRole => template::is_audit_role(&stack_set.template_body),
+            },
             stack_set: Some(stack_set),
             instances,
             running,

@@ -69,6 +69,7 @@ async fn end(state: &State, run: RunKey, status: RunStatus) -> Result<(), Journa
         reason: Reason::Enrolled,
         detail: None,
         spot_account: None,
+        live_role: None,
     };
     let end = RunEnd {
         status,
