@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use onboarding_core::{
     custom_resource::{AdoptRule, Naming},
-    ids::{AwsAccountId, ExternalId},
+    ids::{AwsAccountId, ExternalId, SpotAccountId, StackId},
 };
 
 /// An account that may be served.
@@ -42,16 +42,26 @@ pub trait AccountDirectory: Send + Sync {
         account: AwsAccountId,
     ) -> Result<Option<AccountDetails>, DirectoryError>;
 
-    /// The external ID that is in use on the AWS side (the output of an old stack, the live trust policy), when it can
-    /// be read. Asked for only when neither Spot nor our state knows it.
+    /// The external ID that is in use on the AWS side (the output of an old stack, the live trust policy of the role that
+    /// Spot has stored), when it can be read and is trusted for Spot. Asked for only when neither Spot nor our state knows
+    /// it.
     ///
     /// # Errors
     /// When it cannot tell now.
     async fn external_id_in_use(
         &self,
         account: AwsAccountId,
+        spot_account: &SpotAccountId,
     ) -> Result<Option<ExternalId>, DirectoryError> {
-        let _ = account;
+        let _ = (account, spot_account);
         Ok(None)
+    }
+
+    /// The status of a stack as CloudFormation has it (`ROLLBACK_COMPLETE`), `DELETE_COMPLETE` when there is none any
+    /// more, and none when it cannot be read. Asked for only when a request is not fresh; as it is now, for a stack that goes
+    /// on to its next operation waits again.
+    async fn stack_status(&self, stack: &StackId) -> Option<String> {
+        let _ = stack;
+        None
     }
 }

@@ -23,6 +23,7 @@ mod deletion;
 mod external_id;
 mod name;
 mod spot_account;
+mod stack_state;
 
 /// Why an attempt did not end with an answer.
 #[derive(Debug)]

@@ -49,6 +49,9 @@ pub struct ProviderSettings {
     pub retry_initial: Duration,
     /// The longest pause between attempts.
     pub retry_max: Duration,
+    /// How old a request may be before its stack is asked whether it still waits for the answer. A stack hardly rolls back
+    /// sooner, and a queue delivers a second time only later.
+    pub fresh: Duration,
     /// Time kept for delivering an answer before the deadline; at most a tenth of what is left.
     pub answer_margin: Duration,
 }
@@ -67,6 +70,7 @@ impl Default for ProviderSettings {
             validation_patience: Duration::from_secs(120),
             retry_initial: Duration::from_secs(1),
             retry_max: Duration::from_secs(30),
+            fresh: Duration::from_secs(60),
             answer_margin: Duration::from_secs(30),
         }
     }
@@ -169,8 +173,10 @@ impl Provider {
         let left = left - self.settings.answer_margin.min(left / 10);
         let waiting_for = Mutex::new(String::new());
         // What must be answered first goes first when Spot's rate limit makes requests wait.
-        let attempts =
-            spot_api::urgency::before(Instant::now() + left, self.attempts(request, &waiting_for));
+        let attempts = spot_api::urgency::before(
+            Instant::now() + left,
+            self.attempts(request, deadline, &waiting_for),
+        );
         let served = tokio::time::timeout(left, attempts).await;
         served.unwrap_or_else(|_| {
             let last = waiting_for.into_inner();
@@ -195,11 +201,19 @@ impl Provider {
     async fn attempts(
         &self,
         request: &ResourceRequest,
+        deadline: Timestamp,
         waiting_for: &Mutex<String>,
     ) -> ResourceResponse {
         let mut first_met: HashMap<Patience, Instant> = HashMap::new();
         let mut pause = self.settings.retry_initial;
+        let mut looked = None;
         loop {
+            if let Some(reason) = self
+                .no_longer_waited_for(request, deadline, &mut looked)
+                .await
+            {
+                return ResourceResponse::failure(request, reason);
+            }
             let (reason, wait) = match self.attempt(request).await {
                 Ok(response) => return response,
                 Err(Trouble::Refused(reason)) => return ResourceResponse::failure(request, reason),

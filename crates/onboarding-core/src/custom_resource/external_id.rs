@@ -1,6 +1,9 @@
 //! Which external ID an AWS account's role must demand.
 
-use crate::ids::{ExternalId, SpotAccountId};
+use crate::{
+    ids::{ExternalId, SpotAccountId},
+    trust::TrustPolicy,
+};
 
 use super::account::Standing;
 
@@ -52,6 +55,23 @@ pub fn decide(
         return ExternalIdDecision::HandOut(inert);
     }
     ExternalIdDecision::Mint
+}
+
+/// The external ID that a live role lets Spot in with: the one that the output of its stack names, or the only one. One that
+/// does not let Spot in for certain is none, and of several nobody can tell which one Spot uses.
+#[must_use]
+pub fn in_use(
+    trust: &TrustPolicy,
+    spot_principal: &str,
+    stack_output: Option<&str>,
+) -> Option<ExternalId> {
+    let trusted = trust.external_ids(spot_principal);
+    let named = stack_output.and_then(|output| trusted.iter().find(|id| id.as_str() == output));
+    match named {
+        Some(id) => Some(id.clone()),
+        None if trusted.len() == 1 => trusted.into_iter().next(),
+        None => None,
+    }
 }
 
 #[cfg(test)]
@@ -137,5 +157,31 @@ mod tests {
             decided(Standing::LinkedElsewhere, false, true, none),
             "mint"
         );
+    }
+
+    #[test]
+    fn only_an_external_id_that_lets_spot_in_is_in_use() {
+        let spot = "arn:aws:iam::922761411349:root";
+        let trust = |ids: &[&str], principal: &str| {
+            let document = serde_json::json!({"Statement": {"Effect": "Allow", "Principal": {"AWS": principal},
+                "Action": "sts:AssumeRole", "Condition": {"StringEquals": {"sts:ExternalId": ids}}}});
+            TrustPolicy::parse(&document.to_string()).unwrap()
+        };
+        for (ids, output, expected) in [
+            (&["one"][..], None, Some("one")),
+            (&["one"], Some("another"), Some("one")),
+            (&["one", "two"], None, None),
+            (&["one", "two"], Some("two"), Some("two")),
+            (&["one", "two"], Some("three"), None),
+        ] {
+            let found = in_use(&trust(ids, spot), spot, output);
+            assert_eq!(
+                found.as_ref().map(ExternalId::as_str),
+                expected,
+                "{ids:?} {output:?}"
+            );
+        }
+        let of_others = trust(&["one"], "arn:aws:iam::111111111111:root");
+        assert_eq!(in_use(&of_others, spot, Some("one")), None);
     }
 }

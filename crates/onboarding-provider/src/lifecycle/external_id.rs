@@ -47,7 +47,10 @@ impl Provider {
         if named.linked {
             known.at_spot = self.spot.external_id(named.id).await?;
             if known.at_spot.is_none() && known.remembered.is_none() {
-                known.in_use = self.directory.external_id_in_use(request.account).await?;
+                known.in_use = self
+                    .directory
+                    .external_id_in_use(request.account, named.id)
+                    .await?;
             }
         }
         let keep_link = details.adopt == AdoptRule::KeepLink;

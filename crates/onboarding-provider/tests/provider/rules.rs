@@ -324,3 +324,55 @@ async fn hostile_requests_are_refused_and_write_nothing() {
     }
     assert_eq!(home.spot.world.lock().writes(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_late_request_is_served_only_when_its_stack_still_waits() {
+    let home = Home::new().await;
+    let ask = async |status: Option<&'static str>, age: u64, kind: &str, request_id: &str| {
+        home.directory.stack_status.lock().0 = status;
+        let mut event = event(
+            "stack",
+            ACCOUNT,
+            "SpotAccount",
+            json!({"AwsAccountId": ACCOUNT}),
+        );
+        event["RequestId"] = json!(request_id);
+        event["RequestType"] = json!(kind);
+        if kind != "Create" {
+            event["PhysicalResourceId"] = json!("act-1");
+        }
+        let deadline = in_time() + Duration::from_secs(3580 - age);
+        home.provider().handle(&request(&event), deadline).await
+    };
+    for status in [
+        "ROLLBACK_COMPLETE",
+        "ROLLBACK_IN_PROGRESS",
+        "DELETE_COMPLETE",
+    ] {
+        let late = ask(Some(status), 120, "Create", status).await;
+        assert_eq!(late.status, Status::Failed);
+        assert!(late.reason.contains(status), "{}", late.reason);
+    }
+    assert_eq!(home.spot.world.lock().writes(), Vec::<String>::new());
+    assert_eq!(home.directory.stack_status.lock().1, 3);
+    // A fresh one, one whose stack still waits, and one of which nobody can tell.
+    for (status, age) in [
+        (Some("ROLLBACK_COMPLETE"), 10),
+        (Some("CREATE_IN_PROGRESS"), 120),
+        (None, 120),
+    ] {
+        let request_id = format!("{status:?}-{age}");
+        let served = ask(status, age, "Create", &request_id).await;
+        assert_eq!(served.status, Status::Success, "{}", served.reason);
+    }
+    assert_eq!(home.directory.stack_status.lock().1, 5);
+    // What was answered is answered again, without a look.
+    let again = ask(Some("CREATE_COMPLETE"), 120, "Create", "None-120").await;
+    assert_eq!(again.status, Status::Success);
+    // The rollback of an update sends Updates, and a Delete is never late.
+    let rollback = ask(Some("UPDATE_ROLLBACK_IN_PROGRESS"), 120, "Update", "update").await;
+    assert_eq!(rollback.status, Status::Success, "{}", rollback.reason);
+    let delete = ask(Some("DELETE_COMPLETE"), 120, "Delete", "delete").await;
+    assert_eq!(delete.status, Status::Success, "{}", delete.reason);
+    assert_eq!(home.directory.stack_status.lock().1, 6);
+}

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::Status,
-    ids::{AwsAccountId, ExternalId},
+    ids::{AwsAccountId, ExternalId, SpotAccountId, StackId},
     template::Deletion,
 };
 use onboarding_provider::{
@@ -28,6 +28,8 @@ pub(crate) struct Directory {
     pub(crate) left: Mutex<Option<AwsAccountId>>,
     pub(crate) details: Mutex<AccountDetails>,
     pub(crate) in_use: Mutex<Option<ExternalId>>,
+    /// What a stack that is asked about says, and how often that happened.
+    pub(crate) stack_status: Mutex<(Option<&'static str>, usize)>,
 }
 
 #[async_trait]
@@ -43,8 +45,15 @@ impl AccountDirectory for Directory {
     async fn external_id_in_use(
         &self,
         _: AwsAccountId,
+        _: &SpotAccountId,
     ) -> Result<Option<ExternalId>, DirectoryError> {
         Ok(self.in_use.lock().clone())
+    }
+
+    async fn stack_status(&self, _: &StackId) -> Option<String> {
+        let mut status = self.stack_status.lock();
+        status.1 += 1;
+        status.0.map(str::to_owned)
     }
 }
 
@@ -101,6 +110,7 @@ pub(crate) fn settings() -> ProviderSettings {
         validation_patience: Duration::from_millis(100),
         retry_initial: Duration::from_millis(5),
         retry_max: Duration::from_millis(50),
+        fresh: Duration::from_secs(60),
         answer_margin: Duration::from_millis(100),
     }
 }

@@ -1,5 +1,9 @@
 //! The provider's account directory: AWS Organizations and the profiles. An account that no profile targets is not
 //! served, whoever asks for it.
+//!
+//! What only the account itself knows is read through the audit role (`accounts`).
+
+mod accounts;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,13 +15,14 @@ use async_trait::async_trait;
 use onboarding_core::{
     custom_resource::{Naming, NamingError},
     desired::{AdoptRule, Targets},
-    ids::{AwsAccountId, OuId},
+    ids::{AwsAccountId, ExternalId, OuId, SpotAccountId, StackId},
     inventory::{AccountState, Tags},
     stackset_sync::targets::{self, Missing},
 };
 use onboarding_provider::{AccountDetails, AccountDirectory, DirectoryError};
 use parking_lot::{Mutex, RwLock};
 
+use self::accounts::Accounts;
 use crate::{
     config::{ProfileConfig, RenameRule},
     engine::{ErrorClass, JobError},
@@ -49,6 +54,7 @@ pub(super) struct Directory {
     unit_names_read: tokio::sync::Mutex<Option<Instant>>,
     /// Accounts that may be served. One that may not is asked about every time: it may have just moved.
     served: Mutex<HashMap<AwsAccountId, Arc<Slot>>>,
+    accounts: Accounts,
 }
 
 /// What was found about one account, and when. Held while AWS is asked, so that others wait for the answer.
@@ -84,6 +90,7 @@ impl Directory {
             None => home.state.organization_cache().await?.unit_names,
         };
         Ok(Self {
+            accounts: Accounts::new(&home),
             home,
             rules,
             known,
@@ -150,10 +157,14 @@ impl Directory {
         }
         let rules =
             rules.map_err(|_| "the name of one of its organizational units is not known")?;
-        Ok(rules.map(|rules| AccountDetails {
+        let Some(rules) = rules else { return Ok(None) };
+        let alias = match rules.naming.needs_alias() {
+            true => self.accounts.alias(account).await,
+            false => None,
+        };
+        Ok(Some(AccountDetails {
             name: Some(found.name),
-            // It can only be read with a role in the account.
-            alias: None,
+            alias,
             adopt: rules.adopt,
             naming: rules.naming.clone(),
         }))
@@ -229,6 +240,21 @@ impl AccountDirectory for Directory {
         self.look_up(account)
             .await
             .map_err(|reason| DirectoryError { account, reason })
+    }
+
+    async fn external_id_in_use(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+    ) -> Result<Option<ExternalId>, DirectoryError> {
+        self.accounts
+            .external_id_in_use(account, spot_account)
+            .await
+            .map_err(|reason| DirectoryError { account, reason })
+    }
+
+    async fn stack_status(&self, stack: &StackId) -> Option<String> {
+        self.accounts.stack_status(stack).await
     }
 }
 

@@ -1,0 +1,163 @@
+//! What only an account itself knows, read through the audit role: its alias, the external ID that a role trusts, the status
+//! of a stack. Without an audit role, or where it is denied, nothing is known, and the provider does without.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_ops::AccessError;
+use onboarding_core::{
+    custom_resource::external_id,
+    ids::{AwsAccountId, ExternalId, SpotAccountId, StackId},
+    trust::TrustPolicy,
+};
+use onboarding_provider::Intents as _;
+use parking_lot::Mutex;
+
+use crate::home::Home;
+
+/// For how long an alias is not read again.
+const LONGEST_AGE: Duration = Duration::from_secs(300);
+
+/// So many aliases are remembered at most; then all of them are forgotten.
+const MOST: usize = 10_000;
+
+/// Reads accounts; see the module documentation.
+pub(super) struct Accounts {
+    home: Home,
+    aliases: Aliases,
+}
+
+impl Accounts {
+    pub(super) fn new(home: &Home) -> Self {
+        Self {
+            home: home.clone(),
+            aliases: Aliases::default(),
+        }
+    }
+
+    /// The account's alias, when it has one and it can be read.
+    pub(super) async fn alias(&self, account: AwsAccountId) -> Option<String> {
+        let access = self.home.access.as_ref()?;
+        let read = async || match access.alias(account).await {
+            Ok(alias) => Read::Known(alias),
+            Err(error) => unread(account, "its alias", &error),
+        };
+        self.aliases.get(account, read).await
+    }
+
+    /// The status of a stack as it is now, when it can be read. One that is not there any more was deleted.
+    pub(super) async fn stack_status(&self, stack: &StackId) -> Option<String> {
+        let access = self.home.access.as_ref()?;
+        let account = stack.account()?;
+        match access.stack(stack).await {
+            Ok(Some(found)) => Some(found.status),
+            Ok(None) => Some("DELETE_COMPLETE".to_owned()),
+            Err(error) => {
+                unread(account, "the status of a stack", &error);
+                None
+            }
+        }
+    }
+
+    /// The external ID that the linked role trusts Spot with: the one that the output of its stack names, or the only one.
+    pub(super) async fn external_id_in_use(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+    ) -> Result<Option<ExternalId>, String> {
+        let (Some(access), Some(principal)) =
+            (&self.home.access, self.home.config.runner.spot_principal())
+        else {
+            return Ok(None);
+        };
+        let stored = self.home.spot.stored_role(spot_account).await;
+        let role = match stored.map_err(|error| error.to_string())? {
+            Some(role) => role,
+            // Spot may not tell; then the role that we linked last is the best that is known.
+            None => match self.home.state.owner(spot_account).await {
+                Ok(Some(owner)) => owner.role,
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(error.to_string()),
+            },
+        };
+        if role.account() != Some(account) {
+            return Ok(None);
+        }
+        let live = match access.role(account, role.role_name()).await {
+            Ok(Some(live)) if live.arn == role => live,
+            Ok(_) => return Ok(None),
+            // A guess could end a link that works; a denial stays, and then nobody can tell.
+            Err(error) if error.is_denial() => {
+                unread(account, "the role of its link", &error);
+                return Ok(None);
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let Ok(trust) = TrustPolicy::parse(&live.trust_policy) else {
+            tracing::warn!(aws.account.id = %account, role = %role, "the trust policy of its role cannot be read");
+            return Ok(None);
+        };
+        let output = match live.stack_id().and_then(|id| id.parse::<StackId>().ok()) {
+            Some(stack) if stack.account() == Some(account) => {
+                let stack = access.stack(&stack).await.ok().flatten();
+                stack.and_then(|mut stack| stack.outputs.remove("ExternalId"))
+            }
+            _ => None,
+        };
+        let id = external_id::in_use(&trust, principal.as_str(), output.as_deref());
+        if id.is_none() {
+            tracing::warn!(aws.account.id = %account, role = %role, "its role does not tell which external ID Spot uses");
+        }
+        Ok(id)
+    }
+}
+
+/// Something that was not read: a denial stays for a while, anything else may pass.
+fn unread(account: AwsAccountId, what: &str, error: &AccessError) -> Read {
+    tracing::warn!(aws.account.id = %account, reason = %error, "{what} is not known");
+    match error.is_denial() {
+        true => Read::Known(None),
+        false => Read::Failed,
+    }
+}
+
+/// What reading an alias came to.
+enum Read {
+    /// What it is, or that nobody can tell: for a while not asked again.
+    Known(Option<String>),
+    /// It failed.
+    Failed,
+}
+
+/// Aliases that were read, and when. An account's entry is held while it is read, so that others wait for it.
+#[derive(Default)]
+struct Aliases(Mutex<HashMap<AwsAccountId, Arc<Entry>>>);
+
+/// An alias that was read, and when.
+type Entry = tokio::sync::Mutex<Option<(Instant, Option<String>)>>;
+
+impl Aliases {
+    async fn get(&self, account: AwsAccountId, read: impl AsyncFnOnce() -> Read) -> Option<String> {
+        let entry = {
+            let mut entries = self.0.lock();
+            if entries.len() >= MOST {
+                entries.clear();
+            }
+            Arc::clone(entries.entry(account).or_default())
+        };
+        let mut entry = entry.lock().await;
+        if let Some((at, known)) = &*entry
+            && at.elapsed() < LONGEST_AGE
+        {
+            return known.clone();
+        }
+        let Read::Known(found) = read().await else {
+            return None;
+        };
+        *entry = Some((Instant::now(), found.clone()));
+        found
+    }
+}
