@@ -22,6 +22,7 @@ pub mod queue;
 pub mod secrets;
 mod settings;
 pub mod stack_sets;
+pub mod stacks;
 pub mod templates;
 
 pub use aws::Aws;

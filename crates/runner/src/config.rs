@@ -6,10 +6,12 @@
 
 mod amount;
 mod arn;
+mod bootstrap;
 mod checks;
 mod desired;
 mod duration;
 mod error;
+mod home;
 mod job;
 mod load;
 mod naming;
@@ -28,9 +30,11 @@ mod text;
 
 pub use amount::{Concurrency, Share};
 pub use arn::{FunctionName, PermissionsBoundary, Principal};
+pub use bootstrap::{BootstrapConfig, Encryption};
 pub use desired::{DEFAULT_TOPIC, DesiredOptions};
 pub use duration::HumanDuration;
 pub use error::{ConfigError, ConfigErrors, Place, SetError};
+pub use home::HomePlace;
 pub use job::{Approval, JobFile, JobKind, JobParams, Overlap, RetryConfig, StacksetSyncParams};
 pub use load::{BrokenJob, Config, Loaded};
 pub use naming::RenameRule;

@@ -78,11 +78,13 @@ impl Template {
         let mut template = Map::new();
         template.insert("AWSTemplateFormatVersion".into(), "2010-09-09".into());
         template.insert("Description".into(), self.description.as_str().into());
-        let parameters = self
-            .parameters
-            .iter()
-            .map(|p| (p.name.into(), p.to_value()));
-        template.insert("Parameters".into(), Value::Object(parameters.collect()));
+        if !self.parameters.is_empty() {
+            let parameters = self
+                .parameters
+                .iter()
+                .map(|p| (p.name.into(), p.to_value()));
+            template.insert("Parameters".into(), Value::Object(parameters.collect()));
+        }
         if !self.conditions.is_empty() {
             let conditions = self
                 .conditions

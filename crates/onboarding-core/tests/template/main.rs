@@ -7,6 +7,8 @@
 )]
 
 mod bodies;
+mod home;
+mod home_samples;
 mod invariants;
 mod refusals;
 mod samples;

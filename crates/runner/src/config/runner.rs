@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     amount::{Concurrency, Share},
     arn::{FunctionName, Principal},
+    bootstrap::BootstrapConfig,
     duration::{self, HumanDuration},
     profile::ProfileConfig,
     text::Text,
@@ -43,6 +44,9 @@ pub struct RunnerConfig {
     /// Sets of accounts and how they are enrolled, each through a stack set of its own.
     #[serde(default)]
     pub profiles: Vec<ProfileConfig>,
+    /// What `runner bootstrap` deploys into the home account.
+    #[serde(default)]
+    pub bootstrap: BootstrapConfig,
     /// Limits that every removal obeys.
     #[serde(default)]
     pub removal: RemovalConfig,

@@ -112,6 +112,7 @@ const FORMS: &[Form] = &[
     form::<super::arn::FunctionName>(),
     form::<super::arn::PermissionsBoundary>(),
     form::<super::arn::Principal>(),
+    form::<onboarding_core::template::home::RunnerPrincipal>(),
     form::<super::naming::RenameRule>(),
     form::<super::schedule::Cron>(),
     form::<super::schedule::TimeZoneName>(),
