@@ -3,6 +3,7 @@
 
 mod adopts;
 mod bad_input;
+mod bootstraps;
 mod consumers;
 mod deploys;
 mod enrolls;
