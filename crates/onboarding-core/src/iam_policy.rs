@@ -147,16 +147,17 @@ impl RunnerPolicySpec {
                     })
                     .collect()
             }
+            // Not every form of these ARNs has a Region and an account (CloudFormation User Guide, "Controlling access with
+            // IAM"), and a wildcard stands for none as well.
             Scope::StackSetTargets => {
-                let owner = wildcard(self.management_account.as_ref());
                 let names = self.stack_sets.iter();
                 let mut arns: Vec<String> = names
                     .map(|name| {
-                        format!("arn:{partition}:cloudformation:*:{owner}:stackset-target/{name}:*")
+                        format!("arn:{partition}:cloudformation:*:*:stackset-target/{name}:*")
                     })
                     .collect();
                 arns.push(format!(
-                    "arn:{partition}:cloudformation:{region}::type/resource/*"
+                    "arn:{partition}:cloudformation:*:*:type/resource/*"
                 ));
                 arns
             }

@@ -212,7 +212,9 @@ pub fn aws_error(error: AwsError) -> JobError {
     };
     let message = match error.class() {
         Aws::Denied => {
-            format!("{error}; give our identity this permission (`runner iam-policy` prints all that it needs)")
+            format!(
+                "{error}; give our identity this permission (`runner iam-policy` prints all that it needs)"
+            )
         }
         Aws::Quota => {
             format!("{error}; a quota of the AWS account is used up: ask AWS to raise it")

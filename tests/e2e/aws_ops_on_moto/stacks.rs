@@ -35,7 +35,6 @@ fn a_stack_is_made_through_a_change_set_and_deleted() {
         aws.execute_change_set("home", "first", "first").await?;
         let stack = aws.describe_stack("home").await?.context("a stack")?;
         assert_eq!(stack.status, "CREATE_COMPLETE");
-        assert!(stack.outputs["TopicArn"].ends_with(":spot-onboarding"));
         // moto's events carry no token of ours: they are read, and are none of this change.
         let progress = aws.stack_progress(&stack.id, "first").await?;
         assert_eq!(progress.ended, None);

@@ -69,18 +69,11 @@ pub(super) fn resources(spec: &HomeSpec) -> Vec<Resource> {
         "KeyAlias",
         "AWS::KMS::Alias",
         [
-            ("AliasName", spec.key_alias().into()),
+            ("AliasName", key_alias(spec.topic.name()).into()),
             ("TargetKeyId", reference("Key")),
         ],
     );
     vec![retained(key), retained(alias)]
-}
-
-impl HomeSpec {
-    /// The alias of the key, whether there is one or not.
-    fn key_alias(&self) -> String {
-        key_alias(self.topic.name())
-    }
 }
 
 /// The alias of the key that encrypts a topic of this name and its queues.
