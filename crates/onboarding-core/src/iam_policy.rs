@@ -45,7 +45,7 @@ pub struct RunnerPolicySpec {
 pub struct QueueAccess {
     /// Its account.
     pub account: AwsAccountId,
-    /// Its name.
+    /// Its name; those of its dead-letter queues begin with it.
     pub name: String,
     /// The name of the topic whose key encrypts it; none when SQS's own key does.
     pub key_of_topic: Option<String>,
@@ -164,14 +164,15 @@ impl RunnerPolicySpec {
             Scope::StackSetsServiceRole => vec![format!(
                 "arn:{partition}:iam::{account}:role/aws-service-role/stacksets.cloudformation.amazonaws.com/*"
             )],
+            // Dead letters are listed and served by the provider, too.
             Scope::Queue => self
                 .queue
                 .iter()
-                .map(|queue| {
-                    format!(
-                        "arn:{partition}:sqs:{region}:{}:{}",
-                        queue.account, queue.name
-                    )
+                .flat_map(|queue| {
+                    home::PROVIDER_QUEUE_ENDINGS.map(|ending| {
+                        let (account, name) = (queue.account, &queue.name);
+                        format!("arn:{partition}:sqs:{region}:{account}:{name}{ending}")
+                    })
                 })
                 .collect(),
             Scope::QueueKey => self

@@ -151,7 +151,11 @@ fn resources_are_named_as_far_as_they_are_known() {
     );
     assert_eq!(
         resources(&spec, "Queue"),
-        json!(["arn:aws:sqs:eu-west-1:123456789012:spot-onboarding"])
+        json!([
+            "arn:aws:sqs:eu-west-1:123456789012:spot-onboarding",
+            "arn:aws:sqs:eu-west-1:123456789012:spot-onboarding-dlq",
+            "arn:aws:sqs:eu-west-1:123456789012:spot-onboarding-undelivered",
+        ])
     );
     assert_eq!(
         resources(&spec, "SpotToken"),

@@ -38,9 +38,9 @@ pub enum Scope {
     StackSetsService,
     /// The role that StackSets makes for itself.
     StackSetsServiceRole,
-    /// The provider's queue.
+    /// The provider's queue and its dead letters.
     Queue,
-    /// The key of that queue.
+    /// The key of those queues.
     QueueKey,
     /// The secret or parameter with the Spot token.
     Token,

@@ -24,7 +24,8 @@ mod spec;
 
 pub(crate) use encryption::key_alias;
 pub use error::HomeError;
-pub use messaging::{TOPIC_LOGICAL_ID, wake_up_queue_name};
+pub(crate) use messaging::PROVIDER_QUEUE_ENDINGS;
+pub use messaging::TOPIC_LOGICAL_ID;
 pub use spec::{Encryption, HomeSpec, RunnerPrincipal};
 
 use super::{Resource, Template, parts::attribute, parts::reference};

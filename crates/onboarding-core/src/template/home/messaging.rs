@@ -33,14 +33,11 @@ const DEAD: (&str, &str) = ("DeadLetters", "-dlq");
 const WAKE_UP_DEAD: (&str, &str) = ("WakeUpDeadLetters", "-wake-up-dlq");
 const UNDELIVERED: (&str, &str) = ("Undelivered", "-undelivered");
 
+/// What the names of the provider's queue and of those with its dead letters end with.
+pub(crate) const PROVIDER_QUEUE_ENDINGS: [&str; 3] = [QUEUE.1, DEAD.1, UNDELIVERED.1];
+
 /// The queues in which something ends that nobody could deal with.
 pub(super) const DEAD_ENDS: [(&str, &str); 3] = [DEAD, WAKE_UP_DEAD, UNDELIVERED];
-
-/// The name of the queue of events for a topic of this name.
-#[must_use]
-pub fn wake_up_queue_name(topic_name: &str) -> String {
-    format!("{topic_name}{}", WAKE_UP.1)
-}
 
 /// Who may publish: the roles that CloudFormation StackSets works with, in accounts of the organization. Custom resources
 /// are sent by the stack's own principal, not by a service.
