@@ -7,6 +7,7 @@ mod identity;
 mod organization;
 mod queue;
 mod stack_sets;
+mod stacks;
 
 use std::future::Future;
 

@@ -3,6 +3,7 @@
 
 mod aws;
 mod spot;
+mod stacks;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -4,6 +4,7 @@
 mod adopts;
 mod audits;
 mod bad_input;
+mod bootstraps;
 mod consumers;
 mod deploys;
 mod enrolls;

@@ -1,6 +1,7 @@
 """AWS Organizations of the sandbox, driven by boto3. Each test is a fact about AWS."""
 
 import concurrent.futures
+import json
 import time
 
 import pytest
@@ -74,6 +75,29 @@ def test_reading_is_for_the_management_account_and_delegated_administrators(sand
     assert again["Error"]["Code"] == "AccountAlreadyRegisteredException"
     organizations.deregister_delegated_administrator(AccountId=member, ServicePrincipal=service)
     assert error_of(theirs.list_accounts)["Error"]["Code"] == "AccessDeniedException"
+
+
+def test_permissions_can_name_units_and_accounts(sandbox, organizations, root):
+    iam, organization = sandbox.aws("iam"), organizations.describe_organization()["Organization"]
+    account = organization["MasterAccountId"]
+    unit = organizations.list_organizational_units_for_parent(ParentId=root)["OrganizationalUnits"][0]["Id"]
+    statement = {"Effect": "Allow", "Action": "organizations:ListAccountsForParent",
+                 "Resource": f"arn:aws:organizations::{account}:ou/{organization['Id']}/{unit}"}
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": "sts:AssumeRole"}
+    document = lambda one: json.dumps({"Version": "2012-10-17", "Statement": [one]})
+    iam.create_role(RoleName="OneUnit", AssumeRolePolicyDocument=document(trust))
+    iam.put_role_policy(RoleName="OneUnit", PolicyName="read", PolicyDocument=document(statement))
+
+    def assumed():
+        try:
+            return sandbox.assumed("organizations", f"arn:aws:iam::{account}:role/OneUnit")
+        except ClientError:
+            return None
+
+    reader = until(assumed, "the role has spread")
+    assert "Accounts" in reader.list_accounts_for_parent(ParentId=unit)
+    for call, arguments in [(reader.list_accounts_for_parent, {"ParentId": root}), (reader.list_accounts, {})]:
+        assert error_of(call, **arguments)["Error"]["Code"] == "AccessDeniedException"
 
 
 def test_all_accounts_are_listed_with_paths_that_say_where_they_are(sandbox, organizations):

@@ -119,6 +119,22 @@ impl Aws {
             .governor(|governor, now| governor.estimate(shape, unit_names_known, now))
     }
 
+    /// A handle for another Region that shares connections and the governor.
+    #[must_use]
+    pub fn in_region(&self, region: &onboarding_core::ids::Region) -> Self {
+        let config = self
+            .clients
+            .config()
+            .to_builder()
+            .region(Region::new(region.as_str().to_owned()))
+            .build();
+        Self {
+            governed: Arc::clone(&self.governed),
+            clients: Arc::new(Clients::new(config)),
+            call_as: self.call_as,
+        }
+    }
+
     /// A handle with other credentials that shares connections and the governor.
     pub(crate) fn with_credentials(
         &self,

@@ -24,6 +24,7 @@ pub mod queue;
 pub mod secrets;
 mod settings;
 pub mod stack_sets;
+pub mod stacks;
 pub mod templates;
 
 pub use account_access::{AccessError, AccessRole, AccountAccess};

@@ -3,7 +3,11 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-use onboarding_core::template::{Format, Template};
+use onboarding_core::template::{Format, Template, home};
+
+#[path = "../tests/template/home_samples.rs"]
+#[expect(clippy::expect_used, reason = "samples are valid by construction")]
+mod home_samples;
 
 #[path = "../tests/template/samples.rs"]
 #[expect(dead_code, reason = "tests use the rest of it")]
@@ -13,14 +17,19 @@ mod samples;
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = PathBuf::from(env::args_os().nth(1).ok_or("usage: render_all DIR")?);
     fs::create_dir_all(&directory)?;
-    let enrollment = samples::samples()
-        .into_iter()
-        .map(|(name, spec)| (name, Template::new(&spec)));
-    let audit = samples::audit_samples()
-        .into_iter()
-        .map(|(name, spec)| (name, spec.template()));
-    for (name, template) in enrollment.chain(audit) {
-        let template = template?;
+    let mut templates = Vec::new();
+    for (name, spec) in samples::samples() {
+        templates.push((name, Template::new(&spec)?));
+    }
+    for (name, spec) in samples::audit_samples() {
+        templates.push((name, spec.template()?));
+    }
+    for (name, spec) in home_samples::samples() {
+        for stack in home::stacks(&spec)? {
+            templates.push((format!("{name}-in-{}", stack.region), stack.template));
+        }
+    }
+    for (name, template) in templates {
         for (format, extension) in [(Format::CompactJson, "json"), (Format::Yaml, "yaml")] {
             let path = directory.join(format!("{name}.{extension}"));
             fs::write(path, template.render(format)?.body)?;

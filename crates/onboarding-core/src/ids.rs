@@ -219,6 +219,12 @@ impl TopicArn {
     pub fn account(&self) -> Option<AwsAccountId> {
         self.0.split(':').nth(4)?.parse().ok()
     }
+
+    /// The topic's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.rsplit(':').next().unwrap_or_default()
+    }
 }
 
 text_id!(

@@ -8,6 +8,7 @@ mod canonical;
 pub mod custom_resource;
 pub mod desired;
 pub mod governor;
+pub mod iam_policy;
 pub mod ids;
 pub mod inventory;
 pub mod plan;

@@ -19,6 +19,7 @@ mod body;
 mod checks;
 mod custom_resources;
 mod error;
+pub mod home;
 mod parts;
 mod permissions;
 mod render;
@@ -35,7 +36,7 @@ pub use permissions::{
     POLICY_VERSION_PARAMETER, REPAIR_NONCE_PARAMETER,
 };
 pub use render::{Format, MAX_INLINE_BODY_SIZE, RenderedTemplate};
-pub use service_token::service_token_changes;
+pub use service_token::{service_token_changes, service_topics};
 pub use spec::{
     DEFAULT_DESCRIPTION, Deletion, NamedPolicy, Partition, PolicyPurpose, Products, Provider,
     RoleSettings, SpotPrincipal, TemplateSpec, default_policy_version,

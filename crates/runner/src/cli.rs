@@ -1,8 +1,11 @@
 //! The command line: what can be asked for, and nothing of how it is done (each command has its own module).
 
 mod bench_inventory;
+mod bootstrap;
 mod exec;
 mod generate;
+mod home_place;
+mod iam_policy;
 mod jobs;
 mod provider;
 mod runs;
@@ -68,6 +71,10 @@ pub enum Command {
     /// The CloudFormation template that enrolls an account.
     #[command(subcommand)]
     Template(template::Template),
+    /// Deploy what the provider needs into the home account: topic, queues, key, alarms, events, role.
+    Bootstrap(bootstrap::Bootstrap),
+    /// Print the policy that the runner's identity in AWS needs, and nothing broader.
+    IamPolicy(iam_policy::IamPolicy),
     /// Serve the custom resources of the stacks from the provider's queue, until a signal.
     Provider(provider::Provider),
     /// Start a simulated AWS Organization and a simulated Spot on this machine, for rehearsal.
@@ -93,6 +100,8 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Jobs(command) => command.run(&cli.global),
         Command::Runs(command) => command.run(&cli.global).await,
         Command::Template(command) => command.run(&cli.global),
+        Command::Bootstrap(command) => command.run(&cli.global).await,
+        Command::IamPolicy(command) => command.run(&cli.global).await,
         Command::Provider(command) => Box::pin(command.run(&cli.global)).await,
         Command::Sandbox(command) => command.run().await,
         Command::Completions { shell } => {

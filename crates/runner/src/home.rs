@@ -48,23 +48,7 @@ impl Home {
     /// [`ErrorClass::Prerequisite`] when credentials or the token are missing or refused, [`ErrorClass::Transient`] when
     /// AWS cannot be reached, and what the state says when it cannot be opened.
     pub async fn connect(config: Arc<Loaded>) -> Result<Self, JobError> {
-        let settings = &config.runner.aws;
-        let aws = Aws::connect(AwsSettings {
-            region: Some(settings.region.0.clone()),
-            organizations_share: settings.organizations_share,
-            call_as: match settings.call_as {
-                config::CallAs::Management => CallAs::Myself,
-                config::CallAs::DelegatedAdmin => CallAs::DelegatedAdministrator,
-            },
-            timeouts: Timeouts {
-                connect: settings.connect_timeout.get(),
-                attempt: settings.call_timeout.get(),
-                ..Timeouts::default()
-            },
-            ..AwsSettings::default()
-        })
-        .await
-        .map_err(aws_error)?;
+        let aws = connect_aws(&config).await?;
         let tokens = tokens::source(&config.runner.spot.token, &aws)?;
         let observer = Arc::new(telemetry::metrics::SpotCalls);
         let spot = SpotClient::new(spot_settings(&config), tokens.clone(), Some(observer))
@@ -152,6 +136,30 @@ fn access(config: &config::RunnerConfig, aws: &Aws) -> Option<AccountAccess> {
     Some(AccountAccess::new(aws, role))
 }
 
+/// AWS as the configuration says, for commands that need nothing else. Sends nothing.
+///
+/// # Errors
+/// When no Region is configured.
+pub async fn connect_aws(config: &Loaded) -> Result<Aws, JobError> {
+    let settings = &config.runner.aws;
+    Aws::connect(AwsSettings {
+        region: Some(settings.region.0.clone()),
+        organizations_share: settings.organizations_share,
+        call_as: match settings.call_as {
+            config::CallAs::Management => CallAs::Myself,
+            config::CallAs::DelegatedAdmin => CallAs::DelegatedAdministrator,
+        },
+        timeouts: Timeouts {
+            connect: settings.connect_timeout.get(),
+            attempt: settings.call_timeout.get(),
+            ..Timeouts::default()
+        },
+        ..AwsSettings::default()
+    })
+    .await
+    .map_err(aws_error)
+}
+
 /// Exports what the clients count and the Spot governor knows as metrics.
 fn export(aws: &Aws, spot: &SpotClient) {
     let clients = (aws.clone(), spot.clone());
@@ -222,7 +230,9 @@ pub fn aws_error(error: AwsError) -> JobError {
     };
     let message = match error.class() {
         Aws::Denied => {
-            format!("{error}; give our identity this permission (the README lists what it needs)")
+            format!(
+                "{error}; give our identity this permission (`runner iam-policy` prints all that it needs)"
+            )
         }
         Aws::Quota => {
             format!("{error}; a quota of the AWS account is used up: ask AWS to raise it")

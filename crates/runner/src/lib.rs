@@ -1,5 +1,6 @@
 //! The runner as a library, so that tests and benches can use its rooms; `main.rs` only parses, builds, runs and exits.
 
+pub mod bootstrap;
 pub mod cli;
 pub mod config;
 pub mod engine;

@@ -41,7 +41,9 @@ pub async fn check(home: &Home) -> Result<(), JobError> {
     let url = queue_url(home).await?;
     let attributes = home.aws.queue_attributes(&url).await.map_err(|error| {
         let advice = match error.class() {
-            aws_ops::ErrorClass::NotFound => "make it, or set enrollment.queue_url to the one that is there",
+            aws_ops::ErrorClass::NotFound => {
+                "make it with `runner bootstrap`, or set enrollment.queue_url to the one that is there"
+            }
             aws_ops::ErrorClass::Denied | aws_ops::ErrorClass::Invalid => {
                 "look at enrollment.queue_url, and let our identity read, change and delete its messages and read its \
                  attributes"
@@ -92,7 +94,7 @@ async fn queue_url(home: &Home) -> Result<String, JobError> {
     let name = home.config.runner.queue_name();
     home.aws.queue_url(name).await.map_err(|error| match error.class() {
         aws_ops::ErrorClass::NotFound => prerequisite(format!(
-            "there is no queue {name} in account {} and Region {}; make the topic and its queue, or set \
+            "there is no queue {name} in account {} and Region {}; make the topic and its queue with `runner bootstrap`, or set \
              enrollment.topic_arn and enrollment.queue_url to those that are there",
             home.identity.account,
             home.aws.region()

@@ -3,6 +3,8 @@
 //! What then happens is in `stack_sets` and `stacks`.
 
 mod access;
+mod change_set_views;
+mod change_sets;
 pub(crate) mod errors;
 mod events;
 mod input;
@@ -57,6 +59,11 @@ pub(crate) fn handle(
         "CreateStack" => plain::create(world, call, request),
         "UpdateStack" => plain::update(world, call, request),
         "DeleteStack" => plain::delete(world, call, request),
+        "CreateChangeSet" => change_sets::create(world, call, request),
+        "DescribeChangeSet" => change_set_views::describe(world, call, request),
+        "ListChangeSets" => change_set_views::list(world, call, request),
+        "ExecuteChangeSet" => change_sets::execute(world, call, request),
+        "DeleteChangeSet" => change_sets::delete(world, call, request),
         "DescribeStacks" => plain::describe(world, call, request),
         "ListStacks" => plain::list(world, call, request),
         "ListStackResources" => events::resources(world, call, request),

@@ -5,6 +5,7 @@
 //! and may overtake each other, with the scenario's probabilities.
 
 mod messages;
+pub(crate) mod provisioned;
 mod queues;
 mod sns;
 mod sqs;

@@ -31,7 +31,7 @@ pub(crate) fn handle(
     operation: &str,
     input: &Value,
 ) -> Result<JsonReply, AwsError> {
-    authorize(world, call, operation)?;
+    authorize(world, call, operation, input)?;
     match operation {
         "DescribeOrganization" => Ok(describe_organization(world)),
         "ListRoots" => lists::roots(world, input),
@@ -65,7 +65,7 @@ pub(crate) fn handle(
 
 /// Writing operations are the management account's; reading ones also a delegated administrator's,
 /// for whatever service; DescribeOrganization anybody's.
-fn authorize(world: &World, call: &Call, operation: &str) -> Result<(), AwsError> {
+fn authorize(world: &World, call: &Call, operation: &str, input: &Value) -> Result<(), AwsError> {
     let account = call.caller.account;
     let organization = &world.organization;
     let reads = operation.starts_with("List") || operation.starts_with("Describe");
@@ -87,9 +87,27 @@ fn authorize(world: &World, call: &Call, operation: &str) -> Result<(), AwsError
         world,
         &call.caller,
         &format!("organizations:{operation}"),
-        "*",
+        &resource(world, input),
     )
     .map_err(|error| AwsError::new(400, "AccessDeniedException", error.message))
+}
+
+/// The ARN of the account, unit or root that a call is about; `*` when it is about none.
+fn resource(world: &World, input: &Value) -> String {
+    let about = ["AccountId", "ParentId", "ChildId", "ResourceId"];
+    let Some(id) = about.iter().find_map(|name| input.get(name)?.as_str()) else {
+        return "*".to_owned();
+    };
+    let kind = match id.split('-').next() {
+        Some("r") => "root",
+        Some("ou") => "ou",
+        _ => "account",
+    };
+    let organization = &world.organization;
+    format!(
+        "arn:aws:organizations::{}:{kind}/{}/{id}",
+        organization.management, organization.id
+    )
 }
 
 fn describe_organization(world: &World) -> JsonReply {

@@ -3,6 +3,7 @@
 //! Both plain stacks and stack instances are stacks here; a stack instance's stack tells its stack set
 //! how an action ended.
 
+pub(crate) mod change_sets;
 mod custom;
 mod engine;
 mod history;
@@ -39,6 +40,8 @@ pub(crate) struct Stacks {
     answered: usize,
     /// Stacks in the order in which they last came to rest: see [`history::settled`].
     settled: VecDeque<StackKey>,
+    /// Change sets of all stacks.
+    pub(crate) change_sets: Vec<change_sets::ChangeSet>,
 }
 
 impl Index<StackKey> for Stacks {
@@ -154,6 +157,29 @@ pub(crate) struct NewStack {
 
 /// Begins to create a stack.
 pub(crate) fn create(world: &mut World, new: NewStack) -> StackKey {
+    let (on_failure, task) = (new.on_failure, new.task);
+    let key = add(world, new, Status::CreateInProgress);
+    world.stacks[key].work = Some(work(Action::Create, on_failure, task));
+    engine::begin(world, key, Stage::Forward);
+    key
+}
+
+/// Adds a stack without resources that waits for its first change set to be executed.
+pub(crate) fn review(world: &mut World, new: NewStack) -> StackKey {
+    add(world, new, Status::ReviewInProgress)
+}
+
+/// Begins to create what a stack in review shall be made of.
+pub(crate) fn create_reviewed(world: &mut World, key: StackKey, generation: Generation) {
+    let now = world.now();
+    let stack = &mut world.stacks[key];
+    stack.set_status(now, Status::CreateInProgress, Some("User Initiated".into()));
+    stack.generation = generation;
+    stack.work = Some(work(Action::Create, OnFailure::Rollback, None));
+    engine::begin(world, key, Stage::Forward);
+}
+
+fn add(world: &mut World, new: NewStack, status: Status) -> StackKey {
     let now = world.now();
     let key = StackKey(u32::try_from(world.stacks.all.len()).unwrap_or(u32::MAX));
     let uuid = world.ids.uuid();
@@ -162,7 +188,7 @@ pub(crate) fn create(world: &mut World, new: NewStack) -> StackKey {
         region: new.region,
         name: new.name.into(),
         uuid,
-        status: Status::CreateInProgress,
+        status,
         reason: None,
         generation: new.generation,
         resources: Vec::new(),
@@ -175,8 +201,7 @@ pub(crate) fn create(world: &mut World, new: NewStack) -> StackKey {
         work: None,
         epoch: 0,
     };
-    stack.set_status(now, Status::CreateInProgress, Some("User Initiated".into()));
-    stack.work = Some(work(Action::Create, new.on_failure, new.task));
+    stack.set_status(now, status, Some("User Initiated".into()));
     world
         .stacks
         .by_account
@@ -184,7 +209,6 @@ pub(crate) fn create(world: &mut World, new: NewStack) -> StackKey {
         .or_default()
         .push(key);
     world.stacks.all.push(stack);
-    engine::begin(world, key, Stage::Forward);
     key
 }
 

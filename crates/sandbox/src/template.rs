@@ -13,6 +13,7 @@ mod summary;
 
 pub(crate) use evaluate::{EvaluateError, Scope, resolve_conditions};
 pub(crate) use model::{DeletionPolicy, ResourceSpec, Template};
+pub(crate) use order::references;
 pub(crate) use parameters::{ParameterChoice, ParameterValues, resolve_parameters};
 pub(crate) use summary::required_capabilities;
 

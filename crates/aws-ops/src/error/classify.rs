@@ -61,6 +61,7 @@ pub(super) fn classify(code: Option<&str>, status: u16) -> ErrorClass {
             | "NoSuchEntityException"
             | "ParameterNotFound"
             | "ResourceNotFoundException"
+            | "ChangeSetNotFound"
             | "AWSOrganizationsNotInUseException"
             | "AWS.SimpleQueueService.NonExistentQueue"
             | "QueueDoesNotExist",

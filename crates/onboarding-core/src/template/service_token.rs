@@ -1,9 +1,12 @@
 //! ServiceTokens never change: CloudFormation refuses an update that changes one under an existing logical id, and a
 //! stack set would keep the template all the same.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{BodyError, parse_body};
+use crate::ids::TopicArn;
 
 /// The logical ids whose ServiceToken would change if the new template replaced the old one. A plan with any of them
 /// must be refused. A token that cannot be compared counts as changed.
@@ -22,6 +25,18 @@ pub fn service_token_changes(old_body: &str, new_body: &str) -> Result<Vec<Strin
         },
     );
     Ok(changed.cloned().collect())
+}
+
+/// The SNS topics that the custom resources of a template name as their ServiceToken.
+///
+/// # Errors
+/// [`BodyError`] when the text is no template.
+pub fn service_topics(body: &str) -> Result<BTreeSet<TopicArn>, BodyError> {
+    let template = parse_body(body)?;
+    let ids = template.get("Resources").and_then(Value::as_object);
+    let ids = ids.into_iter().flat_map(|resources| resources.keys());
+    let topics = ids.filter_map(|id| service_token(&template, id)?.as_str()?.parse().ok());
+    Ok(topics.collect())
 }
 
 fn service_token<'a>(template: &'a Value, logical_id: &str) -> Option<&'a Value> {

@@ -8,6 +8,8 @@
 
 mod audit_role;
 mod bodies;
+mod home;
+mod home_samples;
 mod invariants;
 mod refusals;
 mod samples;

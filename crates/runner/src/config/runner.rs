@@ -15,6 +15,7 @@ use super::{
     amount::{Concurrency, Share},
     arn::{FunctionName, Principal},
     audit::AuditConfig,
+    bootstrap::BootstrapConfig,
     duration::{self, HumanDuration},
     profile::ProfileConfig,
     text::Text,
@@ -47,6 +48,9 @@ pub struct RunnerConfig {
     /// Sets of accounts and how they are enrolled, each through a stack set of its own.
     #[serde(default)]
     pub profiles: Vec<ProfileConfig>,
+    /// What `runner bootstrap` deploys into the home account.
+    #[serde(default)]
+    pub bootstrap: BootstrapConfig,
     /// Limits that every removal obeys.
     #[serde(default)]
     pub removal: RemovalConfig,

@@ -116,6 +116,7 @@ const FORMS: &[Form] = &[
     form::<super::audit::RoleName>(),
     form::<super::audit::RolePath>(),
     form::<onboarding_core::ids::OrganizationId>(),
+    form::<onboarding_core::template::home::RunnerPrincipal>(),
     form::<super::naming::RenameRule>(),
     form::<super::schedule::Cron>(),
     form::<super::schedule::TimeZoneName>(),

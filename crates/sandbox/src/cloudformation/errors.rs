@@ -98,3 +98,17 @@ pub(crate) fn stack_with_id_does_not_exist(name: &str) -> AwsError {
 pub(crate) fn stack_does_not_exist(name: &str) -> AwsError {
     AwsError::validation(format!("Stack [{name}] does not exist"))
 }
+
+/// `ChangeSetNotFound`/404.
+pub(crate) fn change_set_not_found(name: &str) -> AwsError {
+    AwsError::new(
+        404,
+        "ChangeSetNotFound",
+        format!("ChangeSet [{name}] does not exist"),
+    )
+}
+
+/// `InvalidChangeSetStatus`/400.
+pub(crate) fn invalid_change_set_status(message: impl Into<String>) -> AwsError {
+    AwsError::new(400, "InvalidChangeSetStatus", message)
+}

@@ -101,7 +101,7 @@ pub(super) fn list(
     let token = stack
         .plain
         .as_ref()
-        .and_then(|plain| plain.client_token.as_deref());
+        .and_then(|plain| Some((plain.client_token.as_deref()?, plain.token_since)));
     let mut xml = Xml::new();
     paging::list(
         &mut xml,
@@ -136,7 +136,12 @@ pub(super) fn list(
                 .text("Timestamp", event.at)
                 .text("ResourceStatus", event.status.as_str())
                 .optional("ResourceStatusReason", event.reason.as_deref())
-                .optional("ClientRequestToken", token);
+                .optional(
+                    "ClientRequestToken",
+                    token
+                        .filter(|(_, since)| event.at >= *since)
+                        .map(|(token, _)| token),
+                );
         },
     );
     Ok(xml.into())

@@ -29,23 +29,29 @@ fn stack_id(stack: &Stack) -> QueryReply {
     xml.into()
 }
 
-/// CreateStack.
-pub(super) fn create(
-    world: &mut World,
-    call: &Call,
-    request: &QueryRequest,
-) -> Result<QueryReply, AwsError> {
+/// The name of a stack that is to be made.
+pub(super) fn new_name(request: &QueryRequest) -> Result<&str, AwsError> {
     let name = request.require("StackName")?;
     let valid = name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && name.len() <= 128;
-    if !valid {
-        return Err(AwsError::validation(format!(
-            "1 validation error detected: Value '{name}' at 'stackName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z][-a-zA-Z0-9]*"
-        )));
+    if valid {
+        return Ok(name);
     }
+    Err(AwsError::validation(format!(
+        "1 validation error detected: Value '{name}' at 'stackName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z][-a-zA-Z0-9]*"
+    )))
+}
+
+/// CreateStack.
+pub(super) fn create(
+    world: &mut World,
+    call: &Call,
+    request: &QueryRequest,
+) -> Result<QueryReply, AwsError> {
+    let name = new_name(request)?;
     let Some(template) = input::template(request, false)? else {
         return Err(AwsError::validation(
             "Either Template URL or Template Body must be specified.",
@@ -102,14 +108,25 @@ pub(super) fn create(
         plain: Some(Box::new(PlainStack {
             termination_protection: request.boolean("EnableTerminationProtection")? == Some(true),
             client_token,
+            token_since: world.now(),
             disable_rollback: on_failure == OnFailure::DoNothing,
             timeout_minutes: request.number("TimeoutInMinutes")?,
+            retain_except_on_create: request.boolean("RetainExceptOnCreate")? == Some(true),
         })),
         on_failure,
         task: None,
     };
     let key = stacks::create(world, new);
     Ok(stack_id(&world.stacks[key]))
+}
+
+/// Gives the events of a stack from now on a token.
+pub(super) fn mark(world: &mut World, key: StackKey, client_token: Option<String>) {
+    let now = world.now();
+    if let Some(plain) = world.stacks[key].plain.as_mut() {
+        plain.client_token = client_token;
+        plain.token_since = now;
+    }
 }
 
 /// UpdateStack.
@@ -148,6 +165,8 @@ pub(super) fn update(
     if !stacks::would_change(stack, &generation) {
         return Err(AwsError::validation("No updates are to be performed."));
     }
+    let client_token = input::token(request, "ClientRequestToken")?;
+    mark(world, key, client_token);
     stacks::update(world, key, generation, None);
     Ok(stack_id(&world.stacks[key]))
 }
@@ -230,7 +249,11 @@ fn write(xml: &mut Xml, stack: &Stack) {
         },
     );
     xml.strings("Capabilities", &*stack.generation.capabilities);
-    let complete = !stack.status.in_progress() && stack.status != Status::DeleteComplete;
+    let complete = !stack.status.in_progress()
+        && !matches!(
+            stack.status,
+            Status::DeleteComplete | Status::ReviewInProgress
+        );
     if complete {
         xml.list(
             "Outputs",

@@ -64,7 +64,7 @@ pub(super) fn allowed(
     }
     let role_arn = match &caller.identity {
         Identity::Role(name) => format!("arn:aws:iam::{}:role/{name}", caller.account),
-        Identity::Administrator => caller.arn.clone(),
+        Identity::Administrator => of_session(&caller.arn),
     };
     let organization = &world.organization;
     let member = organization.account(caller.account).is_some();
@@ -89,6 +89,17 @@ pub(super) fn allowed(
         Decision::Allow => true,
         Decision::Deny => false,
         Decision::Silent => caller.account == owner,
+    }
+}
+
+/// The ARN of the role whose session this is (what `aws:PrincipalArn` has), or the ARN as it is.
+fn of_session(arn: &str) -> String {
+    let role = arn
+        .split_once(":assumed-role/")
+        .and_then(|(before, name)| Some((before, name.split('/').next()?)));
+    match role {
+        Some((before, name)) => format!("{}:role/{name}", before.replace(":sts:", ":iam:")),
+        None => arn.to_owned(),
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn removal(stack: &Stack) -> Vec<Item> {
         }
         let policy = stack.generation.template.resource(&resource.logical_id);
         items.push(Item {
-            retain: keeps(policy.map(|spec| spec.deletion_policy), creating),
+            retain: keeps(stack, policy.map(|spec| spec.deletion_policy), creating),
             ..item(&resource.logical_id, &resource.kind, &resource.physical_id)
         });
     }
@@ -85,7 +85,7 @@ pub(super) fn cleanup(stack: &Stack) -> Vec<Item> {
     {
         let spec = previous.generation.template.resource(&resource.logical_id);
         items.push(Item {
-            retain: keeps(spec.map(|spec| spec.deletion_policy), reverting),
+            retain: keeps(stack, spec.map(|spec| spec.deletion_policy), reverting),
             from_previous: true,
             ..item(&resource.logical_id, &resource.kind, &resource.physical_id)
         });
@@ -100,7 +100,11 @@ pub(super) fn cleanup(stack: &Stack) -> Vec<Item> {
         }
         let spec = stack.generation.template.resource(&displaced.logical_id);
         items.push(Item {
-            retain: keeps(spec.map(|spec| spec.update_replace_policy), reverting),
+            retain: keeps(
+                stack,
+                spec.map(|spec| spec.update_replace_policy),
+                reverting,
+            ),
             from_previous: true,
             ..item(
                 &displaced.logical_id,
@@ -145,10 +149,12 @@ fn reverse_order(items: &mut [Item], template: &Template) {
     }
 }
 
-fn keeps(policy: Option<DeletionPolicy>, created_now: bool) -> bool {
+fn keeps(stack: &Stack, policy: Option<DeletionPolicy>, created_now: bool) -> bool {
+    let plain = stack.plain.as_ref();
+    let except_on_create = plain.is_some_and(|plain| plain.retain_except_on_create);
     match policy {
         None | Some(DeletionPolicy::Delete) => false,
-        Some(DeletionPolicy::Retain) => true,
+        Some(DeletionPolicy::Retain) => !(created_now && except_on_create),
         Some(DeletionPolicy::RetainExceptOnCreate) => !created_now,
     }
 }

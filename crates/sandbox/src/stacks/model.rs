@@ -18,6 +18,7 @@ pub(crate) struct StackKey(pub(crate) u32);
 /// Status of a stack or of one of its resources (CloudFormation API reference, `StackStatus` and `ResourceStatus`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
+    ReviewInProgress,
     CreateInProgress,
     CreateFailed,
     CreateComplete,
@@ -42,6 +43,7 @@ impl Status {
     /// As the API writes it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::ReviewInProgress => "REVIEW_IN_PROGRESS",
             Self::CreateInProgress => "CREATE_IN_PROGRESS",
             Self::CreateFailed => "CREATE_FAILED",
             Self::CreateComplete => "CREATE_COMPLETE",
@@ -63,9 +65,9 @@ impl Status {
         }
     }
 
-    /// Whether something is still going on.
+    /// Whether something is still going on. A stack in review only waits for a change set to be executed.
     pub(crate) fn in_progress(self) -> bool {
-        self.as_str().ends_with("_IN_PROGRESS")
+        self != Self::ReviewInProgress && self.as_str().ends_with("_IN_PROGRESS")
     }
 
     /// Whether a stack in this status can be updated.
@@ -111,12 +113,16 @@ pub(crate) struct StackEvent {
 }
 
 /// Attributes that only stacks created through the API have.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PlainStack {
     pub(crate) termination_protection: bool,
+    /// The token of the last request that changed the stack, and when that was: events since then carry it.
     pub(crate) client_token: Option<String>,
+    pub(crate) token_since: SimTime,
     pub(crate) disable_rollback: bool,
     pub(crate) timeout_minutes: Option<u64>,
+    /// What was made and is rolled back goes, even where its policy is to stay.
+    pub(crate) retain_except_on_create: bool,
 }
 
 /// A stack.

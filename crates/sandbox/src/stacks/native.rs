@@ -1,5 +1,11 @@
-//! Resources that CloudFormation makes itself. IAM roles and managed policies are real here, in the
-//! account's simulated IAM; other types are refused rather than pretended.
+//! Resources that CloudFormation makes itself. Those of IAM, SNS and SQS are real here; some others are
+//! recorded, with an id and attributes and nothing behind them; all others are refused rather than
+//! pretended.
+
+mod iam;
+mod kinds;
+mod messaging;
+mod recorded;
 
 use serde_json::Value;
 
@@ -7,19 +13,23 @@ use super::custom::principal;
 use super::engine::Performed;
 use super::model::{StackKey, Status};
 use super::scope::StackScope;
-use crate::iam::{self, PolicySpec, RoleSpec};
+use crate::caller::Caller;
 use crate::template::TemplateError;
 use crate::wire::errors::AwsError;
 use crate::world::World;
 
-/// Properties whose change makes CloudFormation replace a resource (its resource type reference, "Update requires").
-fn replacing(kind: &str) -> &'static [&'static str] {
-    match kind {
-        "AWS::IAM::Role" => &["RoleName", "Path"],
-        "AWS::IAM::ManagedPolicy" => &["ManagedPolicyName", "Path", "Description"],
-        _ => &[],
-    }
+pub(super) use kinds::replacing;
+
+/// A resource that is worked on: of which stack, as whom, and of which type.
+struct Place<'a> {
+    key: StackKey,
+    caller: Caller,
+    logical_id: &'a str,
+    kind: &'a str,
 }
+
+/// What a resource is known by once it is there: its physical id and what `Fn::GetAtt` reads.
+type Made = (String, Vec<(Box<str>, Value)>);
 
 /// Creates or updates a resource.
 pub(super) fn apply(world: &mut World, key: StackKey, index: usize) -> Performed {
@@ -63,7 +73,7 @@ pub(super) fn apply(world: &mut World, key: StackKey, index: usize) -> Performed
                     physical_id: None,
                     attributes,
                 },
-                Err(error) => denied(&error),
+                Err(error) => denied(&error, &kind),
             };
         }
         // While an update is undone, what it had replaced is still there and takes its place again.
@@ -80,7 +90,7 @@ pub(super) fn apply(world: &mut World, key: StackKey, index: usize) -> Performed
         }
         replaced = Some(resource.physical_id.to_string());
     }
-    let name = explicit_name(&kind, &properties);
+    let name = kinds::explicit_name(&kind, &properties);
     if let (Some(name), Some(old)) = (&name, &replaced)
         && (old == name || old.ends_with(&format!("/{name}")))
     {
@@ -88,35 +98,39 @@ pub(super) fn apply(world: &mut World, key: StackKey, index: usize) -> Performed
             "CloudFormation cannot update a stack when a custom-named resource requires replacing. Rename {old} and update the stack again."
         ));
     }
-    let name = name.unwrap_or_else(|| {
-        let limit = if *kind == *"AWS::IAM::Role" { 64 } else { 128 };
-        generated_name(world, key, &logical_id, limit)
-    });
-    match make(world, key, (&logical_id, &kind), name, &properties) {
-        Ok(performed) => performed,
-        Err(error) => denied(&error),
+    let name = name.unwrap_or_else(|| generated_name(world, key, &logical_id, &kind));
+    let place = Place {
+        key,
+        caller: principal(&world.stacks[key]),
+        logical_id: &logical_id,
+        kind: &kind,
+    };
+    match make(world, &place, name, &properties) {
+        Ok(Some((physical_id, attributes))) => Performed::Done {
+            physical_id: Some(physical_id),
+            attributes,
+        },
+        Ok(None) => {
+            let error =
+                TemplateError::format(format_args!("Unrecognized resource types: [{kind}]"));
+            Performed::failed(error.to_string())
+        }
+        Err(error) => denied(&error, &kind),
     }
 }
 
-fn explicit_name(kind: &str, properties: &Value) -> Option<String> {
-    let property = match kind {
-        "AWS::IAM::Role" => "RoleName",
-        "AWS::IAM::ManagedPolicy" => "ManagedPolicyName",
-        _ => return None,
-    };
-    properties
-        .get(property)
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-}
-
 /// `<stack name>-<logical id>-<suffix>`, the stack name cut so that the whole fits.
-fn generated_name(world: &mut World, key: StackKey, logical_id: &str, limit: usize) -> String {
+fn generated_name(world: &mut World, key: StackKey, logical_id: &str, kind: &str) -> String {
     let suffix = world.ids.upper(12);
     let logical_id: String = logical_id.chars().take(24).collect();
-    let room = limit - suffix.len() - logical_id.len() - 2;
+    let room = kinds::longest_name(kind) - suffix.len() - logical_id.len() - 2;
     let stack: String = world.stacks[key].name.chars().take(room).collect();
-    format!("{}-{logical_id}-{suffix}", stack.trim_end_matches('-'))
+    let name = format!("{}-{logical_id}-{suffix}", stack.trim_end_matches('-'));
+    if kind.starts_with("AWS::S3::") {
+        name.to_lowercase()
+    } else {
+        name
+    }
 }
 
 fn text(properties: &Value, name: &str) -> Option<String> {
@@ -126,6 +140,7 @@ fn text(properties: &Value, name: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// A policy document or another value that an API takes as JSON text.
 fn document(properties: &Value, name: &str) -> String {
     match properties.get(name) {
         Some(Value::String(text)) => text.clone(),
@@ -144,116 +159,22 @@ fn strings(properties: &Value, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The tags of a resource: its own, those of the stack, and CloudFormation's (CloudFormation user guide, "Resource tags").
-fn tags(
-    world: &World,
-    key: StackKey,
-    logical_id: &str,
-    properties: &Value,
-) -> Vec<(String, String)> {
-    let own = properties
-        .get("Tags")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let mut tags: Vec<(String, String)> = own
-        .filter_map(|tag| Some((text(tag, "Key")?, text(tag, "Value")?)))
-        .collect();
-    for (name, value) in &*world.stacks[key].generation.tags {
-        if !tags.iter().any(|(other, _)| other == name) {
-            tags.push((name.clone(), value.clone()));
-        }
-    }
-    let stack = &world.stacks[key];
-    let automatic = [
-        ("logical-id", logical_id.to_owned()),
-        ("stack-id", stack.id()),
-        ("stack-name", stack.name.to_string()),
-    ];
-    let automatic = automatic
-        .into_iter()
-        .map(|(name, value)| (format!("aws:cloudformation:{name}"), value));
-    tags.extend(automatic);
-    tags
-}
-
-fn role_spec(
-    world: &World,
-    key: StackKey,
-    logical_id: &str,
-    name: String,
-    properties: &Value,
-) -> RoleSpec {
-    let inline = properties
-        .get("Policies")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    RoleSpec {
-        name,
-        path: text(properties, "Path").unwrap_or_default(),
-        trust: document(properties, "AssumeRolePolicyDocument"),
-        description: text(properties, "Description"),
-        max_session: properties
-            .get("MaxSessionDuration")
-            .and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()))
-            .and_then(|seconds| u32::try_from(seconds).ok()),
-        managed_policies: strings(properties, "ManagedPolicyArns"),
-        inline: inline
-            .filter_map(|policy| {
-                Some((
-                    text(policy, "PolicyName")?,
-                    document(policy, "PolicyDocument"),
-                ))
-            })
-            .collect(),
-        tags: tags(world, key, logical_id, properties),
-        boundary: text(properties, "PermissionsBoundary"),
-    }
-}
-
+/// Makes a resource; nothing for a type that is not known here.
 fn make(
     world: &mut World,
-    key: StackKey,
-    (logical_id, kind): (&str, &str),
+    place: &Place<'_>,
     name: String,
     properties: &Value,
-) -> Result<Performed, AwsError> {
-    let caller = principal(&world.stacks[key]);
-    let (physical_id, attributes) = match kind {
-        "AWS::IAM::Role" => {
-            let spec = role_spec(world, key, logical_id, name.clone(), properties);
-            let identity = iam::create_role(world, &caller, spec)?;
-            let attributes = vec![
-                ("Arn".into(), Value::String(identity.arn)),
-                ("RoleId".into(), Value::String(identity.id)),
-            ];
-            (name, attributes)
+) -> Result<Option<Made>, AwsError> {
+    match place.kind {
+        "AWS::IAM::Role" | "AWS::IAM::ManagedPolicy" => {
+            iam::make(world, place, name, properties).map(Some)
         }
-        "AWS::IAM::ManagedPolicy" => {
-            let spec = PolicySpec {
-                name,
-                path: text(properties, "Path").unwrap_or_default(),
-                document: document(properties, "PolicyDocument"),
-                description: text(properties, "Description"),
-            };
-            let arn = iam::create_managed_policy(world, &caller, spec)?;
-            (arn, Vec::new())
+        kind if kind.starts_with("AWS::SNS::") || kind.starts_with("AWS::SQS::") => {
+            messaging::make(world, place, name, properties)
         }
-        "AWS::CloudFormation::WaitConditionHandle" => (
-            format!("{}/_cloudformation/wait/{name}", world.endpoint),
-            Vec::new(),
-        ),
-        other => {
-            let error =
-                TemplateError::format(format_args!("Unrecognized resource types: [{other}]"));
-            return Ok(Performed::failed(error.to_string()));
-        }
-    };
-    Ok(Performed::Done {
-        physical_id: Some(physical_id),
-        attributes,
-    })
+        _ => Ok(recorded::make(world, place, name, properties)),
+    }
 }
 
 fn change(
@@ -263,15 +184,18 @@ fn change(
     physical_id: &str,
     properties: &Value,
 ) -> Result<(), AwsError> {
-    let caller = principal(&world.stacks[key]);
+    let place = Place {
+        key,
+        caller: principal(&world.stacks[key]),
+        logical_id,
+        kind,
+    };
     match kind {
-        "AWS::IAM::Role" => {
-            let spec = role_spec(world, key, logical_id, physical_id.to_owned(), properties);
-            iam::update_role(world, &caller, physical_id, spec)
+        "AWS::IAM::Role" | "AWS::IAM::ManagedPolicy" => {
+            iam::change(world, &place, physical_id, properties)
         }
-        "AWS::IAM::ManagedPolicy" => {
-            let document = document(properties, "PolicyDocument");
-            iam::update_managed_policy(world, &caller, physical_id, &document)
+        kind if kind.starts_with("AWS::SNS::") || kind.starts_with("AWS::SQS::") => {
+            messaging::change(world, &place, physical_id, properties)
         }
         _ => Ok(()),
     }
@@ -284,10 +208,28 @@ pub(super) fn remove(world: &mut World, key: StackKey, index: usize) -> Performe
         return Performed::Waiting;
     };
     let (kind, physical_id) = (item.kind.clone(), item.physical_id.to_string());
-    let caller = principal(stack);
+    let logical_id = item.logical_id.clone();
+    let scope = if item.from_previous {
+        StackScope::previous(stack)
+    } else {
+        StackScope::current(stack)
+    };
+    let spec = scope.generation.template.resource(&item.logical_id);
+    let properties = spec
+        .and_then(|spec| scope.evaluate(&spec.properties).ok())
+        .unwrap_or_default();
+    let place = Place {
+        key,
+        caller: principal(stack),
+        logical_id: &logical_id,
+        kind: &kind,
+    };
     let result = match &*kind {
-        "AWS::IAM::Role" => iam::delete_role(world, &caller, &physical_id),
-        "AWS::IAM::ManagedPolicy" => iam::delete_managed_policy(world, &caller, &physical_id),
+        "AWS::IAM::Role" | "AWS::IAM::ManagedPolicy" => iam::remove(world, &place, &physical_id),
+        kind if kind.starts_with("AWS::SNS::") || kind.starts_with("AWS::SQS::") => {
+            messaging::remove(world, &place, &physical_id, &properties);
+            Ok(())
+        }
         _ => Ok(()),
     };
     match result {
@@ -299,12 +241,12 @@ pub(super) fn remove(world: &mut World, key: StackKey, index: usize) -> Performe
             physical_id: None,
             attributes: Vec::new(),
         },
-        Err(error) => denied(&error),
+        Err(error) => denied(&error, &kind),
     }
 }
 
-/// An error of IAM in the words of CloudFormation's resource handlers.
-fn denied(error: &AwsError) -> Performed {
+/// An error of a service in the words of CloudFormation's resource handlers.
+fn denied(error: &AwsError, kind: &str) -> Performed {
     let handler = match &*error.code {
         "AccessDenied" => "AccessDenied",
         "EntityAlreadyExists" => "AlreadyExists",
@@ -313,8 +255,9 @@ fn denied(error: &AwsError) -> Performed {
         _ => "InvalidRequest",
     };
     Performed::failed(format!(
-        "Resource handler returned message: \"{} (Service: Iam, Status Code: {})\" (HandlerErrorCode: {handler})",
+        "Resource handler returned message: \"{} (Service: {}, Status Code: {})\" (HandlerErrorCode: {handler})",
         error.message.trim_end_matches('.'),
+        kinds::service(kind),
         error.status
     ))
 }

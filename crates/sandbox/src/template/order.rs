@@ -113,7 +113,7 @@ pub(super) fn order(
 }
 
 /// Every name that `Ref`, `Fn::GetAtt` and `Fn::Sub` inside a value refer to.
-pub(super) fn references(value: &Value) -> Vec<String> {
+pub(crate) fn references(value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     collect(value, &mut found);
     found

@@ -1,0 +1,237 @@
+//! What the runner's identity in AWS must be allowed, and nothing broader: one table of the calls that it makes, and the
+//! policy that follows from it and the configuration.
+//!
+//! Which resource an action can be scoped to is the Service Authorization Reference's word; `*` stands only where the
+//! action has no resources. `sts:GetCallerIdentity` is not here: it needs no permission.
+
+mod table;
+
+use serde_json::{Map, Value, json};
+pub use table::{Need, PERMISSIONS, Permission, Scope};
+
+use crate::{
+    ids::{AwsAccountId, OrganizationId, Region, StackSetName},
+    policy::{PolicyDocument, PolicyError},
+    template::{Partition, home},
+};
+
+/// What decides about the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunnerPolicySpec {
+    /// The home Region.
+    pub region: Region,
+    /// The home account.
+    pub account: AwsAccountId,
+    /// The management account; none when it is not known, and then any account stands for it.
+    pub management_account: Option<AwsAccountId>,
+    /// The organization; none when it is not known, and then any organization stands for it.
+    pub organization: Option<OrganizationId>,
+    /// The stack sets that a job manages; empty when no job does.
+    pub stack_sets: Vec<StackSetName>,
+    /// Whether stack sets are given tags.
+    pub tags_stack_sets: bool,
+    /// Whether the runner may switch trusted access on.
+    pub activates_trusted_access: bool,
+    /// Whether targets ask for the tags of accounts.
+    pub reads_account_tags: bool,
+    /// The provider's queue; none with a provider that is not ours.
+    pub queue: Option<QueueAccess>,
+    /// The path and name of the role that accounts are read through; none when they are not.
+    pub audit_role: Option<String>,
+    /// Where in AWS the Spot token is; none when it is somewhere else.
+    pub token: Option<TokenPlace>,
+}
+
+/// The provider's queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueAccess {
+    /// Its account.
+    pub account: AwsAccountId,
+    /// Its name; those of its dead-letter queues begin with it.
+    pub name: String,
+    /// The name of the topic whose key encrypts it; none when SQS's own key does.
+    pub key_of_topic: Option<String>,
+}
+
+/// Where in AWS the Spot token is, by name or ARN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenPlace {
+    /// A secret of AWS Secrets Manager.
+    Secret(String),
+    /// A parameter of AWS Systems Manager Parameter Store.
+    Parameter(String),
+}
+
+/// The policy, its statements in the order of the table.
+///
+/// # Errors
+/// [`PolicyError`] when IAM would refuse it: a name has a form that no ARN can have.
+pub fn document(spec: &RunnerPolicySpec) -> Result<PolicyDocument, PolicyError> {
+    let mut statements: Vec<(Scope, Vec<&'static str>)> = Vec::new();
+    for permission in PERMISSIONS.iter().filter(|one| spec.has(one.need)) {
+        match statements
+            .iter_mut()
+            .find(|(scope, _)| *scope == permission.scope)
+        {
+            Some((_, actions)) => actions.extend(permission.actions),
+            None => statements.push((permission.scope, permission.actions.to_vec())),
+        }
+    }
+    let statements: Vec<Value> = statements
+        .into_iter()
+        .map(|(scope, mut actions)| {
+            actions.sort_unstable();
+            actions.dedup();
+            spec.statement(scope, &actions)
+        })
+        .collect();
+    PolicyDocument::from_value(json!({"Version": "2012-10-17", "Statement": statements}))
+}
+
+impl RunnerPolicySpec {
+    fn has(&self, need: Need) -> bool {
+        let manages = !self.stack_sets.is_empty();
+        match need {
+            Need::Always => true,
+            Need::StackSets => manages,
+            Need::StackSetTags => manages && self.tags_stack_sets,
+            Need::TrustedAccess => manages && self.activates_trusted_access,
+            Need::AccountTags => self.reads_account_tags,
+            Need::Queue => self.queue.is_some(),
+            Need::QueueKey => self
+                .queue
+                .as_ref()
+                .is_some_and(|queue| queue.key_of_topic.is_some()),
+            Need::AuditRole => self.audit_role.is_some(),
+            Need::Secret => matches!(self.token, Some(TokenPlace::Secret(_))),
+            Need::Parameter => matches!(self.token, Some(TokenPlace::Parameter(_))),
+        }
+    }
+
+    fn statement(&self, scope: Scope, actions: &[&str]) -> Value {
+        let mut statement = Map::new();
+        statement.insert("Sid".into(), scope.sid().into());
+        statement.insert("Effect".into(), "Allow".into());
+        statement.insert("Action".into(), actions.into());
+        statement.insert("Resource".into(), self.resources(scope).into());
+        if let Some(condition) = self.condition(scope) {
+            statement.insert("Condition".into(), condition);
+        }
+        Value::Object(statement)
+    }
+
+    fn partition(&self) -> Partition {
+        self.region.partition().parse().unwrap_or(Partition::Aws)
+    }
+
+    /// ARNs, or `*` for actions without resources.
+    fn resources(&self, scope: Scope) -> Vec<String> {
+        let (partition, region, account) = (self.partition(), &self.region, self.account);
+        match scope {
+            Scope::Nothing | Scope::StackSetsService => vec!["*".to_owned()],
+            Scope::Organization => {
+                let management = wildcard(self.management_account.as_ref());
+                let organization = wildcard(self.organization.as_ref());
+                ["account", "ou", "root"]
+                    .map(|kind| {
+                        format!(
+                            "arn:{partition}:organizations::{management}:{kind}/{organization}/*"
+                        )
+                    })
+                    .into()
+            }
+            Scope::StackSets => {
+                // A delegated administrator's stack sets are the management account's.
+                let owner = wildcard(self.management_account.as_ref());
+                let names = self.stack_sets.iter();
+                names
+                    .map(|name| {
+                        format!("arn:{partition}:cloudformation:{region}:{owner}:stackset/{name}:*")
+                    })
+                    .collect()
+            }
+            // Not every form of these ARNs has a Region and an account (CloudFormation User Guide, "Controlling access with
+            // IAM"), and a wildcard stands for none as well.
+            Scope::StackSetTargets => {
+                let names = self.stack_sets.iter();
+                let mut arns: Vec<String> = names
+                    .map(|name| {
+                        format!("arn:{partition}:cloudformation:*:*:stackset-target/{name}:*")
+                    })
+                    .collect();
+                arns.push(format!(
+                    "arn:{partition}:cloudformation:*:*:type/resource/*"
+                ));
+                arns
+            }
+            Scope::StackSetsServiceRole => vec![format!(
+                "arn:{partition}:iam::{account}:role/aws-service-role/stacksets.cloudformation.amazonaws.com/*"
+            )],
+            // Dead letters are listed and served by the provider, too.
+            Scope::Queue => self
+                .queue
+                .iter()
+                .flat_map(|queue| {
+                    home::PROVIDER_QUEUE_ENDINGS.map(|ending| {
+                        let (account, name) = (queue.account, &queue.name);
+                        format!("arn:{partition}:sqs:{region}:{account}:{name}{ending}")
+                    })
+                })
+                .collect(),
+            Scope::QueueKey => self
+                .queue
+                .iter()
+                .map(|queue| format!("arn:{partition}:kms:{region}:{}:key/*", queue.account))
+                .collect(),
+            Scope::AuditRole => self
+                .audit_role
+                .iter()
+                .map(|role| format!("arn:{partition}:iam::*:role{role}"))
+                .collect(),
+            Scope::Token => self
+                .token
+                .iter()
+                .map(|place| match place {
+                    TokenPlace::Secret(id) | TokenPlace::Parameter(id)
+                        if id.starts_with("arn:") =>
+                    {
+                        id.clone()
+                    }
+                    // Secrets Manager appends a hyphen and six characters to the name.
+                    TokenPlace::Secret(name) => format!(
+                        "arn:{partition}:secretsmanager:{region}:{account}:secret:{name}-??????"
+                    ),
+                    TokenPlace::Parameter(name) => {
+                        let name = name.trim_start_matches('/');
+                        format!("arn:{partition}:ssm:{region}:{account}:parameter/{name}")
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    fn condition(&self, scope: Scope) -> Option<Value> {
+        match scope {
+            Scope::StackSetsService => Some(json!({"StringEquals": {
+                "organizations:ServicePrincipal": "member.org.stacksets.cloudformation.amazonaws.com",
+            }})),
+            // Key ids are not known before the key is made; its alias is.
+            Scope::QueueKey => {
+                let topic = self.queue.as_ref()?.key_of_topic.as_ref()?;
+                let suffix = match self.partition() {
+                    Partition::AwsCn => "amazonaws.com.cn",
+                    Partition::Aws | Partition::AwsUsGov => "amazonaws.com",
+                };
+                Some(json!({
+                    "ForAnyValue:StringEquals": {"kms:ResourceAliases": home::key_alias(topic)},
+                    "StringEquals": {"kms:ViaService": format!("sqs.{}.{suffix}", self.region)},
+                }))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn wildcard<T: ToString>(known: Option<&T>) -> String {
+    known.map_or_else(|| "*".to_owned(), ToString::to_string)
+}

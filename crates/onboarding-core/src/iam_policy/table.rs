@@ -1,0 +1,216 @@
+//! The table: each call that the runner makes, the actions that AWS asks for it, and what they can be scoped to.
+
+/// When a permission is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Whatever is configured.
+    Always,
+    /// A job manages stack sets.
+    StackSets,
+    /// Stack sets are given tags (`stack_set.tags`).
+    StackSetTags,
+    /// The runner may switch trusted access on (`prerequisites.activate_trusted_access`).
+    TrustedAccess,
+    /// Targets ask for the tags of accounts (`profiles.targets.tags`).
+    AccountTags,
+    /// The provider is ours.
+    Queue,
+    /// The provider's queue is encrypted with a key of ours.
+    QueueKey,
+    /// Accounts are read through a role in them (`audit.enabled`).
+    AuditRole,
+    /// The Spot token is in AWS Secrets Manager.
+    Secret,
+    /// The Spot token is in AWS Systems Manager Parameter Store.
+    Parameter,
+}
+
+/// What an action can be scoped to (Service Authorization Reference of each service).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The action has no resources.
+    Nothing,
+    /// Accounts, units and the root of the organization.
+    Organization,
+    /// The stack sets of the profiles.
+    StackSets,
+    /// Where their operations deploy, and the types of what they deploy.
+    StackSetTargets,
+    /// No resources, but one service that may be let into the organization.
+    StackSetsService,
+    /// The role that StackSets makes for itself.
+    StackSetsServiceRole,
+    /// The provider's queue and its dead letters.
+    Queue,
+    /// The key of those queues.
+    QueueKey,
+    /// The role in every account that it is read through.
+    AuditRole,
+    /// The secret or parameter with the Spot token.
+    Token,
+}
+
+impl Scope {
+    /// The id of the statement.
+    pub(super) fn sid(self) -> &'static str {
+        match self {
+            Self::Nothing => "Unscoped",
+            Self::Organization => "Organization",
+            Self::StackSets => "StackSets",
+            Self::StackSetTargets => "StackSetTargets",
+            Self::StackSetsService => "TrustedAccess",
+            Self::StackSetsServiceRole => "TrustedAccessRole",
+            Self::Queue => "Queue",
+            Self::QueueKey => "QueueKey",
+            Self::AuditRole => "AuditRole",
+            Self::Token => "SpotToken",
+        }
+    }
+}
+
+/// Actions that are needed together, with what they can be scoped to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permission {
+    /// When they are needed.
+    pub need: Need,
+    /// What they can be scoped to.
+    pub scope: Scope,
+    /// The actions, by service and name.
+    pub actions: &'static [&'static str],
+    /// The call that asks for them beside its own; none when each action has the name of the call that needs it.
+    pub asked_by: Option<&'static str>,
+}
+
+/// Calls whose actions have their names.
+const fn calls(need: Need, scope: Scope, actions: &'static [&'static str]) -> Permission {
+    Permission {
+        need,
+        scope,
+        actions,
+        asked_by: None,
+    }
+}
+
+/// What a call asks for beside its own action.
+const fn also(
+    asked_by: &'static str,
+    need: Need,
+    scope: Scope,
+    actions: &'static [&'static str],
+) -> Permission {
+    Permission {
+        need,
+        scope,
+        actions,
+        asked_by: Some(asked_by),
+    }
+}
+
+/// Changes of stack instances, which are scoped to the stack set and to where it deploys.
+const INSTANCES: &[&str] = &[
+    "cloudformation:CreateStackInstances",
+    "cloudformation:DeleteStackInstances",
+    "cloudformation:UpdateStackInstances",
+    "cloudformation:UpdateStackSet",
+];
+
+const ACTIVATE: &str = "cloudformation:ActivateOrganizationsAccess";
+
+/// Every call of the runner.
+pub const PERMISSIONS: &[Permission] = &[
+    calls(
+        Need::Always,
+        Scope::Nothing,
+        &[
+            "organizations:DescribeOrganization",
+            "organizations:ListAccounts",
+            "organizations:ListRoots",
+        ],
+    ),
+    calls(
+        Need::Always,
+        Scope::Organization,
+        &[
+            "organizations:DescribeAccount",
+            "organizations:ListAccountsForParent",
+            "organizations:ListOrganizationalUnitsForParent",
+            "organizations:ListParents",
+        ],
+    ),
+    calls(
+        Need::AccountTags,
+        Scope::Organization,
+        &["organizations:ListTagsForResource"],
+    ),
+    calls(
+        Need::StackSets,
+        Scope::Nothing,
+        &[
+            "cloudformation:CreateStackSet",
+            "cloudformation:DescribeOrganizationsAccess",
+        ],
+    ),
+    calls(
+        Need::StackSets,
+        Scope::StackSets,
+        &[
+            "cloudformation:DescribeStackSet",
+            "cloudformation:DescribeStackSetOperation",
+            "cloudformation:ListStackInstances",
+            "cloudformation:ListStackSetOperationResults",
+            "cloudformation:ListStackSetOperations",
+            "cloudformation:StopStackSetOperation",
+        ],
+    ),
+    calls(Need::StackSets, Scope::StackSets, INSTANCES),
+    calls(Need::StackSets, Scope::StackSetTargets, INSTANCES),
+    also(
+        "cloudformation:CreateStackSet",
+        Need::StackSetTags,
+        Scope::StackSets,
+        &["cloudformation:TagResource"],
+    ),
+    also(
+        "cloudformation:UpdateStackSet",
+        Need::StackSetTags,
+        Scope::StackSets,
+        &["cloudformation:UntagResource"],
+    ),
+    calls(Need::TrustedAccess, Scope::Nothing, &[ACTIVATE]),
+    also(
+        ACTIVATE,
+        Need::TrustedAccess,
+        Scope::StackSetsService,
+        &["organizations:EnableAWSServiceAccess"],
+    ),
+    also(
+        ACTIVATE,
+        Need::TrustedAccess,
+        Scope::StackSetsServiceRole,
+        &["iam:CreateServiceLinkedRole", "iam:GetRole"],
+    ),
+    calls(
+        Need::Queue,
+        Scope::Queue,
+        &[
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:GetQueueUrl",
+            "sqs:ReceiveMessage",
+        ],
+    ),
+    also(
+        "sqs:ReceiveMessage",
+        Need::QueueKey,
+        Scope::QueueKey,
+        &["kms:Decrypt"],
+    ),
+    calls(Need::AuditRole, Scope::AuditRole, &["sts:AssumeRole"]),
+    calls(
+        Need::Secret,
+        Scope::Token,
+        &["secretsmanager:GetSecretValue"],
+    ),
+    calls(Need::Parameter, Scope::Token, &["ssm:GetParameter"]),
+];

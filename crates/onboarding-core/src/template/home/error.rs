@@ -1,0 +1,64 @@
+//! Why the stacks of the home account cannot be rendered.
+
+/// Something that AWS would refuse, or that would not work.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Queues are named after the topic, with an ending, and SQS allows 80 characters.
+    #[error(
+        "the topic's name {name:?} has {length} characters, and the queues named after it allow 64: configure a \
+         shorter enrollment.topic_arn"
+    )]
+    TopicName {
+        /// The name.
+        name: String,
+        /// Its length in characters.
+        length: usize,
+    },
+    /// Stack names begin with a letter and have letters, digits and hyphens (CloudFormation API reference, CreateStack).
+    #[error(
+        "stack_set.name_prefix {prefix:?} cannot begin the name of a stack: a letter, then up to 79 letters, digits and \
+         hyphens"
+    )]
+    StackName {
+        /// The prefix.
+        prefix: String,
+    },
+    /// The topic belongs to somebody else.
+    #[error(
+        "the topic {topic} is not in account {account} and Region {region}: bootstrap the account that it belongs to, or \
+         take enrollment.topic_arn away"
+    )]
+    OtherTopic {
+        /// The topic's ARN.
+        topic: String,
+        /// The home account.
+        account: String,
+        /// The home Region.
+        region: String,
+    },
+    /// An ARN or a Region of another partition than the home Region's.
+    #[error("{what} is not in the partition {partition} of the home Region")]
+    OtherPartition {
+        /// What.
+        what: String,
+        /// The home Region's partition.
+        partition: &'static str,
+    },
+    /// Alarms notify a topic of their own Region only (CloudWatch API reference, PutMetricAlarm).
+    #[error("the alarm topic {topic} is not in {region}: name one there")]
+    AlarmTopicRegion {
+        /// The topic's ARN.
+        topic: String,
+        /// The home Region.
+        region: String,
+    },
+    /// Neither an ARN nor a service.
+    #[error(
+        "{value:?} is not who may assume the runner's role: give the ARN of an account's root, a role or a user, or a \
+         service such as ecs-tasks.amazonaws.com"
+    )]
+    RunnerPrincipal {
+        /// The value.
+        value: String,
+    },
+}

@@ -1,0 +1,85 @@
+//! Every combination of parts that changes how the stacks of the home account look, each with a name.
+
+use onboarding_core::{
+    iam_policy::{self, QueueAccess, RunnerPolicySpec, TokenPlace},
+    template::home::{Encryption, HomeSpec},
+};
+
+/// What the runner's role may do in the samples.
+pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
+    RunnerPolicySpec {
+        region: region.parse().expect("a Region"),
+        account: "123456789012".parse().expect("an account"),
+        management_account: "123456789012".parse().ok(),
+        organization: "o-abcdefghij".parse().ok(),
+        stack_sets: vec!["spot-onboarding-default".parse().expect("a stack set")],
+        tags_stack_sets: true,
+        activates_trusted_access: true,
+        reads_account_tags: true,
+        queue: Some(QueueAccess {
+            account: "123456789012".parse().expect("an account"),
+            name: "spot-onboarding".to_owned(),
+            key_of_topic: Some("spot-onboarding".to_owned()),
+        }),
+        audit_role: Some("/spot-onboarding-audit".to_owned()),
+        token: Some(TokenPlace::Secret("spot/token".to_owned())),
+    }
+}
+
+/// A home Region with everything at its default.
+pub(crate) fn spec(region: &str) -> HomeSpec {
+    let policy = policy_spec(region);
+    let partition = policy.region.partition();
+    HomeSpec {
+        account: policy.account,
+        organization: policy.organization.clone().expect("known"),
+        topic: format!("arn:{partition}:sns:{region}:123456789012:spot-onboarding")
+            .parse()
+            .expect("a topic"),
+        stack_name_prefix: "spot-onboarding".to_owned(),
+        stack_sets: policy.stack_sets.clone(),
+        encryption: Encryption::CustomerKey,
+        alarm_topic: None,
+        organization_events: true,
+        control_tower_region: None,
+        runner_principals: Vec::new(),
+        runner_policy: iam_policy::document(&policy).expect("a valid policy"),
+        region: policy.region,
+    }
+}
+
+/// All of them.
+pub(crate) fn samples() -> Vec<(String, HomeSpec)> {
+    let mut samples = Vec::new();
+    for (region, tower) in [
+        ("us-east-1", "us-west-2"),
+        ("eu-west-1", "eu-central-1"),
+        ("cn-north-1", "cn-northwest-1"),
+        ("us-gov-east-1", "us-gov-west-1"),
+    ] {
+        let plain = spec(region);
+        let partition = plain.region.partition();
+        let full = HomeSpec {
+            encryption: Encryption::SqsManaged,
+            alarm_topic: format!("arn:{partition}:sns:{region}:123456789012:alarms")
+                .parse()
+                .ok(),
+            control_tower_region: tower.parse().ok(),
+            runner_principals: vec![
+                format!("arn:{partition}:iam::123456789012:role/deployer")
+                    .parse()
+                    .expect("a principal"),
+                "ecs-tasks.amazonaws.com".parse().expect("a service"),
+            ],
+            ..plain.clone()
+        };
+        let delegated = HomeSpec {
+            organization_events: false,
+            ..plain.clone()
+        };
+        for (name, spec) in [("plain", plain), ("full", full), ("delegated", delegated)] {
+            samples.push((format!("home-{region}-{name}"), spec));
+        }
+    }
+    samples
+}

@@ -1,0 +1,182 @@
+//! From configuration to the home account: its stacks, and what the runner's identity must be allowed.
+
+use std::fmt::Write as _;
+
+use onboarding_core::{
+    iam_policy::{self, QueueAccess, RunnerPolicySpec, TokenPlace},
+    ids::{AwsAccountId, OrganizationId, StackSetName},
+    policy::PolicyDocument,
+    template::home::HomeSpec,
+};
+
+use super::{
+    bootstrap::Encryption,
+    error::{ConfigError, ConfigErrors},
+    job::JobKind,
+    load::Loaded,
+    runner::{CallAs, ProviderKind, TokenSource},
+};
+
+/// Where the home account is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomePlace {
+    /// The home account.
+    pub account: AwsAccountId,
+    /// The management account; none when it is not known.
+    pub management_account: Option<AwsAccountId>,
+    /// The organization; none when it is not known.
+    pub organization: Option<OrganizationId>,
+}
+
+impl Loaded {
+    /// What the runner's identity must be allowed for the jobs that there are and the provider, nothing broader.
+    ///
+    /// # Errors
+    /// A name in the configuration has a form that no ARN can have.
+    pub fn runner_policy(&self, place: &HomePlace) -> Result<PolicyDocument, ConfigErrors> {
+        let config = &self.runner;
+        let syncs = self
+            .jobs
+            .iter()
+            .any(|job| job.kind() == JobKind::StacksetSync);
+        let reads_account_tags = config
+            .profiles
+            .iter()
+            .any(|profile| !profile.targets.tags.is_empty());
+        let mut managed = self.stack_sets();
+        if config.audit.is_deployed() {
+            managed.extend(config.audit_stack_set_name().ok());
+        }
+        let spec = RunnerPolicySpec {
+            region: config.aws.region.0.clone(),
+            account: place.account,
+            management_account: place
+                .management_account
+                .or_else(|| (config.aws.call_as == CallAs::Management).then_some(place.account)),
+            organization: place.organization.clone(),
+            stack_sets: if syncs { managed } else { Vec::new() },
+            tags_stack_sets: !config.stack_set.tags.is_empty(),
+            activates_trusted_access: config.prerequisites.activate_trusted_access,
+            reads_account_tags,
+            queue: (config.enrollment.provider == ProviderKind::Queue)
+                .then(|| self.queue(place.account)),
+            audit_role: config
+                .audit
+                .role()
+                .map(|name| format!("{}{name}", config.audit.path)),
+            token: match &config.spot.token {
+                TokenSource::SecretsManager(id) => Some(TokenPlace::Secret(id.clone())),
+                TokenSource::SsmParameter(name) => Some(TokenPlace::Parameter(name.clone())),
+                TokenSource::Env(_) | TokenSource::File(_) => None,
+            },
+        };
+        iam_policy::document(&spec).map_err(|error| {
+            unusable(
+                &error,
+                "mend the names in [spot] token and [enrollment] queue_url",
+            )
+        })
+    }
+
+    /// What the stacks of the home account are made from.
+    ///
+    /// # Errors
+    /// Nothing needs to be deployed for the provider, or the topic and the queue would not be where they must be.
+    pub fn home_spec(
+        &self,
+        place: &HomePlace,
+        organization: OrganizationId,
+    ) -> Result<HomeSpec, ConfigErrors> {
+        let config = &self.runner;
+        let refuse = |message: &str, help: &str| {
+            ConfigErrors::from(ConfigError::without_place(message.to_owned(), help))
+        };
+        if config.enrollment.provider != ProviderKind::Queue {
+            return Err(refuse(
+                "enrollment.provider is \"spot-hosted\", for which nothing needs to be deployed",
+                "with provider = \"queue\", this makes the topic and the queue",
+            ));
+        }
+        if config.enrollment.queue_url.is_some() {
+            return Err(refuse(
+                "enrollment.queue_url names a queue that you made yourself",
+                "take it away, so that the queue gets the name of its topic, or keep your own topic and queue",
+            ));
+        }
+        if config.stack_set_region() != &*config.aws.region {
+            return Err(refuse(
+                "stack_set.region is not aws.region: topic and queue would have to be in two Regions",
+                "manage the stack sets from the Region of their stacks: set aws.region to it",
+            ));
+        }
+        let topic = config.topic(Some(place.account)).ok_or_else(|| {
+            refuse(
+                "the topic has no usable name",
+                "set enrollment.topic_arn to the ARN that it shall have",
+            )
+        })?;
+        let bootstrap = &config.bootstrap;
+        Ok(HomeSpec {
+            account: place.account,
+            region: config.aws.region.0.clone(),
+            organization,
+            topic,
+            stack_name_prefix: config.stack_set.name_prefix.clone(),
+            stack_sets: self.stack_sets(),
+            encryption: bootstrap.encryption.into(),
+            alarm_topic: bootstrap.alarm_topic_arn.as_ref().map(|arn| arn.0.clone()),
+            organization_events: place.management_account == Some(place.account),
+            control_tower_region: bootstrap
+                .control_tower_region
+                .as_ref()
+                .map(|region| region.0.clone()),
+            runner_principals: bootstrap
+                .runner_principals
+                .iter()
+                .map(|principal| principal.0.clone())
+                .collect(),
+            runner_policy: self.runner_policy(place)?,
+        })
+    }
+
+    /// The stack sets of all profiles.
+    #[must_use]
+    pub fn stack_sets(&self) -> Vec<StackSetName> {
+        let profiles = self.runner.profiles.iter();
+        profiles
+            .filter_map(|profile| self.runner.stack_set_name(profile).ok())
+            .collect()
+    }
+
+    fn queue(&self, home_account: AwsAccountId) -> QueueAccess {
+        let config = &self.runner;
+        // The last two parts of a queue's URL are its account and its name.
+        let url = config.enrollment.queue_url.as_deref().unwrap_or_default();
+        let mut parts = url.trim_end_matches('/').rsplit('/');
+        let given = (
+            parts.next().unwrap_or_default(),
+            parts.next().and_then(|account| account.parse().ok()),
+        );
+        let (name, account) = match given {
+            (name, Some(account)) if !name.is_empty() => (name, account),
+            _ => (config.queue_name(), home_account),
+        };
+        QueueAccess {
+            account,
+            name: name.to_owned(),
+            key_of_topic: (config.bootstrap.encryption == Encryption::Cmk)
+                .then(|| config.queue_name().to_owned()),
+        }
+    }
+}
+
+fn unusable(error: &dyn std::error::Error, help: &str) -> ConfigErrors {
+    let mut message = format!("the runner's policy cannot be made: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a String cannot fail.
+        let _ = write!(message, ": {cause}");
+        source = cause.source();
+    }
+    ConfigError::without_place(message, help).into()
+}
