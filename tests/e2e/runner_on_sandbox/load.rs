@@ -16,20 +16,23 @@ fn a_thousand_stacks_at_once_are_answered_within_an_hour_of_windows_and_without_
         "",
         "ous = [\"root\"]",
     );
+    let before = rehearsal.spot_accounts();
     let arguments = ["--output", "json", "exec", "stackset-sync"];
     let mut run = rehearsal.runner.start(&arguments).unwrap();
     assert_eq!(run.wait(3 * LIMIT).unwrap(), 0, "{}", run.stderr().unwrap());
     let document: Value = serde_json::from_str(&run.stdout().unwrap()).unwrap();
     assert_eq!(count(&document, "changed"), 1000);
-    assert_eq!(rehearsal.instances()["CURRENT"], 1000);
+    assert_eq!(rehearsal.instances().values().sum::<u64>(), 1000);
     let seen = rehearsal.admin("calls", None);
     assert_eq!(seen["throttled"], json!({}), "{seen:#}");
-    // One creation, one external ID, one link and one name for each account, and a few listings for all of them.
+    // One creation, one external ID and one name for each account; the first creation found out which names Spot takes.
     let calls = rehearsal.calls();
-    for call in [
-        "POST /setup/account",
-        "POST /setup/credentials/aws/externalId",
+    for (call, count) in [
+        ("POST /setup/account", 1001),
+        ("POST /setup/credentials/aws/externalId", 1000),
+        ("PUT /setup/account/{accountId}", 1000),
     ] {
-        assert_eq!(calls[&format!("spot:{call}")], 1000, "{calls:#?}");
+        assert_eq!(calls[&format!("spot:{call}")], count, "{calls:#?}");
     }
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
 }
