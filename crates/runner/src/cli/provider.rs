@@ -56,7 +56,7 @@ impl Provider {
             ));
         }
         match self.action {
-            Some(Action::DeadLetters(command)) => command.run(global, config).await,
+            Some(Action::DeadLetters(command)) => Box::pin(command.run(global, config)).await,
             None if self.once => serve(global, config, Work::QueueOnce).await,
             None => serve(global, config, Work::Queue).await,
         }
