@@ -37,8 +37,9 @@ def test_cfn_lint_finds_nothing_in_any_rendering(templates):
     regions = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
     groups = {}
     for path in templates:
-        partition = next((region for name, region in regions.items() if name in path.stem), "us-east-1")
-        groups.setdefault(path.stem.partition("-in-")[2] or partition, []).append(str(path))
+        of_partition = next((region for name, region in regions.items() if name in path.stem), "us-east-1")
+        region = path.stem.partition("-in-")[2] or of_partition
+        groups.setdefault(region, []).append(str(path))
     assert {"us-east-1", "eu-west-1", "cn-north-1", "us-gov-west-1"} <= set(groups), groups.keys()
     for region, paths in groups.items():
         result = subprocess.run(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onboarding_core::ids::StackId;
 
-use crate::{Aws, AwsError};
+use crate::{Aws, AwsError, stacks::is_no_such_stack};
 
 /// A stack (CloudFormation API reference, Stack).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +38,7 @@ impl Aws {
             })
             .await;
         let output = match output {
-            // CloudFormation has no code of its own for it.
-            Err(error)
-                if error.is_code("ValidationError") && error.message.contains("does not exist") =>
-            {
-                return Ok(None);
-            }
+            Err(error) if is_no_such_stack(&error) => return Ok(None),
             other => other?,
         };
         let found = output.stacks.unwrap_or_default().into_iter().next();

@@ -90,7 +90,7 @@ impl Aws {
 }
 
 /// CloudFormation has no error code of its own for a stack that does not exist.
-fn is_no_such_stack(error: &AwsError) -> bool {
+pub(crate) fn is_no_such_stack(error: &AwsError) -> bool {
     error.class() == ErrorClass::Invalid
         && error.is_code("ValidationError")
         && error.message.contains("does not exist")

@@ -34,10 +34,10 @@ pub struct RunnerPolicySpec {
     pub activates_trusted_access: bool,
     /// Whether targets ask for the tags of accounts.
     pub reads_account_tags: bool,
+    /// The path and name of the audit role, such as `/spot-onboarding-audit`; none when accounts are not read.
+    pub audit_role: Option<String>,
     /// The provider's queue; none with a provider that is not ours.
     pub queue: Option<QueueAccess>,
-    /// The path and name of the role that accounts are read through; none when they are not.
-    pub audit_role: Option<String>,
     /// Where in AWS the Spot token is; none when it is somewhere else.
     pub token: Option<TokenPlace>,
 }
@@ -97,12 +97,12 @@ impl RunnerPolicySpec {
             Need::StackSetTags => manages && self.tags_stack_sets,
             Need::TrustedAccess => manages && self.activates_trusted_access,
             Need::AccountTags => self.reads_account_tags,
+            Need::AuditRole => self.audit_role.is_some(),
             Need::Queue => self.queue.is_some(),
             Need::QueueKey => self
                 .queue
                 .as_ref()
                 .is_some_and(|queue| queue.key_of_topic.is_some()),
-            Need::AuditRole => self.audit_role.is_some(),
             Need::Secret => matches!(self.token, Some(TokenPlace::Secret(_))),
             Need::Parameter => matches!(self.token, Some(TokenPlace::Parameter(_))),
         }
@@ -167,6 +167,11 @@ impl RunnerPolicySpec {
             Scope::StackSetsServiceRole => vec![format!(
                 "arn:{partition}:iam::{account}:role/aws-service-role/stacksets.cloudformation.amazonaws.com/*"
             )],
+            Scope::AuditRole => self
+                .audit_role
+                .iter()
+                .map(|role| format!("arn:{partition}:iam::*:role{role}"))
+                .collect(),
             // Dead letters are listed and served by the provider, too.
             Scope::Queue => self
                 .queue
@@ -182,11 +187,6 @@ impl RunnerPolicySpec {
                 .queue
                 .iter()
                 .map(|queue| format!("arn:{partition}:kms:{region}:{}:key/*", queue.account))
-                .collect(),
-            Scope::AuditRole => self
-                .audit_role
-                .iter()
-                .map(|role| format!("arn:{partition}:iam::*:role{role}"))
                 .collect(),
             Scope::Token => self
                 .token

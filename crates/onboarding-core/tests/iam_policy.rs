@@ -19,8 +19,8 @@ fn smallest() -> RunnerPolicySpec {
         tags_stack_sets: true,
         activates_trusted_access: true,
         reads_account_tags: false,
-        queue: None,
         audit_role: None,
+        queue: None,
         token: None,
     }
 }
@@ -29,12 +29,12 @@ fn largest() -> RunnerPolicySpec {
     RunnerPolicySpec {
         stack_sets: vec!["spot-onboarding-default".parse().unwrap()],
         reads_account_tags: true,
+        audit_role: Some("/spot-onboarding-audit".to_owned()),
         queue: Some(QueueAccess {
             account: "123456789012".parse().unwrap(),
             name: "spot-onboarding".to_owned(),
             key_of_topic: Some("spot-onboarding".to_owned()),
         }),
-        audit_role: Some("/audit/spot-onboarding-audit".to_owned()),
         token: Some(TokenPlace::Secret("spot/token".to_owned())),
         ..smallest()
     }
@@ -82,6 +82,10 @@ fn each_setting_adds_its_own_actions_and_no_others() {
     assert_eq!(
         added(&|spec| spec.token = Some(TokenPlace::Parameter("/spot/token".to_owned()))),
         ["ssm:GetParameter"]
+    );
+    assert_eq!(
+        added(&|spec| spec.audit_role = Some("/audit".to_owned())),
+        ["sts:AssumeRole"]
     );
     let sets = |spec: &mut RunnerPolicySpec| {
         spec.stack_sets = largest().stack_sets;
@@ -165,7 +169,7 @@ fn resources_are_named_as_far_as_they_are_known() {
     );
     assert_eq!(
         resources(&spec, "AuditRole"),
-        json!(["arn:aws:iam::*:role/audit/spot-onboarding-audit"])
+        json!(["arn:aws:iam::*:role/spot-onboarding-audit"])
     );
     let china = RunnerPolicySpec {
         region: "cn-north-1".parse().unwrap(),

@@ -48,7 +48,7 @@ impl Home {
     /// [`ErrorClass::Prerequisite`] when credentials or the token are missing or refused, [`ErrorClass::Transient`] when
     /// AWS cannot be reached, and what the state says when it cannot be opened.
     pub async fn connect(config: Arc<Loaded>) -> Result<Self, JobError> {
-        let aws = connect_aws(&config).await?;
+        let aws = Box::pin(connect_aws(&config)).await?;
         let tokens = tokens::source(&config.runner.spot.token, &aws)?;
         let observer = Arc::new(telemetry::metrics::SpotCalls);
         let spot = SpotClient::new(spot_settings(&config), tokens.clone(), Some(observer))

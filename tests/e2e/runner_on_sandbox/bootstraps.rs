@@ -85,6 +85,23 @@ fn allowed(policy: &Value) -> BTreeSet<String> {
 #[test]
 fn a_bare_account_is_bootstrapped_and_the_role_that_comes_with_it_enrolls_everything() {
     let rehearsal = bare();
+    let organization = "AWSOrganizationsV20161128.DescribeOrganization";
+    let organization = rehearsal
+        .runtime
+        .block_on(
+            rehearsal
+                .wire
+                .json("organizations", organization, &json!({})),
+        )
+        .unwrap();
+    let organization = text(&organization["Organization"]["Id"]);
+    rehearsal.configure(
+        &format!(
+            "[audit]\nenabled = true\nprincipals = [\"role/spot-onboarding-runner\"]\norganization_id = {organization:?}\n"
+        ),
+        "",
+        "ous = [\"root\"]",
+    );
     let before = rehearsal.spot_accounts();
     let made = bootstrapped(&rehearsal);
     assert_eq!(made["stacks"].as_array().unwrap().len(), 1, "{made:#}");
@@ -96,7 +113,7 @@ fn a_bare_account_is_bootstrapped_and_the_role_that_comes_with_it_enrolls_everyt
     assert_eq!(again["stacks"][0]["status"], "unchanged", "{again:#}");
     assert_eq!(rehearsal.run(&["bootstrap", "--plan"]).code, 0);
 
-    // With nothing but its own role, the runner does all of its work.
+    // With nothing but its own role, the runner does all of its work, what it does in the accounts included.
     let session = rehearsal.session(&role);
     let session = session
         .each_ref()
@@ -106,6 +123,10 @@ fn a_bare_account_is_bootstrapped_and_the_role_that_comes_with_it_enrolls_everyt
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
     let document = ended.json().unwrap();
     assert_eq!(count(&document, "changed"), 8, "{document:#}");
+    assert!(
+        document["api_calls"]["sts:AssumeRole"].as_u64() >= Some(8),
+        "{document:#}"
+    );
     rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
 
     // A removal and a status take nothing that the role does not have.

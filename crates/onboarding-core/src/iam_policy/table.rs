@@ -13,12 +13,12 @@ pub enum Need {
     TrustedAccess,
     /// Targets ask for the tags of accounts (`profiles.targets.tags`).
     AccountTags,
+    /// Accounts are read through the audit role (`audit.enabled`).
+    AuditRole,
     /// The provider is ours.
     Queue,
     /// The provider's queue is encrypted with a key of ours.
     QueueKey,
-    /// Accounts are read through a role in them (`audit.enabled`).
-    AuditRole,
     /// The Spot token is in AWS Secrets Manager.
     Secret,
     /// The Spot token is in AWS Systems Manager Parameter Store.
@@ -40,12 +40,12 @@ pub enum Scope {
     StackSetsService,
     /// The role that StackSets makes for itself.
     StackSetsServiceRole,
+    /// The audit role of any account.
+    AuditRole,
     /// The provider's queue and its dead letters.
     Queue,
     /// The key of those queues.
     QueueKey,
-    /// The role in every account that it is read through.
-    AuditRole,
     /// The secret or parameter with the Spot token.
     Token,
 }
@@ -60,9 +60,9 @@ impl Scope {
             Self::StackSetTargets => "StackSetTargets",
             Self::StackSetsService => "TrustedAccess",
             Self::StackSetsServiceRole => "TrustedAccessRole",
+            Self::AuditRole => "AuditRole",
             Self::Queue => "Queue",
             Self::QueueKey => "QueueKey",
-            Self::AuditRole => "AuditRole",
             Self::Token => "SpotToken",
         }
     }
@@ -116,7 +116,7 @@ const INSTANCES: &[&str] = &[
 
 const ACTIVATE: &str = "cloudformation:ActivateOrganizationsAccess";
 
-/// Every call of the runner.
+/// Every call of the runner with its own identity; what it calls with the audit role is that role's business.
 pub const PERMISSIONS: &[Permission] = &[
     calls(
         Need::Always,
@@ -189,6 +189,7 @@ pub const PERMISSIONS: &[Permission] = &[
         Scope::StackSetsServiceRole,
         &["iam:CreateServiceLinkedRole", "iam:GetRole"],
     ),
+    calls(Need::AuditRole, Scope::AuditRole, &["sts:AssumeRole"]),
     calls(
         Need::Queue,
         Scope::Queue,
@@ -206,7 +207,6 @@ pub const PERMISSIONS: &[Permission] = &[
         Scope::QueueKey,
         &["kms:Decrypt"],
     ),
-    calls(Need::AuditRole, Scope::AuditRole, &["sts:AssumeRole"]),
     calls(
         Need::Secret,
         Scope::Token,

@@ -113,7 +113,7 @@ fn template(
         resources,
         outputs,
         omissions: Vec::new(),
-        named_role: false,
+        named_role: true,
     }
 }
 

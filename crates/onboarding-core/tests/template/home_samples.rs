@@ -16,12 +16,12 @@ pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
         tags_stack_sets: true,
         activates_trusted_access: true,
         reads_account_tags: true,
+        audit_role: Some("/spot-onboarding-audit".to_owned()),
         queue: Some(QueueAccess {
             account: "123456789012".parse().expect("an account"),
             name: "spot-onboarding".to_owned(),
             key_of_topic: Some("spot-onboarding".to_owned()),
         }),
-        audit_role: Some("/spot-onboarding-audit".to_owned()),
         token: Some(TokenPlace::Secret("spot/token".to_owned())),
     }
 }

@@ -43,10 +43,6 @@ impl Loaded {
             .profiles
             .iter()
             .any(|profile| !profile.targets.tags.is_empty());
-        let mut managed = self.stack_sets();
-        if config.audit.is_deployed() {
-            managed.extend(config.audit_stack_set_name().ok());
-        }
         let spec = RunnerPolicySpec {
             region: config.aws.region.0.clone(),
             account: place.account,
@@ -54,16 +50,16 @@ impl Loaded {
                 .management_account
                 .or_else(|| (config.aws.call_as == CallAs::Management).then_some(place.account)),
             organization: place.organization.clone(),
-            stack_sets: if syncs { managed } else { Vec::new() },
+            stack_sets: if syncs { self.stack_sets() } else { Vec::new() },
             tags_stack_sets: !config.stack_set.tags.is_empty(),
             activates_trusted_access: config.prerequisites.activate_trusted_access,
             reads_account_tags,
-            queue: (config.enrollment.provider == ProviderKind::Queue)
-                .then(|| self.queue(place.account)),
             audit_role: config
                 .audit
                 .role()
-                .map(|name| format!("{}{name}", config.audit.path)),
+                .map(|name| format!("{}{name}", config.audit.path.0)),
+            queue: (config.enrollment.provider == ProviderKind::Queue)
+                .then(|| self.queue(place.account)),
             token: match &config.spot.token {
                 TokenSource::SecretsManager(id) => Some(TokenPlace::Secret(id.clone())),
                 TokenSource::SsmParameter(name) => Some(TokenPlace::Parameter(name.clone())),
@@ -139,12 +135,17 @@ impl Loaded {
         })
     }
 
-    /// The stack sets of all profiles.
-    #[must_use]
-    pub fn stack_sets(&self) -> Vec<StackSetName> {
-        let profiles = self.runner.profiles.iter();
+    /// The stack sets of all profiles, and that of the audit role where we deploy it.
+    fn stack_sets(&self) -> Vec<StackSetName> {
+        let config = &self.runner;
+        let audit = config
+            .audit
+            .is_deployed()
+            .then(|| config.audit_stack_set_name().ok());
+        let profiles = config.profiles.iter();
         profiles
-            .filter_map(|profile| self.runner.stack_set_name(profile).ok())
+            .filter_map(|profile| config.stack_set_name(profile).ok())
+            .chain(audit.flatten())
             .collect()
     }
 

@@ -20,7 +20,7 @@ use crate::world::World;
 
 pub(super) use kinds::replacing;
 
-/// A resource that is worked on: of which stack, as whom, and of which type.
+/// A resource that is worked on: of which stack, as whom, its logical id and its type.
 struct Place<'a> {
     key: StackKey,
     caller: Caller,

@@ -14,10 +14,11 @@ pub enum HomeError {
         /// Its length in characters.
         length: usize,
     },
-    /// Stack names begin with a letter and have letters, digits and hyphens (CloudFormation API reference, CreateStack).
+    /// Stack names begin with a letter and have letters, digits and hyphens (CloudFormation API reference, CreateStack);
+    /// role names have at most 64 characters (IAM User Guide, "IAM and AWS STS quotas").
     #[error(
-        "stack_set.name_prefix {prefix:?} cannot begin the name of a stack: a letter, then up to 79 letters, digits and \
-         hyphens"
+        "stack_set.name_prefix {prefix:?} cannot begin the names of stacks and of the runner's role: a letter, then up to 56 \
+         letters, digits and hyphens"
     )]
     StackName {
         /// The prefix.

@@ -5,11 +5,15 @@ use serde_json::{Map, Value, json};
 use super::{HomeSpec, RunnerPrincipal, policy::document, resource};
 use crate::template::Resource;
 
+/// What the name of the runner's role ends with; a role's name has at most 64 characters.
+pub(super) const ROLE_NAME_ENDING: &str = "-runner";
+
 pub(super) fn role(spec: &HomeSpec) -> Resource {
     resource(
         "RunnerRole",
         "AWS::IAM::Role",
         [
+            ("RoleName", spec.runner_role_name().into()),
             (
                 "Description",
                 "The Spot onboarding runner; printed by `runner iam-policy`".into(),
@@ -21,6 +25,13 @@ pub(super) fn role(spec: &HomeSpec) -> Resource {
             ),
         ],
     )
+}
+
+impl HomeSpec {
+    /// The name of the runner's role: known beforehand, for the trust policy of the audit role.
+    fn runner_role_name(&self) -> String {
+        format!("{}{ROLE_NAME_ENDING}", self.stack_name_prefix)
+    }
 }
 
 fn trust(spec: &HomeSpec) -> Value {

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{super::Partition, HomeError};
+use super::{super::Partition, HomeError, role::ROLE_NAME_ENDING};
 use crate::{
     ids::{AwsAccountId, OrganizationId, Region, StackSetName, TopicArn},
     policy::PolicyDocument,
@@ -11,6 +11,9 @@ use crate::{
 
 /// The longest name of a topic: SQS allows 80 characters, and queues get the longest ending `-wake-up-dlq`.
 const MAX_TOPIC_NAME: usize = 64;
+
+/// The longest beginning of names: a role's name has at most 64 characters.
+const MAX_PREFIX: usize = 64 - ROLE_NAME_ENDING.len();
 
 /// Everything that decides how the home stacks look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,9 +117,10 @@ impl HomeSpec {
                 length: name.len(),
             });
         }
-        if self.stack_name_prefix.parse::<StackSetName>().is_err() {
+        let prefix = &self.stack_name_prefix;
+        if prefix.parse::<StackSetName>().is_err() || prefix.len() > MAX_PREFIX {
             return Err(HomeError::StackName {
-                prefix: self.stack_name_prefix.clone(),
+                prefix: prefix.clone(),
             });
         }
         if self.topic.account() != Some(self.account) || self.topic.region() != self.region.as_str()
