@@ -35,10 +35,15 @@ struct Composer<'input> {
 
 impl<'input> Composer<'input> {
     fn next(&mut self) -> Result<(Event<'input>, usize, usize), TemplateError> {
-        match self.parser.next() {
-            Some(Ok((event, span))) => Ok((event, span.start.line(), span.start.col())),
-            Some(Err(error)) => Err(not_well_formed(error.marker().line(), error.marker().col())),
-            None => Ok((Event::StreamEnd, 0, 0)),
+        loop {
+            return match self.parser.next() {
+                Some(Ok((Event::Comment(..), _))) => continue,
+                Some(Ok((event, span))) => Ok((event, span.start.line(), span.start.col())),
+                Some(Err(error)) => {
+                    Err(not_well_formed(error.marker().line(), error.marker().col()))
+                }
+                None => Ok((Event::StreamEnd, 0, 0)),
+            };
         }
     }
 
@@ -201,6 +206,12 @@ mod tests {
             value,
             json!({"a": "2012-10-17", "b": "5", "c": 5, "d": "012345678901", "e": true, "f": 1.5, "g": null, "h": "^[a-z]+$"})
         );
+    }
+
+    #[test]
+    fn comments_are_no_content() {
+        let value = parse("# first\na: # of a\n  - 1 # one\n  # last\nb: 2\n# end\n").unwrap();
+        assert_eq!(value, json!({"a": [1], "b": 2}));
     }
 
     #[test]
