@@ -183,12 +183,14 @@ fn targets(text: &str) -> Result<Targets, ConfigError> {
     Ok(targets)
 }
 
-/// How much is logged: `RUST_LOG`, or what Lambda's advanced logging controls say, as one level.
+/// How much is logged: `RUST_LOG`, or what Lambda's advanced logging controls say, as one level. Never every trace: the
+/// Lambda runtime would log whole events, with their tokens and where answers go.
 pub(crate) fn log_level(variable: impl Fn(&str) -> Option<String>) -> LevelFilter {
     let level = variable("RUST_LOG").or_else(|| variable("AWS_LAMBDA_LOG_LEVEL"));
     level
         .and_then(|level| level.parse().ok())
         .unwrap_or(LevelFilter::INFO)
+        .min(LevelFilter::DEBUG)
 }
 
 #[cfg(test)]
@@ -279,6 +281,7 @@ mod tests {
             log_level(move |asked| (asked == name).then(|| value.to_owned()))
         };
         assert_eq!(level("RUST_LOG", "debug"), LevelFilter::DEBUG);
+        assert_eq!(level("RUST_LOG", "trace"), LevelFilter::DEBUG);
         assert_eq!(level("AWS_LAMBDA_LOG_LEVEL", "WARN"), LevelFilter::WARN);
         assert_eq!(level("RUST_LOG", "hyper=trace"), LevelFilter::INFO);
     }

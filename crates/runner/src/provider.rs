@@ -111,7 +111,9 @@ fn contract(home: &Home) -> Contract {
     Contract {
         topic: home.config.runner.topic(Some(home.identity.account)),
         service_timeout: home.config.runner.enrollment.service_timeout.get(),
-        ..Contract::default()
+        ends: None,
+        function: None,
+        simulated: home.spot.is_on_this_machine(),
     }
 }
 

@@ -101,6 +101,12 @@ impl SpotClient {
             .collect()
     }
 
+    /// Whether Spot is simulated on this machine, and then CloudFormation may be, too.
+    #[must_use]
+    pub fn is_on_this_machine(&self) -> bool {
+        settings::is_loopback(&self.inner.base)
+    }
+
     /// The rate windows as they are now, for metrics.
     #[must_use]
     pub fn windows(&self) -> Vec<WindowSnapshot> {

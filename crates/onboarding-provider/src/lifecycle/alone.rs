@@ -17,10 +17,6 @@ use tokio::time::Instant;
 use super::Trouble;
 use crate::provider::{Provider, from_now};
 
-/// CloudFormation begins the name of a role that the template does not name with that of the stack, of which it may cut
-/// the end off (CloudFormation user guide, "Name type": the form; how much stays is not documented, 24 was seen).
-const NAME_OF_STACK: usize = 24;
-
 impl Provider {
     /// The standing of a Spot account, with what Spot shows.
     pub(super) async fn standing_at_spot(
@@ -77,8 +73,15 @@ impl Provider {
         let Some(kept) = linked.or(lowest).filter(|kept| *kept != created) else {
             return Ok(());
         };
-        tracing::warn!(spot_account = %created, %kept, "created at the same time as another; deleted again");
         let slot = self.spot.reserve_delete().await;
+        // The governor may have held us back for minutes, in which somebody may have used it.
+        let now = self.listings.since(Instant::now()).await?;
+        let unlinked = now.known.get(created).is_some_and(|record| record.unlinked);
+        let held = self.intents.intent(account).await?.stacks;
+        if !unlinked || held.iter().any(|holder| holder != stack) {
+            return Ok(());
+        }
+        tracing::warn!(spot_account = %created, %kept, "created at the same time as another; deleted again");
         let send_by = from_now(self.settings.send_window);
         slot.send(created, SystemTime::from(send_by)).await?;
         self.intents.forget(account, created, stack).await?;
@@ -105,46 +108,45 @@ fn is_of_stack(role: &RoleArn, request: &ResourceRequest) -> bool {
         .any(|resource| linked(resource).as_ref() == Some(role));
     let stack = request.stack_id.as_str().split('/').nth(1);
     role.account() == Some(request.account)
-        && (is_named || stack.is_some_and(|stack| begins_with(role.role_name(), stack)))
+        && (is_named || stack.is_some_and(|stack| is_named_after(role.role_name(), stack)))
 }
 
-fn begins_with(role: &str, stack: &str) -> bool {
-    let same = role.bytes().zip(stack.bytes());
-    let same = same.take_while(|(role, stack)| role == stack).count();
-    let next = role.as_bytes().get(same);
-    same > NAME_OF_STACK || (same == stack.len().min(NAME_OF_STACK) && next == Some(&b'-'))
+/// CloudFormation begins the name of a role that the template does not name with that of its stack and a hyphen. It may
+/// cut a long one off (CloudFormation user guide, "Name type"), and such a role is nobody's: other stacks begin alike.
+fn is_named_after(role: &str, stack: &str) -> bool {
+    !stack.is_empty()
+        && role
+            .strip_prefix(stack)
+            .is_some_and(|rest| rest.starts_with('-'))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::begins_with;
+    use super::is_named_after;
 
     #[test]
-    fn a_role_is_told_by_the_name_of_its_stack_even_when_that_was_cut() {
+    fn a_role_is_told_by_the_whole_name_of_its_stack() {
         for (role, stack) in [
             ("spot-SpotRole-1ABC", "spot"),
-            (
-                "StackSet-spot-onboarding-SpotRole-1ABC",
-                "StackSet-spot-onboarding-0b1c-2d3e",
-            ),
             (
                 "StackSet-spot-onboarding-0b1c-2d3e-SpotRole-1ABC",
                 "StackSet-spot-onboarding-0b1c-2d3e",
             ),
         ] {
-            assert!(begins_with(role, stack), "{role} {stack}");
+            assert!(is_named_after(role, stack), "{role} {stack}");
         }
         for (role, stack) in [
             ("SpotRole", "spot"),
             ("spotrole", "spot"),
             ("spot", "spot"),
             (
-                "StackSet-other-SpotRole-1ABC",
+                "StackSet-spot-onboarding-SpotRole-1ABC",
                 "StackSet-spot-onboarding-0b1c-2d3e",
             ),
             ("", ""),
+            ("-x", ""),
         ] {
-            assert!(!begins_with(role, stack), "{role} {stack}");
+            assert!(!is_named_after(role, stack), "{role} {stack}");
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Global, load, telemetry};
 use crate::{
-    config::{Loaded, ProviderKind},
+    config::{Loaded, ProviderKind, ServedBy},
     engine::Interrupt,
     home::Home,
     provider::{self, Serving, dead_letters::find},
@@ -55,6 +55,15 @@ impl Provider {
                 "enrollment.provider is not \"queue\", so there is no queue to serve; Spot's own Lambda functions answer".to_owned(),
             ));
         }
+        let only_lists =
+            matches!(&self.action, Some(Action::DeadLetters(command)) if !command.serves());
+        if config.runner.enrollment.served_by == ServedBy::Lambda && !only_lists {
+            return Err(Failure::Config(
+                "enrollment.served_by is \"lambda\": two kinds of consumers do not know of each other's work, so only the \
+                 function serves; take served_by away to serve here, and the function's event source away with it"
+                    .to_owned(),
+            ));
+        }
         match self.action {
             Some(Action::DeadLetters(command)) => Box::pin(command.run(global, config)).await,
             None if self.once => serve(global, config, Work::QueueOnce).await,
@@ -72,7 +81,7 @@ async fn serve(global: &Global, config: Loaded, work: Work) -> Result<u8, Failur
     let home = Home::connect(Arc::new(config)).await?;
     provider::check(&home).await?;
     let serving = Serving::prepare(&home, None).await?;
-    let (serving, _live) = match work {
+    let (serving, live) = match work {
         Work::Queue => (serving, Some(home.state.serve()?)),
         Work::QueueOnce => (serving.until_empty(), None),
         Work::DeadLetters(url) => {
@@ -86,6 +95,8 @@ async fn serve(global: &Global, config: Loaded, work: Work) -> Result<u8, Failur
     let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
     let signals = async {
         interrupt.draining().await;
+        // What comes now is for others.
+        drop(live);
         drain.cancel();
         interrupt.abandoned().await;
         abort.cancel();

@@ -133,7 +133,10 @@ impl Job for StackSetSync {
     }
 
     fn background(&self, cx: &RunContext) -> Option<BoxFuture<'static, ()>> {
-        (self.home.config.runner.enrollment.provider == ProviderKind::Queue).then(|| {
+        let enrollment = &self.home.config.runner.enrollment;
+        // The function's state is its own: with ours, its stacks would look like somebody else's.
+        let serves = enrollment.served_by != ServedBy::Lambda;
+        (enrollment.provider == ProviderKind::Queue && serves).then(|| {
             self.warn_unless_served();
             let organization = self.organization.lock().clone();
             provider::beside_a_run(self.home.clone(), organization, cx.background_token())

@@ -26,6 +26,11 @@ pub(super) struct DeadLetters {
 }
 
 impl DeadLetters {
+    /// Whether it answers anything.
+    pub(super) fn serves(&self) -> bool {
+        self.redrive
+    }
+
     pub(super) async fn run(self, global: &Global, config: Loaded) -> Result<u8, Failure> {
         if self.redrive {
             return serve(global, config, Work::DeadLetters(self.queue_url)).await;
