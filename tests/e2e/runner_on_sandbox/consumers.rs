@@ -126,3 +126,20 @@ fn a_run_with_auto_deployment_is_refused_without_the_provider_that_configuration
     rehearsal.configure(served, "deployment = \"runner\"", "ous = [\"root\"]");
     rehearsal.sync_ends(0, &[]);
 }
+
+#[test]
+fn nobody_serves_beside_the_function() {
+    let rehearsal = Rehearsal::new(SMALL);
+    let lambda = "[enrollment]\nserved_by = \"lambda\"\n";
+    rehearsal.configure(lambda, "", "ous = [\"root\"]");
+    for serves in [
+        &["provider"][..],
+        &["provider", "--once"],
+        &["provider", "dead-letters", "--redrive"],
+    ] {
+        let ended = rehearsal.run(serves);
+        assert_eq!(ended.code, 2, "{}", ended.stderr);
+        assert!(ended.stderr.contains("served_by"), "{}", ended.stderr);
+    }
+    assert_eq!(letters(&rehearsal, &[]), Vec::<Value>::new());
+}
