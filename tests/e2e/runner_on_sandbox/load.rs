@@ -19,7 +19,7 @@ fn a_thousand_stacks_at_once_are_answered_within_an_hour_of_windows_and_without_
     let before = rehearsal.spot_accounts();
     let arguments = ["--output", "json", "exec", "stackset-sync"];
     let mut run = rehearsal.runner.start(&arguments).unwrap();
-    assert_eq!(run.wait(3 * LIMIT).unwrap(), 0, "{}", run.stderr().unwrap());
+    assert_eq!(run.wait(8 * LIMIT).unwrap(), 0, "{}", run.stderr().unwrap());
     let document: Value = serde_json::from_str(&run.stdout().unwrap()).unwrap();
     assert_eq!(count(&document, "changed"), 1000);
     assert_eq!(rehearsal.instances().values().sum::<u64>(), 1000);
