@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use onboarding_core::{
-    custom_resource::{AdoptRule, Naming, NamingError},
+    custom_resource::{AdoptRule, Naming, NamingError, ServedStacks},
     ids::{AwsAccountId, OuId, TopicArn},
     secret::SecretText,
 };
@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) naming: Naming,
     /// The accounts that are served.
     pub(crate) targets: Targets,
+    /// The stacks that are served.
+    pub(crate) stacks: ServedStacks,
 }
 
 /// A wrong or missing variable. No text has a value that could be a secret.
@@ -118,6 +120,9 @@ impl Config {
             },
             targets: given("PROVIDER_TARGETS")
                 .map_or(Ok(Targets::default()), |text| targets(&text))?,
+            stacks: given("PROVIDER_STACKS").map_or_else(ServedStacks::default, |text| {
+                ServedStacks::named(listed(&text))
+            }),
         })
     }
 }
@@ -165,9 +170,14 @@ fn adopt(text: &str) -> Result<AdoptRule, ConfigError> {
     }
 }
 
+/// What stands between commas.
+fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|one| !one.is_empty())
+}
+
 fn targets(text: &str) -> Result<Targets, ConfigError> {
     let mut targets = Targets::default();
-    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+    for one in listed(text) {
         if let Ok(account) = one.parse() {
             targets.accounts.insert(account);
         } else if let Ok(unit) = one.parse() {
@@ -273,6 +283,19 @@ mod tests {
         assert!(targets.include(account(111_111_111_111), &[]));
         assert!(targets.include(account(222_222_222_222), &[other.clone(), unit]));
         assert!(!targets.include(account(222_222_222_222), &[other]));
+    }
+
+    #[test]
+    fn stacks_are_named_with_commas_between_and_all_without() {
+        let served = |names: &str, stack: &str| {
+            let config = read(&[("SPOTINST_TOKEN", "t"), ("PROVIDER_STACKS", names)]).unwrap();
+            let id = format!("arn:aws:cloudformation:us-east-1:111111111111:stack/{stack}/0b1c");
+            config.stacks.include(&id.parse().unwrap())
+        };
+        assert!(served("", "anything"));
+        assert!(served("StackSet-a-*, b", "StackSet-a-0b1c"));
+        assert!(served("StackSet-a-*, b", "b"));
+        assert!(!served("StackSet-a-*, b", "c"));
     }
 
     #[test]

@@ -170,6 +170,7 @@ impl Function {
             )),
             ProviderSettings {
                 shared_state: false,
+                stacks: self.config.stacks.clone(),
                 ..ProviderSettings::default()
             },
             no_events(),

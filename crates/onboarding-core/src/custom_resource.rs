@@ -13,6 +13,7 @@ pub mod external_id;
 pub mod naming;
 pub mod request;
 pub mod response;
+pub mod served_stacks;
 pub mod stack_status;
 
 pub use account::{AccountDecision, KnownAccounts, OurState, Refusal, Standing};
@@ -22,5 +23,6 @@ pub use deletion::{DeletionDecision, TombstoneReason};
 pub use external_id::ExternalIdDecision;
 pub use naming::{AccountNames, Naming, NamingError};
 pub use request::{InvalidResource, RequestType, Resource, ResourceRequest, Unanswerable};
-pub use response::{ResourceResponse, Status};
+pub use response::{ROLE_NOT_ASSUMABLE, ResourceResponse, Status};
+pub use served_stacks::ServedStacks;
 pub use stack_status::still_waits;

@@ -262,6 +262,12 @@ impl StackId {
     pub fn region(&self) -> &str {
         self.0.split(':').nth(3).unwrap_or_default()
     }
+
+    /// The stack's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.split('/').nth(1).unwrap_or_default()
+    }
 }
 
 text_id!(

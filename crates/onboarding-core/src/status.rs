@@ -275,7 +275,7 @@ impl Reason {
                 "a service control policy denies what the stack needs; exempt the stack set's execution role from it"
             }
             Self::BlockedByRcp => {
-                "Spot cannot assume the role although its trust policy is right; look for a resource control policy that denies sts:AssumeRole"
+                "Spot could not assume the role that the stack made to trust it; look for a resource control policy that denies sts:AssumeRole to principals outside the organization, and exempt Spot's from it"
             }
             Self::ManagementAccount => "stack sets never deploy to the management account",
             Self::Departed => {

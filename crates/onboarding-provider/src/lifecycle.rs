@@ -96,6 +96,9 @@ impl Provider {
         if let Some(answer) = self.intents.answer(stack, &request.request_id).await? {
             return Ok(answer);
         }
+        if !self.settings.stacks.include(stack) {
+            return not_of_ours(request);
+        }
         if request.request_type == RequestType::Delete {
             return self.delete(request).await;
         }
@@ -257,6 +260,27 @@ impl Provider {
             && intent
                 .assigned_at
                 .is_some_and(|at| now.duration_since(at).unsigned_abs() < self.settings.listing_lag)
+    }
+}
+
+/// The answer to a stack that is none of ours: its Create fails, and what it has meanwhile must neither hold its updates
+/// up nor its deletion.
+fn not_of_ours(request: &ResourceRequest) -> Result<ResourceResponse, Trouble> {
+    let reason = format!(
+        "this provider does not serve stacks named {}",
+        request.stack_id.name()
+    );
+    match request.request_type {
+        RequestType::Create => Err(Trouble::Refused(reason)),
+        RequestType::Update | RequestType::Delete => {
+            tracing::warn!(reason, "nothing was changed at Spot");
+            let response = ResourceResponse::unchanged(request, &reason);
+            let id = response.physical_resource_id.clone();
+            Ok(match request.resource {
+                Ok(Resource::SpotExternalId { .. }) => response.with("ExternalId", id),
+                _ => response.with("AccountId", id),
+            })
+        }
     }
 }
 

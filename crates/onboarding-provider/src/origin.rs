@@ -1,7 +1,11 @@
 //! Whether a request is what CloudFormation sends for our templates. Whoever can write to the queue can put any text into
 //! it, and the answer goes to an address that the request itself names.
 
-use onboarding_core::{custom_resource::ResourceRequest, ids::TopicArn};
+use onboarding_core::{
+    custom_resource::ResourceRequest,
+    ids::{StackId, TopicArn},
+};
+use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use crate::wire::Contract;
@@ -15,6 +19,9 @@ pub enum OriginError {
     /// Its answer would go elsewhere.
     #[error("its ResponseURL is not of CloudFormation's bucket for the Region of the stack")]
     ResponseUrl,
+    /// Its answer would be another stack's: that of who forged it.
+    #[error("its ResponseURL is that of another stack")]
+    OtherStack,
 }
 
 /// Checks where a request comes from and where its answer goes.
@@ -26,15 +33,26 @@ pub(crate) fn check(request: &ResourceRequest, contract: &Contract) -> Result<()
     if ours.is_some_and(|ours| request.service_token.as_deref() != Some(ours)) {
         return Err(OriginError::ServiceToken);
     }
-    let genuine = Url::parse(request.response_url.expose()).is_ok_and(|url| {
-        (contract.simulated && is_of_this_machine(&url))
-            || is_of_cloudformation(&url, request.stack_id.region())
-    });
-    if genuine {
-        Ok(())
-    } else {
-        Err(OriginError::ResponseUrl)
+    let url = Url::parse(request.response_url.expose()).map_err(|_| OriginError::ResponseUrl)?;
+    if contract.simulated && is_of_this_machine(&url) {
+        return Ok(());
     }
+    if !is_of_cloudformation(&url, request.stack_id.region()) {
+        return Err(OriginError::ResponseUrl);
+    }
+    match stack_answered(&url) {
+        Some(stack) if stack != request.stack_id => Err(OriginError::OtherStack),
+        _ => Ok(()),
+    }
+}
+
+/// The stack whose answer an address takes. Its key is `<StackId>|<LogicalResourceId>|<RequestId>`, which CloudFormation
+/// signs but does not document: an address of any other form says nothing.
+fn stack_answered(url: &Url) -> Option<StackId> {
+    let path = percent_decode_str(url.path()).decode_utf8().ok()?;
+    let (_, key) = path.split_once("/arn:")?;
+    let (stack, _) = key.split_once('|')?;
+    format!("arn:{stack}").parse().ok()
 }
 
 /// Plain HTTP to a loopback address: a CloudFormation that is simulated here.
@@ -163,6 +181,25 @@ mod tests {
             "https://s3.eu-west-1.amazonaws.com/".to_owned(),
         ] {
             assert!(!answered(&url, "eu-west-1"), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_stack_is_not_given() {
+        let token = Some("arn:aws:sns:eu-west-1:999999999999:spot");
+        let key = |stack: &str| {
+            format!(
+                "https://{BUCKET}.s3.amazonaws.com/arn%3Aaws%3Acloudformation%3Aeu-west-1%3A{stack}%7CSpotAccount%7Creq-1"
+            )
+        };
+        let checked = |stack| checked(&key(stack), "eu-west-1", token);
+        assert_eq!(checked("111111111111%3Astack/s/uuid"), Ok(()));
+        assert_eq!(checked("111111111111%3Astack%2Fs%2Fuuid"), Ok(()));
+        for other in [
+            "222222222222%3Astack/s/uuid",
+            "111111111111%3Astack/s/other",
+        ] {
+            assert_eq!(checked(other), Err(OriginError::OtherStack), "{other}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use onboarding_core::{
-    custom_resource::{RequestType, ResourceRequest, ResourceResponse, Status},
+    custom_resource::{RequestType, ResourceRequest, ResourceResponse, ServedStacks, Status},
     template::Deletion,
 };
 use parking_lot::Mutex;
@@ -28,6 +28,8 @@ use crate::{
 pub struct ProviderSettings {
     /// What deleting a stack does to its Spot account. Without a durable state only [`Deletion::Reconcile`] is right.
     pub deletion: Deletion,
+    /// The stacks that may ask. What others ask for is not done.
+    pub stacks: ServedStacks,
     /// Whether the state outlives this process and is shared with all others that serve. Without that, Spot is asked
     /// which accounts are ours as far as it can be seen there, and a creation is confirmed by one more listing.
     pub shared_state: bool,
@@ -60,6 +62,7 @@ impl Default for ProviderSettings {
     fn default() -> Self {
         Self {
             deletion: Deletion::Reconcile,
+            stacks: ServedStacks::default(),
             shared_state: true,
             listing_age: Duration::from_secs(30),
             send_window: Duration::from_secs(10),

@@ -90,7 +90,7 @@ pub fn read(body: &str, sent_at: Timestamp, contract: &Contract) -> Result<Deliv
     let envelope: Option<Envelope> = serde_json::from_str(body)
         .ok()
         .filter(|envelope: &Envelope| envelope.kind == "Notification");
-    let (request, published) = match &envelope {
+    let (mut request, published) = match &envelope {
         Some(envelope) => (
             ResourceRequest::parse(&envelope.message)?,
             envelope.timestamp,
@@ -105,6 +105,8 @@ pub fn read(body: &str, sent_at: Timestamp, contract: &Contract) -> Result<Deliv
         .min(sent_at);
     let timeout = request.service_timeout.min(contract.service_timeout);
     let deadline = after(published, timeout);
+    // How old the request is, is told from these two.
+    request.service_timeout = timeout;
     Ok(Delivered {
         deadline: contract.ends.map_or(deadline, |ends| deadline.min(ends)),
         request,

@@ -67,3 +67,32 @@ fn an_account_that_spot_does_not_let_in_waits_for_its_clock_and_says_why() {
     let third = rehearsal.sync(&["--retry-failed"]).1;
     assert_eq!(listed(&third, "failed", "instance-failed"), failed);
 }
+
+#[test]
+fn a_role_that_a_resource_control_policy_keeps_from_spot_is_a_finding_for_a_person() {
+    // Real time: the provider waits for the role to spread until the stack's patience ends.
+    let rehearsal = Rehearsal::new(
+        "seed = 7\n[organization]\naccounts = 2\nous = 1\ndepth = 1\ntrusted_access = true\n\
+         [stack_sets]\noperation_start = \"0s\"\nresource_time = \"0s\"\nlist_lag = \"0s\"\n\
+         [iam]\npropagation = \"0s\"\n[spot]\nrcp_blocked = true\n",
+    );
+    rehearsal.configure(
+        "[enrollment]\nservice_timeout = \"10s\"\n",
+        "",
+        "ous = [\"root\"]",
+    );
+    let document = rehearsal.sync_ends(3, &[]);
+    let members = rehearsal.members();
+    assert_eq!(
+        listed(&document, "skipped", "blocked-by-rcp"),
+        members,
+        "{document:#}"
+    );
+    assert_eq!(listed(&document, "findings", "blocked-by-rcp"), members);
+    let rows = document["skipped"].as_array().unwrap();
+    let row = rows
+        .iter()
+        .find(|row| row["account"] == members[0].as_str());
+    let detail = text(&row.unwrap()["detail"]);
+    assert!(detail.contains("cannot assume the role"), "{detail}");
+}

@@ -8,6 +8,10 @@ use super::request::{RequestType, ResourceRequest};
 /// The longest body that CloudFormation takes, in bytes (CloudFormation user guide, "Custom resource response objects").
 pub const LONGEST_BODY: usize = 4096;
 
+/// What the reason of a link says that failed because Spot cannot assume the role. It comes back in the words in which
+/// CloudFormation says why a stack instance failed.
+pub const ROLE_NOT_ASSUMABLE: &str = "Spot cannot assume the role";
+
 /// How the physical id of a failed Create ends. A Delete of such an id has nothing to delete.
 const CREATE_FAILED: &str = "-CREATE_FAILED";
 

@@ -8,6 +8,7 @@ use super::{
     steps::ProfileContext,
 };
 use crate::{
+    custom_resource::ROLE_NOT_ASSUMABLE,
     desired::{AdoptRule, Purpose},
     ids::AwsAccountId,
     inventory::{
@@ -341,9 +342,10 @@ fn is_due(context: &ProfileContext<'_>, retry: &RetryState) -> bool {
     retry.failures < context.desired.quarantine_after && context.observed.now >= retry.next_due
 }
 
-/// The policy of the organization that CloudFormation's words blame, when they do.
+/// The policy of the organization that CloudFormation's words blame, when they do. A role that our provider could not get
+/// Spot to assume trusts it, for the stack made it that way: what is left is a policy that denies it.
 fn blocked_by(words: &str) -> Option<Reason> {
-    if words.contains("resource control policy") {
+    if words.contains("resource control policy") || words.contains(ROLE_NOT_ASSUMABLE) {
         Some(Reason::BlockedByRcp)
     } else if words.contains("service control policy") {
         Some(Reason::BlockedByScp)

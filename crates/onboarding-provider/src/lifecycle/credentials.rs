@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use onboarding_core::{
-    custom_resource::{ResourceRequest, ResourceResponse, Standing},
+    custom_resource::{ROLE_NOT_ASSUMABLE, ResourceRequest, ResourceResponse, Standing},
     ids::RoleArn,
 };
 
@@ -26,8 +26,8 @@ impl Provider {
                     // For seconds after the role was made; for ever when a policy of the organization denies it.
                     Trouble::PassingFor(
                         format!(
-                            "{error}. Spot cannot assume the role (yet): look at its trust policy and external ID, and \
-                             at organization policies that deny sts:AssumeRole"
+                            "{error}. {ROLE_NOT_ASSUMABLE}: look at its trust policy and external ID, and at \
+                             organization policies that deny sts:AssumeRole"
                         ),
                         Patience::Role,
                     )

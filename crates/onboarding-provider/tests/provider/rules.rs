@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use onboarding_core::custom_resource::Status;
+use onboarding_core::{
+    custom_resource::{ServedStacks, Status},
+    template::Deletion,
+};
 use onboarding_provider::{AdoptRule, Intents as _, ProviderSettings, events::no_events};
 use serde_json::{Value, json};
 
 use super::stack::{
-    ACCOUNT, Home, KINDS, OTHER, create, create_stack, event, in_time, properties, request, role,
-    settings,
+    ACCOUNT, Home, KINDS, OTHER, create, create_event, create_stack, delete, event, in_time,
+    properties, request, role, settings,
 };
 
 #[tokio::test]
@@ -375,4 +378,47 @@ async fn a_late_request_is_served_only_when_its_stack_still_waits() {
     let delete = ask(Some("DELETE_COMPLETE"), 120, "Delete", "delete").await;
     assert_eq!(delete.status, Status::Success, "{}", delete.reason);
     assert_eq!(home.directory.stack_status.lock().1, 6);
+}
+
+#[tokio::test]
+async fn a_stack_of_another_name_gets_nothing_and_loses_nothing() {
+    let home = Home::new().await;
+    let id = create_stack(&home, "StackSet-ours-0b1c", ACCOUNT).await;
+    let settings = ProviderSettings {
+        stacks: ServedStacks::named([""; 0]).and_of_stack_set("ours"),
+        deletion: Deletion::Stack,
+        ..settings()
+    };
+    let provider = home.provider_with(settings, no_events());
+    let mut asked = 0;
+    let mut handled = async |event: &Value| {
+        asked += 1;
+        let mut event = event.clone();
+        event["RequestId"] = json!(format!("asked-{asked}"));
+        provider.handle(&request(&event), in_time()).await
+    };
+    let writes = home.spot.world.lock().writes();
+    for kind in KINDS {
+        let refused = handled(&create_event("StackSet-theirs-0b1c", ACCOUNT, kind, &id)).await;
+        assert_eq!(refused.status, Status::Failed, "{kind}");
+        assert!(
+            refused.reason.contains("does not serve"),
+            "{}",
+            refused.reason
+        );
+        let mut update = create_event("StackSet-theirs-0b1c", ACCOUNT, kind, &id);
+        update["RequestType"] = json!("Update");
+        update["PhysicalResourceId"] = json!(id);
+        let deleted = delete("StackSet-theirs-0b1c", ACCOUNT, kind, &id);
+        for event in [update, deleted] {
+            let answer = handled(&event).await;
+            assert_eq!(answer.status, Status::Success, "{kind}");
+            assert_eq!(answer.physical_resource_id, id, "{kind}");
+        }
+    }
+    assert_eq!(home.spot.world.lock().writes(), writes);
+    // Ours is served as before.
+    let deleted = handled(&delete("StackSet-ours-0b1c", ACCOUNT, "SpotAccount", &id)).await;
+    assert_eq!(deleted.status, Status::Success);
+    assert_ne!(home.spot.world.lock().writes(), writes);
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use onboarding_core::{
-    custom_resource::Status,
+    custom_resource::{ServedStacks, Status},
     ids::{AwsAccountId, ExternalId, SpotAccountId, StackId},
     template::Deletion,
 };
@@ -99,6 +99,7 @@ impl Home {
 
 pub(crate) fn settings() -> ProviderSettings {
     ProviderSettings {
+        stacks: ServedStacks::default(),
         deletion: Deletion::Reconcile,
         shared_state: true,
         listing_age: Duration::from_secs(30),

@@ -203,6 +203,9 @@ pub struct EnrollmentConfig {
     /// The SQS queue behind that topic, by URL. Without it, the queue with the name of the topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_url: Option<String>,
+    /// Other stacks that may ask, beside those of our stack sets: names, with a `*` at the end for any characters, such as
+    /// `["StackSet-spot-official-*"]` for an official Spot template with our topic.
+    pub other_stacks: Vec<String>,
     /// How long CloudFormation waits for the answer of a custom resource: `1s` to `1h`.
     pub service_timeout: Text<HumanDuration>,
     /// What deleting a stack does to the Spot account.
@@ -225,6 +228,7 @@ impl Default for EnrollmentConfig {
             provider: ProviderKind::Queue,
             topic_arn: None,
             queue_url: None,
+            other_stacks: Vec::new(),
             service_timeout: duration::seconds(3600),
             deletion: Deletion::Reconcile,
             served_by: ServedBy::Run,
