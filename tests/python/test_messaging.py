@@ -1,8 +1,7 @@
-"""SNS and SQS of the sandbox, driven by boto3 and the AWS CLI. Each test is a fact about AWS."""
+"""SNS and SQS of the sandbox, driven by boto3. Each test is a fact about AWS."""
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import time
@@ -201,18 +200,3 @@ def test_duplicates_and_overtaking_happen_as_the_scenario_says(start_sandbox):
         bodies += [json.loads(message["Body"])["Message"] for message in found]
     assert sorted(bodies) == sorted([str(number) for number in range(8)] * 2)
     assert bodies != sorted(bodies)
-
-
-def test_the_aws_cli_sends_and_receives(sandbox, queue):
-    program = pathlib.Path(sys.executable).parent / "aws"
-
-    def aws(*arguments):
-        done = subprocess.run([sys.executable, program, "sqs", *arguments, "--queue-url", queue, "--output", "json",
-                               "--endpoint-url", sandbox.endpoint],
-                              env={**os.environ, **sandbox.environment}, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    sent = aws("send-message", "--message-body", "from the CLI")
-    received = aws("receive-message", "--wait-time-seconds", "5")["Messages"][0]
-    assert (received["MessageId"], received["Body"]) == (sent["MessageId"], "from the CLI")

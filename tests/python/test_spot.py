@@ -121,6 +121,9 @@ def test_the_sdk_links_a_role_once_it_has_spread_and_trusts_the_external_id(sand
     assert error_of(early)[:2] == (400, "CREDENTIALS_VALIDATION_FAILED")
     link(sandbox, spot_account, role)
     assert setup.set_credentials(role)["code"] == 200
+    # The same routes by their older names.
+    older = client(sandbox, "admin", spot_account)
+    assert older.set_cloud_credentials(role)["code"] == 200
     answer = sandbox.spot("GET", "/setup/account", cloudAccountId=account).json()["response"]
     assert [item["accountId"] for item in answer["items"]] == [spot_account]
     assert answer["items"][0]["providerExternalId"] == account
@@ -128,6 +131,7 @@ def test_the_sdk_links_a_role_once_it_has_spread_and_trusts_the_external_id(sand
     assert read == [{"iamRole": role}]
     read = sandbox.spot("GET", f"/setup/credentials/aws/externalId/{spot_account}").json()["response"]["items"]
     assert read == [{"accountId": spot_account, "externalId": external["external_id"]}]
+    assert older.create_aws_external_id()["external_id"] != external["external_id"]
 
 
 def test_a_role_that_trusts_another_external_id_is_refused(sandbox, admin):

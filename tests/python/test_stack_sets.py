@@ -1,10 +1,6 @@
 """CloudFormation StackSets of the sandbox, driven by boto3. Each test is a fact about AWS."""
 
 import json
-import subprocess
-import os
-import pathlib
-import sys
 import uuid
 
 import pytest
@@ -579,26 +575,3 @@ def test_template_summaries_tell_parameters_capabilities_and_types(cfn, name):
     assert "YAML not well-formed" in error_of(cfn.validate_template, TemplateBody="a: [")["Message"]
     assert "At least one Resources" in error_of(cfn.validate_template, TemplateBody="Description: x")["Message"]
     assert "51200" in error_of(cfn.validate_template, TemplateBody="#" * 51201)["Message"]
-
-
-def test_the_aws_cli_creates_deploys_and_lists(sandbox, root, healthy, tmp_path):
-    body = tmp_path / "template.json"
-    body.write_text(ROLE_TEMPLATE)
-    program = pathlib.Path(sys.executable).parent / "aws"
-
-    def aws(*arguments):
-        environment = {**os.environ, **sandbox.environment, "AWS_PAGER": ""}
-        done = subprocess.run([sys.executable, program, "cloudformation", *arguments, "--output", "json"], env=environment,
-                              capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout or "{}")
-
-    aws("create-stack-set", "--stack-set-name", "from-cli", "--template-body", f"file://{body}", "--capabilities",
-        "CAPABILITY_NAMED_IAM", "--permission-model", "SERVICE_MANAGED", "--auto-deployment", "Enabled=false")
-    started = aws("create-stack-instances", "--stack-set-name", "from-cli", "--regions", "us-east-1", "--deployment-targets",
-                  f"OrganizationalUnitIds={root},Accounts={healthy[0]},AccountFilterType=INTERSECTION")
-    ended(sandbox.aws("cloudformation"), "from-cli", started["OperationId"])
-    listed = aws("list-stack-instances", "--stack-set-name", "from-cli")
-    assert [item["Account"] for item in listed["Summaries"]] == [healthy[0]]
-    described = aws("describe-stack-set-operation", "--stack-set-name", "from-cli", "--operation-id", started["OperationId"])
-    assert described["StackSetOperation"]["Status"] == "SUCCEEDED"

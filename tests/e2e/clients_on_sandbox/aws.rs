@@ -10,9 +10,11 @@ use aws_ops::stack_sets::{
     Template, TrustedAccess, new_operation_id,
 };
 use aws_ops::{Aws, SnapshotOptions, SnapshotStrategy, StrategyChoice};
+use e2e::wire::Wire;
 use onboarding_core::ids::{OuId, Region, StackSetName};
 use onboarding_core::inventory::{InstanceDetailedStatus, InstanceStatus};
 use onboarding_core::stackset_sync::OperationTargets;
+use serde_json::json;
 
 use super::{aws, until, with_sandbox};
 
@@ -306,6 +308,36 @@ fn the_providers_queue_is_there() {
         let url = aws.queue_url("spot-onboarding").await?;
         assert!(aws.queue_attributes(&url).await?["QueueArn"].ends_with(":spot-onboarding"));
         assert_eq!(aws.receive_messages(&url, 10, Duration::ZERO).await?, []);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_message_is_received_given_back_and_deleted() {
+    with_sandbox("clock_speed = 1", async |sandbox| {
+        let aws = aws(&sandbox).await?;
+        let url = aws.queue_url("spot-onboarding").await?;
+        let wire = Wire::new(
+            sandbox.endpoint(),
+            &sandbox.environment()["AWS_ACCESS_KEY_ID"],
+        );
+        let message = json!({ "QueueUrl": url, "MessageBody": "hello" });
+        wire.json("sqs", "AmazonSQS.SendMessage", &message).await?;
+        let received = async || {
+            let mut all = aws
+                .receive_messages(&url, 10, Duration::from_secs(5))
+                .await?;
+            anyhow::Ok(all.pop())
+        };
+        let first = received().await?.context("no message")?;
+        assert_eq!(&*first.body, "hello");
+        aws.change_message_visibility(&url, &first.receipt, Duration::ZERO)
+            .await?;
+        let second = received().await?.context("it was not given back")?;
+        assert_eq!(second.receive_count, 2);
+        aws.delete_message(&url, &second.receipt).await?;
+        let left = aws.queue_attributes(&url).await?;
+        assert_eq!(left["ApproximateNumberOfMessagesNotVisible"], "0");
         Ok(())
     });
 }
