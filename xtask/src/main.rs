@@ -8,6 +8,7 @@ mod dist;
 mod fuzz;
 mod generate;
 mod lint;
+mod live_check;
 mod paths;
 mod process;
 mod sandbox;
@@ -45,6 +46,8 @@ enum Task {
     Dist,
     /// Fuzz what reads events, from the committed seeds.
     Fuzz(fuzz::Options),
+    /// Prove in a real AWS Organization, with two accounts, what no simulator can: docs/live-check.md.
+    LiveCheck(live_check::Options),
     /// Everything that has to pass before a change lands: lint, gen --check, bench smoke, test.
     Ci,
 }
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
         Task::Gen(options) => generate::run(&options),
         Task::Dist => dist::run(),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::LiveCheck(options) => live_check::run(&options),
         Task::Ci => ci::run(),
     }
 }
