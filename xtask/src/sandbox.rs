@@ -1,7 +1,7 @@
 //! `runner sandbox` as a child process, and the calls of its admin API that demo and bench make.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -24,7 +24,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// A running sandbox; dropped, it is stopped.
 pub(crate) struct Sandbox {
     listening: Listening,
-    _process: Background,
+    process: Background,
 }
 
 /// The one line that `runner sandbox` prints when it listens.
@@ -64,15 +64,23 @@ impl Sandbox {
             .context("the sandbox did not say where it listens")??;
         let listening =
             serde_json::from_str(&line).with_context(|| format!("the sandbox said {line:?}"))?;
-        Ok(Self {
-            listening,
-            _process: process,
-        })
+        Ok(Self { listening, process })
     }
 
     /// Its base URL.
     pub(crate) fn endpoint(&self) -> &str {
         &self.listening.endpoint
+    }
+
+    /// Its greatest resident memory so far, in bytes; none where the operating system does not tell.
+    pub(crate) fn peak_rss_bytes(&mut self) -> Option<u64> {
+        let status = format!("/proc/{}/status", self.process.child().id());
+        let status = fs::read_to_string(status).ok()?;
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = peak.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib * 1024)
     }
 
     /// The environment variables that point a program at it.

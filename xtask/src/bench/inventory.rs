@@ -35,6 +35,8 @@ struct Case {
     share: Option<f64>,
     time: TimeLimit,
     memory_limit_bytes: u64,
+    /// What the sandbox itself may take for this organization.
+    sandbox_limit_bytes: u64,
 }
 
 /// What a reading's time is held against.
@@ -54,6 +56,7 @@ const CASES: [Case; 3] = [
         share: Some(1.0),
         time: TimeLimit::Bound,
         memory_limit_bytes: 80 * MIB,
+        sandbox_limit_bytes: u64::MAX,
     },
     Case {
         name: "no rates",
@@ -62,6 +65,7 @@ const CASES: [Case; 3] = [
         share: None,
         time: TimeLimit::Bound,
         memory_limit_bytes: 80 * MIB,
+        sandbox_limit_bytes: u64::MAX,
     },
     Case {
         name: "large, no rates",
@@ -70,6 +74,7 @@ const CASES: [Case; 3] = [
         share: None,
         time: TimeLimit::Linear,
         memory_limit_bytes: 400 * MIB,
+        sandbox_limit_bytes: 500 * MIB,
     },
 ];
 const SMOKE: [Case; 2] = [
@@ -80,6 +85,7 @@ const SMOKE: [Case; 2] = [
         share: Some(1.0),
         time: TimeLimit::Bound,
         memory_limit_bytes: u64::MAX,
+        sandbox_limit_bytes: u64::MAX,
     },
     Case {
         name: "no rates",
@@ -88,6 +94,7 @@ const SMOKE: [Case; 2] = [
         share: None,
         time: TimeLimit::Bound,
         memory_limit_bytes: u64::MAX,
+        sandbox_limit_bytes: u64::MAX,
     },
 ];
 
@@ -165,7 +172,7 @@ impl Case {
                 LATENCY.as_millis()
             ),
         )?;
-        let sandbox = Sandbox::start(runner, &scenario, directory.path())?;
+        let mut sandbox = Sandbox::start(runner, &scenario, directory.path())?;
         let share = self
             .share
             .map_or("off".to_owned(), |share| share.to_string());
@@ -225,6 +232,10 @@ impl Case {
                 self.memory_limit_bytes / MIB
             ));
         }
+        let sandbox_bytes = sandbox.peak_rss_bytes();
+        if sandbox_bytes.is_some_and(|bytes| bytes > self.sandbox_limit_bytes) {
+            misses.push(format!("the sandbox took {sandbox_bytes:?} bytes"));
+        }
         let figures = json!({
             "case": self.name,
             "asked": strategy,
@@ -232,6 +243,7 @@ impl Case {
             "bound_ms": { "accounts": bounds.0.as_millis() as u64, "tree": bounds.1.as_millis() as u64 },
             "needed_calls": { "accounts": shape.calls(Strategy::Accounts), "tree": shape.calls(Strategy::Tree) },
             "cost": cost,
+            "sandbox_peak_rss_bytes": sandbox_bytes,
         });
         Ok((figures, misses))
     }
