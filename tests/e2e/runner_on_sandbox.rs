@@ -6,6 +6,7 @@ mod audits;
 mod bad_input;
 mod bootstraps;
 mod consumers;
+mod delegated;
 mod deploys;
 mod enrolls;
 mod faults;

@@ -8,6 +8,7 @@ use e2e::{
     runner::Runner,
     tls,
 };
+use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use sandbox::{Sandbox, Scenario};
 
 const SCENARIO: &str = r#"
@@ -72,12 +73,13 @@ async fn run_and_look() -> Result<()> {
     let accounts: BTreeSet<_> = received
         .named("account")
         .filter(|span| attribute(span, "account.result") == Some("succeeded"))
-        .filter_map(|span| attribute(span, "aws.account.id"))
+        .filter_map(|span| attribute(span, "cloud.account.id"))
         .collect();
     ensure!(
         document["summary"]["changed"] == accounts.len(),
         "{accounts:?}"
     );
+    ensure_below(&received, run, &["step", "provider.request"])?;
     ensure!(received.metrics.contains("runner.runs"));
     let counted = serde_json::from_value(document["api_calls"].clone())?;
     ensure_calls(&received, &counted)?;
@@ -127,5 +129,33 @@ fn ensure_rates(received: &Received) -> Result<()> {
     let blocked = &received.calls["runner.spot.window.blocked"][LIST];
     let longest = blocked.iter().copied().fold(0.0, f64::max);
     ensure!((0.1..=2.0).contains(&longest), "blocked: {blocked:?}");
+    Ok(())
+}
+
+/// Spans with these names are below the run, and calls are below each of them.
+fn ensure_below(received: &Received, run: &Span, names: &[&str]) -> Result<()> {
+    let parent = |span: &Span| {
+        let mut all = received.spans.iter();
+        all.find(|other| other.span_id == span.parent_span_id)
+    };
+    let is_below = |span: &Span, above: &Span| {
+        let lineage = std::iter::successors(parent(span), |span| parent(span));
+        let mut lineage = lineage.map(|span| &span.span_id);
+        lineage.any(|id| *id == above.span_id)
+    };
+    for name in names {
+        let all: Vec<_> = received.named(name).collect();
+        ensure!(!all.is_empty(), "no span {name}");
+        ensure!(
+            all.iter().all(|span| is_below(span, run)),
+            "{name} is not below the run"
+        );
+        let mut calls = received
+            .spans
+            .iter()
+            .filter(|span| span.kind() == SpanKind::Client);
+        let below = |call: &Span| all.iter().any(|span| is_below(call, span));
+        ensure!(calls.any(below), "no call below {name}");
+    }
     Ok(())
 }

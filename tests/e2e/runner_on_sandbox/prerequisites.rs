@@ -62,7 +62,12 @@ fn an_aws_or_spot_that_cannot_be_reached_is_named_with_its_address() {
     impatient(&rehearsal);
     // Nobody listens on the discard port of the loopback interface.
     let nowhere = "http://127.0.0.1:9";
-    refuses(&rehearsal, &[("AWS_ENDPOINT_URL", nowhere)], 1, &["AWS"]);
+    refuses(
+        &rehearsal,
+        &[("AWS_ENDPOINT_URL", nowhere)],
+        1,
+        &["AWS", "AWS_ENDPOINT_URL"],
+    );
     refuses(
         &rehearsal,
         &[("SPOT_API_URL", nowhere)],

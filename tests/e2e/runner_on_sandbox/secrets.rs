@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use e2e::moto::Moto;
+
 use super::*;
 
 #[test]
@@ -43,4 +45,68 @@ fn a_refused_token_is_not_repeated_in_the_error() {
     assert_eq!(ended.code, 5, "{}", ended.stderr);
     assert!(!ended.stdout.contains(wrong) && !ended.stderr.contains(wrong));
     assert!(!any_file_contains(rehearsal.runner.directory(), wrong));
+}
+
+#[test]
+fn the_token_is_taken_from_a_file_a_secret_or_a_parameter() {
+    let rehearsal = Rehearsal::new(SMALL);
+    let token = &rehearsal.environment["SPOTINST_TOKEN"];
+    let enrolls = |place: &str, variables: &[(&str, &str)]| {
+        rehearsal.configure(
+            &format!("[spot]\ntoken = {place}\n"),
+            "",
+            "ous = [\"root\"]",
+        );
+        let variables = [variables, &[("SPOTINST_TOKEN", "")]].concat();
+        rehearsal.run_with(&variables, &["exec", "stackset-sync"])
+    };
+    rehearsal.write("token", &format!("{token}\n"));
+    let file = enrolls("{ file = \"token\" }", &[]);
+    assert_eq!(file.code, 0, "{}", file.stderr);
+    let none = enrolls("{ file = \"no-such-file\" }", &[]);
+    assert_eq!(none.code, 5, "{}", none.stderr);
+    assert!(none.stderr.contains("no-such-file"), "{}", none.stderr);
+
+    // The sandbox has neither service: these two are asked of moto.
+    let Some(moto) = Moto::start().unwrap() else {
+        return;
+    };
+    let put = |service, target, input: Value| {
+        let put = moto.wire();
+        rehearsal
+            .runtime
+            .block_on(put.json(service, target, &input))
+            .unwrap();
+    };
+    put(
+        "secretsmanager",
+        "secretsmanager.CreateSecret",
+        json!({ "Name": "spot/token", "SecretString": token, "ClientRequestToken": "0".repeat(32) }),
+    );
+    put(
+        "ssm",
+        "AmazonSSM.PutParameter",
+        json!({ "Name": "/spot/token", "Value": token, "Type": "SecureString" }),
+    );
+    let elsewhere = moto.endpoint();
+    for (place, variable) in [
+        (
+            "{ secrets_manager = \"spot/token\" }",
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+        ),
+        (
+            "{ ssm_parameter = \"/spot/token\" }",
+            "AWS_ENDPOINT_URL_SSM",
+        ),
+    ] {
+        let ended = enrolls(place, &[(variable, elsewhere.as_str())]);
+        assert_eq!(ended.code, 0, "{place}: {}", ended.stderr);
+        assert!(!(ended.stdout + &ended.stderr).contains(token.as_str()));
+    }
+    let missing = enrolls(
+        "{ ssm_parameter = \"/spot/none\" }",
+        &[("AWS_ENDPOINT_URL_SSM", elsewhere.as_str())],
+    );
+    assert_eq!(missing.code, 5, "{}", missing.stderr);
+    assert!(missing.stderr.contains("/spot/none"), "{}", missing.stderr);
 }

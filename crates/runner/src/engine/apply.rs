@@ -48,7 +48,7 @@ async fn apply_step<J: Job>(
 ) {
     let account = match &step.accounts[..] {
         [account] => {
-            tracing::info_span!("account", run.id = %run.run_id(), aws.account.id = %account)
+            tracing::info_span!("account", run.id = %run.run_id(), cloud.account.id = %account)
         }
         _ => tracing::Span::none(),
     };

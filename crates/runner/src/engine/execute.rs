@@ -1,7 +1,13 @@
 //! One run of a job, from the first look to the last record.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
+use futures_util::FutureExt as _;
 use onboarding_core::plan::{AccountRow, Plan, Refusal, Step};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -270,15 +276,17 @@ impl<J: Job> Stages<'_, J> {
         let look = async {
             let mut attempt = 1;
             loop {
-                let Ok(observed) = timeout(limit, self.job.observe(&cx)).await else {
+                let observed = AssertUnwindSafe(self.job.observe(&cx)).catch_unwind();
+                let Ok(observed) = timeout(limit, observed).await else {
                     let limit = humantime::format_duration(limit);
                     let message =
                         format!("observing took longer than {limit}; raise the job's timeout");
                     return Err(JobError::new(ErrorClass::Transient, message));
                 };
                 let error = match observed {
-                    Ok(observed) => return self.planned(&cx, &observed),
-                    Err(error) => error,
+                    Ok(Ok(observed)) => return self.planned(&cx, &observed),
+                    Ok(Err(error)) => error,
+                    Err(_panic) => return Err(panicked("observing")),
                 };
                 let Some(wait) = self
                     .options
@@ -301,7 +309,8 @@ impl<J: Job> Stages<'_, J> {
     }
 
     fn planned(&self, cx: &RunContext, observed: &J::Observed) -> Result<Plan, JobError> {
-        let mut plan = self.job.plan(cx, observed)?;
+        let plan = catch_unwind(AssertUnwindSafe(|| self.job.plan(cx, observed)));
+        let mut plan = plan.unwrap_or_else(|_panic| Err(panicked("planning")))?;
         plan.steps.sort_by_key(|step| step.order);
         let mut ids = std::collections::BTreeSet::new();
         match plan.steps.iter().find(|step| !ids.insert(&*step.id)) {
@@ -312,6 +321,14 @@ impl<J: Job> Stages<'_, J> {
             )),
         }
     }
+}
+
+/// Nothing was applied, and the run is recorded as failed like any other.
+fn panicked(doing: &str) -> JobError {
+    JobError::new(
+        ErrorClass::Bug,
+        format!("{doing} panicked; please report this with the log"),
+    )
 }
 
 fn refuse(report: &mut RunReport, error: JournalError) {

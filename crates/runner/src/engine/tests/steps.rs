@@ -202,3 +202,19 @@ async fn a_run_that_touches_nothing_journals_its_summary_only() {
     assert_eq!(journal.writes(), 3, "begin, plan, end");
     assert_eq!(journal.run(report.run_id).touched, 0);
 }
+
+#[tokio::test]
+async fn a_panic_while_looking_fails_the_run_and_the_next_one_goes_on() {
+    for place in ["observe", "plan"] {
+        let (job, journal) = (TestJob::new(Mode::PerAccount, 2), Arc::default());
+        job.world.lock().panics_in = place;
+        let report = job.run(&journal).await;
+        let error = report.error.as_ref().unwrap();
+        assert_eq!(error.class(), ErrorClass::Bug);
+        assert!(error.to_string().contains("please report this"), "{error}");
+        assert_eq!(exit_code(&report), 1);
+        assert_eq!(journal.run(report.run_id).state, "failed", "{place}");
+        job.world.lock().panics_in = "";
+        assert_eq!(exit_code(&job.run(&journal).await), 0);
+    }
+}

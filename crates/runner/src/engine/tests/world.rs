@@ -33,6 +33,8 @@ pub(super) struct World {
     /// What the next attempts of a step answer instead of doing it.
     pub(super) script: BTreeMap<String, VecDeque<Scripted>>,
     pub(super) observe_failures: VecDeque<ErrorClass>,
+    /// `observe` or `plan` panics.
+    pub(super) panics_in: &'static str,
     pub(super) looks: Vec<Phase>,
     pub(super) at_work: usize,
     pub(super) most_at_work: usize,
@@ -194,6 +196,7 @@ impl Job for TestJob {
     async fn observe(&self, cx: &RunContext) -> Result<Self::Observed, JobError> {
         let mut world = self.world.lock();
         world.looks.push(cx.phase());
+        assert_ne!(world.panics_in, "observe", "scripted");
         match world.observe_failures.pop_front() {
             Some(class) => Err(JobError::new(class, "listing failed")),
             None => Ok(world.enrolled.clone()),
@@ -201,6 +204,7 @@ impl Job for TestJob {
     }
 
     fn plan(&self, _cx: &RunContext, enrolled: &Self::Observed) -> Result<Plan, JobError> {
+        assert_ne!(self.world.lock().panics_in, "plan", "scripted");
         let accounts: Vec<_> = (1..=self.accounts).map(account).collect();
         let due: Vec<_> = accounts
             .iter()

@@ -347,20 +347,20 @@ impl StackSetSync {
         self.note_changes(profile, &succeeded);
         // CloudFormation works on the accounts; a span of each is where a trace tells what became of it.
         for account in &succeeded {
-            tracing::info_span!("account", run.id = %cx.run_id(), aws.account.id = %account, account.result = "succeeded");
+            tracing::info_span!("account", run.id = %cx.run_id(), cloud.account.id = %account, account.result = "succeeded");
         }
         for (account, reason) in &failed {
             let reason = reason.unwrap_or("none given");
             tracing::info_span!(
                 "account",
                 run.id = %cx.run_id(),
-                aws.account.id = %account,
+                cloud.account.id = %account,
                 account.result = "failed",
                 otel.status_code = "ERROR",
                 otel.status_description = reason,
             )
             .in_scope(
-                || tracing::info!(aws.account.id = %account, reason, "stack instance failed"),
+                || tracing::info!(cloud.account.id = %account, reason, "stack instance failed"),
             );
         }
         let home = &self.home;

@@ -98,7 +98,7 @@ impl StackSetSync {
                 Ok(Some(role)) => RoleReading::Present(Box::new(role)),
                 Ok(None) => RoleReading::Absent,
                 Err(error) => {
-                    tracing::warn!(aws.account.id = %account, reason = %error, "the role of a changed account could not be read");
+                    tracing::warn!(cloud.account.id = %account, reason = %error, "the role of a changed account could not be read");
                     RoleReading::Denied(error.to_string())
                 }
             }
@@ -118,7 +118,7 @@ impl StackSetSync {
             Ok(Some(role)) => return Some(role),
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(aws.account.id = %account, reason = %error, "the role that Spot uses could not be read");
+                tracing::warn!(cloud.account.id = %account, reason = %error, "the role that Spot uses could not be read");
             }
         }
         let owner = self.home.state.owner(spot).await.ok().flatten()?;

@@ -237,10 +237,22 @@ impl StackSetSync {
 
     /// Only the management account and delegated administrators may ask for trusted access.
     fn access_error(&self, error: aws_ops::AwsError) -> JobError {
+        let ours = self.home.identity.account;
+        let delegated =
+            self.home.config.runner.aws.call_as == crate::config::CallAs::DelegatedAdmin;
+        if delegated && error.is_code("ValidationError") {
+            return JobError::new(
+                ErrorClass::Prerequisite,
+                format!(
+                    "aws.call_as is \"delegated-admin\", but the AWS credentials are of account {ours}, which is no delegated \
+                     administrator of StackSets; register it, or set aws.call_as = \"self\" where it is the management account \
+                     ({error})"
+                ),
+            );
+        }
         if !error.is_code("InvalidOperationException") {
             return aws_error(error);
         }
-        let ours = self.home.identity.account;
         JobError::new(
             ErrorClass::Prerequisite,
             format!(

@@ -34,6 +34,29 @@ pub(super) struct OperationMemo {
     pub(super) waits_for: Option<String>,
     /// Looks at the result rows after the end that found fewer failures than the operation reports.
     pub(super) behind: u32,
+    /// How far the operation was when its rows were last counted, where they are too many to count at every look.
+    #[serde(default)]
+    pub(super) counted: Option<Counted>,
+}
+
+/// Result rows, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counted {
+    /// When, in Unix milliseconds.
+    at: i64,
+    done: usize,
+    failed: usize,
+}
+
+impl Counted {
+    fn of(rows: &[OperationResult], at: i64) -> Self {
+        let count = |status| rows.iter().filter(|row| row.status == status).count();
+        Self {
+            at,
+            done: count(ResultStatus::Succeeded),
+            failed: count(ResultStatus::Failed),
+        }
+    }
 }
 
 impl OperationMemo {
@@ -49,6 +72,7 @@ impl OperationMemo {
             submitted: false,
             waits_for: None,
             behind: 0,
+            counted: None,
         }
     }
 
@@ -146,8 +170,11 @@ pub(super) enum Followed {
 /// Looks at the rows again at most this often when CloudFormation's list is behind the operation itself.
 const MOST_LOOKS_BEHIND: u32 = 10;
 
-/// Result rows are read for the progress display only while there are few of them; the end reads them in any case.
+/// Up to so many result rows are read for the progress display at every look; the end reads them in any case.
 const MOST_PROGRESS_ROWS: usize = 1_000;
+
+/// How long, in milliseconds, more rows than that are not counted again: 10,000 of them are 100 calls.
+const COUNT_AGAIN: i64 = 60_000;
 
 /// What starts an operation; the id is filled in when it is sent.
 pub(super) enum Request {
@@ -286,20 +313,22 @@ pub(super) async fn follow(
         .map_err(aws_error)?;
     let after = next_poll_delay(elapsed(cx, &memo));
     let Some(outcome) = operation.outcome() else {
-        let progress =
-            if accounts <= MOST_PROGRESS_ROWS && operation.status != OperationStatus::Queued {
-                let rows = home
-                    .aws
-                    .operation_results(stack_set, &memo.operation_id)
-                    .await
-                    .map_err(aws_error)?;
-                progress_of(&operation, &rows, accounts)
-            } else {
-                progress_of(&operation, &[], accounts)
-            };
+        if operation.status != OperationStatus::Queued
+            && is_counted_again(&memo, accounts, cx.now())
+        {
+            let rows = home
+                .aws
+                .operation_results(stack_set, &memo.operation_id)
+                .await
+                .map_err(aws_error)?;
+            memo.counted = Some(Counted::of(&rows, cx.now()));
+            if accounts > MOST_PROGRESS_ROWS {
+                memo.write(cx).await?;
+            }
+        }
         return Ok(Followed::Again(Applied::Requeue {
             after,
-            progress: Some(progress),
+            progress: Some(progress_of(&operation, memo.counted, accounts)),
         }));
     };
     let rows = home
@@ -321,7 +350,8 @@ pub(super) async fn follow(
     if (unfinished || missing) && memo.behind < MOST_LOOKS_BEHIND {
         memo.behind += 1;
         memo.write(cx).await?;
-        let progress = progress_of(&operation, &rows, accounts);
+        let counted = Counted::of(&rows, cx.now());
+        let progress = progress_of(&operation, Some(counted), accounts);
         return Ok(Followed::Again(Applied::Requeue {
             after: Duration::from_secs(1),
             progress: Some(progress),
@@ -336,10 +366,17 @@ pub(super) async fn follow(
     }))
 }
 
-fn progress_of(operation: &Operation, rows: &[OperationResult], accounts: usize) -> Progress {
-    let count = |status| rows.iter().filter(|row| row.status == status).count();
-    let (done, failed) = (count(ResultStatus::Succeeded), count(ResultStatus::Failed));
-    let total = accounts.max(rows.len());
+/// Whether the rows of an operation on so many accounts are counted at this look.
+fn is_counted_again(memo: &OperationMemo, accounts: usize, now: i64) -> bool {
+    accounts <= MOST_PROGRESS_ROWS
+        || memo
+            .counted
+            .is_none_or(|counted| now - counted.at >= COUNT_AGAIN)
+}
+
+fn progress_of(operation: &Operation, counted: Option<Counted>, accounts: usize) -> Progress {
+    let (done, failed) = counted.map_or((0, 0), |counted| (counted.done, counted.failed));
+    let total = accounts.max(done + failed);
     let status = format!("{:?}", operation.status).to_lowercase();
     Progress {
         total,
@@ -347,5 +384,40 @@ fn progress_of(operation: &Operation, rows: &[OperationResult], accounts: usize)
         failed,
         waiting: total.saturating_sub(done + failed),
         operation: Some(format!("operation {} {status}", operation.id)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memo(counted: Option<i64>) -> OperationMemo {
+        OperationMemo {
+            operation_id: "op".to_owned(),
+            run: "run".to_owned(),
+            since: 0,
+            submitted: true,
+            waits_for: None,
+            behind: 0,
+            counted: counted.map(|at| Counted::of(&[], at)),
+        }
+    }
+
+    #[test]
+    fn many_rows_are_counted_once_a_minute_and_few_at_every_look() {
+        assert!(is_counted_again(&memo(None), 10_000, 0));
+        assert!(!is_counted_again(&memo(Some(0)), 10_000, 59_999));
+        assert!(is_counted_again(&memo(Some(0)), 10_000, 60_000));
+        assert!(is_counted_again(&memo(Some(0)), 1_000, 1));
+    }
+
+    #[test]
+    fn a_memo_of_an_older_version_is_read() {
+        let mut old = serde_json::to_value(memo(None)).unwrap();
+        old.as_object_mut().unwrap().remove("counted");
+        assert_eq!(
+            serde_json::from_value::<OperationMemo>(old).unwrap(),
+            memo(None)
+        );
     }
 }

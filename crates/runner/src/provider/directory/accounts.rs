@@ -97,7 +97,7 @@ impl Accounts {
             Err(error) => return Err(error.to_string()),
         };
         let Ok(trust) = TrustPolicy::parse(&live.trust_policy) else {
-            tracing::warn!(aws.account.id = %account, role = %role, "the trust policy of its role cannot be read");
+            tracing::warn!(cloud.account.id = %account, role = %role, "the trust policy of its role cannot be read");
             return Ok(None);
         };
         let output = match live.stack_id().and_then(|id| id.parse::<StackId>().ok()) {
@@ -109,7 +109,7 @@ impl Accounts {
         };
         let id = external_id::in_use(&trust, principal.as_str(), output.as_deref());
         if id.is_none() {
-            tracing::warn!(aws.account.id = %account, role = %role, "its role does not tell which external ID Spot uses");
+            tracing::warn!(cloud.account.id = %account, role = %role, "its role does not tell which external ID Spot uses");
         }
         Ok(id)
     }
@@ -117,7 +117,7 @@ impl Accounts {
 
 /// Something that was not read: a denial stays for a while, anything else may pass.
 fn unread(account: AwsAccountId, what: &str, error: &AccessError) -> Read {
-    tracing::warn!(aws.account.id = %account, reason = %error, "{what} is not known");
+    tracing::warn!(cloud.account.id = %account, reason = %error, "{what} is not known");
     match error.is_denial() {
         true => Read::Known(None),
         false => Read::Failed,
