@@ -256,6 +256,18 @@ def test_a_stack_waits_for_a_role_that_spot_does_not_see_yet(enroll, accounts, s
         enrolled(stack)
 
 
+def test_a_product_that_spot_finds_something_wrong_with_rolls_back_and_names_the_steps(enroll, accounts):
+    stack = enroll(next(accounts))
+    # It is attempted again until the function's own time ends.
+    stack.functions.update_function_configuration(FunctionName="provider", Timeout=15)
+    with stack.mirrored():
+        stack.create(template(stack.function).replace("ec2:Describe*", "s3:ListAllMyBuckets"))
+        assert stack.settled() == "ROLLBACK_COMPLETE"
+    assert "ec2:DescribeInstances" in stack.reasons(), stack.reasons()
+    [left] = stack.spot_accounts()
+    assert not left["cost_intelligence"] and not left["link_works"]
+
+
 def test_an_account_that_is_not_a_target_is_refused(enroll, accounts):
     stack = enroll(next(accounts), PROVIDER_TARGETS="123456789012")
     with stack.mirrored():
@@ -349,6 +361,58 @@ def test_a_notification_is_answered_and_one_without_a_topic_is_not_swallowed(enr
     answer, failed = without.invoke(event)
     assert failed and "PROVIDER_TOPIC_ARN" in answer["errorMessage"]
     assert bucket.answers == {} and without.spot_accounts() == []
+
+
+def test_a_stack_asks_for_its_own_account_and_nobody_elses(enroll, accounts, sandbox, bucket):
+    mine, theirs = enroll(next(accounts), PROVIDER_TOPIC_ARN=TOPIC, PROVIDER_STACKS="spot"), next(accounts)
+    victim = enroll(theirs)
+    with victim.mirrored():
+        victim.create(template(victim.function))
+        assert victim.settled() == "CREATE_COMPLETE", victim.reasons()
+    before = enrolled(victim)
+    own = {"ServiceToken": TOPIC, "AwsAccountId": mine.account}
+    named = {"ServiceToken": TOPIC, "SpotAccountId": before["id"], "AccountId": before["id"], "AwsAccountId": mine.account,
+             "IamRoleArn": f"arn:aws:iam::{mine.account}:role/Mine"}
+    hijacks = {
+        "account": ({"AwsAccountId": theirs, "ServiceToken": TOPIC}, "SpotAccount"),
+        "external-id": (named, "SpotExternalId"),
+        "link": (named, "SpotLinkedCredentials"),
+        "role": ({**named, "IamRoleArn": before["role"]}, "SpotLinkedCredentials"),
+        "name": (named, "RenamedSpotAccountByAlias"),
+        "product": (named, "EnableCostIntelligence"),
+    }
+    writes = spot_writes(sandbox)
+    for kind in ("Create", "Update", "Delete"):
+        for name, (properties, resource) in hijacks.items():
+            ours = request(bucket, mine.account, f"{kind}-{name}", RequestType=kind, ResourceType=f"Custom::{resource}",
+                           ResourceProperties=properties, OldResourceProperties=own, PhysicalResourceId=before["id"])
+            answer, failed = mine.invoke({"Records": [record("1", json.dumps(ours))]})
+            assert not failed and answer == {"batchItemFailures": []}, (kind, name, answer)
+            said = bucket.answers[f"{kind}-{name}"]
+            if kind == "Create":
+                assert said["Status"] == "FAILED", (name, said)
+            if kind == "Delete":
+                assert said["Status"] == "SUCCESS", (name, said)
+            assert before["linked_external_id"] not in json.dumps(said), (kind, name)
+    assert spot_writes(sandbox) == writes
+    assert enrolled(victim) == before
+
+
+def test_another_stack_or_another_address_gets_nothing(enroll, accounts, sandbox, bucket):
+    stack = enroll(next(accounts), PROVIDER_TOPIC_ARN=TOPIC, PROVIDER_STACKS="StackSet-ours-*")
+    ask = lambda name, **changes: stack.invoke({"Records": [record("1", json.dumps(
+        request(bucket, stack.account, name, **changes)))]})
+    assert ask("other") == ({"batchItemFailures": []}, False)
+    assert bucket.answers["other"]["Status"] == "FAILED"
+    assert "does not serve stacks named spot" in bucket.answers["other"]["Reason"]
+    arn = f"arn:aws:cloudformation:us-east-1:{stack.account}:stack/StackSet-ours-0b1c/x"
+    for name, address in {"link-local": "http://169.254.169.254/latest/", "elsewhere": "https://example.com/answer",
+                          "redirect": f"{bucket.endpoint.replace('http', 'https')}/x"}.items():
+        assert ask(name, StackId=arn, ResponseURL=address) == ({"batchItemFailures": [{"itemIdentifier": "1"}]}, False)
+    assert stack.spot_accounts() == []
+    assert ask("ours", StackId=arn) == ({"batchItemFailures": []}, False)
+    assert bucket.answers["ours"]["Status"] == "SUCCESS"
+    assert len(stack.spot_accounts()) == 1
 
 
 def test_a_message_that_is_no_request_fails_the_invocation(enroll, accounts):
