@@ -79,7 +79,7 @@ pub struct ConsumeSettings {
 impl Default for ConsumeSettings {
     fn default() -> Self {
         Self {
-            concurrency: 256,
+            concurrency: 1024,
             poll: Duration::from_secs(20),
             invisible: Duration::from_secs(60),
             retry: Duration::from_secs(5),

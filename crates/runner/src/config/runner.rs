@@ -212,9 +212,10 @@ pub struct EnrollmentConfig {
     pub deletion: Deletion,
     /// Who serves requests when no run does: those of accounts that AWS adds by itself (`deployment = "auto"`).
     pub served_by: ServedBy,
-    /// Requests of custom resources that are served at the same time. Most of them only wait, such as for a new role to
-    /// spread through IAM, and one that waits must not hold the others back.
-    #[schemars(range(min = 1, max = 1024))]
+    /// Requests of custom resources that are served at the same time. Most of them only wait, such as for Spot's rate limit
+    /// or for a new role to spread through IAM, and one that waits must not hold the others back: with fewer of these than
+    /// stacks at a time, the first requests of all stacks go before the second of any.
+    #[schemars(range(min = 1, max = 4096))]
     pub consumers: u32,
     /// The name of Spot's Lambda function that enrolls in Cost Intelligence (provider `spot-hosted` with the product
     /// `cost-intelligence`). Spot does not publish it: ask Spot's support.
@@ -232,7 +233,7 @@ impl Default for EnrollmentConfig {
             service_timeout: duration::seconds(3600),
             deletion: Deletion::Reconcile,
             served_by: ServedBy::Run,
-            consumers: 256,
+            consumers: 1024,
             cost_intelligence_lambda: None,
         }
     }
