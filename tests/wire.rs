@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use reqwest::Method;
 use serde_json::Value;
 
 use crate::tls;
@@ -87,18 +88,40 @@ impl Wire {
     /// # Errors
     /// The call is refused, or is not answered with JSON.
     pub async fn admin(&self, path: &str, body: Option<&Value>) -> Result<Value> {
+        let method = match body {
+            Some(_) => Method::POST,
+            None => Method::GET,
+        };
+        let text = answer(path, self.of_admin(method, path, body)?).await?;
+        serde_json::from_str(&text).with_context(|| format!("{path} answered {text:?}"))
+    }
+
+    /// Takes something away with DELETE: for the sandbox's admin API.
+    ///
+    /// # Errors
+    /// The call is refused.
+    pub async fn admin_delete(&self, path: &str) -> Result<()> {
+        let request = self.of_admin(Method::DELETE, path, None)?;
+        answer(path, request).await.map(drop)
+    }
+
+    fn of_admin(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<reqwest::RequestBuilder> {
         tls::install();
         let url = format!("{}/_sandbox/{path}", self.endpoint);
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(LIMIT)
             .build()?;
-        let request = match body {
-            Some(body) => client.post(url).json(body),
-            None => client.get(url),
-        };
-        let text = answer(path, request).await?;
-        serde_json::from_str(&text).with_context(|| format!("{path} answered {text:?}"))
+        let request = client.request(method, url);
+        Ok(match body {
+            Some(body) => request.json(body),
+            None => request,
+        })
     }
 }
 

@@ -1,9 +1,11 @@
 //! The real binary against the sandbox: what an operator types, what is printed, how it ends, and what has changed in
 //! the simulated AWS and Spot afterwards. Here is the scaffolding; one module per concern.
 
+mod access;
 mod adopts;
 mod audits;
 mod bad_input;
+mod billing;
 mod bootstraps;
 mod consumers;
 mod delegated;

@@ -9,6 +9,8 @@ import requests
 import spotinst_sdk2
 from botocore.exceptions import ClientError
 
+from spotinst_sdk2.models.admin.organization import PolicyMapping, UserGroup
+
 from conftest import until
 
 SCENARIO = """
@@ -286,6 +288,26 @@ def test_billing_engine_is_for_the_payer_account(sandbox, admin):
     assert item["isBillingAccount"] and item["externalProviderId"] == management
     (listed,) = sandbox.spot("GET", url).json()["response"]["items"]
     assert (listed["accountId"], listed["statusSummary"]) == (payer, "connected")
+
+
+def test_the_sdk_makes_a_user_group_and_changes_its_policies(sandbox, admin):
+    policies = {policy["name"]: policy for policy in admin.get_policies()}
+    viewer, editor = policies["Account Viewer"]["id"], policies["Account Editor"]["id"]
+    seen = admin.create_account("seen by a group")["id"]
+    group = UserGroup(name="Developers", description="", policies=[PolicyMapping(viewer, ["*"])], user_ids=[])
+    made = admin.create_user_group(group)["id"]
+    assert made in {group["id"] for group in admin.get_user_groups()}
+    (mapping,) = admin.get_user_group_details(made)["policies"]
+    assert (mapping["policy_id"], mapping["account_ids"]) == (viewer, ["*"])
+    # What is not named is gone.
+    admin.update_user_group_to_policy_mapping(made, [{"policyId": editor, "accountIds": [seen]}])
+    (mapping,) = admin.get_user_group_details(made)["policies"]
+    assert (mapping["policy_id"], mapping["policy_type"], mapping["account_ids"]) == (editor, "ACCOUNT", [seen])
+    url = f"/setup/access/userGroup/{made}/policyMapping"
+    for wrong in ({"policyId": "pol-none"}, {"policyId": editor}, {"policyId": editor, "accountIds": ["act-00000000"]}):
+        assert sandbox.spot("PUT", url, {"policies": [wrong]}).status_code in (400, 404)
+    admin.delete_account(seen)
+    assert admin.get_user_group_details(made)["policies"][0]["account_ids"] == []
 
 
 def test_running_groups_are_listed(sandbox):

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use onboarding_core::{
     custom_resource::{AdoptRule, Naming, NamingError, ServedStacks},
+    desired::AccessGrant,
     ids::{AwsAccountId, OuId, TopicArn},
     secret::SecretText,
 };
@@ -57,6 +58,8 @@ pub(crate) struct Config {
     pub(crate) targets: Targets,
     /// The stacks that are served.
     pub(crate) stacks: ServedStacks,
+    /// Who may see their Spot accounts.
+    pub(crate) access: BTreeSet<AccessGrant>,
 }
 
 /// A wrong or missing variable. No text has a value that could be a secret.
@@ -123,6 +126,7 @@ impl Config {
             stacks: given("PROVIDER_STACKS").map_or_else(ServedStacks::default, |text| {
                 ServedStacks::named(listed(&text))
             }),
+            access: given("PROVIDER_ACCESS").map_or(Ok(BTreeSet::new()), |text| access(&text))?,
         })
     }
 }
@@ -191,6 +195,26 @@ fn targets(text: &str) -> Result<Targets, ConfigError> {
         }
     }
     Ok(targets)
+}
+
+fn access(text: &str) -> Result<BTreeSet<AccessGrant>, ConfigError> {
+    let read = |one: &str| {
+        let (user_group, policy) = one.split_once('=')?;
+        Some(AccessGrant {
+            user_group: user_group.trim().parse().ok()?,
+            policy: policy.trim().parse().ok()?,
+        })
+    };
+    listed(text).map(|one| {
+        read(one).ok_or_else(|| {
+            wrong(
+                "PROVIDER_ACCESS",
+                one,
+                "it must name user groups and access policies (ugr-...=pol-...), with commas between",
+            )
+        })
+    })
+    .collect()
 }
 
 /// How much is logged: `RUST_LOG`, or what Lambda's advanced logging controls say, as one level. Never every trace: the
@@ -267,6 +291,7 @@ mod tests {
                 "111111111111,everybody",
                 "organizational units",
             ),
+            ("PROVIDER_ACCESS", "ugr-1=pol-1,ugr-2", "user groups"),
         ] {
             let error = read(&[("SPOTINST_TOKEN", "t"), (name, value)]).unwrap_err();
             let text = error.to_string();
@@ -296,6 +321,13 @@ mod tests {
         assert!(served("StackSet-a-*, b", "StackSet-a-0b1c"));
         assert!(served("StackSet-a-*, b", "b"));
         assert!(!served("StackSet-a-*, b", "c"));
+    }
+
+    #[test]
+    fn access_is_pairs_of_groups_and_policies() {
+        let grants = access("ugr-1=pol-1, ugr-1=pol-2,").unwrap();
+        let policies: Vec<_> = grants.iter().map(|one| one.policy.as_str()).collect();
+        assert_eq!(policies, ["pol-1", "pol-2"]);
     }
 
     #[test]

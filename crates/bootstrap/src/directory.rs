@@ -59,6 +59,7 @@ impl Directory {
             alias: None,
             adopt: self.config.adopt,
             naming: self.config.naming.clone(),
+            access: self.config.access.clone(),
         }))
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{AwsAccountId, InvalidId, OuId, Region, StackSetName},
+    ids::{AccessPolicyId, AwsAccountId, InvalidId, OuId, Region, StackSetName, UserGroupId},
     inventory::Tags,
     template::Deletion,
 };
@@ -117,6 +117,28 @@ pub enum AdoptRule {
     Refuse,
 }
 
+/// Who may see the accounts of a profile in Spot: the members of a user group, as far as an access policy lets them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AccessGrant {
+    /// The user group.
+    pub user_group: UserGroupId,
+    /// The access policy that its members have in these accounts; one of accounts, not of the organization.
+    pub policy: AccessPolicyId,
+}
+
+/// Where the billing data of the management account is: its Cost and Usage Report (Spot's OpenAPI document,
+/// `BERegisteredSetupAccountAwsConfigBillingSource`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BillingSource {
+    /// The S3 bucket that AWS delivers the report to.
+    pub bucket: String,
+    /// The bucket's Region.
+    pub region: Region,
+    /// The report's path prefix and name.
+    pub path_prefix: String,
+}
+
 /// A stack set's definition as it should be, ready to be compared and sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackSetDefinition {
@@ -163,6 +185,8 @@ pub struct Profile {
     pub deployment: Option<Deployment>,
     /// What to do with accounts that are already linked.
     pub adopt: AdoptRule,
+    /// Who may see its accounts in Spot.
+    pub access: BTreeSet<AccessGrant>,
     /// What deleting a stack does to its Spot account.
     pub deletion: Deletion,
     /// Whether non-conflicting operations may run together.
@@ -199,6 +223,8 @@ pub struct Desired {
     /// The audit role's stack set, when we deploy one. It is for the accounts of all profiles: its own targets only say how
     /// fine those are.
     pub audit: Option<Profile>,
+    /// The billing data that Billing Engine shall read; none when Billing Engine is not asked for.
+    pub billing_engine: Option<BillingSource>,
     /// The principal that Spot assumes its roles with, an ARN.
     pub spot_principal: String,
     /// The targets of the profiles that are not asked for, by name: no account may be in two profiles, whichever of them

@@ -142,9 +142,21 @@ text_id!(
     /// The id of a Spot account.
     SpotAccountId,
     "a Spot account id (act-xxxxxxxx)",
-    |s| s.strip_prefix("act-").is_some_and(|rest| {
-        (1..=64).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric())
-    })
+    |s| is_prefixed_alphanumeric(s, "act-")
+);
+
+text_id!(
+    /// The id of a user group of Spot: users who are given access policies together.
+    UserGroupId,
+    "the id of a Spot user group (ugr-xxxxxxxx)",
+    |s| is_prefixed_alphanumeric(s, "ugr-")
+);
+
+text_id!(
+    /// The id of an access policy of Spot, which its console calls permission policy.
+    AccessPolicyId,
+    "the id of a Spot access policy (pol-xxxxxxxx)",
+    |s| is_prefixed_alphanumeric(s, "pol-")
 );
 
 text_id!(
@@ -291,6 +303,13 @@ impl Region {
             "aws"
         }
     }
+}
+
+/// Whether the text is this prefix and 1 to 64 letters or digits behind it.
+fn is_prefixed_alphanumeric(s: &str, prefix: &str) -> bool {
+    s.strip_prefix(prefix).is_some_and(|rest| {
+        (1..=64).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+    })
 }
 
 /// Whether the text has between `min` and `max` characters, all of them lower-case letters or digits.

@@ -4,6 +4,7 @@
 //! Guarantees: no I/O, no clock, no environment, no async runtime. Whatever depends on time takes `now` as an
 //! argument. Everything that decides lives here, so that it can be tested with tables and properties.
 
+pub mod access;
 mod canonical;
 pub mod custom_resource;
 pub mod desired;

@@ -4,8 +4,10 @@
 //! Guarantees: pure; the same observation gives the same plan; applying a plan and observing again gives a plan with
 //! no due step; nothing is removed from a protected account or against a [`guard`].
 
+mod access;
 pub mod actions;
 mod audit;
+mod billing_engine;
 pub mod definition;
 pub mod guard;
 pub mod ledger;
@@ -18,7 +20,9 @@ mod nearest_path;
 mod steps;
 
 pub use actions::SyncAction;
-pub use observed::{ObservedProfile, RetryState, RunningOperation, SyncObserved};
+pub use observed::{
+    BillingRegistration, ObservedProfile, RetryState, RunningOperation, SyncObserved,
+};
 pub use operation_targets::{OperationTargets, TargetFilter};
 
 use crate::{
@@ -157,6 +161,8 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
     plan.accounts
         .sort_by_key(|row| (row.account, row.reason.is_left_out(), !row.targeted));
     plan.accounts.dedup_by_key(|row| row.account);
+    access::plan(observed, desired, &mut plan);
+    billing_engine::plan(observed, desired, &links, &mut plan);
     plan.findings.sort();
     plan.steps
         .sort_by(|a, b| (a.order, &a.id).cmp(&(b.order, &b.id)));

@@ -1,8 +1,11 @@
 //! What the provider must know about an AWS account: whether it may be served, by which rules, and its name.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use onboarding_core::{
     custom_resource::{AdoptRule, Naming},
+    desired::AccessGrant,
     ids::{AwsAccountId, ExternalId, SpotAccountId, StackId},
 };
 
@@ -17,6 +20,8 @@ pub struct AccountDetails {
     pub adopt: AdoptRule,
     /// How its Spot account is named.
     pub naming: Naming,
+    /// Who may see its Spot account, once we have linked it.
+    pub access: BTreeSet<AccessGrant>,
 }
 
 /// Looking an account up failed; it will be tried again.

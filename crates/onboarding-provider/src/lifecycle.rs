@@ -1,5 +1,7 @@
 //! One attempt at one request: who asks, may it, and what is to be done for its resource.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{
@@ -16,6 +18,7 @@ use crate::{
     provider::{Provider, time_until},
 };
 
+pub(crate) mod access;
 mod alone;
 mod cost_intelligence;
 mod credentials;
@@ -132,7 +135,9 @@ impl Provider {
         match resource {
             Resource::SpotAccount { .. } => self.spot_account(request, &details).await,
             Resource::SpotExternalId { .. } => self.external_id(request, &named, &details).await,
-            Resource::SpotLinkedCredentials { role, .. } => self.link(request, &named, role).await,
+            Resource::SpotLinkedCredentials { role, .. } => {
+                self.link(request, &named, role, &details.access).await
+            }
             Resource::RenamedSpotAccount { .. } => self.rename(request, &named, &details).await,
             Resource::CostIntelligence { .. } => {
                 self.enable_cost_intelligence(request, &named).await
@@ -159,7 +164,7 @@ impl Provider {
         {
             match self.named(request, spot_account).await {
                 Ok(named) if named.standing == Standing::Ours => {
-                    return self.link(request, &named, role).await;
+                    return self.link(request, &named, role, &BTreeSet::new()).await;
                 }
                 // Somebody else's, gone, or never seen: nothing of ours to keep.
                 Ok(_) | Err(Trouble::Refused(_)) => {}

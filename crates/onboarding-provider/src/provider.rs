@@ -19,7 +19,7 @@ use crate::{
     directory::AccountDirectory,
     events::{Event, EventSink, Phase},
     intents::Intents,
-    lifecycle::{Patience, Trouble},
+    lifecycle::{Patience, Trouble, access::AccessQueue},
     listings::Listings,
 };
 
@@ -47,6 +47,8 @@ pub struct ProviderSettings {
     pub refusal_patience: Duration,
     /// How long a failing Cost Intelligence validation is repeated: a new role's policies spread slowly.
     pub validation_patience: Duration,
+    /// How long granting user groups access to an account may take; a link is answered without it then.
+    pub access_patience: Duration,
     /// The pause before the second attempt; it doubles, with jitter.
     pub retry_initial: Duration,
     /// The longest pause between attempts.
@@ -71,6 +73,7 @@ impl Default for ProviderSettings {
             role_patience: Duration::from_secs(600),
             refusal_patience: Duration::from_secs(120),
             validation_patience: Duration::from_secs(120),
+            access_patience: Duration::from_secs(60),
             retry_initial: Duration::from_secs(1),
             retry_max: Duration::from_secs(30),
             fresh: Duration::from_secs(60),
@@ -86,6 +89,7 @@ pub struct Provider {
     pub(crate) directory: Arc<dyn AccountDirectory>,
     pub(crate) settings: ProviderSettings,
     pub(crate) listings: Listings,
+    pub(crate) access: AccessQueue,
     /// Whether Spot refuses names without a letter, once a creation has shown it.
     pub(crate) names_need_letters: Mutex<Option<bool>>,
     /// Held by the creation that finds out.
@@ -109,6 +113,7 @@ impl Provider {
         };
         Self {
             listings: Listings::new(spot.clone(), settings.listing_age),
+            access: AccessQueue::default(),
             names_need_letters: Mutex::new(None),
             first_name: tokio::sync::Mutex::default(),
             spot,

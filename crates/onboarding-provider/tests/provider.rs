@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod provider {
+    mod access;
     mod alone;
     mod corpus;
     mod crashes;

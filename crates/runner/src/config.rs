@@ -7,6 +7,7 @@
 mod amount;
 mod arn;
 mod audit;
+mod billing_engine;
 mod bootstrap;
 mod checks;
 mod desired;
@@ -32,6 +33,7 @@ mod text;
 pub use amount::{Concurrency, Share};
 pub use arn::{FunctionName, PermissionsBoundary, Principal};
 pub use audit::AuditConfig;
+pub use billing_engine::{BillingEngineConfig, BucketName};
 pub use bootstrap::{BootstrapConfig, Encryption};
 pub use desired::{DEFAULT_TOPIC, DesiredOptions};
 pub use duration::HumanDuration;
@@ -43,8 +45,8 @@ pub use naming::RenameRule;
 pub use nearest::nearest;
 pub use overrides::GUARD_RAILS;
 pub use profile::{
-    AdoptConfig, DeploymentConfig, NamingConfig, PoliciesConfig, Product, ProfileConfig,
-    TargetsConfig,
+    AccessConfig, AdoptConfig, DeploymentConfig, NamingConfig, PoliciesConfig, Product,
+    ProfileConfig, TargetsConfig,
 };
 pub use runner::{
     AwsConfig, CallAs, Deletion, EnrollmentConfig, LogFormat, PrerequisitesConfig, ProviderKind,

@@ -73,7 +73,10 @@ fn route(world: &mut World, method: &str, path: &[&str], body: &Value) -> Result
             world.faults.clear();
             Ok(json!({}))
         }
-        ("GET", ["spot"]) => Ok(json!({ "accounts": spot::overview(world, None) })),
+        ("GET", ["spot"]) => Ok(json!({
+            "accounts": spot::overview(world, None),
+            "user_groups": spot::user_groups(world),
+        })),
         ("POST", ["spot", id, "running"]) => {
             let running = body["running"].as_bool().unwrap_or(true);
             spot::set_running(world, id, running).map_err(|error| (error.status, error.message))?;

@@ -12,11 +12,13 @@ mod populate;
 mod products;
 pub(crate) mod rates;
 pub(crate) mod route;
+mod user_groups;
 
 pub(crate) use accounts::{Spot, create_account, delete_account, rename_account, token_is_valid};
 pub(crate) use link::{create_external_id, set_credentials};
 pub(crate) use overview::{links, overview, set_running};
 pub(crate) use populate::populate;
+pub(crate) use user_groups::overview as user_groups;
 
 /// An error of the Spot API.
 #[derive(Clone, Debug, thiserror::Error)]

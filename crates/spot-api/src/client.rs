@@ -38,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) gate: Arc<Gate>,
     calls: Mutex<BTreeMap<Route, u64>>,
     observer: Option<Arc<dyn CallObserver>>,
+    /// Held while a user group is read, changed and read again.
+    pub(crate) access: tokio::sync::Mutex<()>,
 }
 
 impl fmt::Debug for SpotClient {
@@ -87,6 +89,7 @@ impl SpotClient {
                 tokens,
                 calls: Mutex::new(BTreeMap::new()),
                 observer,
+                access: tokio::sync::Mutex::default(),
             }),
         })
     }

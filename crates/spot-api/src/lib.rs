@@ -16,12 +16,11 @@ pub mod verbs;
 
 pub use client::{SpotClient, settings::SpotSettings};
 pub use error::{ErrorClass, Refusal, SpotError};
-pub use onboarding_core::inventory::SpotAccountRecord;
+pub use onboarding_core::{desired::BillingSource, inventory::SpotAccountRecord};
 pub use token::{EnvToken, FileToken, TokenError, TokenSource};
 pub use verbs::{
+    access::AccessError,
     accounts::{CreateSlot, CreatedAccount},
     credentials::CreatedExternalId,
-    products::{
-        BillingSource, Product, Registration, RegistrationStatus, ValidationStatus, ValidationStep,
-    },
+    products::{Product, Registration, RegistrationStatus, ValidationStatus, ValidationStep},
 };

@@ -16,8 +16,9 @@ pub async fn before<F: Future>(deadline: Instant, work: F) -> F::Output {
     DEADLINE.scope(deadline, work).await
 }
 
-/// The deadline of the call that is being made.
-pub(crate) fn deadline() -> Instant {
+/// The deadline of the work that is being done.
+#[must_use]
+pub fn deadline() -> Instant {
     DEADLINE
         .try_with(|deadline| *deadline)
         .unwrap_or_else(|_| Instant::now() + ORDINARY)

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod http {
+    mod access;
     pub(crate) mod canned;
     mod failures;
     mod limits;

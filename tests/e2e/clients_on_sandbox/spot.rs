@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use e2e::wire::Wire;
+use onboarding_core::access::{self, Accounts};
 use onboarding_core::ids::{AwsAccountId, RoleArn, SpotAccountId};
 use sandbox::Sandbox;
 use serde_json::{Value, json};
 use spot_api::token::FileToken;
-use spot_api::verbs::products::{BillingSource, Product, RegistrationStatus, ValidationStatus};
+use spot_api::{AccessError, BillingSource, Product, RegistrationStatus, ValidationStatus};
 use spot_api::{SpotClient, SpotSettings};
 
 use super::{until, wire, with_sandbox};
@@ -179,7 +180,7 @@ fn the_payer_account_is_registered_for_the_billing_engine() {
         link(&sandbox, &spot, &made.id, management).await?;
         let product = Product::BillingEngine(BillingSource {
             bucket: "cur".to_owned(),
-            region: "us-east-1".to_owned(),
+            region: "us-east-1".parse()?,
             path_prefix: "reports".to_owned(),
         });
         let steps = spot.validate_product(&product, &made.id).await?;
@@ -191,6 +192,29 @@ fn the_payer_account_is_registered_for_the_billing_engine() {
         );
         spot.set_up_product(&product, &made.id).await?;
         assert_eq!(spot.billing_engine().await?[0].account_id, made.id);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_user_group_is_given_an_account_and_keeps_what_it_had() {
+    let scenario = format!("{SCENARIO}user_groups = 1\n");
+    with_sandbox(&scenario, async |sandbox| {
+        let spot = client(&sandbox)?;
+        let listed = wire(&sandbox).admin("spot", None).await?;
+        let group = &listed["user_groups"][0]["id"];
+        let group = group.as_str().context("no group")?.parse()?;
+        let before = spot.user_group(&group).await?;
+        assert_eq!(before.len(), 2, "{before:?}");
+        let made = spot.create_account("seen").await?;
+        let wanted = Accounts::from([("pol-a1b2c3d4".parse()?, [made.id.clone()].into())]);
+        assert!(spot.grant_access(&group, &wanted).await?);
+        assert!(!spot.grant_access(&group, &wanted).await?);
+        let after = spot.user_group(&group).await?;
+        assert_eq!(after, access::with(&group, &before, &wanted)?);
+        let unknown = "ugr-nobody".parse()?;
+        let error = spot.grant_access(&unknown, &wanted).await;
+        assert!(matches!(error, Err(AccessError::Spot(_))), "{error:?}");
         Ok(())
     });
 }

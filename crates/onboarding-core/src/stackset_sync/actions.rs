@@ -3,6 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::operation_targets::OperationTargets;
+use crate::{
+    access::Accounts,
+    desired::BillingSource,
+    ids::{SpotAccountId, UserGroupId},
+};
 
 /// What a step of `stackset-sync` does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +75,20 @@ pub enum SyncAction {
         /// The targets.
         targets: OperationTargets,
     },
+    /// Let the members of a user group of Spot see accounts that we have linked.
+    GrantAccess {
+        /// The user group.
+        user_group: UserGroupId,
+        /// The access policies, with the Spot accounts in which they are added.
+        policies: Accounts,
+    },
+    /// Validate Billing Engine for the management account's Spot account, and switch it on.
+    SetUpBillingEngine {
+        /// The Spot account.
+        spot_account: SpotAccountId,
+        /// Where the billing data is.
+        source: BillingSource,
+    },
 }
 
 impl SyncAction {
@@ -84,6 +103,8 @@ impl SyncAction {
             Self::CreateStackInstances { .. } => "create-stack-instances",
             Self::UpdateStackInstances { .. } => "update-stack-instances",
             Self::DeleteStackInstances { .. } => "delete-stack-instances",
+            Self::GrantAccess { .. } => "grant-access",
+            Self::SetUpBillingEngine { .. } => "set-up-billing-engine",
         }
     }
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    ids::{AwsAccountId, OuId, SpotAccountId},
+    access::GroupPolicy,
+    ids::{AwsAccountId, OuId, SpotAccountId, UserGroupId},
     inventory::{
         AccountTags, LinkEvidence, ObservedStackSet, OrganizationSnapshot, SpotAccountRecord,
         StackInstance,
@@ -35,6 +36,10 @@ pub struct SyncObserved {
     pub kept_links: BTreeSet<AwsAccountId>,
     /// AWS accounts whose Spot link is ours, with the Spot account that we linked, from our state.
     pub owned_links: BTreeMap<AwsAccountId, SpotAccountId>,
+    /// The Spot accounts that Billing Engine is switched on for; not asked for unless it is wanted.
+    pub billing_engine: BTreeMap<SpotAccountId, BillingRegistration>,
+    /// The access policies of the user groups that profiles name, or why Spot does not tell them.
+    pub user_groups: BTreeMap<UserGroupId, Result<Vec<GroupPolicy>, String>>,
     /// Nobody serves the requests of accounts that AWS adds by itself, although the configuration says who does.
     pub unserved: bool,
     /// What was observed of the audit role's stack set, when there is to be one.
@@ -43,6 +48,15 @@ pub struct SyncObserved {
     pub live_roles: BTreeMap<AwsAccountId, Arc<LinkEvidence>>,
     /// Now, in Unix seconds.
     pub now: i64,
+}
+
+/// A Spot account that Billing Engine is switched on for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BillingRegistration {
+    /// Whether all of its data arrives.
+    pub connected: bool,
+    /// Since when it is switched on, in Unix seconds, where Spot says so.
+    pub since: Option<i64>,
 }
 
 /// What was observed for one profile.

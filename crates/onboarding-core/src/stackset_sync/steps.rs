@@ -40,13 +40,15 @@ pub struct ProfileContext<'a> {
 }
 
 /// The order of steps: what later ones build on comes first.
-mod order {
+pub(super) mod order {
     pub(super) const TRUSTED_ACCESS: u32 = 0;
     pub(super) const AWAIT: u32 = 10;
     pub(super) const STACK_SET: u32 = 20;
     pub(super) const CREATE: u32 = 30;
     pub(super) const UPDATE: u32 = 40;
     pub(super) const REMOVE: u32 = 50;
+    /// What is done at Spot alone, for accounts that are linked.
+    pub(in crate::stackset_sync) const AT_SPOT: u32 = 60;
     /// The audit role is deployed before anything else is: enrolling an account reads through it.
     pub(super) const AUDIT: [(u32, u32); 3] = [(STACK_SET, 12), (CREATE, 14), (UPDATE, 16)];
 }
@@ -601,7 +603,8 @@ fn of_group(
     }
 }
 
-fn push(
+/// Adds a step.
+pub(super) fn push(
     plan: &mut Plan,
     id: String,
     action: &SyncAction,

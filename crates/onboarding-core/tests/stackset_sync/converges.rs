@@ -8,11 +8,12 @@
 use std::sync::Arc;
 
 use onboarding_core::{
-    desired::{AdoptRule, Desired, Profile, Targets},
+    access::{self, Accounts},
+    desired::{AdoptRule, BillingSource, Desired, Profile, Targets},
     ids::OuId,
     inventory::{Account, AccountState, InstanceDetailedStatus, InstanceStatus},
     plan::{Plan, Summary},
-    stackset_sync::{SyncAction, SyncObserved, TargetFilter, plan},
+    stackset_sync::{BillingRegistration, SyncAction, SyncObserved, TargetFilter, plan},
 };
 use proptest::prelude::*;
 
@@ -112,6 +113,13 @@ fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan) {
                             .iter()
                             .find(|spot| spot.aws_account == Some(account.id));
                         let spot = spot.unwrap().id.clone();
+                        for grant in &profile.access {
+                            let group = observed.user_groups.get_mut(&grant.user_group);
+                            let current = group.unwrap().as_mut().unwrap();
+                            let added =
+                                Accounts::from([(grant.policy.clone(), [spot.clone()].into())]);
+                            *current = access::with(&grant.user_group, current, &added).unwrap();
+                        }
                         observed.owned_links.insert(account.id, spot);
                     }
                 }
@@ -123,6 +131,21 @@ fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan) {
                         instance.detailed_status = InstanceDetailedStatus::Succeeded;
                     }
                 }
+            }
+            SyncAction::GrantAccess {
+                user_group,
+                policies,
+            } => {
+                let group = observed.user_groups.get_mut(&user_group).unwrap();
+                let current = group.as_mut().unwrap();
+                *current = access::with(&user_group, current, &policies).unwrap();
+            }
+            SyncAction::SetUpBillingEngine { spot_account, .. } => {
+                let registration = BillingRegistration {
+                    connected: true,
+                    since: None,
+                };
+                observed.billing_engine.insert(spot_account, registration);
             }
             SyncAction::DeleteStackInstances { targets, .. } => {
                 observed.profiles[0]
@@ -216,7 +239,14 @@ proptest! {
         }
         let mut profile = profile(targets);
         profile.adopt = if relink { AdoptRule::Relink } else { AdoptRule::KeepLink };
-        let desired = desired(profile);
+        profile.access = [grant()].into();
+        observed.user_groups.insert(grant().user_group, Ok(Vec::new()));
+        let mut desired = desired(profile);
+        desired.billing_engine = Some(BillingSource {
+            bucket: "reports".to_owned(),
+            region: "us-east-1".parse().unwrap(),
+            path_prefix: "cur".to_owned(),
+        });
 
         let before = plan(&observed, &desired).unwrap();
         let planned = Summary::of(&before.accounts, &before.accounts, true);

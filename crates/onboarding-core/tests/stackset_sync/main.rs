@@ -1,7 +1,9 @@
 //! Plans of `stackset-sync`: tables of situations, and properties over many random organizations.
 
+mod access;
 mod accounts;
 mod audit;
+mod billing_engine;
 mod converges;
 mod removals;
 mod stack_sets;

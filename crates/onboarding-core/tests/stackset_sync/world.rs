@@ -12,7 +12,8 @@ use std::{
 
 use onboarding_core::{
     desired::{
-        AdoptRule, Desired, OuRef, Profile, Purpose, RemovalLimits, StackSetDefinition, Targets,
+        AccessGrant, AdoptRule, Desired, OuRef, Profile, Purpose, RemovalLimits,
+        StackSetDefinition, Targets,
     },
     ids::{AwsAccountId, OuId},
     inventory::{
@@ -89,6 +90,7 @@ pub(crate) fn profile(targets: Targets) -> Profile {
         targets,
         deployment: None,
         adopt: AdoptRule::KeepLink,
+        access: BTreeSet::new(),
         deletion: Deletion::Reconcile,
         managed_execution: true,
         definition: StackSetDefinition {
@@ -100,6 +102,17 @@ pub(crate) fn profile(targets: Targets) -> Profile {
             tags: BTreeMap::new(),
             capabilities: BTreeSet::from(["CAPABILITY_IAM".to_owned()]),
         },
+    }
+}
+
+pub(crate) const GROUP: &str = "ugr-a1b2c3d4";
+pub(crate) const VIEWER: &str = "pol-a1b2c3d4";
+
+/// A user group that may see the accounts of a profile.
+pub(crate) fn grant() -> AccessGrant {
+    AccessGrant {
+        user_group: GROUP.parse().unwrap(),
+        policy: VIEWER.parse().unwrap(),
     }
 }
 
@@ -115,6 +128,7 @@ pub(crate) fn desired(profile: Profile) -> Desired {
         other_profiles: BTreeMap::new(),
         profiles: vec![profile],
         audit: None,
+        billing_engine: None,
         spot_principal: SPOT.to_owned(),
         protected_accounts: BTreeSet::new(),
         removal: RemovalLimits {
@@ -143,6 +157,8 @@ pub(crate) fn observed(organization: OrganizationSnapshot) -> SyncObserved {
         spot_accounts: Vec::new(),
         kept_links: BTreeSet::new(),
         owned_links: BTreeMap::new(),
+        billing_engine: BTreeMap::new(),
+        user_groups: BTreeMap::new(),
         unserved: false,
         audit: None,
         live_roles: BTreeMap::new(),

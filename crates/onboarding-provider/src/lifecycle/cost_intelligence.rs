@@ -1,7 +1,7 @@
 //! `Custom::EnableCostIntelligence`: validates, then switches it on. On already is a success.
 
 use onboarding_core::custom_resource::{ResourceRequest, ResourceResponse};
-use spot_api::{ErrorClass, Product, SpotError, ValidationStatus, ValidationStep};
+use spot_api::{Product, ValidationStep};
 
 use super::{Named, Patience, Trouble};
 use crate::provider::Provider;
@@ -14,42 +14,17 @@ impl Provider {
     ) -> Result<ResourceResponse, Trouble> {
         let product = Product::CostIntelligence;
         let steps = self.spot.validate_product(&product, named.id).await?;
-        let failed: Vec<String> = steps
-            .iter()
-            .filter(|step| step.status == ValidationStatus::Failed)
-            .map(told)
-            .collect();
-        if !failed.is_empty() {
+        if let Some(failures) = ValidationStep::failures(&steps) {
             return Err(Trouble::PassingFor(
                 format!(
-                    "Cost Intelligence cannot be switched on for {}: {}",
-                    named.id,
-                    failed.join("; ")
+                    "Cost Intelligence cannot be switched on for {}: {failures}",
+                    named.id
                 ),
                 Patience::Validation,
             ));
         }
-        match self.spot.set_up_product(&product, named.id).await {
-            Ok(()) => {}
-            Err(error) if is_on_already(&error) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.spot.set_up_product(&product, named.id).await?;
         Ok(ResourceResponse::success(request, named.id.as_str())
             .with("AccountId", named.id.as_str()))
     }
-}
-
-fn told(step: &ValidationStep) -> String {
-    let what = step.description.as_deref().unwrap_or(&step.id);
-    match &step.info {
-        Some(why) => format!("{what}: {why}"),
-        None => what.to_owned(),
-    }
-}
-
-/// Spot documents no code for this.
-fn is_on_already(error: &SpotError) -> bool {
-    let words = error.message().unwrap_or_default().to_lowercase();
-    error.class() == ErrorClass::Conflict
-        || (error.class() == ErrorClass::Invalid && words.contains("already"))
 }

@@ -1,8 +1,12 @@
-//! `Custom::SpotLinkedCredentials`: links the Spot account to the role, and makes the stack its owner.
+//! `Custom::SpotLinkedCredentials`: links the Spot account to the role, makes the stack its owner, and
+//! lets user groups see the account.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{ROLE_NOT_ASSUMABLE, ResourceRequest, ResourceResponse, Standing},
+    desired::AccessGrant,
     ids::RoleArn,
 };
 
@@ -15,6 +19,7 @@ impl Provider {
         request: &ResourceRequest,
         named: &Named<'_>,
         role: &RoleArn,
+        access: &BTreeSet<AccessGrant>,
     ) -> Result<ResourceResponse, Trouble> {
         // Before the link: from now on no other stack's end deletes the Spot account.
         self.take_hold(request, named.id, false).await?;
@@ -45,8 +50,12 @@ impl Provider {
             linked_at: Timestamp::now(),
         };
         self.intents.set_owner(named.id, &owner).await?;
-        Ok(ResourceResponse::success(request, named.id.as_str())
+        let mut response = ResourceResponse::success(request, named.id.as_str())
             .with("AccountId", named.id.as_str())
-            .with("IamRoleArn", role.as_str()))
+            .with("IamRoleArn", role.as_str());
+        if let Some(refused) = self.grant_access(named.id, access).await {
+            response.reason = refused;
+        }
+        Ok(response)
     }
 }

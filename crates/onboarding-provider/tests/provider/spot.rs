@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) refuse_links: Option<(u16, &'static str)>,
     pub(crate) refuse_creations: Option<(u16, &'static str)>,
     pub(crate) validation_fails: bool,
+    /// The access policies of the one user group; there is none without.
+    pub(crate) user_group: Option<Value>,
     /// Every call fails while this is set.
     pub(crate) down: bool,
     /// Accounts that are not listed yet.
@@ -122,6 +124,24 @@ impl World {
                 }
                 let id = self.add(&name, None);
                 items([json!({"id": id, "name": name, "organizationId": "1"})])
+            }
+            ("GET /setup/access/userGroup/ugr-1", _) => match &self.user_group {
+                Some(policies) => items([json!({"id": "ugr-1", "policies": policies})]),
+                None => refused(400, "no such group"),
+            },
+            ("PUT /setup/access/userGroup/ugr-1/policyMapping", _) => {
+                let mut policies = body["policies"].clone();
+                for policy in policies.as_array_mut().unwrap() {
+                    let of_accounts = policy.get("accountIds").is_some();
+                    policy["policyType"] = if of_accounts {
+                        "ACCOUNT"
+                    } else {
+                        "ORGANIZATION"
+                    }
+                    .into();
+                }
+                self.user_group = Some(policies);
+                items([])
             }
             (_, None) => refused(404, "no such account"),
             ("POST /setup/credentials/aws/externalId", Some(i)) => {

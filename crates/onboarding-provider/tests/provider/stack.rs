@@ -109,6 +109,7 @@ pub(crate) fn settings() -> ProviderSettings {
         role_patience: Duration::from_secs(10),
         refusal_patience: Duration::from_millis(100),
         validation_patience: Duration::from_millis(100),
+        access_patience: Duration::from_secs(5),
         retry_initial: Duration::from_millis(5),
         retry_max: Duration::from_millis(50),
         fresh: Duration::from_secs(60),

@@ -46,6 +46,7 @@ pub(super) fn runner(config: &RunnerConfig, document: &Document<'_>) -> Vec<Prob
     enrollment(config, &mut checks);
     stack_set(config, &mut checks);
     profiles(config, &mut checks);
+    billing_engine(config, &mut checks);
     audit(config, &mut checks);
     checks.problems
 }
@@ -218,8 +219,42 @@ fn profiles(config: &RunnerConfig, checks: &mut Checks<'_>) {
                 }
             }
         }
+        access(config, profile, &index, checks);
         targets(profile, &index, checks);
         naming(config, profile, &index, checks);
+    }
+}
+
+/// All of it or nothing: Spot needs each part to find the report.
+fn billing_engine(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    let billing = &config.billing_engine;
+    let parts = [
+        ("bucket", billing.bucket.is_some()),
+        ("region", billing.region.is_some()),
+        ("path_prefix", billing.path_prefix.is_some()),
+    ];
+    let Some((given, _)) = parts.iter().find(|(_, given)| *given) else {
+        return;
+    };
+    for (key, _) in parts.iter().filter(|(_, given)| !given) {
+        checks.report(
+            &["billing_engine", given],
+            format!("`billing_engine.{key}` is missing"),
+            "Billing Engine reads one Cost and Usage Report: give its bucket, region and path_prefix, or none of them",
+        );
+    }
+    let prefix = billing.path_prefix.as_deref();
+    if prefix.is_some_and(|prefix| {
+        prefix.trim_matches('/').is_empty() || prefix.contains("://") || prefix.starts_with('/')
+    }) {
+        checks.report(
+            &["billing_engine", "path_prefix"],
+            format!(
+                "{:?} is not the path of a report in its bucket",
+                prefix.unwrap_or_default()
+            ),
+            "it is the S3 path prefix and the name of the report, such as \"cur/hourly\"",
+        );
     }
 }
 
@@ -332,6 +367,19 @@ fn targets(profile: &ProfileConfig, index: &str, checks: &mut Checks<'_>) {
                 finer.join(" and ")
             ),
             "either set deployment = \"runner\", or target organizational units only",
+        );
+    }
+}
+
+fn access(config: &RunnerConfig, profile: &ProfileConfig, index: &str, checks: &mut Checks<'_>) {
+    if config.enrollment.provider == ProviderKind::SpotHosted && !profile.access.is_empty() {
+        checks.report(
+            &["profiles", index, "access"],
+            format!(
+                "the profile {:?} lets user groups see its accounts, which Spot's own Lambda functions do not do",
+                profile.name
+            ),
+            "use provider = \"queue\"; or let the group have its policy in all accounts, in Spot's console",
         );
     }
 }

@@ -1,6 +1,6 @@
 //! From configuration to what should be: the core's [`Desired`], with the template of each profile rendered.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use onboarding_core::{
     desired::{
@@ -178,6 +178,7 @@ impl Loaded {
         Ok(Desired {
             profiles,
             audit,
+            billing_engine: config.billing_engine.source(),
             spot_principal: config
                 .spot_principal()
                 .map(|principal| principal.as_str().to_owned())
@@ -268,6 +269,7 @@ impl Loaded {
                 DeploymentConfig::Runner => Deployment::Runner,
             }),
             adopt: profile.adopt.into(),
+            access: profile.access_grants(),
             deletion: deletion(config),
             managed_execution: config.stack_set.managed_execution,
             definition: StackSetDefinition {
@@ -321,6 +323,7 @@ impl Loaded {
                 Deployment::Auto
             }),
             adopt: AdoptRule::default(),
+            access: BTreeSet::new(),
             // The role has a fixed name: a stack that is left behind would be in the way of the next one.
             deletion: template::Deletion::Stack,
             managed_execution: config.stack_set.managed_execution,
@@ -361,7 +364,7 @@ impl Loaded {
             .profiles
             .iter()
             .map(|profile| config.stack_set_name(profile))
-            .collect::<Result<std::collections::BTreeSet<_>, _>>()
+            .collect::<Result<BTreeSet<_>, _>>()
             .map_err(|error| self.audit_error(&error))?;
         stack_sets.extend(config.audit_stack_set_name().ok());
         let spec = AuditRoleSpec {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use onboarding_core::{
-    desired::{AdoptRule, OuRef},
-    ids::{AwsAccountId, StackSetName},
+    desired::{AccessGrant, AdoptRule, OuRef},
+    ids::{AccessPolicyId, AwsAccountId, StackSetName, UserGroupId},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,10 +47,23 @@ pub struct ProfileConfig {
     /// every account has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions_boundary: Option<Text<PermissionsBoundary>>,
+    /// Who may see the accounts in Spot, once the runner has linked them (provider `queue`). Nothing is ever taken away.
+    #[serde(default)]
+    pub access: Vec<AccessConfig>,
 }
 
 fn all_products() -> BTreeSet<Product> {
     BTreeSet::from([Product::ElastigroupOcean, Product::CostIntelligence])
+}
+
+/// An access policy that the members of a user group have in the accounts of a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessConfig {
+    /// The user group, by its id in Spot.
+    pub user_group: Text<UserGroupId>,
+    /// The access policy, by its id in Spot: one of accounts (Spot's console: "Account Permissions").
+    pub policy: Text<AccessPolicyId>,
 }
 
 /// Which accounts a profile is for.
@@ -68,6 +81,20 @@ pub struct TargetsConfig {
     pub exclude_ous: Vec<Text<OuRef>>,
     /// Except these accounts.
     pub exclude_accounts: Vec<Text<AwsAccountId>>,
+}
+
+impl ProfileConfig {
+    /// Who may see its accounts, as the core takes it.
+    #[must_use]
+    pub fn access_grants(&self) -> BTreeSet<AccessGrant> {
+        self.access
+            .iter()
+            .map(|access| AccessGrant {
+                user_group: access.user_group.0.clone(),
+                policy: access.policy.0.clone(),
+            })
+            .collect()
+    }
 }
 
 /// Who creates stack instances for accounts that appear later.

@@ -15,6 +15,7 @@ use super::{
     amount::{Concurrency, Share},
     arn::{FunctionName, Principal},
     audit::AuditConfig,
+    billing_engine::BillingEngineConfig,
     bootstrap::BootstrapConfig,
     duration::{self, HumanDuration},
     profile::ProfileConfig,
@@ -48,6 +49,9 @@ pub struct RunnerConfig {
     /// Sets of accounts and how they are enrolled, each through a stack set of its own.
     #[serde(default)]
     pub profiles: Vec<ProfileConfig>,
+    /// Spot's Billing Engine for the management account.
+    #[serde(default)]
+    pub billing_engine: BillingEngineConfig,
     /// What `runner bootstrap` deploys into the home account.
     #[serde(default)]
     pub bootstrap: BootstrapConfig,

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, ops::Deref, str::FromStr};
 
 use onboarding_core::{
     desired::OuRef,
-    ids::{AwsAccountId, Region, StackSetName, TopicArn},
+    ids::{AccessPolicyId, AwsAccountId, Region, StackSetName, TopicArn, UserGroupId},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -116,6 +116,9 @@ const FORMS: &[Form] = &[
     form::<super::audit::RoleName>(),
     form::<super::audit::RolePath>(),
     form::<onboarding_core::ids::OrganizationId>(),
+    form::<UserGroupId>(),
+    form::<AccessPolicyId>(),
+    form::<super::billing_engine::BucketName>(),
     form::<onboarding_core::template::home::RunnerPrincipal>(),
     form::<super::naming::RenameRule>(),
     form::<super::schedule::Cron>(),
@@ -135,6 +138,16 @@ impl TextForm for OuRef {
 impl TextForm for Region {
     const FORMAT: &'static str = "aws-region";
     const EXPECTED: &'static str = "an AWS Region (\"us-east-1\")";
+}
+
+impl TextForm for UserGroupId {
+    const FORMAT: &'static str = "spot-user-group-id";
+    const EXPECTED: &'static str = "the id of a Spot user group (\"ugr-a1b2c3d4\")";
+}
+
+impl TextForm for AccessPolicyId {
+    const FORMAT: &'static str = "spot-access-policy-id";
+    const EXPECTED: &'static str = "the id of a Spot access policy (\"pol-a1b2c3d4\")";
 }
 
 impl TextForm for StackSetName {

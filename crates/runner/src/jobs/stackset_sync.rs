@@ -9,6 +9,7 @@ mod apply;
 mod live_roles;
 mod observe;
 mod operation;
+mod spot_side;
 
 use std::{collections::BTreeMap, sync::Arc};
 

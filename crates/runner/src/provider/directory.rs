@@ -6,7 +6,7 @@
 mod accounts;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use std::{
 use async_trait::async_trait;
 use onboarding_core::{
     custom_resource::{Naming, NamingError},
-    desired::{AdoptRule, Targets},
+    desired::{AccessGrant, AdoptRule, Targets},
     ids::{AwsAccountId, ExternalId, OuId, SpotAccountId, StackId},
     inventory::{AccountState, Tags},
     stackset_sync::targets::{self, Missing},
@@ -41,6 +41,7 @@ struct Rules {
     targets: Targets,
     adopt: AdoptRule,
     naming: Naming,
+    access: BTreeSet<AccessGrant>,
 }
 
 /// Knows the accounts of the organization and their profiles.
@@ -167,6 +168,7 @@ impl Directory {
             alias,
             adopt: rules.adopt,
             naming: rules.naming.clone(),
+            access: rules.access.clone(),
         }))
     }
 
@@ -273,5 +275,6 @@ fn rules(profile: &ProfileConfig) -> Result<Rules, JobError> {
         targets: profile.targets.resolved(),
         adopt: profile.adopt.into(),
         naming,
+        access: profile.access_grants(),
     })
 }

@@ -27,6 +27,10 @@ pub struct SpotScenario {
     pub orphaned: usize,
     /// How many of the linked Spot accounts run an Elastigroup and an Ocean cluster.
     pub running_groups: usize,
+    /// Whether the management account is linked, with a role that may read billing data.
+    pub link_management: bool,
+    /// User groups that exist from the start; they may see the organization's default account.
+    pub user_groups: usize,
     /// Whether an account's name must contain a letter, as the API document says.
     pub name_needs_letter: bool,
     /// Whether the organization may create accounts.
@@ -78,6 +82,8 @@ impl Default for SpotScenario {
             linked_drifted: 0,
             orphaned: 0,
             running_groups: 0,
+            link_management: false,
+            user_groups: 0,
             name_needs_letter: true,
             enrollment: Enrollment::Allowed,
             enrollment_limit: 0,

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use super::SpotError;
 use super::products::Billing;
 use super::rates::RateLimits;
+use super::user_groups::UserGroup;
 use crate::clock::SimTime;
 use crate::ids::{AccountId, Ids};
 use crate::scenario::{Enrollment, Scenario};
@@ -72,6 +73,8 @@ pub(crate) struct Spot {
     pub(super) organization: u64,
     /// The rate limits of its API.
     pub(crate) rates: RateLimits,
+    /// Its user groups, oldest first.
+    pub(super) user_groups: Vec<UserGroup>,
     accounts: BTreeMap<u32, SpotAccount>,
     index: HashMap<SpotId, u32>,
     sequence: u32,
@@ -85,6 +88,7 @@ impl Spot {
         let mut spot = Self {
             organization: 606_000_000_000 + ids.below(1_000_000_000),
             rates: RateLimits::new(&scenario.spot),
+            user_groups: Vec::new(),
             accounts: BTreeMap::new(),
             index: HashMap::new(),
             sequence: 0,
@@ -146,6 +150,9 @@ impl Spot {
     fn remove(&mut self, id: SpotId) {
         if let Some(sequence) = self.index.remove(&id) {
             self.accounts.remove(&sequence);
+        }
+        for group in &mut self.user_groups {
+            group.forget(id);
         }
     }
 }

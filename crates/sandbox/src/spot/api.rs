@@ -8,10 +8,12 @@ use super::SpotError;
 use super::accounts::{self, SpotAccount, SpotId};
 use super::envelope::{Payload, no_route};
 use super::route::{Query, Route};
-use super::{link, products};
+use super::{link, products, user_groups};
 use crate::ids::AccountId;
 use crate::wire::json::push_string;
 use crate::world::World;
+
+const USER_GROUP: &str = "spotinst:setup:access:userGroup";
 
 /// Answers a request whose token and rate are fine.
 pub(crate) fn handle(
@@ -96,6 +98,19 @@ pub(crate) fn handle(
         Route::ListEcsClusters => {
             scoped(world, query)?;
             Ok(items("spotinst:ocean:aws:ecs:cluster", &[]))
+        }
+        Route::ListAccessPolicies => Ok(items(
+            "spotinst:organization:policy",
+            &user_groups::policies(),
+        )),
+        Route::ListUserGroups => Ok(items(USER_GROUP, &user_groups::list(world))),
+        Route::CreateUserGroup => {
+            let made = user_groups::create(world, &read(body)?)?;
+            Ok(items(USER_GROUP, &[made]))
+        }
+        Route::GetUserGroup => Ok(items(USER_GROUP, &[user_groups::details(world, id)?])),
+        Route::MapUserGroupPolicies => {
+            user_groups::map_policies(world, id, &read(body)?).map(|()| Payload::Nothing)
         }
     }
 }

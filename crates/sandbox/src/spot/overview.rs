@@ -42,6 +42,7 @@ fn entry(world: &World, account: &SpotAccount) -> Value {
         "linked_external_id": account.external_ids.iter().find(|e| e.linked).map(|e| &e.value),
         "link_works": link_works(world, account),
         "cost_intelligence": account.cost_intelligence.is_some(),
+        "billing_engine": account.billing.is_some(),
         "running": account.running,
     })
 }

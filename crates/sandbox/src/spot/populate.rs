@@ -1,6 +1,7 @@
 //! The Spot accounts that exist from the start, with their roles in AWS.
 
 use super::link::create_external_id;
+use super::user_groups;
 use crate::caller::Caller;
 use crate::iam::{RoleSpec, create_role};
 use crate::ids::AccountId;
@@ -28,6 +29,11 @@ pub(crate) fn populate(world: &mut World) {
     for account in rest.take(wanted.orphaned) {
         world.spot.insert(&account.to_string());
     }
+    if wanted.link_management {
+        let management = world.organization.management;
+        linked(world, management, &mut 0, true);
+    }
+    user_groups::populate(world, wanted.user_groups);
 }
 
 /// A Spot account that is linked to a role; `trusted` says whether the role still trusts Spot.
@@ -50,7 +56,7 @@ fn linked(world: &mut World, account: AccountId, running: &mut usize, trusted: b
     let trust = format!(
         r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::{spot}:root"}},"Action":"sts:AssumeRole","Condition":{{"StringEquals":{{"sts:ExternalId":"{trusted_id}"}}}}}}]}}"#
     );
-    let policy = r#"{"Version":"2012-10-17","Statement":[{"Sid":"GeneralSpotInstancesAccess","Effect":"Allow","Action":["ec2:Describe*","ec2:RunInstances","ec2:TerminateInstances","iam:PassRole"],"Resource":["*"]}]}"#;
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Sid":"GeneralSpotInstancesAccess","Effect":"Allow","Action":["ec2:Describe*","ec2:RunInstances","ec2:TerminateInstances","iam:PassRole","s3:GetObject"],"Resource":["*"]}]}"#;
     let role = format!("SpotRole-{}", world.spot.ids.upper(12));
     let spec = RoleSpec {
         name: role.clone(),

@@ -21,6 +21,11 @@ pub(crate) enum Route {
     ListElastigroups,
     ListOceanClusters,
     ListEcsClusters,
+    ListAccessPolicies,
+    ListUserGroups,
+    CreateUserGroup,
+    GetUserGroup,
+    MapUserGroupPolicies,
 }
 
 const ROUTES: &[(Route, &str, &str)] = &[
@@ -66,6 +71,23 @@ const ROUTES: &[(Route, &str, &str)] = &[
     (Route::ListElastigroups, "GET", "/aws/ec2/group"),
     (Route::ListOceanClusters, "GET", "/ocean/aws/k8s/cluster"),
     (Route::ListEcsClusters, "GET", "/ocean/aws/ecs/cluster"),
+    (
+        Route::ListAccessPolicies,
+        "GET",
+        "/setup/organization/policy",
+    ),
+    (Route::ListUserGroups, "GET", "/setup/access/userGroup"),
+    (Route::CreateUserGroup, "POST", "/setup/access/userGroup"),
+    (
+        Route::GetUserGroup,
+        "GET",
+        "/setup/access/userGroup/{userGroupId}",
+    ),
+    (
+        Route::MapUserGroupPolicies,
+        "PUT",
+        "/setup/access/userGroup/{userGroupId}/policyMapping",
+    ),
 ];
 
 impl Route {
@@ -75,13 +97,7 @@ impl Route {
             if *of != method {
                 return None;
             }
-            let id = match pattern.strip_suffix("{accountId}") {
-                Some(prefix) => path
-                    .strip_prefix(prefix)
-                    .filter(|id| !id.is_empty() && !id.contains('/'))?,
-                None if *pattern == path => "",
-                None => return None,
-            };
+            let id = id_in(pattern, path)?;
             Some((*route, format!("{of} {pattern}"), id.to_owned()))
         })
     }
@@ -90,8 +106,31 @@ impl Route {
     pub(super) fn for_admins(self, query: &Query) -> bool {
         match self {
             Self::ListAccounts => query.get("cloudAccountId").is_none(),
-            Self::CreateAccount | Self::RenameAccount | Self::DeleteAccount => true,
+            Self::CreateAccount
+            | Self::RenameAccount
+            | Self::DeleteAccount
+            | Self::ListAccessPolicies
+            | Self::ListUserGroups
+            | Self::CreateUserGroup
+            | Self::GetUserGroup
+            | Self::MapUserGroupPolicies => true,
             _ => false,
+        }
+    }
+}
+
+/// The id that a path has where its pattern has a placeholder, empty without one; none when it is another path.
+fn id_in<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    let mut id = "";
+    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(id),
+            (Some(placeholder), Some(value)) if placeholder.starts_with('{') => {
+                id = (!value.is_empty()).then_some(value)?;
+            }
+            (Some(wanted), Some(given)) if wanted == given => {}
+            _ => return None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{error::Error as _, time::Duration};
 
 use onboarding_core::{
     governor::spot::{Outcome, RateHeaders},
-    ids::SpotAccountId,
+    ids::{SpotAccountId, UserGroupId},
     secret::SecretText,
 };
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -23,6 +23,8 @@ pub(crate) struct Call<'a> {
     pub(crate) route: Route,
     /// The Spot account: sent as `accountId`, and put into the template.
     pub(crate) account: Option<&'a SpotAccountId>,
+    /// The user group: put into the template.
+    pub(crate) user_group: Option<&'a UserGroupId>,
     pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) body: Option<Value>,
 }
@@ -32,6 +34,7 @@ impl<'a> Call<'a> {
         Self {
             route,
             account: None,
+            user_group: None,
             query: Vec::new(),
             body: None,
         }
@@ -55,6 +58,8 @@ impl<'a> Call<'a> {
         let mut url = base.clone();
         let account = self.account.map_or("", SpotAccountId::as_str);
         let path = self.route.template.replace("{accountId}", account);
+        let group = self.user_group.map_or("", UserGroupId::as_str);
+        let path = path.replace("{userGroupId}", group);
         url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
         {
             let mut query = url.query_pairs_mut();

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Route {
     /// The HTTP method.
     pub method: &'static str,
-    /// The path; `{accountId}` stands for a Spot account.
+    /// The path; `{accountId}` stands for a Spot account, `{userGroupId}` for a user group.
     pub template: &'static str,
 }
 

@@ -1,28 +1,18 @@
 //! The products that are switched on per account: Cost Intelligence and Billing Engine (OpenAPI: services/beci/setup).
 
-use onboarding_core::ids::SpotAccountId;
+use std::fmt;
+
+use onboarding_core::{desired::BillingSource, ids::SpotAccountId};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use crate::{
     client::{SpotClient, retry::ApiCall, route::Route},
-    error::SpotError,
+    error::{ErrorClass, SpotError},
 };
 
 /// Items asked for per page.
 const PAGE: &str = "500";
-
-/// Where the billing data of a payer account is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BillingSource {
-    /// The S3 bucket of the Cost and Usage Report.
-    pub bucket: String,
-    /// The bucket's Region.
-    pub region: String,
-    /// The report's path prefix and name.
-    pub path_prefix: String,
-}
 
 /// A product of Spot that an account is registered for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +47,8 @@ pub struct Registration {
     /// Whether data arrives.
     #[serde(rename = "statusSummary")]
     pub status: RegistrationStatus,
+    /// Since when it is switched on, as Spot writes it (RFC 3339).
+    pub enabled_date: Option<String>,
 }
 
 /// How a validation step ended.
@@ -91,6 +83,28 @@ pub struct ValidationStep {
     pub info: Option<String>,
 }
 
+impl ValidationStep {
+    /// What failed in a validation, in Spot's words; none when nothing did.
+    #[must_use]
+    pub fn failures(steps: &[Self]) -> Option<String> {
+        let failed = steps
+            .iter()
+            .filter(|step| step.status == ValidationStatus::Failed);
+        let failed: Vec<String> = failed.map(ToString::to_string).collect();
+        (!failed.is_empty()).then(|| failed.join("; "))
+    }
+}
+
+impl fmt::Display for ValidationStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description.as_deref().unwrap_or(&self.id))?;
+        match &self.info {
+            Some(why) => write!(f, ": {why}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A product's three routes and the form of its request.
 struct Routes {
     list: Route,
@@ -122,6 +136,11 @@ impl Product {
         match self {
             Self::CostIntelligence => json!({"account": {"accountId": account}}),
             Self::BillingEngine(source) => {
+                let source = json!({
+                    "bucket": source.bucket,
+                    "region": source.region,
+                    "pathPrefix": source.path_prefix,
+                });
                 json!({"accountId": account, "config": {"billingSource": source}})
             }
         }
@@ -158,17 +177,20 @@ impl SpotClient {
         Ok(self.call(&call).await?.items)
     }
 
-    /// Switches a product on. The account must be linked.
+    /// Switches a product on. The account must be linked. On already is a success.
     ///
     /// # Errors
-    /// Class conflict when Spot says that it is on already.
+    /// See [`SpotError`].
     pub async fn set_up_product(
         &self,
         product: &Product,
         account: &SpotAccountId,
     ) -> Result<(), SpotError> {
         let call = ApiCall::new(product.routes().set_up).body(product.request(account));
-        self.call::<IgnoredAny>(&call).await.map(drop)
+        match self.call::<IgnoredAny>(&call).await {
+            Err(error) if !is_on_already(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn registrations(&self, route: Route) -> Result<Vec<Registration>, SpotError> {
@@ -189,4 +211,11 @@ impl SpotClient {
             }
         }
     }
+}
+
+/// Spot documents no code for this.
+fn is_on_already(error: &SpotError) -> bool {
+    let words = error.message().unwrap_or_default().to_lowercase();
+    error.class() == ErrorClass::Conflict
+        || (error.class() == ErrorClass::Invalid && words.contains("already"))
 }

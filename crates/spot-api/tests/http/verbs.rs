@@ -194,7 +194,7 @@ async fn products_are_validated_and_set_up_in_their_own_forms() {
     assert_eq!(steps[1].status, ValidationStatus::Unknown);
     let billing = Product::BillingEngine(BillingSource {
         bucket: "b".into(),
-        region: "us-east-1".into(),
+        region: "us-east-1".parse().unwrap(),
         path_prefix: "p".into(),
     });
     client.set_up_product(&billing, &account).await.unwrap();

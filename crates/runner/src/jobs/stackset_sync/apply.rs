@@ -96,6 +96,14 @@ impl StackSetSync {
                 self.run_operation(cx, step, profile, Request::Delete(deletion))
                     .await
             }
+            SyncAction::GrantAccess {
+                user_group,
+                policies,
+            } => self.grant_access(user_group, policies).await,
+            SyncAction::SetUpBillingEngine {
+                spot_account,
+                source,
+            } => self.set_up_billing_engine(spot_account, source).await,
         }
     }
 
@@ -109,7 +117,10 @@ impl StackSetSync {
             return Ok(());
         }
         let profile = match action_of(step)? {
-            SyncAction::ActivateTrustedAccess | SyncAction::CreateStackSet { .. } => return Ok(()),
+            SyncAction::ActivateTrustedAccess
+            | SyncAction::CreateStackSet { .. }
+            | SyncAction::GrantAccess { .. }
+            | SyncAction::SetUpBillingEngine { .. } => return Ok(()),
             SyncAction::AwaitOperation { profile, .. }
             | SyncAction::UpdateStackSet { profile, .. }
             | SyncAction::CreateStackInstances { profile, .. }

@@ -73,12 +73,14 @@ impl StackSetSync {
                 None => Ok(None),
             }
         };
-        let (cache, profiles, audit, spot_accounts, mut links) = tokio::try_join!(
+        let (cache, profiles, audit, spot_accounts, mut links, billing_engine, user_groups) = tokio::try_join!(
             self.organization(now),
             profiles,
             audit,
             spot_accounts,
-            links
+            links,
+            self.billing_engine(),
+            self.user_groups()
         )?;
         let (known, cache) = cache;
         if self.home.config.runner.enrollment.provider == ProviderKind::SpotHosted {
@@ -111,6 +113,8 @@ impl StackSetSync {
             spot_accounts,
             kept_links: links.kept,
             owned_links: links.owned,
+            billing_engine,
+            user_groups,
             unserved: self.unserved()?,
             now,
         })
