@@ -4,15 +4,20 @@ Spot is simulated by the sandbox, and so is the organization. What ministack has
 see `enrollment.py`. The token that the stacks carry is never the one that is used.
 """
 
+import contextlib
 import http.server
 import json
+import os
+import shutil
+import subprocess
+import tempfile
 import threading
 
 import pytest
 
-from conftest import until
+from conftest import DEADLINE_SECONDS, ROOT, until
 from emulators import start_ministack
-from enrollment import OFFICIAL, Enrollment, official, rendered, template
+from enrollment import OFFICIAL, Enrollment, bootstrap, official, rendered, template
 
 SCENARIO = """
 clock_speed = 600.0
@@ -294,6 +299,137 @@ def test_the_token_may_be_in_aws(enroll, ministack, accounts, sandbox, place):
         stack.create(template(stack.function))
         assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
         enrolled(stack)
+
+
+class Lambda:
+    """What Lambda offers to a custom runtime, without any invocation: it only tells when the function asks for one."""
+
+    def __init__(self):
+        asked = self.asked = threading.Event()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                if self.path.endswith("/runtime/invocation/next"):
+                    asked.set()
+                # Nothing comes, until the function is ended.
+                self.connection.settimeout(DEADLINE_SECONDS)
+                with contextlib.suppress(OSError):
+                    self.rfile.read(1)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def starts(self, variables):
+        """Whether the function comes to ask for an invocation with these variables and no others; otherwise what it logs."""
+        runtime = {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.server.server_port}", "AWS_LAMBDA_FUNCTION_NAME": "provider",
+                   "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256", "AWS_LAMBDA_FUNCTION_VERSION": "1",
+                   "AWS_LAMBDA_LOG_STREAM_NAME": "s", "AWS_LAMBDA_LOG_GROUP_NAME": "g", "AWS_REGION": "us-east-1"}
+        self.asked.clear()
+        with tempfile.TemporaryFile() as log:
+            process = subprocess.Popen([bootstrap()], env=runtime | variables, stderr=log)
+            try:
+                until(lambda: self.asked.is_set() or process.poll() is not None, "the function asks, or ends")
+            finally:
+                process.kill()
+                process.wait()
+            log.seek(0)
+            return self.asked.is_set() or log.read().decode()
+
+
+@pytest.fixture
+def runtime():
+    runtime = Lambda()
+    yield runtime
+    runtime.server.shutdown()
+    runtime.server.server_close()
+
+
+LAMBDA = """
+[aws]
+region = "us-east-1"
+[spot]
+token = { secrets_manager = "spot/token" }
+[enrollment]
+served_by = "lambda"
+service_timeout = "14m"
+[[profiles]]
+name = "first"
+adopt = "relink"
+naming = { rename = "{account_name} (AWS)" }
+access = [{ user_group = "ugr-a1b2c3d4", policy = "pol-a1b2c3d4" }, { user_group = "ugr-a1b2c3d4", policy = "pol-b1b2c3d4" }]
+targets = { ous = ["ou-ab12-11111111"], accounts = ["111111111111"] }
+[[profiles]]
+name = "second"
+adopt = "relink"
+naming = { rename = "off" }
+access = [{ user_group = "ugr-a1b2c3d4", policy = "pol-b1b2c3d4" }, { user_group = "ugr-a1b2c3d4", policy = "pol-a1b2c3d4" }]
+targets = { ous = ["ou-ab12-22222222"] }
+[bootstrap.lambda]
+s3_bucket = "example-programs"
+s3_key = "bootstrap.zip"
+"""
+
+
+def rendered_function(directory, text):
+    """The home stack that `runner bootstrap` renders for a configuration, or what it says."""
+    shutil.copytree(ROOT / "config", directory, dirs_exist_ok=True)
+    (directory / "runner.toml").write_text(text)
+    command = [os.environ["RUNNER_BIN"], "--config", str(directory), "bootstrap", "--render", "--format", "json"]
+    home = ["--home-account", "999999999999", "--organization", "o-abcdefghij"]
+    ended = subprocess.run([*command, *home], capture_output=True, text=True)
+    if ended.returncode:
+        assert ended.returncode == 2, ended.stderr
+        return ended.stderr
+    return json.loads(ended.stdout)["spot-onboarding-home in us-east-1"]["Resources"]
+
+
+def test_the_function_takes_the_environment_that_the_home_stack_gives_it(tmp_path, runtime):
+    resources = rendered_function(tmp_path, LAMBDA)
+    variables = resources["Function"]["Properties"]["Environment"]["Variables"]
+    assert variables == {
+        "SPOT_TOKEN_SECRET_ARN": "spot/token",
+        "PROVIDER_TOPIC_ARN": "arn:aws:sns:us-east-1:999999999999:spot-onboarding",
+        "PROVIDER_SERVICE_TIMEOUT": "840",
+        "PROVIDER_ADOPT": "relink",
+        "PROVIDER_RENAME": "{account_name} (AWS)",
+        "PROVIDER_DELETION": "reconcile",
+        "PROVIDER_STACKS": "StackSet-spot-onboarding-first-*,StackSet-spot-onboarding-second-*",
+        "PROVIDER_ACCESS": "ugr-a1b2c3d4=pol-a1b2c3d4,ugr-a1b2c3d4=pol-b1b2c3d4",
+        "PROVIDER_TARGETS": "ou-ab12-11111111,111111111111,ou-ab12-22222222",
+    }
+    assert runtime.starts(variables) is True
+    # Each variable is read: a wrong value ends the function at its start. Any text can be the name of a stack or a secret.
+    for name in variables.keys() - {"SPOT_TOKEN_SECRET_ARN", "PROVIDER_STACKS"}:
+        assert name in str(runtime.starts(variables | {name: "{wrong}"})), name
+    assert "SPOT_TOKEN_SECRET_ARN" in str(runtime.starts(variables | {"SPOT_TOKEN_SECRET_ARN": ""}))
+
+    mapping = resources["FunctionQueue"]["Properties"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
+    assert resources["Queue"]["Properties"]["VisibilityTimeout"] >= resources["Function"]["Properties"]["Timeout"] == 900
+
+
+def test_a_configuration_that_the_function_could_not_serve_is_refused(tmp_path):
+    for old, new, words in [
+        ("", "", None),
+        ('{ secrets_manager = "spot/token" }', '{ env = "SPOTINST_TOKEN" }', "spot.token is not in AWS"),
+        ('served_by = "lambda"', 'served_by = "run"', "beside the runner"),
+        ('served_by = "lambda"', 'served_by = "lambda"\ndeletion = "stack"', "deletion"),
+        ('adopt = "relink"', 'adopt = "refuse"', "differ in adopt"),
+        ('rename = "off"', 'rename = "alias"', "differ in naming.rename"),
+        ('"pol-a1b2c3d4" }]', '"pol-c1b2c3d4" }]', "differ in access"),
+        ('ous = ["ou-ab12-22222222"]', 'ous = ["Workloads/Prod"]', "by its name"),
+        ('ous = ["ou-ab12-22222222"]', 'ous = ["root"], exclude_accounts = ["222222222222"]', "tags or excludes"),
+        ('s3_key = "bootstrap.zip"', "", "s3_key"),
+        ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nmemory = 64', "memory"),
+        ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nlog_retention_days = 31', "CloudWatch Logs"),
+    ]:
+        assert old in LAMBDA
+        said = rendered_function(tmp_path, LAMBDA.replace(old, new, 1))
+        assert (words is None) == isinstance(said, dict) and (words is None or words in said), (words, said)
 
 
 class Bucket:

@@ -7,7 +7,7 @@
 mod table;
 
 use serde_json::{Map, Value, json};
-pub use table::{Need, PERMISSIONS, Permission, Scope};
+pub use table::{FUNCTION_PERMISSIONS, Need, PERMISSIONS, Permission, Scope};
 
 use crate::{
     ids::{AwsAccountId, OrganizationId, Region, StackSetName},
@@ -67,8 +67,20 @@ pub enum TokenPlace {
 /// # Errors
 /// [`PolicyError`] when IAM would refuse it: a name has a form that no ARN can have.
 pub fn document(spec: &RunnerPolicySpec) -> Result<PolicyDocument, PolicyError> {
+    written(spec, PERMISSIONS)
+}
+
+/// What the provider's Lambda function must be allowed with the same configuration, beside writing its log.
+///
+/// # Errors
+/// As [`document`].
+pub fn function_document(spec: &RunnerPolicySpec) -> Result<PolicyDocument, PolicyError> {
+    written(spec, FUNCTION_PERMISSIONS)
+}
+
+fn written(spec: &RunnerPolicySpec, table: &[Permission]) -> Result<PolicyDocument, PolicyError> {
     let mut statements: Vec<(Scope, Vec<&'static str>)> = Vec::new();
-    for permission in PERMISSIONS.iter().filter(|one| spec.has(one.need)) {
+    for permission in table.iter().filter(|one| spec.has(one.need)) {
         match statements
             .iter_mut()
             .find(|(scope, _)| *scope == permission.scope)
@@ -173,16 +185,8 @@ impl RunnerPolicySpec {
                 .map(|role| format!("arn:{partition}:iam::*:role{role}"))
                 .collect(),
             // Dead letters are listed and served by the provider, too.
-            Scope::Queue => self
-                .queue
-                .iter()
-                .flat_map(|queue| {
-                    home::PROVIDER_QUEUE_ENDINGS.map(|ending| {
-                        let (account, name) = (queue.account, &queue.name);
-                        format!("arn:{partition}:sqs:{region}:{account}:{name}{ending}")
-                    })
-                })
-                .collect(),
+            Scope::Queue => self.queues(&home::PROVIDER_QUEUE_ENDINGS),
+            Scope::ServedQueue => self.queues(&[""]),
             Scope::QueueKey => self
                 .queue
                 .iter()
@@ -208,6 +212,19 @@ impl RunnerPolicySpec {
                 })
                 .collect(),
         }
+    }
+
+    /// The provider's queue and those whose names end with these.
+    fn queues(&self, endings: &[&str]) -> Vec<String> {
+        let Some(queue) = &self.queue else {
+            return Vec::new();
+        };
+        let (partition, region) = (self.partition(), &self.region);
+        let (account, name) = (queue.account, &queue.name);
+        endings
+            .iter()
+            .map(|ending| format!("arn:{partition}:sqs:{region}:{account}:{name}{ending}"))
+            .collect()
     }
 
     fn condition(&self, scope: Scope) -> Option<Value> {

@@ -8,10 +8,7 @@ mod sqs;
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use onboarding_core::{
-    custom_resource::ServedStacks,
-    inventory::{AccountTags, OrganizationSnapshot},
-};
+use onboarding_core::inventory::{AccountTags, OrganizationSnapshot};
 use onboarding_provider::{
     ConsumeSettings, Contract, Provider, ProviderSettings, Responder, consume, events::no_events,
 };
@@ -120,16 +117,6 @@ fn contract(home: &Home) -> Contract {
     }
 }
 
-/// The stacks of our stack sets, and those that the configuration names.
-fn served_stacks(home: &Home) -> ServedStacks {
-    let config = &home.config.runner;
-    let named = ServedStacks::named(config.enrollment.other_stacks.iter().cloned());
-    let stack_sets = config.profiles.iter();
-    // A name that is none was refused when the configuration was read.
-    let stack_sets = stack_sets.filter_map(|profile| config.stack_set_name(profile).ok());
-    stack_sets.fold(named, |served, name| served.and_of_stack_set(name.as_str()))
-}
-
 fn prerequisite(message: String) -> JobError {
     JobError::new(ErrorClass::Prerequisite, message)
 }
@@ -158,7 +145,7 @@ impl Serving {
             Arc::new(directory),
             ProviderSettings {
                 deletion: home.config.runner.enrollment.deletion.into(),
-                stacks: served_stacks(home),
+                stacks: home.config.runner.served_stacks(),
                 ..ProviderSettings::default()
             },
             no_events(),

@@ -363,6 +363,42 @@ fn events_of_other_regions_are_handed_on_by_a_stack_there() {
 }
 
 #[test]
+fn the_function_is_deployed_when_its_code_is_there_and_goes_with_it() {
+    let rehearsal = bare();
+    let token = "[spot]\ntoken = { ssm_parameter = \"/spot/token\" }\n";
+    let lambda = "[bootstrap.lambda]\ns3_bucket = \"programs\"\ns3_key = \"bootstrap.zip\"\n\
+                  [enrollment]\nserved_by = \"lambda\"\n";
+    rehearsal.configure(&format!("{lambda}{token}"), "", "ous = [\"root\"]");
+    let made = bootstrapped(&rehearsal);
+    let outputs = &made["stacks"][0]["outputs"];
+    let function = text(&outputs["FunctionArn"]);
+    assert!(
+        function.starts_with("arn:aws:lambda:us-east-1:"),
+        "{made:#}"
+    );
+    assert_eq!(bootstrapped(&rehearsal)["stacks"][0]["status"], "unchanged");
+
+    // The runner serves again: the function goes, and what stacks rely on stays.
+    rehearsal.configure(token, "", "ous = [\"root\"]");
+    let plan = rehearsal.run(&["--output", "json", "bootstrap", "--plan"]);
+    let plan = plan.json().unwrap();
+    let changes = plan["stacks"][0]["changes"].as_array().unwrap();
+    let mut removed: Vec<String> = changes
+        .iter()
+        .map(|change| {
+            assert_eq!(change["action"], "remove", "{plan:#}");
+            text(&change["logical_id"])
+        })
+        .collect();
+    removed.sort();
+    assert_eq!(
+        removed,
+        ["Function", "FunctionLog", "FunctionQueue", "FunctionRole"]
+    );
+    assert_eq!(bootstrapped(&rehearsal)["stacks"][0]["status"], "deployed");
+}
+
+#[test]
 fn what_cannot_be_bootstrapped_is_a_configuration_error() {
     let rehearsal = bare();
     for (sets, words) in [

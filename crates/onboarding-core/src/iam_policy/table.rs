@@ -44,6 +44,8 @@ pub enum Scope {
     AuditRole,
     /// The provider's queue and its dead letters.
     Queue,
+    /// The provider's queue alone.
+    ServedQueue,
     /// The key of those queues.
     QueueKey,
     /// The secret or parameter with the Spot token.
@@ -61,7 +63,7 @@ impl Scope {
             Self::StackSetsService => "TrustedAccess",
             Self::StackSetsServiceRole => "TrustedAccessRole",
             Self::AuditRole => "AuditRole",
-            Self::Queue => "Queue",
+            Self::Queue | Self::ServedQueue => "Queue",
             Self::QueueKey => "QueueKey",
             Self::Token => "SpotToken",
         }
@@ -198,6 +200,37 @@ pub const PERMISSIONS: &[Permission] = &[
             "sqs:DeleteMessage",
             "sqs:GetQueueAttributes",
             "sqs:GetQueueUrl",
+            "sqs:ReceiveMessage",
+        ],
+    ),
+    also(
+        "sqs:ReceiveMessage",
+        Need::QueueKey,
+        Scope::QueueKey,
+        &["kms:Decrypt"],
+    ),
+    calls(
+        Need::Secret,
+        Scope::Token,
+        &["secretsmanager:GetSecretValue"],
+    ),
+    calls(Need::Parameter, Scope::Token, &["ssm:GetParameter"]),
+];
+
+/// What the provider's Lambda function calls, and what Lambda calls for it to hand it the queue's messages (Lambda developer
+/// guide, "Configuring an Amazon SQS queue").
+pub const FUNCTION_PERMISSIONS: &[Permission] = &[
+    calls(
+        Need::Always,
+        Scope::Organization,
+        &["organizations:DescribeAccount", "organizations:ListParents"],
+    ),
+    calls(
+        Need::Queue,
+        Scope::ServedQueue,
+        &[
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
             "sqs:ReceiveMessage",
         ],
     ),

@@ -2,7 +2,7 @@
 //!
 //! One stack in the home Region has the topic that the custom resources of all other stacks name, the queue behind it,
 //! a queue for events that only say "look now", what is left over of both, the key, alarms, the rules for events, a
-//! bucket for templates and the runner's role. Events of AWS Organizations and AWS Control Tower appear in one Region
+//! bucket for templates, the runner's role, and the function that serves the queue where one is asked for. Events of AWS Organizations and AWS Control Tower appear in one Region
 //! each; a stack there hands them on to the default event bus of the home Region, because a rule has targets in another
 //! Region only if they are event buses.
 //!
@@ -16,6 +16,7 @@ mod bucket;
 mod encryption;
 mod error;
 mod events;
+mod function;
 mod messaging;
 mod policy;
 mod relay;
@@ -24,6 +25,7 @@ mod spec;
 
 pub(crate) use encryption::key_alias;
 pub use error::HomeError;
+pub use function::FunctionSpec;
 pub(crate) use messaging::PROVIDER_QUEUE_ENDINGS;
 pub use messaging::TOPIC_LOGICAL_ID;
 pub use spec::{Encryption, HomeSpec, RunnerPrincipal};
@@ -71,32 +73,41 @@ fn home_template(spec: &HomeSpec) -> Template {
     resources.extend(rules);
     resources.extend(bucket::resources());
     resources.push(role::role(spec));
+    resources.extend(function::resources(spec));
+    let mut outputs = vec![
+        (
+            "TopicArn",
+            "The topic that custom resources name; never changes",
+            reference(TOPIC_LOGICAL_ID),
+        ),
+        ("QueueUrl", "The provider's queue", reference("Queue")),
+        (
+            "WakeUpQueueUrl",
+            "The queue of events that say: look now",
+            reference("WakeUpQueue"),
+        ),
+        (
+            "TemplateBucket",
+            "The bucket for templates",
+            reference("TemplateBucket"),
+        ),
+        (
+            "RunnerRoleArn",
+            "The runner's role",
+            attribute("RunnerRole", "Arn"),
+        ),
+    ];
+    if spec.function.is_some() {
+        outputs.push((
+            "FunctionArn",
+            "The function that serves the provider's queue",
+            attribute("Function", "Arn"),
+        ));
+    }
     template(
         "The Spot provider's topic, queues, events and role",
         resources,
-        vec![
-            (
-                "TopicArn",
-                "The topic that custom resources name; never changes",
-                reference(TOPIC_LOGICAL_ID),
-            ),
-            ("QueueUrl", "The provider's queue", reference("Queue")),
-            (
-                "WakeUpQueueUrl",
-                "The queue of events that say: look now",
-                reference("WakeUpQueue"),
-            ),
-            (
-                "TemplateBucket",
-                "The bucket for templates",
-                reference("TemplateBucket"),
-            ),
-            (
-                "RunnerRoleArn",
-                "The runner's role",
-                attribute("RunnerRole", "Arn"),
-            ),
-        ],
+        outputs,
     )
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use onboarding_core::template::{
     Format,
-    home::{self, Encryption, HomeError, HomeSpec, HomeStack},
+    home::{self, Encryption, FunctionSpec, HomeError, HomeSpec, HomeStack},
 };
 use serde_json::{Value, json};
 
@@ -257,11 +257,54 @@ fn what_aws_would_refuse_is_refused() {
         refused(&|spec| spec.control_tower_region = "cn-north-1".parse().ok()),
         HomeError::OtherPartition { .. }
     ));
+    let function = |change: &dyn Fn(&mut FunctionSpec)| {
+        let mut function = home_samples::function("us-east-1");
+        change(&mut function);
+        refused(&|spec| spec.function = Some(function.clone()))
+    };
+    let long = |name: &str| (name.to_owned(), "x".repeat(4096));
+    assert!(matches!(
+        function(&|function| function.environment = [long("PROVIDER_TARGETS")].into()),
+        HomeError::FunctionEnvironment { .. }
+    ));
+    assert!(matches!(
+        function(&|function| function.memory = 64),
+        HomeError::FunctionMemory { .. }
+    ));
+    assert!(matches!(
+        function(&|function| function.log_retention_days = 31),
+        HomeError::LogRetention { .. }
+    ));
     assert!(matches!(
         refused(&|spec| spec.runner_principals =
             vec!["arn:aws-cn:iam::123456789012:root".parse().unwrap()]),
         HomeError::OtherPartition { .. }
     ));
+}
+
+#[test]
+fn a_function_serves_the_queue_and_may_do_nothing_else() {
+    let mut served = spec("eu-west-1");
+    served.function = Some(home_samples::function("eu-west-1"));
+    let stack = home::stacks(&served).unwrap().remove(0);
+    let mut template = stack.template.to_value();
+    let without = home::stacks(&spec("eu-west-1")).unwrap().remove(0);
+    let without = without.template.to_value();
+    let resources = template["Resources"].as_object_mut().unwrap();
+    resources.retain(|id, _| without["Resources"].get(id).is_none());
+    let visibility = &without["Resources"]["Queue"]["Properties"]["VisibilityTimeout"];
+    assert_eq!(properties(&template, "Function")["Timeout"], *visibility);
+    let mut found = Vec::new();
+    statements(&template["Resources"]["FunctionRole"], &mut found);
+    for statement in found.iter().filter(|one| one.get("Resource").is_some()) {
+        assert!(
+            !statement["Action"].to_string().contains('*'),
+            "{statement}"
+        );
+        assert_ne!(statement["Resource"], json!(["*"]), "{statement}");
+    }
+    let function = serde_json::to_string_pretty(&template["Resources"]).unwrap();
+    insta::assert_snapshot!("function", function);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use onboarding_core::{
     iam_policy::{self, QueueAccess, RunnerPolicySpec, TokenPlace},
-    template::home::{Encryption, HomeSpec},
+    template::home::{Encryption, FunctionSpec, HomeSpec},
 };
 
 /// What the runner's role may do in the samples.
@@ -44,7 +44,28 @@ pub(crate) fn spec(region: &str) -> HomeSpec {
         control_tower_region: None,
         runner_principals: Vec::new(),
         runner_policy: iam_policy::document(&policy).expect("a valid policy"),
+        function: None,
         region: policy.region,
+    }
+}
+
+/// A function that serves the queue.
+pub(crate) fn function(region: &str) -> FunctionSpec {
+    let environment = [
+        ("PROVIDER_SERVICE_TIMEOUT", "840"),
+        ("SPOT_TOKEN_SECRET_ARN", "spot/token"),
+    ];
+    FunctionSpec {
+        bucket: "programs".to_owned(),
+        key: "bootstrap.zip".to_owned(),
+        object_version: Some("version-1".to_owned()),
+        memory: 256,
+        log_retention_days: 30,
+        maximum_concurrency: 2,
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        policy: iam_policy::function_document(&policy_spec(region)).expect("a valid policy"),
     }
 }
 
@@ -77,7 +98,16 @@ pub(crate) fn samples() -> Vec<(String, HomeSpec)> {
             organization_events: false,
             ..plain.clone()
         };
-        for (name, spec) in [("plain", plain), ("full", full), ("delegated", delegated)] {
+        let served = HomeSpec {
+            function: Some(function(region)),
+            ..plain.clone()
+        };
+        for (name, spec) in [
+            ("plain", plain),
+            ("full", full),
+            ("delegated", delegated),
+            ("served", served),
+        ] {
             samples.push((format!("home-{region}-{name}"), spec));
         }
     }

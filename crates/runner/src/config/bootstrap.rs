@@ -7,7 +7,10 @@ use onboarding_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{Text, TextForm};
+use super::{
+    lambda::LambdaConfig,
+    text::{Text, TextForm},
+};
 
 /// What `runner bootstrap` deploys into the home account for the provider `queue`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +26,8 @@ pub struct BootstrapConfig {
     pub control_tower_region: Option<Text<Region>>,
     /// Who may assume the runner's role: ARNs, or services of AWS. Without any, whom IAM policies of the home account let.
     pub runner_principals: Vec<Text<RunnerPrincipal>>,
+    /// The provider as a Lambda function.
+    pub lambda: LambdaConfig,
 }
 
 impl Default for BootstrapConfig {
@@ -32,6 +37,7 @@ impl Default for BootstrapConfig {
             alarm_topic_arn: None,
             control_tower_region: None,
             runner_principals: Vec::new(),
+            lambda: LambdaConfig::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     naming::RenameRule,
     nearest::nearest,
     profile::{DeploymentConfig, Product, ProfileConfig},
-    runner::{ProviderKind, RunnerConfig},
+    runner::{ProviderKind, RunnerConfig, ServedBy},
     source::{Document, locate},
 };
 
@@ -47,6 +47,7 @@ pub(super) fn runner(config: &RunnerConfig, document: &Document<'_>) -> Vec<Prob
     stack_set(config, &mut checks);
     profiles(config, &mut checks);
     billing_engine(config, &mut checks);
+    lambda(config, &mut checks);
     audit(config, &mut checks);
     checks.problems
 }
@@ -222,6 +223,34 @@ fn profiles(config: &RunnerConfig, checks: &mut Checks<'_>) {
         access(config, profile, &index, checks);
         targets(profile, &index, checks);
         naming(config, profile, &index, checks);
+    }
+}
+
+fn lambda(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    let lambda = &config.bootstrap.lambda;
+    if !lambda.is_deployed() {
+        return;
+    }
+    let parts = [
+        ("s3_bucket", lambda.s3_bucket.is_some()),
+        (
+            "s3_key",
+            lambda.s3_key.as_ref().is_some_and(|key| !key.is_empty()),
+        ),
+    ];
+    for (key, _) in parts.iter().filter(|(_, given)| !given) {
+        checks.report(
+            &["bootstrap", "lambda"],
+            format!("`bootstrap.lambda.{key}` is missing"),
+            "the function's code is a zip file in a bucket: give s3_bucket and s3_key",
+        );
+    }
+    if config.enrollment.served_by != ServedBy::Lambda {
+        checks.report(
+            &["bootstrap", "lambda"],
+            "the function would serve the queue beside the runner, and neither knows of the other's work".to_owned(),
+            "set enrollment.served_by = \"lambda\", or take the function's code away",
+        );
     }
 }
 

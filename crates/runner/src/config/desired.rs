@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use onboarding_core::{
+    custom_resource::ServedStacks,
     desired::{
         AdoptRule, Deployment, Desired, Profile, Purpose, RemovalLimits, StackSetDefinition,
         Targets,
@@ -58,6 +59,16 @@ impl RunnerConfig {
             Some(name) => Ok(name.0.clone()),
             None => format!("{}-{}", self.stack_set.name_prefix, profile.name).parse(),
         }
+    }
+
+    /// The stacks whose requests are served: those of our stack sets, and those that are named.
+    #[must_use]
+    pub fn served_stacks(&self) -> ServedStacks {
+        let named = ServedStacks::named(self.enrollment.other_stacks.iter().cloned());
+        let stack_sets = self.profiles.iter();
+        // A name that is none was refused when the configuration was read.
+        let stack_sets = stack_sets.filter_map(|profile| self.stack_set_name(profile).ok());
+        stack_sets.fold(named, |served, name| served.and_of_stack_set(name.as_str()))
     }
 
     /// The audit role's stack set.

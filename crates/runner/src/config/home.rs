@@ -34,6 +34,11 @@ impl Loaded {
     /// # Errors
     /// A name in the configuration has a form that no ARN can have.
     pub fn runner_policy(&self, place: &HomePlace) -> Result<PolicyDocument, ConfigErrors> {
+        iam_policy::document(&self.policy_spec(place))
+            .map_err(|error| unusable("the runner's policy", &error))
+    }
+
+    fn policy_spec(&self, place: &HomePlace) -> RunnerPolicySpec {
         let config = &self.runner;
         let syncs = self
             .jobs
@@ -43,7 +48,7 @@ impl Loaded {
             .profiles
             .iter()
             .any(|profile| !profile.targets.tags.is_empty());
-        let spec = RunnerPolicySpec {
+        RunnerPolicySpec {
             region: config.aws.region.0.clone(),
             account: place.account,
             management_account: place
@@ -65,13 +70,7 @@ impl Loaded {
                 TokenSource::SsmParameter(name) => Some(TokenPlace::Parameter(name.clone())),
                 TokenSource::Env(_) | TokenSource::File(_) => None,
             },
-        };
-        iam_policy::document(&spec).map_err(|error| {
-            unusable(
-                &error,
-                "mend the names in [spot] token and [enrollment] queue_url",
-            )
-        })
+        }
     }
 
     /// What the stacks of the home account are made from.
@@ -112,6 +111,7 @@ impl Loaded {
             )
         })?;
         let bootstrap = &config.bootstrap;
+        let function = self.function(&self.policy_spec(place), topic.as_str())?;
         Ok(HomeSpec {
             account: place.account,
             region: config.aws.region.0.clone(),
@@ -132,6 +132,7 @@ impl Loaded {
                 .map(|principal| principal.0.clone())
                 .collect(),
             runner_policy: self.runner_policy(place)?,
+            function,
         })
     }
 
@@ -171,13 +172,18 @@ impl Loaded {
     }
 }
 
-fn unusable(error: &dyn std::error::Error, help: &str) -> ConfigErrors {
-    let mut message = format!("the runner's policy cannot be made: {error}");
+/// A policy that IAM would refuse.
+pub(super) fn unusable(policy: &str, error: &dyn std::error::Error) -> ConfigErrors {
+    let mut message = format!("{policy} cannot be made: {error}");
     let mut source = error.source();
     while let Some(cause) = source {
         // Writing to a String cannot fail.
         let _ = write!(message, ": {cause}");
         source = cause.source();
     }
-    ConfigError::without_place(message, help).into()
+    ConfigError::without_place(
+        message,
+        "mend the names in [spot] token and [enrollment] queue_url",
+    )
+    .into()
 }

@@ -62,4 +62,33 @@ pub enum HomeError {
         /// The value.
         value: String,
     },
+    /// Lambda takes no more.
+    #[error(
+        "the environment variables of the function are {size} bytes together, and Lambda takes {limit}: target units instead \
+         of single accounts"
+    )]
+    FunctionEnvironment {
+        /// Their size.
+        size: usize,
+        /// What Lambda takes.
+        limit: usize,
+    },
+    /// Lambda gives no such memory.
+    #[error("bootstrap.lambda.memory is {memory}: Lambda gives a function {least} to {most} MiB")]
+    FunctionMemory {
+        /// What is asked for.
+        memory: u32,
+        /// The least.
+        least: u32,
+        /// The most.
+        most: u32,
+    },
+    /// CloudWatch Logs keeps nothing for so long exactly.
+    #[error("bootstrap.lambda.log_retention_days is {days}: CloudWatch Logs knows {known} days")]
+    LogRetention {
+        /// What is asked for.
+        days: u32,
+        /// What there is.
+        known: String,
+    },
 }

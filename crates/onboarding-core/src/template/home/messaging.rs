@@ -17,7 +17,7 @@ pub const TOPIC_LOGICAL_ID: &str = "Topic";
 
 /// How long a received message stays hidden before somebody else gets it, in seconds. The runner extends it; a function's own timeout
 /// must not be longer (Lambda developer guide, "Configuring an Amazon SQS queue"), and is 15 minutes at most.
-const VISIBILITY: u32 = 900;
+pub(super) const VISIBILITY: u32 = 900;
 
 /// How often a message is received before it is put aside.
 const RECEIVES: u32 = 5;

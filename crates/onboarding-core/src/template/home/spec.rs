@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{super::Partition, HomeError, role::ROLE_NAME_ENDING};
+use super::{super::Partition, FunctionSpec, HomeError, role::ROLE_NAME_ENDING};
 use crate::{
     ids::{AwsAccountId, OrganizationId, Region, StackSetName, TopicArn},
     policy::PolicyDocument,
@@ -42,6 +42,8 @@ pub struct HomeSpec {
     pub runner_principals: Vec<RunnerPrincipal>,
     /// What the runner's role may do.
     pub runner_policy: PolicyDocument,
+    /// The function that serves the queue; none when a running program does.
+    pub function: Option<FunctionSpec>,
 }
 
 /// How messages are encrypted where they wait.
@@ -116,6 +118,9 @@ impl HomeSpec {
                 name: name.to_owned(),
                 length: name.len(),
             });
+        }
+        if let Some(function) = &self.function {
+            function.check()?;
         }
         let prefix = &self.stack_name_prefix;
         if prefix.parse::<StackSetName>().is_err() || prefix.len() > MAX_PREFIX {

@@ -15,6 +15,9 @@ pub(in crate::stacks) fn replacing(kind: &str) -> &'static [&'static str] {
         "AWS::CloudWatch::Alarm" => &["AlarmName"],
         "AWS::S3::Bucket" => &["BucketName"],
         "AWS::S3::BucketPolicy" => &["Bucket"],
+        "AWS::Lambda::Function" => &["FunctionName", "PackageType"],
+        "AWS::Lambda::EventSourceMapping" => &["EventSourceArn", "StartingPosition"],
+        "AWS::Logs::LogGroup" => &["LogGroupName"],
         _ => &[],
     }
 }
@@ -30,6 +33,8 @@ fn name_property(kind: &str) -> Option<&'static str> {
         "AWS::Events::Rule" => "Name",
         "AWS::CloudWatch::Alarm" => "AlarmName",
         "AWS::S3::Bucket" => "BucketName",
+        "AWS::Lambda::Function" => "FunctionName",
+        "AWS::Logs::LogGroup" => "LogGroupName",
         _ => return None,
     })
 }
@@ -45,7 +50,7 @@ pub(super) fn explicit_name(kind: &str, properties: &Value) -> Option<String> {
 /// The longest name that a resource can have, in characters.
 pub(super) fn longest_name(kind: &str) -> usize {
     match kind {
-        "AWS::IAM::Role" | "AWS::Events::Rule" => 64,
+        "AWS::IAM::Role" | "AWS::Events::Rule" | "AWS::Lambda::Function" => 64,
         "AWS::S3::Bucket" => 63,
         "AWS::SQS::Queue" => 80,
         _ => 128,

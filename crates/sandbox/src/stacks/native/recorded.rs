@@ -52,6 +52,25 @@ pub(super) fn make(
             (name, attributes(&made))
         }
         "AWS::S3::BucketPolicy" => (text(properties, "Bucket")?, Vec::new()),
+        "AWS::Lambda::Function" => {
+            let made = [("Arn", arn("lambda", &format!("function:{name}")))];
+            (name, attributes(&made))
+        }
+        "AWS::Lambda::EventSourceMapping" => {
+            let id = world.ids.uuid_text();
+            let made = [
+                ("Id", id.clone()),
+                (
+                    "EventSourceMappingArn",
+                    arn("lambda", &format!("event-source-mapping:{id}")),
+                ),
+            ];
+            (id, attributes(&made))
+        }
+        "AWS::Logs::LogGroup" => {
+            let made = [("Arn", arn("logs", &format!("log-group:{name}:*")))];
+            (name, attributes(&made))
+        }
         _ => return None,
     })
 }
