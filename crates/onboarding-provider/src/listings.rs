@@ -1,6 +1,7 @@
 //! One listing of all Spot accounts answers every request that waits at that moment.
 //!
-//! A listing counts from the moment it was asked for: what was created later may be missing from it.
+//! A listing counts from the moment it was asked for: what was created later may be missing from it. How old it is counts
+//! from its answer: Spot's rate limit may have held it back for longer than a listing is good for.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,11 +10,12 @@ use parking_lot::Mutex;
 use spot_api::{SpotClient, SpotError};
 use tokio::{sync::Semaphore, time::Instant};
 
-/// A listing and the moment it was asked for.
+/// A listing and its moments.
 #[derive(Clone)]
 pub(crate) struct Listing {
     pub(crate) known: Arc<KnownAccounts>,
     pub(crate) asked_at: Instant,
+    answered_at: Instant,
 }
 
 pub(crate) struct Listings {
@@ -58,10 +60,15 @@ impl Listings {
         if let Some(listing) = self.good(moment) {
             return Ok(listing);
         }
-        // The governor may hold the call back for long; what counts is that it is sent later than this.
+        // The governor may hold the call back; what counts is that it is sent later than this.
         let asked_at = Instant::now();
-        let known = Arc::new(KnownAccounts::new(self.spot.list_accounts().await?));
-        let listing = Listing { known, asked_at };
+        // Many wait for it, some of them perhaps longer than who asks: it goes before every call for one request.
+        let listed = spot_api::urgency::before(asked_at, self.spot.list_accounts()).await?;
+        let listing = Listing {
+            known: Arc::new(KnownAccounts::new(listed)),
+            asked_at,
+            answered_at: Instant::now(),
+        };
         *self.last.lock() = Some(listing.clone());
         Ok(listing)
     }
@@ -71,7 +78,7 @@ impl Listings {
         let listing = last.as_ref()?;
         let good = match moment {
             Some(moment) => listing.asked_at >= moment,
-            None => listing.asked_at.elapsed() <= self.longest_age,
+            None => listing.answered_at.elapsed() <= self.longest_age,
         };
         good.then(|| listing.clone())
     }

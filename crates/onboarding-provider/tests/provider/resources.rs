@@ -452,6 +452,37 @@ async fn many_accounts_share_their_listings() {
 }
 
 #[tokio::test]
+async fn a_listing_that_took_longer_than_it_is_good_for_still_serves_all_that_wait_for_it() {
+    let home = Home::new().await;
+    home.spot.world.lock().listing_takes = Duration::from_millis(600);
+    let hasty = ProviderSettings {
+        listing_age: Duration::from_millis(300),
+        ..settings()
+    };
+    let provider = home.provider_with(hasty, no_events());
+    let requests: Vec<_> = (0..20)
+        .map(|i| {
+            let account = format!("3000000000{i:02}");
+            let properties = json!({"AwsAccountId": account});
+            request(&event("stack", &account, "SpotAccount", properties))
+        })
+        .collect();
+    let handled = requests
+        .iter()
+        .map(|request| provider.handle(request, in_time()));
+    for answer in futures_util::future::join_all(handled).await {
+        assert_eq!(answer.status, Status::Success, "{}", answer.reason);
+    }
+    let world = home.spot.world.lock();
+    let listings = world
+        .calls
+        .iter()
+        .filter(|call| *call == "GET /setup/account")
+        .count();
+    assert!(listings <= 2, "{listings} listings for 20 accounts");
+}
+
+#[tokio::test]
 async fn an_update_does_not_fail_because_its_account_is_no_longer_in_scope() {
     let home = Home::new().await;
     let id = create_stack(&home, "stack", ACCOUNT).await;

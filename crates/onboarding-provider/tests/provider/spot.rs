@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) validation_fails: bool,
     /// The access policies of the one user group; there is none without.
     pub(crate) user_group: Option<Value>,
+    /// How long a listing of all accounts takes.
+    pub(crate) listing_takes: Duration,
     /// Every call fails while this is set.
     pub(crate) down: bool,
     /// Accounts that are not listed yet.
@@ -306,6 +308,10 @@ async fn serve(spot: Spot, request: Request) -> Response {
         Some(id) => format!("accountId={id}"),
         None => query,
     };
+    if call == "GET /setup/account" && !query.starts_with("cloudAccountId=") {
+        let takes = spot.world.lock().listing_takes;
+        tokio::time::sleep(takes).await;
+    }
     let (response, fault) = {
         let mut world = spot.world.lock();
         let number = world.calls.len();
