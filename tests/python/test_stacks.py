@@ -109,6 +109,31 @@ def test_a_changed_role_name_replaces_the_role(sandbox, cfn, name):
     assert error_of(iam.get_role, RoleName=f"{name}-a")["Code"] == "NoSuchEntity"
 
 
+def test_a_resource_goes_and_comes_with_its_condition(sandbox, cfn, name):
+    template = json.loads(ROLE_TEMPLATE)
+    role = next(iter(template["Resources"]))
+    template.setdefault("Parameters", {})["Wanted"] = {"Type": "String", "Default": ""}
+    template["Conditions"] = {"IsWanted": {"Fn::Not": [{"Fn::Equals": [{"Ref": "Wanted"}, ""]}]}}
+    template["Resources"][role]["Condition"] = "IsWanted"
+    template["Resources"]["Other"] = {"Type": "AWS::SNS::Topic"}
+    template.pop("Outputs", None)
+    wanted = lambda value: [{"ParameterKey": "Wanted", "ParameterValue": value}]
+
+    def roles():
+        resources = cfn.describe_stack_resources(StackName=name)["StackResources"]
+        return [resource["PhysicalResourceId"] for resource in resources if resource["LogicalResourceId"] == role]
+
+    create(cfn, name, json.dumps(template), Parameters=wanted("yes"))
+    settled_stack(cfn, name)
+    first = roles()
+    assert len(first) == 1
+    for value, expected in [("", 0), ("yes", 1), ("", 0)]:
+        cfn.update_stack(StackName=name, UsePreviousTemplate=True, Capabilities=["CAPABILITY_NAMED_IAM"], Parameters=wanted(value))
+        assert settled_stack(cfn, name)["StackStatus"] == "UPDATE_COMPLETE"
+        assert len(roles()) == expected
+    assert error_of(sandbox.aws("iam").get_role, RoleName=first[0])["Code"] == "NoSuchEntity"
+
+
 def test_a_failed_update_returns_to_what_was(sandbox, cfn, name):
     iam = sandbox.aws("iam")
     create(cfn, name, named(f"{name}-a"))

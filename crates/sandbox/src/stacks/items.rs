@@ -116,6 +116,14 @@ pub(super) fn cleanup(stack: &Stack) -> Vec<Item> {
     items
 }
 
+/// The logical ids of these items that the stack has no resource for: the template has none, or its condition does not hold.
+pub(super) fn unwanted(stack: &Stack, items: &[Item]) -> Vec<Arc<str>> {
+    let wanted = wanted(stack);
+    let is_wanted = |id: &Arc<str>| wanted.iter().flatten().any(|spec| spec.logical_id == *id);
+    let ids = items.iter().map(|item| item.logical_id.clone());
+    ids.filter(|id| !is_wanted(id)).collect()
+}
+
 fn item(logical_id: &Arc<str>, kind: &Arc<str>, physical_id: &str) -> Item {
     Item {
         logical_id: logical_id.clone(),

@@ -74,12 +74,7 @@ pub(super) fn end_stage(world: &mut World, key: StackKey) {
         (Stage::Cleanup, _, _) => {
             let reverted =
                 work.failure.is_some() && stack.status == Status::UpdateRollbackCompleteCleanup;
-            let removed: Vec<_> = work
-                .items
-                .iter()
-                .map(|item| item.logical_id.clone())
-                .filter(|id| stack.generation.template.resource(id).is_none())
-                .collect();
+            let removed = items::unwanted(stack, &work.items);
             for id in removed {
                 stack.resources.retain(|resource| resource.logical_id != id);
             }
