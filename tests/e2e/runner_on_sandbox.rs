@@ -10,6 +10,7 @@ mod bootstraps;
 mod consumers;
 mod delegated;
 mod deploys;
+mod direct;
 mod enrolls;
 mod faults;
 mod interrupts;

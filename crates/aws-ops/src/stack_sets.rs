@@ -9,6 +9,8 @@ mod definition;
 mod instances;
 mod operations;
 
+use std::collections::BTreeMap;
+
 pub use access::TrustedAccess;
 use aws_sdk_cloudformation::types::{
     AccountFilterType, CallAs as SdkCallAs, ConcurrencyMode, DeploymentTargets,
@@ -60,6 +62,9 @@ pub struct InstanceChange {
     pub targets: OperationTargets,
     /// The Regions.
     pub regions: Vec<Region>,
+    /// Parameters that these instances have other values of than the stack set; empty keeps those that they have. A deletion
+    /// has none.
+    pub overrides: BTreeMap<String, String>,
     /// How the operation goes through them.
     pub preferences: OperationPreferences,
     /// The operation's id, from [`new_operation_id`], journaled before the call: the same id never runs twice.

@@ -8,6 +8,7 @@ mod progress;
 
 use std::collections::BTreeMap;
 
+use aws_sdk_cloudformation::types::{Parameter, TemplateStage};
 pub use change_set::{
     ChangeAction, ChangeSet, ChangeSetRequest, ChangeSetState, Replacement, ResourceChange,
 };
@@ -28,6 +29,10 @@ pub struct Stack {
     pub status_reason: Option<String>,
     /// Its outputs.
     pub outputs: BTreeMap<String, String>,
+    /// Its parameters. NoEcho values read back as `****`.
+    pub parameters: BTreeMap<String, String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 impl Aws {
@@ -68,7 +73,41 @@ impl Aws {
             outputs: outputs
                 .filter_map(|output| Some((output.output_key?, output.output_value?)))
                 .collect(),
+            parameters: stack
+                .parameters
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(key_and_value)
+                .collect(),
+            tags: stack
+                .tags
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|tag| Some((tag.key?, tag.value?)))
+                .collect(),
         }))
+    }
+
+    /// The template of a stack, as it was given.
+    ///
+    /// # Errors
+    /// As any call; [`ErrorClass::Invalid`] when there is no such stack.
+    pub async fn stack_template(&self, name_or_id: &str) -> Result<String, AwsError> {
+        const OPERATION: &str = "cloudformation:GetTemplate";
+        let output = self
+            .governed
+            .call(OPERATION, || {
+                self.clients
+                    .cloudformation()
+                    .get_template()
+                    .stack_name(name_or_id)
+                    .template_stage(TemplateStage::Original)
+                    .send()
+            })
+            .await?;
+        output
+            .template_body
+            .ok_or_else(|| AwsError::malformed(OPERATION, "no template"))
     }
 
     /// Begins to delete a stack. One that does not exist is no error.
@@ -87,6 +126,25 @@ impl Aws {
             .await?;
         Ok(())
     }
+}
+
+/// Parameters as CloudFormation takes them.
+pub(crate) fn parameters(values: &BTreeMap<String, String>) -> Vec<Parameter> {
+    let parameter = |(key, value): (&String, &String)| {
+        Parameter::builder()
+            .parameter_key(key)
+            .parameter_value(value)
+            .build()
+    };
+    values.iter().map(parameter).collect()
+}
+
+/// A parameter as CloudFormation tells it. An empty value may be left out.
+pub(crate) fn key_and_value(parameter: Parameter) -> Option<(String, String)> {
+    Some((
+        parameter.parameter_key?,
+        parameter.parameter_value.unwrap_or_default(),
+    ))
 }
 
 /// CloudFormation has no error code of its own for a stack that does not exist.

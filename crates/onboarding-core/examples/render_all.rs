@@ -18,7 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = PathBuf::from(env::args_os().nth(1).ok_or("usage: render_all DIR")?);
     fs::create_dir_all(&directory)?;
     let mut templates = Vec::new();
-    for (name, spec) in samples::samples() {
+    for (name, spec) in samples::samples()
+        .into_iter()
+        .chain(samples::direct_samples())
+    {
         templates.push((name, Template::new(&spec)?));
     }
     for (name, spec) in samples::audit_samples() {

@@ -168,6 +168,43 @@ pub enum Purpose {
     AuditRole,
 }
 
+/// What the runner does at Spot by itself for an account whose stack has no custom resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectEnrollment {
+    /// The name of the role that the stack makes: with it the role's ARN is known without asking the account.
+    pub role_name: String,
+    /// The rule by which the Spot account is named; none when it is not.
+    pub rename: Option<String>,
+    /// Whether Cost Intelligence is switched on.
+    pub cost_intelligence: bool,
+}
+
+impl DirectEnrollment {
+    /// How every [`DirectEnrollment::mark`] begins.
+    pub const MARK: &str = "direct: ";
+
+    /// Names what is done. An account for which something else was done before is not finished.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        format!(
+            "{}role {}, name {}, cost intelligence {}",
+            Self::MARK,
+            self.role_name,
+            self.rename.as_deref().unwrap_or("off"),
+            self.cost_intelligence
+        )
+    }
+}
+
+/// The plain stack that enrolls the management account, which stack sets never deploy to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagementStack {
+    /// What it is made from. Its name is that of the stack set.
+    pub definition: StackSetDefinition,
+    /// What is done at Spot for it.
+    pub enrollment: DirectEnrollment,
+}
+
 /// One profile: a set of accounts and how they are enrolled, through a stack set of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
@@ -193,6 +230,10 @@ pub struct Profile {
     pub managed_execution: bool,
     /// The definition of the stack set.
     pub definition: StackSetDefinition,
+    /// What the runner does at Spot by itself; none when custom resources ask for it.
+    pub direct: Option<DirectEnrollment>,
+    /// How the management account is enrolled; none when it is left alone.
+    pub management: Option<ManagementStack>,
 }
 
 impl Profile {
@@ -232,6 +273,8 @@ pub struct Desired {
     pub other_profiles: BTreeMap<String, Targets>,
     /// Accounts that nothing is ever removed from.
     pub protected_accounts: BTreeSet<AwsAccountId>,
+    /// Most accounts that profiles without custom resources may target together: each is one operation.
+    pub direct_ceiling: usize,
     /// Limits that every removal obeys.
     pub removal: RemovalLimits,
     /// Failed attempts after which an account is quarantined.

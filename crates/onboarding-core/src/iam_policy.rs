@@ -28,6 +28,10 @@ pub struct RunnerPolicySpec {
     pub organization: Option<OrganizationId>,
     /// The stack sets that a job manages; empty when no job does.
     pub stack_sets: Vec<StackSetName>,
+    /// Whether accounts are enrolled without custom resources.
+    pub is_direct: bool,
+    /// The plain stacks that enroll the management account, each with the name of its role.
+    pub management_stacks: Vec<(StackSetName, String)>,
     /// Whether stack sets are given tags.
     pub tags_stack_sets: bool,
     /// Whether the runner may switch trusted access on.
@@ -106,6 +110,8 @@ impl RunnerPolicySpec {
         match need {
             Need::Always => true,
             Need::StackSets => manages,
+            Need::Direct => manages && self.is_direct,
+            Need::ManagementStack => manages && !self.management_stacks.is_empty(),
             Need::StackSetTags => manages && self.tags_stack_sets,
             Need::TrustedAccess => manages && self.activates_trusted_access,
             Need::AccountTags => self.reads_account_tags,
@@ -179,6 +185,23 @@ impl RunnerPolicySpec {
             Scope::StackSetsServiceRole => vec![format!(
                 "arn:{partition}:iam::{account}:role/aws-service-role/stacksets.cloudformation.amazonaws.com/*"
             )],
+            Scope::ManagementStacks => self
+                .management_stacks
+                .iter()
+                .map(|(name, _)| {
+                    format!("arn:{partition}:cloudformation:{region}:{account}:stack/{name}/*")
+                })
+                .collect(),
+            Scope::ManagementRoles => self
+                .management_stacks
+                .iter()
+                .map(|(_, role)| format!("arn:{partition}:iam::{account}:role/{role}"))
+                .collect(),
+            Scope::ManagementPolicies => self
+                .management_stacks
+                .iter()
+                .map(|(name, _)| format!("arn:{partition}:iam::{account}:policy/{name}-*"))
+                .collect(),
             Scope::AuditRole => self
                 .audit_role
                 .iter()

@@ -15,7 +15,7 @@ pub fn wait(first: i64, failures: u32) -> i64 {
         .min(LONGEST_WAIT.max(first))
 }
 
-/// The clock after one more failure, which this run counts at `now` (Unix seconds).
+/// The clock after one more failure, which this run counts at `now` (Unix seconds). Why it failed is the caller's to add.
 #[must_use]
 pub fn after_failure(earlier: Option<&RetryState>, first: i64, now: i64) -> RetryState {
     let failures = earlier.map_or(0, |clock| clock.failures).saturating_add(1);
@@ -23,6 +23,7 @@ pub fn after_failure(earlier: Option<&RetryState>, first: i64, now: i64) -> Retr
         failures,
         next_due: now.saturating_add(wait(first, failures)),
         of_this_run: true,
+        reason: None,
     }
 }
 

@@ -19,9 +19,9 @@ pub mod targets;
 mod nearest_path;
 mod steps;
 
-pub use actions::SyncAction;
+pub use actions::{DeployedInstance, InstanceOperation, SyncAction};
 pub use observed::{
-    BillingRegistration, ObservedProfile, RetryState, RunningOperation, SyncObserved,
+    BillingRegistration, ObservedProfile, PlainStack, RetryState, RunningOperation, SyncObserved,
 };
 pub use operation_targets::{OperationTargets, TargetFilter};
 
@@ -89,6 +89,17 @@ pub enum PlanError {
          (CloudFormation console, StackSets, \"Activate trusted access\"), or set prerequisites.activate_trusted_access = true"
     )]
     TrustedAccessOff,
+    /// A management account that is to be enrolled and is not targeted.
+    #[error(
+        "profile {profile:?} has management_account = true and does not target the management account {account}; list it in the \
+         profile's targets.accounts"
+    )]
+    ManagementNotTargeted {
+        /// The profile.
+        profile: String,
+        /// The management account.
+        account: String,
+    },
     /// Auto-deployment together with a selection that it ignores.
     #[error(
         "profile {profile:?} asks for deployment = \"auto\" together with tags, excludes or listed accounts, which AWS ignores \
@@ -134,12 +145,15 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
             resolved: &resolved.profiles[index],
             deployment,
         };
+        steps::direct::check(&context)?;
         let update = steps::stack_set(&context, &mut plan);
         let rows = ledger::rows(&context, &links, update);
+        steps::direct::accounts(&context, &rows, &mut plan);
         steps::instances(&context, &rows, update, &mut plan);
         steps::removals(&context, &rows, &mut removed, &mut plan);
         plan.accounts.extend(rows.into_iter().map(|row| row.row));
     }
+    steps::direct::ceiling(desired, &mut plan);
     if let (Some(profile), Some(state)) = (&desired.audit, &observed.audit) {
         audit::plan(
             observed,

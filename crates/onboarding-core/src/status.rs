@@ -18,6 +18,12 @@ pub enum Reason {
     RetryLater,
     /// Its stack instance failed so often that only a person (or `--retry-failed`) starts it again.
     Quarantined,
+    /// What the runner does for it at Spot failed (provider `direct`), and a retry is due.
+    EnrollmentFailed,
+    /// Its stack instance is current, but what the runner does for it at Spot is not finished (provider `direct`).
+    EnrollmentUnfinished,
+    /// Its stack was given no external ID, so it has no role for Spot (provider `direct`).
+    ExternalIdMissing,
     /// Its stack instance does not have the stack set's current definition.
     InstanceOutdated,
     /// A deletion of its stack instance failed; CloudFormation excludes it from updates.
@@ -58,6 +64,8 @@ pub enum Reason {
     BlockedByRcp,
     /// It is the management account: stack sets never deploy there.
     ManagementAccount,
+    /// The management account's plain stack is in a state that allows no change, or is another program's.
+    StackBlocked,
     /// It left the organization and still has a stack instance.
     Departed,
     /// It has a stack instance although no profile targets it any more.
@@ -82,13 +90,16 @@ pub enum Standing {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::Enrolled,
         Self::Enrolling,
         Self::MissingInstance,
         Self::InstanceFailed,
         Self::RetryLater,
         Self::Quarantined,
+        Self::EnrollmentFailed,
+        Self::EnrollmentUnfinished,
+        Self::ExternalIdMissing,
         Self::InstanceOutdated,
         Self::InstanceInoperable,
         Self::NotLinked,
@@ -109,6 +120,7 @@ impl Reason {
         Self::BlockedByScp,
         Self::BlockedByRcp,
         Self::ManagementAccount,
+        Self::StackBlocked,
         Self::Departed,
         Self::OutsideTargets,
     ];
@@ -119,7 +131,12 @@ impl Reason {
         match self {
             Self::Enrolled => Standing::Ok,
             Self::Enrolling => Standing::Pending,
-            Self::MissingInstance | Self::InstanceOutdated | Self::InstanceFailed => Standing::Due,
+            Self::MissingInstance
+            | Self::InstanceOutdated
+            | Self::InstanceFailed
+            | Self::EnrollmentFailed
+            | Self::EnrollmentUnfinished
+            | Self::ExternalIdMissing => Standing::Due,
             Self::RetryLater
             | Self::Quarantined
             | Self::InstanceInoperable
@@ -141,6 +158,7 @@ impl Reason {
             | Self::BlockedByScp
             | Self::BlockedByRcp
             | Self::ManagementAccount
+            | Self::StackBlocked
             | Self::Departed
             | Self::OutsideTargets => Standing::Skipped,
         }
@@ -162,6 +180,7 @@ impl Reason {
                 | Self::StateUnknown
                 | Self::BlockedByScp
                 | Self::BlockedByRcp
+                | Self::StackBlocked
                 | Self::OutsideTargets
         )
     }
@@ -189,6 +208,9 @@ impl Reason {
             Self::InstanceFailed => "instance-failed",
             Self::RetryLater => "retry-later",
             Self::Quarantined => "quarantined",
+            Self::EnrollmentFailed => "enrollment-failed",
+            Self::EnrollmentUnfinished => "enrollment-unfinished",
+            Self::ExternalIdMissing => "external-id-missing",
             Self::InstanceOutdated => "instance-outdated",
             Self::InstanceInoperable => "instance-inoperable",
             Self::NotLinked => "not-linked",
@@ -209,6 +231,7 @@ impl Reason {
             Self::BlockedByScp => "blocked-by-scp",
             Self::BlockedByRcp => "blocked-by-rcp",
             Self::ManagementAccount => "management-account",
+            Self::StackBlocked => "stack-blocked",
             Self::Departed => "departed",
             Self::OutsideTargets => "outside-targets",
         }
@@ -225,10 +248,17 @@ impl Reason {
             Self::MissingInstance => "no stack instance yet; the next run creates it",
             Self::InstanceFailed => "the stack instance failed; a retry is due",
             Self::RetryLater => {
-                "the stack instance failed; it is tried again at the time shown, or now with --retry-failed"
+                "its enrollment failed; it is tried again at the time shown, or now with --retry-failed"
             }
             Self::Quarantined => {
                 "it failed too often; mend the cause, then run with --retry-failed"
+            }
+            Self::EnrollmentFailed => "what is done for it at Spot failed; a retry is due",
+            Self::EnrollmentUnfinished => {
+                "the stack is there, and its link, name or products at Spot are not finished; the next run goes on"
+            }
+            Self::ExternalIdMissing => {
+                "its stack was given no external ID, so it has no role for Spot; the next run corrects it"
             }
             Self::InstanceOutdated => {
                 "the stack instance lacks the current definition; the next run updates it"
@@ -277,7 +307,12 @@ impl Reason {
             Self::BlockedByRcp => {
                 "Spot could not assume the role that the stack made to trust it; look for a resource control policy that denies sts:AssumeRole to principals outside the organization, and exempt Spot's from it"
             }
-            Self::ManagementAccount => "stack sets never deploy to the management account",
+            Self::ManagementAccount => {
+                "stack sets never deploy to the management account; management_account = true in its profile enrolls it"
+            }
+            Self::StackBlocked => {
+                "the plain stack of the management account cannot be changed as it is; do what is said, then run again"
+            }
             Self::Departed => {
                 "it left the organization; its stack instance is taken out of the stack set under the removal limits"
             }

@@ -8,6 +8,7 @@
 //! - `PolicyVersion` and `RepairNonce` are parameters. Both are part of a statement id in every managed policy, and
 //!   the nonce is part of the trust policy's: a new value makes CloudFormation write the documents again, in place.
 //! - Only [`Provider::SpotHosted`] has a `Token` parameter.
+//! - [`Provider::Direct`] has no custom resources, an `ExternalId` parameter, and its role only when that is given.
 //!
 //! Invariant: a statement that names Spot's principal carries an external ID condition, in every rendering.
 //!
@@ -18,6 +19,7 @@ mod audit_role;
 mod body;
 mod checks;
 mod custom_resources;
+mod direct;
 mod error;
 pub mod home;
 mod parts;
@@ -29,6 +31,7 @@ mod spec;
 pub use audit_role::{AUDIT_ROLE_DESCRIPTION, AuditRoleSpec, is_audit_role};
 pub use body::{BodyError, is_enrollment, parse_body, template_digest_of};
 pub use custom_resources::TOKEN_PARAMETER;
+pub use direct::{EXTERNAL_ID_PARAMETER, is_direct};
 pub use error::TemplateError;
 pub use parts::{Omission, Parameter, Resource, Template};
 pub use permissions::{

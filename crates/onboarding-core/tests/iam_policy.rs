@@ -16,6 +16,8 @@ fn smallest() -> RunnerPolicySpec {
         management_account: "123456789012".parse().ok(),
         organization: "o-abcdefghij".parse().ok(),
         stack_sets: Vec::new(),
+        is_direct: false,
+        management_stacks: Vec::new(),
         tags_stack_sets: true,
         activates_trusted_access: true,
         reads_account_tags: false,
@@ -28,6 +30,11 @@ fn smallest() -> RunnerPolicySpec {
 fn largest() -> RunnerPolicySpec {
     RunnerPolicySpec {
         stack_sets: vec!["spot-onboarding-default".parse().unwrap()],
+        is_direct: true,
+        management_stacks: vec![(
+            "spot-onboarding-default".parse().unwrap(),
+            "spot-onboarding-default-SpotRole".to_owned(),
+        )],
         reads_account_tags: true,
         audit_role: Some("/spot-onboarding-audit".to_owned()),
         queue: Some(QueueAccess {

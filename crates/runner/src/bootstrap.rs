@@ -20,7 +20,7 @@ use onboarding_core::{
 };
 
 pub use error::BootstrapError;
-pub use preview::{Prepared, prepare};
+pub use preview::{Prepared, StackRequest, advice, prepare, prepare_one};
 
 use crate::home::aws_error;
 

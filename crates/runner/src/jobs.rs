@@ -6,7 +6,7 @@ pub mod stackset_sync;
 use std::sync::Arc;
 
 use crate::{
-    config::{JobFile, JobParams},
+    config::{JobFile, JobParams, ProviderKind},
     engine::{self, Interrupt, JobError, ProgressSink, RetryPolicy, RunOptions, RunReport},
     home::Home,
 };
@@ -42,6 +42,7 @@ pub async fn execute(
         },
         progress,
         interrupt,
+        concurrency: concurrency(&home),
         ..RunOptions::new(&job.name)
     };
     let journal = Arc::new(home.state.clone());
@@ -51,4 +52,14 @@ pub async fn execute(
             Ok(engine::execute(&job, journal, options).await)
         }
     }
+}
+
+/// How many steps run side by side. Where each account is a step, as many as accounts of an operation elsewhere.
+fn concurrency(home: &Home) -> usize {
+    let enrollment = &home.config.runner.enrollment;
+    if enrollment.provider != ProviderKind::Direct {
+        return RunOptions::CONCURRENCY;
+    }
+    let accounts = usize::try_from(enrollment.direct_ceiling).unwrap_or(usize::MAX);
+    usize::try_from(home.max_concurrent(accounts, accounts)).unwrap_or(RunOptions::CONCURRENCY)
 }

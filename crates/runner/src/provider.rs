@@ -8,7 +8,10 @@ mod sqs;
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use onboarding_core::inventory::{AccountTags, OrganizationSnapshot};
+use onboarding_core::{
+    custom_resource::ServedStacks,
+    inventory::{AccountTags, OrganizationSnapshot},
+};
 use onboarding_provider::{
     ConsumeSettings, Contract, Provider, ProviderSettings, Responder, consume, events::no_events,
 };
@@ -121,6 +124,30 @@ fn prerequisite(message: String) -> JobError {
     JobError::new(ErrorClass::Prerequisite, message)
 }
 
+/// The enrollment lifecycle over our state and AWS Organizations, for requests of these stacks. A known organization saves it
+/// from asking for each account.
+///
+/// # Errors
+/// When the state cannot be read, or a profile's rules cannot be used.
+pub async fn lifecycle(
+    home: &Home,
+    known: Option<KnownOrganization>,
+    stacks: ServedStacks,
+) -> Result<Provider, JobError> {
+    let directory = Directory::new(home.clone(), known).await?;
+    Ok(Provider::new(
+        home.spot.clone(),
+        Arc::new(home.state.clone()),
+        Arc::new(directory),
+        ProviderSettings {
+            deletion: home.config.runner.enrollment.deletion.into(),
+            stacks,
+            ..ProviderSettings::default()
+        },
+        no_events(),
+    ))
+}
+
 /// A provider that is ready to serve.
 pub struct Serving {
     queue: SqsQueue,
@@ -130,7 +157,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Finds the queue and puts the parts together. A known organization saves it from asking for each account.
+    /// Finds the queue and puts the parts together.
     ///
     /// # Errors
     /// When there is no queue, it cannot be reached, or answers could not be sent over TLS.
@@ -138,18 +165,8 @@ impl Serving {
         let queue_url = queue_url(home).await?;
         let responder = Responder::new(concat!("spot-onboarding/", env!("CARGO_PKG_VERSION")))
             .map_err(|error| JobError::new(ErrorClass::Prerequisite, error.to_string()))?;
-        let directory = Directory::new(home.clone(), known).await?;
-        let provider = Provider::new(
-            home.spot.clone(),
-            Arc::new(home.state.clone()),
-            Arc::new(directory),
-            ProviderSettings {
-                deletion: home.config.runner.enrollment.deletion.into(),
-                stacks: home.config.runner.served_stacks(),
-                ..ProviderSettings::default()
-            },
-            no_events(),
-        );
+        let stacks = home.config.runner.served_stacks();
+        let provider = lifecycle(home, known, stacks).await?;
         let settings = ConsumeSettings {
             concurrency: usize::try_from(home.config.runner.enrollment.consumers).unwrap_or(1),
             poll: Duration::from_secs(20),

@@ -66,6 +66,7 @@ fn change(unit: &str) -> Result<InstanceChange> {
             ..OperationTargets::default()
         },
         regions: vec![region()?],
+        overrides: BTreeMap::new(),
         preferences: preferences()?,
         operation_id: new_operation_id(),
     })
@@ -281,6 +282,34 @@ fn an_html_error_page_is_unexpected_and_tried_twice_at_most() {
         let calls = aws.api_calls();
         assert_eq!(calls["cloudformation:DescribeOrganizationsAccess"], 2);
         assert_eq!(calls["cloudformation:ActivateOrganizationsAccess"], 2);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_instance_is_given_parameters_of_its_own() {
+    with_moto(async |moto, aws| {
+        let unit = organization(&moto, 1).await?;
+        created(&aws).await?;
+        let own = BTreeMap::from([("PolicyVersion".to_owned(), "9".to_owned())]);
+        aws.create_stack_instances(&InstanceChange {
+            overrides: own.clone(),
+            ..change(&unit)?
+        })
+        .await?;
+        let account = aws.list_stack_instances(&name()?).await?[0].account;
+        let (name, region) = (name()?, region()?);
+        let overrides = aws.instance_overrides(&name, account, &region).await?;
+        assert_eq!(overrides, Some(own));
+        assert_sent(
+            &aws,
+            &[
+                "cloudformation:CreateStackInstances",
+                "cloudformation:CreateStackSet",
+                "cloudformation:DescribeStackInstance",
+                "cloudformation:ListStackInstances",
+            ],
+        );
         Ok(())
     });
 }

@@ -1,5 +1,7 @@
 //! CloudFormation's plain stacks and change sets.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use aws_ops::Aws;
 use aws_ops::stacks::{ChangeAction, ChangeSetRequest, ChangeSetState};
@@ -18,6 +20,8 @@ async fn change_set(aws: &Aws) -> Result<()> {
         name: "first".to_owned(),
         template_body: TEMPLATE.to_owned(),
         capabilities: vec!["CAPABILITY_IAM".to_owned()],
+        parameters: BTreeMap::new(),
+        tags: BTreeMap::new(),
     };
     Ok(aws.create_change_set(&request).await?)
 }
@@ -35,6 +39,8 @@ fn a_stack_is_made_through_a_change_set_and_deleted() {
         aws.execute_change_set("home", "first", "first").await?;
         let stack = aws.describe_stack("home").await?.context("a stack")?;
         assert_eq!(stack.status, "CREATE_COMPLETE");
+        let body = aws.stack_template(&stack.id).await?;
+        assert!(body.contains("AWS::SNS::Topic"), "{body}");
         // moto's events carry no token of ours: they are read, and are none of this change.
         let progress = aws.stack_progress(&stack.id, "first").await?;
         assert_eq!(progress.ended, None);
@@ -49,6 +55,7 @@ fn a_stack_is_made_through_a_change_set_and_deleted() {
                 "cloudformation:DescribeStackEvents",
                 "cloudformation:DescribeStacks",
                 "cloudformation:ExecuteChangeSet",
+                "cloudformation:GetTemplate",
             ],
         );
         drop(moto);

@@ -88,6 +88,7 @@ fn everywhere(root: &OuId) -> Result<InstanceChange> {
             ..OperationTargets::default()
         },
         regions: vec![region()?],
+        overrides: BTreeMap::new(),
         preferences: preferences()?,
         operation_id: new_operation_id(),
     })
@@ -338,6 +339,38 @@ fn a_message_is_received_given_back_and_deleted() {
         aws.delete_message(&url, &second.receipt).await?;
         let left = aws.queue_attributes(&url).await?;
         assert_eq!(left["ApproximateNumberOfMessagesNotVisible"], "0");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_instance_is_given_parameters_of_its_own() {
+    with_sandbox(SCENARIO, async |sandbox| {
+        let aws = aws(&sandbox).await?;
+        let root = root(&aws).await?;
+        aws.activate_trusted_access().await?;
+        create(&aws).await?;
+        let own = BTreeMap::from([("PolicyVersion".to_owned(), "9".to_owned())]);
+        let change = InstanceChange {
+            overrides: own.clone(),
+            ..everywhere(&root)?
+        };
+        ended(&aws, &aws.create_stack_instances(&change).await?).await?;
+        let instances = aws.list_stack_instances(&name()?).await?;
+        let overrides = async |account| {
+            aws.instance_overrides(&name()?, account, &region()?)
+                .await
+                .map_err(anyhow::Error::from)
+        };
+        assert_eq!(overrides(instances[0].account).await?, Some(own.clone()));
+        // Without any, an update keeps them.
+        ended(
+            &aws,
+            &aws.update_stack_instances(&everywhere(&root)?).await?,
+        )
+        .await?;
+        assert_eq!(overrides(instances[0].account).await?, Some(own));
+        assert_eq!(overrides("000000000001".parse()?).await?, None);
         Ok(())
     });
 }

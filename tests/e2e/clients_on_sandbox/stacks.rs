@@ -1,5 +1,7 @@
 //! aws-ops' plain stacks against the simulated AWS.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use aws_ops::{
     Aws,
@@ -27,6 +29,8 @@ fn request(name: &str, creates_stack: bool, template_body: String) -> ChangeSetR
         name: name.to_owned(),
         template_body,
         capabilities: Vec::new(),
+        parameters: BTreeMap::new(),
+        tags: BTreeMap::new(),
     }
 }
 
@@ -66,6 +70,8 @@ fn a_stack_is_made_changed_and_deleted_through_change_sets() {
         assert_eq!(executed(&aws, "one").await?, "CREATE_COMPLETE");
         let stack = aws.describe_stack("home").await?.context("a stack")?;
         assert!(stack.outputs["Topic"].ends_with(":t-1"), "{stack:?}");
+        let body = aws.stack_template(&stack.id).await?;
+        assert_eq!(body, template("t-1", "a"));
 
         aws.create_change_set(&request("same", false, template("t-1", "a")))
             .await?;

@@ -1,13 +1,15 @@
 //! A stack set's instances: listing, creating, updating and deleting them.
 
-use aws_sdk_cloudformation::types::StackInstanceSummary;
+use std::collections::BTreeMap;
+
+use aws_sdk_cloudformation::types::{Parameter, StackInstanceSummary};
 use onboarding_core::{
-    ids::StackSetName,
+    ids::{AwsAccountId, Region, StackSetName},
     inventory::{InstanceDetailedStatus, InstanceStatus, StackInstance},
 };
 
 use super::{InstanceChange, Submission, deployment_targets, texts};
-use crate::{Aws, AwsError};
+use crate::{Aws, AwsError, ErrorClass, stacks::key_and_value};
 
 /// A deletion of stack instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,42 @@ impl Aws {
         Ok(instances)
     }
 
+    /// The parameter overrides of one instance, by name; none when there is no such instance.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn instance_overrides(
+        &self,
+        name: &StackSetName,
+        account: AwsAccountId,
+        region: &Region,
+    ) -> Result<Option<BTreeMap<String, String>>, AwsError> {
+        const OPERATION: &str = "cloudformation:DescribeStackInstance";
+        let answer = self
+            .governed
+            .call(OPERATION, || {
+                self.clients
+                    .cloudformation()
+                    .describe_stack_instance()
+                    .stack_set_name(name.as_str())
+                    .stack_instance_account(account.to_string())
+                    .stack_instance_region(region.as_str())
+                    .call_as(self.call_as.to_sdk())
+                    .send()
+            })
+            .await;
+        let output = match answer {
+            Ok(output) => output,
+            Err(error) if error.class() == ErrorClass::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let instance = output
+            .stack_instance
+            .ok_or_else(|| AwsError::malformed(OPERATION, "no stack instance"))?;
+        let overrides = instance.parameter_overrides.unwrap_or_default().into_iter();
+        Ok(Some(overrides.filter_map(key_and_value).collect()))
+    }
+
     /// Creates the instances that the targets miss; those that exist are left alone.
     ///
     /// # Errors
@@ -81,11 +119,15 @@ impl Aws {
         &self,
         change: &InstanceChange,
     ) -> Result<Submission, AwsError> {
-        let request = self.clients.cloudformation().create_stack_instances();
+        let request = self
+            .clients
+            .cloudformation()
+            .create_stack_instances()
+            .set_parameter_overrides(overrides(&change.overrides));
         change_instances!(self, "cloudformation:CreateStackInstances", change, request)
     }
 
-    /// Brings existing instances to the stack set's definition; their parameter overrides stay.
+    /// Brings existing instances to the stack set's definition; their parameter overrides stay, unless others are given.
     ///
     /// # Errors
     /// As any call; [`crate::ErrorClass::Invalid`] for targets that AWS does not take.
@@ -93,7 +135,11 @@ impl Aws {
         &self,
         change: &InstanceChange,
     ) -> Result<Submission, AwsError> {
-        let request = self.clients.cloudformation().update_stack_instances();
+        let request = self
+            .clients
+            .cloudformation()
+            .update_stack_instances()
+            .set_parameter_overrides(overrides(&change.overrides));
         change_instances!(self, "cloudformation:UpdateStackInstances", change, request)
     }
 
@@ -111,6 +157,12 @@ impl Aws {
             .retain_stacks(deletion.retain_stacks);
         change_instances!(self, "cloudformation:DeleteStackInstances", change, request)
     }
+}
+
+/// Absent when there are none: an empty list would take away those that the instances have (CloudFormation API reference,
+/// `ParameterOverrides`).
+fn overrides(overrides: &BTreeMap<String, String>) -> Option<Vec<Parameter>> {
+    (!overrides.is_empty()).then(|| crate::stacks::parameters(overrides))
 }
 
 fn instance(

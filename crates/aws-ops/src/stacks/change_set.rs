@@ -1,7 +1,9 @@
 //! Change sets: what a template would change about a stack, before it does.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_cloudformation::types::{
-    Capability, Change, ChangeSetStatus, ChangeSetType, Replacement as SdkReplacement,
+    Capability, Change, ChangeSetStatus, ChangeSetType, Replacement as SdkReplacement, Tag,
 };
 
 use crate::{Aws, AwsError, ErrorClass, templates::check_size};
@@ -19,6 +21,10 @@ pub struct ChangeSetRequest {
     pub template_body: String,
     /// The capabilities that are acknowledged.
     pub capabilities: Vec<String>,
+    /// The values of the template's parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// Tags on the stack and on what it makes; without any, it keeps those that it has.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// How a change set stands.
@@ -103,6 +109,14 @@ impl Aws {
             .iter()
             .map(|name| Capability::from(name.as_str()))
             .collect();
+        let parameters =
+            (!request.parameters.is_empty()).then(|| super::parameters(&request.parameters));
+        // An empty list would take away those that the stack has.
+        let tags = request
+            .tags
+            .iter()
+            .map(|(key, value)| Tag::builder().key(key).value(value).build());
+        let tags: Option<Vec<Tag>> = (!request.tags.is_empty()).then(|| tags.collect());
         let answer = self
             .governed
             .call(OPERATION, || {
@@ -115,6 +129,8 @@ impl Aws {
                     .change_set_type(kind.clone())
                     .template_body(&request.template_body)
                     .set_capabilities(Some(capabilities.clone()))
+                    .set_parameters(parameters.clone())
+                    .set_tags(tags.clone())
                     .send()
             })
             .await;

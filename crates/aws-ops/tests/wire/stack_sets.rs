@@ -32,6 +32,7 @@ fn change(units: usize) -> InstanceChange {
             filter: TargetFilter::Intersection,
         },
         regions: vec!["us-east-1".parse().unwrap()],
+        overrides: BTreeMap::new(),
         preferences: OperationPreferences {
             max_concurrent: 12,
             region_order: vec!["us-east-1".parse().unwrap()],

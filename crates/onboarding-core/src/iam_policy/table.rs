@@ -7,6 +7,10 @@ pub enum Need {
     Always,
     /// A job manages stack sets.
     StackSets,
+    /// Accounts are enrolled without custom resources (`enrollment.provider = "direct"`).
+    Direct,
+    /// The management account is enrolled, by a plain stack (`profiles.management_account`).
+    ManagementStack,
     /// Stack sets are given tags (`stack_set.tags`).
     StackSetTags,
     /// The runner may switch trusted access on (`prerequisites.activate_trusted_access`).
@@ -40,6 +44,12 @@ pub enum Scope {
     StackSetsService,
     /// The role that StackSets makes for itself.
     StackSetsServiceRole,
+    /// The plain stacks of the management account.
+    ManagementStacks,
+    /// The roles that those make.
+    ManagementRoles,
+    /// The managed policies that those make: CloudFormation names them after the stack.
+    ManagementPolicies,
     /// The audit role of any account.
     AuditRole,
     /// The provider's queue and its dead letters.
@@ -62,6 +72,9 @@ impl Scope {
             Self::StackSetTargets => "StackSetTargets",
             Self::StackSetsService => "TrustedAccess",
             Self::StackSetsServiceRole => "TrustedAccessRole",
+            Self::ManagementStacks => "ManagementStacks",
+            Self::ManagementRoles => "ManagementRoles",
+            Self::ManagementPolicies => "ManagementPolicies",
             Self::AuditRole => "AuditRole",
             Self::Queue | Self::ServedQueue => "Queue",
             Self::QueueKey => "QueueKey",
@@ -116,6 +129,9 @@ const INSTANCES: &[&str] = &[
     "cloudformation:UpdateStackSet",
 ];
 
+/// What it changes, CloudFormation changes with the permissions of the caller.
+const EXECUTE: &str = "cloudformation:ExecuteChangeSet";
+
 const ACTIVATE: &str = "cloudformation:ActivateOrganizationsAccess";
 
 /// Every call of the runner with its own identity; what it calls with the audit role is that role's business.
@@ -166,6 +182,57 @@ pub const PERMISSIONS: &[Permission] = &[
     ),
     calls(Need::StackSets, Scope::StackSets, INSTANCES),
     calls(Need::StackSets, Scope::StackSetTargets, INSTANCES),
+    calls(
+        Need::Direct,
+        Scope::StackSets,
+        &["cloudformation:DescribeStackInstance"],
+    ),
+    calls(
+        Need::ManagementStack,
+        Scope::ManagementStacks,
+        &[
+            "cloudformation:CreateChangeSet",
+            "cloudformation:DeleteChangeSet",
+            "cloudformation:DeleteStack",
+            "cloudformation:DescribeChangeSet",
+            "cloudformation:DescribeStackEvents",
+            "cloudformation:DescribeStacks",
+            EXECUTE,
+            "cloudformation:GetTemplate",
+        ],
+    ),
+    also(
+        EXECUTE,
+        Need::ManagementStack,
+        Scope::ManagementRoles,
+        &[
+            "iam:AttachRolePolicy",
+            "iam:CreateRole",
+            "iam:DeleteRole",
+            "iam:DeleteRolePermissionsBoundary",
+            "iam:DetachRolePolicy",
+            "iam:GetRole",
+            "iam:PutRolePermissionsBoundary",
+            "iam:TagRole",
+            "iam:UntagRole",
+            "iam:UpdateAssumeRolePolicy",
+        ],
+    ),
+    also(
+        EXECUTE,
+        Need::ManagementStack,
+        Scope::ManagementPolicies,
+        &[
+            "iam:CreatePolicy",
+            "iam:CreatePolicyVersion",
+            "iam:DeletePolicy",
+            "iam:DeletePolicyVersion",
+            "iam:GetPolicy",
+            "iam:ListPolicyVersions",
+            "iam:TagPolicy",
+            "iam:UntagPolicy",
+        ],
+    ),
     also(
         "cloudformation:CreateStackSet",
         Need::StackSetTags,

@@ -6,7 +6,7 @@ use super::operation_targets::OperationTargets;
 use crate::{
     access::Accounts,
     desired::BillingSource,
-    ids::{SpotAccountId, UserGroupId},
+    ids::{AwsAccountId, ExternalId, OuId, SpotAccountId, UserGroupId},
 };
 
 /// What a step of `stackset-sync` does.
@@ -68,6 +68,29 @@ pub enum SyncAction {
         /// included: they share Spot's rate limit.
         accounts_at_once: usize,
     },
+    /// Enroll one account without custom resources: find or make its Spot account and external ID, give them to its stack
+    /// instance, and finish at Spot once the role is there.
+    EnrollAccount {
+        /// The profile.
+        profile: String,
+        /// The account.
+        account: AwsAccountId,
+        /// The root or organizational unit that the operation names.
+        unit: OuId,
+        /// Its stack instance, when there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<DeployedInstance>,
+    },
+    /// Enroll the management account: the same, with a plain stack that is changed as it was previewed.
+    EnrollManagementAccount {
+        /// The profile.
+        profile: String,
+        /// The account.
+        account: AwsAccountId,
+        /// What the preview of the stack said, one resource each; empty when nothing would change.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<String>,
+    },
     /// Take instances out of the stack set, keeping their stacks (accounts that are closed or gone).
     DeleteStackInstances {
         /// The profile.
@@ -91,6 +114,42 @@ pub enum SyncAction {
     },
 }
 
+/// What a stack instance was given, as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeployedInstance {
+    /// Its external ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<ExternalId>,
+    /// Whether it is current.
+    pub is_current: bool,
+}
+
+/// What brings a stack instance to have an external ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceOperation {
+    /// Create it, or try it again: a new operation id tries one again that is not current (CloudFormation API reference,
+    /// `OperationId`).
+    Create,
+    /// Update it, with the external ID as parameter override.
+    Update,
+    /// Nothing: it has it already.
+    None,
+}
+
+impl InstanceOperation {
+    /// What to do about an instance as it was seen, so that it gets this external ID.
+    #[must_use]
+    pub fn for_external_id(instance: Option<&DeployedInstance>, wanted: &ExternalId) -> Self {
+        match instance {
+            None => Self::Create,
+            Some(instance) if instance.external_id.as_ref() != Some(wanted) => Self::Update,
+            Some(instance) if !instance.is_current => Self::Create,
+            Some(_) => Self::None,
+        }
+    }
+}
+
 impl SyncAction {
     /// The action's name in kebab case.
     #[must_use]
@@ -102,6 +161,8 @@ impl SyncAction {
             Self::AwaitOperation { .. } => "await-operation",
             Self::CreateStackInstances { .. } => "create-stack-instances",
             Self::UpdateStackInstances { .. } => "update-stack-instances",
+            Self::EnrollAccount { .. } => "enroll-account",
+            Self::EnrollManagementAccount { .. } => "enroll-management-account",
             Self::DeleteStackInstances { .. } => "delete-stack-instances",
             Self::GrantAccess { .. } => "grant-access",
             Self::SetUpBillingEngine { .. } => "set-up-billing-engine",

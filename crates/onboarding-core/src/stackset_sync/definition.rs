@@ -49,7 +49,8 @@ pub fn compare(profile: &Profile, state: &ObservedProfile, deployment: Deploymen
             difference.kept_parameters.push(key.clone());
             continue;
         }
-        if stack_set.parameters.get(key) != Some(value) {
+        // An empty value may read back as none.
+        if stack_set.parameters.get(key).map_or("", String::as_str) != value {
             difference.definition = true;
             difference.words.push(format!("parameter {key}"));
         }

@@ -1,5 +1,7 @@
 //! One row per account of a profile: where it stands, from the organization, its stack instance and its Spot link.
 
+mod direct;
+
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
@@ -166,7 +168,8 @@ fn judge<'a>(
     link: Link<'a>,
     definition_changes: bool,
 ) -> Verdict<'a> {
-    if account.id == context.observed.organization.management_account {
+    let is_management = account.id == context.observed.organization.management_account;
+    if is_management && context.profile.management.is_none() {
         return Verdict::new(Reason::ManagementAccount, link);
     }
     let inactive = match account.state {
@@ -188,10 +191,25 @@ fn judge<'a>(
             .join(", ");
         return Verdict::new(Reason::LinkedToSeveral, link).with_detail(ids);
     }
-    let Some(instance) = instance else {
-        return judge_without_instance(context, account.id, link);
+    if let Some(management) = context
+        .profile
+        .management
+        .as_ref()
+        .filter(|_| is_management)
+    {
+        return direct::judge_management(context, management, account.id, link);
+    }
+    let verdict = match instance {
+        Some(instance) => judge_instance(context, instance, link, definition_changes),
+        None => judge_without_instance(context, account.id, link),
     };
-    judge_instance(context, instance, link, definition_changes)
+    match &context.profile.direct {
+        Some(enrollment) => {
+            let external_id = context.state.external_ids.get(&account.id);
+            direct::judge(context, enrollment, account.id, external_id, verdict)
+        }
+        None => verdict,
+    }
 }
 
 /// A targeted, active account without a stack instance.
@@ -240,20 +258,7 @@ fn judge_instance<'a>(
         (InstanceStatus::Current, _) if context.profile.purpose == Purpose::AuditRole => {
             Verdict::new(Reason::Enrolled, link)
         }
-        (InstanceStatus::Current, _) => match link {
-            Link::One(id) => match context.observed.owned_links.get(&instance.account) {
-                // The link that we made is not the one that is there.
-                Some(ours) if ours != id => {
-                    let detail = format!("we linked {ours}, and now {id} is linked");
-                    Verdict::new(Reason::LinkedElsewhere, link).with_detail(detail)
-                }
-                None if context.observed.kept_links.contains(&instance.account) => {
-                    Verdict::new(Reason::EnrolledElsewhere, link)
-                }
-                _ => judge_role(context, instance.account, link),
-            },
-            Link::None | Link::Several(_) => Verdict::new(Reason::NotLinked, link),
-        },
+        (InstanceStatus::Current, _) => judge_current(context, instance.account, link),
         (_, InstanceDetailedStatus::Failed | InstanceDetailedStatus::FailedImport) => {
             judge_failure(context, instance, link)
         }
@@ -261,6 +266,28 @@ fn judge_instance<'a>(
         (_, InstanceDetailedStatus::Pending) if working => Verdict::new(Reason::Enrolling, link),
         // The account is active, so the skip is of an earlier time; or nothing ever finished here.
         _ => Verdict::new(unfinished, link),
+    }
+}
+
+/// An account with a current stack: whose link it has.
+fn judge_current<'a>(
+    context: &ProfileContext<'_>,
+    account: AwsAccountId,
+    link: Link<'a>,
+) -> Verdict<'a> {
+    match link {
+        Link::One(id) => match context.observed.owned_links.get(&account) {
+            // The link that we made is not the one that is there.
+            Some(ours) if ours != id => {
+                let detail = format!("we linked {ours}, and now {id} is linked");
+                Verdict::new(Reason::LinkedElsewhere, link).with_detail(detail)
+            }
+            None if context.observed.kept_links.contains(&account) => {
+                Verdict::new(Reason::EnrolledElsewhere, link)
+            }
+            _ => judge_role(context, account, link),
+        },
+        Link::None | Link::Several(_) => Verdict::new(Reason::NotLinked, link),
     }
 }
 
@@ -318,23 +345,23 @@ fn judge_failure<'a>(
         ),
         (None, _) => verdict(Reason::InstanceFailed, None, String::new()),
         (Some(_), Some(blocked)) => verdict(blocked, None, String::new()),
-        (Some(retry), None) if retry.failures >= context.desired.quarantine_after => verdict(
-            Reason::Quarantined,
-            None,
-            format!("failed {} times", retry.failures),
-        ),
         (Some(retry), None) => {
-            let minutes = (retry.next_due - context.observed.now)
-                .max(0)
-                .unsigned_abs()
-                .div_ceil(60);
-            verdict(
-                Reason::RetryLater,
-                None,
-                format!("failed {} times, next try in {minutes} min", retry.failures),
-            )
+            let (reason, note) = waiting(context, retry);
+            verdict(reason, None, note)
         }
     }
+}
+
+/// For what a failed account waits that is not due, and until when.
+fn waiting(context: &ProfileContext<'_>, retry: &RetryState) -> (Reason, String) {
+    let failures = retry.failures;
+    if failures >= context.desired.quarantine_after {
+        return (Reason::Quarantined, format!("failed {failures} times"));
+    }
+    let left = (retry.next_due - context.observed.now).max(0);
+    let minutes = left.unsigned_abs().div_ceil(60);
+    let note = format!("failed {failures} times, next try in {minutes} min");
+    (Reason::RetryLater, note)
 }
 
 /// Whether a failed account is tried again now.

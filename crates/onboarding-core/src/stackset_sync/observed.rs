@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     access::GroupPolicy,
-    ids::{AwsAccountId, OuId, SpotAccountId, UserGroupId},
+    ids::{AwsAccountId, ExternalId, OuId, SpotAccountId, UserGroupId},
     inventory::{
         AccountTags, LinkEvidence, ObservedStackSet, OrganizationSnapshot, SpotAccountRecord,
         StackInstance,
@@ -40,6 +40,9 @@ pub struct SyncObserved {
     pub billing_engine: BTreeMap<SpotAccountId, BillingRegistration>,
     /// The access policies of the user groups that profiles name, or why Spot does not tell them.
     pub user_groups: BTreeMap<UserGroupId, Result<Vec<GroupPolicy>, String>>,
+    /// For which accounts the runner has finished what it does at Spot by itself, by what it did
+    /// ([`crate::desired::DirectEnrollment::mark`]), from our state.
+    pub finished: BTreeMap<AwsAccountId, BTreeSet<String>>,
     /// Nobody serves the requests of accounts that AWS adds by itself, although the configuration says who does.
     pub unserved: bool,
     /// What was observed of the audit role's stack set, when there is to be one.
@@ -80,6 +83,28 @@ pub struct ObservedProfile {
     pub deployed_units: BTreeSet<OuId>,
     /// The retry clock of its failed accounts.
     pub retries: BTreeMap<AwsAccountId, RetryState>,
+    /// Whether the stack set's template enrolls without custom resources.
+    pub is_direct: bool,
+    /// The external IDs that its instances were given as parameter overrides, where the profile gives any.
+    pub external_ids: BTreeMap<AwsAccountId, ExternalId>,
+    /// The plain stack of the management account, when the profile asks for one and it is there.
+    pub management: Option<PlainStack>,
+    /// What making that stack, or bringing it up to date, would change, one resource each, in words. Empty when nothing
+    /// would, or when nobody looked.
+    pub management_changes: Vec<String>,
+}
+
+/// The plain stack of the management account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainStack {
+    /// Its status, such as `CREATE_COMPLETE`.
+    pub status: String,
+    /// What to do before it can be changed; none when it can be.
+    pub blocked: Option<String>,
+    /// Whether it is as it should be, but for its external ID.
+    pub is_current: bool,
+    /// The external ID that it was given.
+    pub external_id: Option<ExternalId>,
 }
 
 /// A stack set operation that has not ended.
@@ -101,4 +126,6 @@ pub struct RetryState {
     /// Whether the run that looks now counted the last failure itself: then the account failed in it, and does not wait
     /// from an earlier one.
     pub of_this_run: bool,
+    /// Why it failed last, in AWS's or Spot's words.
+    pub reason: Option<Box<str>>,
 }

@@ -1,5 +1,7 @@
 //! The steps of a plan, from what differs.
 
+pub(super) mod direct;
+
 use std::collections::BTreeSet;
 
 use super::{
@@ -149,6 +151,26 @@ pub(super) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
         );
         return false;
     }
+    if context.state.is_direct != context.profile.direct.is_some()
+        && context.profile.purpose == Purpose::Enrollment
+    {
+        refuse_all(
+            plan,
+            "provider-changed",
+            format!(
+                "stack set {} enrolls {} custom resources and enrollment.provider says otherwise: the update would take Spot's \
+                 role from every account; keep enrollment.provider as it was, or give profile {profile:?} another stack_set \
+                 and retire this one",
+                context.profile.stack_set,
+                if context.state.is_direct {
+                    "without"
+                } else {
+                    "with"
+                }
+            ),
+        );
+        return false;
+    }
     if !context.state.service_token_changes.is_empty() {
         refuse_all(
             plan,
@@ -261,11 +283,13 @@ pub(super) fn instances(
         Reason::InstanceFailed => !definition_changes,
         _ => false,
     };
-    let due = |row: &&LedgerRow<'_>| row.row.standing == Standing::Due;
+    let due = |row: &&LedgerRow<'_>| {
+        row.row.standing == Standing::Due && !is_management(context, row.row.account)
+    };
     let creations: BTreeSet<AwsAccountId> = rows
         .iter()
         .filter(due)
-        .filter(|row| is_creation(row))
+        .filter(|row| is_creation(row) && context.profile.direct.is_none())
         .map(|row| row.row.account)
         .collect();
     let groups = match context.deployment {
@@ -456,7 +480,8 @@ pub(super) fn connect(plan: &mut Plan) {
             .get("profile")
             .and_then(serde_json::Value::as_str);
         let mut needed = vec!["activate-trusted-access".to_owned()];
-        let works_on_instances = step.action.ends_with("-stack-instances");
+        let works_on_instances =
+            step.action.ends_with("-stack-instances") || step.action == "enroll-account";
         if let Some(profile) = profile.filter(|_| works_on_instances) {
             needed.push(format!("create-stack-set:{profile}"));
             needed.push(format!("update-stack-set:{profile}"));
@@ -531,7 +556,7 @@ fn members(
         };
         if due.contains(&account.id) {
             entry.due.push(account.id);
-        } else if row.row.reason != Reason::ManagementAccount && !has_working_instance(row) {
+        } else if !is_management(context, account.id) && !has_working_instance(row) {
             entry.exceptions.push(account.id);
         }
     }
@@ -565,6 +590,11 @@ fn runner_units(context: &ProfileContext<'_>) -> Vec<OuId> {
     } else {
         own
     }
+}
+
+/// Whether this is the management account, which stack sets pass by.
+fn is_management(context: &ProfileContext<'_>, account: AwsAccountId) -> bool {
+    account == context.observed.organization.management_account
 }
 
 /// The root of the organization.

@@ -11,7 +11,7 @@ use super::{
     Partition, Resource, RoleSettings, Template, TemplateError,
     checks::is_text,
     parse_body,
-    parts::{attribute, object, substitute},
+    parts::{Output, attribute, object, substitute},
 };
 use crate::ids::{AwsAccountId, OrganizationId, Region, StackSetName};
 
@@ -81,7 +81,7 @@ impl AuditRoleSpec {
                 retained: false,
                 properties,
             }],
-            outputs: vec![(
+            outputs: vec![Output::new(
                 "AuditRoleArn",
                 "The role that the runner reads this account with",
                 attribute(ROLE, "Arn"),

@@ -39,6 +39,10 @@ impl TemplateSpec {
                 });
             }
             Provider::SpotHosted { .. } => {}
+            Provider::Direct if self.role.name.is_none() => {
+                return Err(TemplateError::DirectRoleName);
+            }
+            Provider::Direct => {}
         }
         self.role.check(partition)?;
         self.check_policies()

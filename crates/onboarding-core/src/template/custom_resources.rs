@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Deletion, Omission, Parameter, Provider, Resource, Template, TemplateError, TemplateSpec,
-    parts::{attribute, object, reference, substitute},
+    direct,
+    parts::{Output, attribute, object, reference, substitute},
     permissions::{self, COST_INTELLIGENCE_CONDITION},
 };
 
@@ -27,6 +28,9 @@ impl Template {
     /// What CloudFormation or IAM would refuse, or what would not work.
     pub fn new(spec: &TemplateSpec) -> Result<Self, TemplateError> {
         spec.check()?;
+        if spec.provider == Provider::Direct {
+            return direct::template(spec);
+        }
         let (policy_parameters, conditions) = permissions::parameters(spec);
         let mut parameters = Vec::new();
         if matches!(spec.provider, Provider::SpotHosted { .. }) {
@@ -52,26 +56,31 @@ impl Template {
             conditions,
             resources,
             outputs: vec![
-                (
+                Output::new(
                     "AccountId",
                     "The Account ID for Spot.io",
                     reference("SpotAccount"),
                 ),
-                (
+                Output::new(
                     "ExternalId",
                     "The External ID for Spot.io Role",
                     reference("SpotExternalId"),
                 ),
-                (
-                    "SpotRoleArn",
-                    "The Account Role ARN used for Spot.io",
-                    attribute("SpotRole", "Arn"),
-                ),
+                role_output(),
             ],
             omissions,
             named_role: spec.role.name.is_some(),
         })
     }
+}
+
+/// The output that names the role.
+pub(super) fn role_output() -> Output {
+    Output::new(
+        "SpotRoleArn",
+        "The Account Role ARN used for Spot.io",
+        attribute("SpotRole", "Arn"),
+    )
 }
 
 fn custom_resources(
@@ -130,7 +139,7 @@ fn custom_resources(
     }
     if spec.products.cost_intelligence {
         let function = match &spec.provider {
-            Provider::Queue { .. } => Some(""),
+            Provider::Queue { .. } | Provider::Direct => Some(""),
             Provider::SpotHosted {
                 cost_intelligence_function,
             } => cost_intelligence_function.as_deref(),
@@ -162,6 +171,8 @@ fn custom(
 ) -> Resource {
     let service_token = match &spec.provider {
         Provider::Queue { topic_arn } => topic_arn.as_str().into(),
+        // Its templates have no custom resources.
+        Provider::Direct => Value::Null,
         Provider::SpotHosted { .. } => substitute(format!(
             "arn:aws:lambda:${{AWS::Region}}:{SPOT_LAMBDA_ACCOUNT}:function:{function}"
         )),

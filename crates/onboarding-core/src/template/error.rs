@@ -32,6 +32,11 @@ pub enum TemplateError {
         /// The value.
         value: String,
     },
+    /// A role whose ARN nobody would know.
+    #[error(
+        "with the provider direct the role needs a name: nobody tells the runner which one CloudFormation made up"
+    )]
+    DirectRoleName,
     /// An audit role that nobody could assume.
     #[error(
         "the audit role names no principal of the home account that may assume it: give the runner's role, such as role/spot-onboarding-runner"

@@ -30,7 +30,10 @@ pub(crate) use messaging::PROVIDER_QUEUE_ENDINGS;
 pub use messaging::TOPIC_LOGICAL_ID;
 pub use spec::{Encryption, HomeSpec, RunnerPrincipal};
 
-use super::{Resource, Template, parts::attribute, parts::reference};
+use super::{
+    Resource, Template,
+    parts::{Output, attribute, reference},
+};
 use crate::ids::Region;
 
 /// A stack of the home account.
@@ -122,7 +125,10 @@ fn template(
         parameters: Vec::new(),
         conditions: Vec::new(),
         resources,
-        outputs,
+        outputs: outputs
+            .into_iter()
+            .map(|(name, description, value)| Output::new(name, description, value))
+            .collect(),
         omissions: Vec::new(),
         named_role: true,
     }

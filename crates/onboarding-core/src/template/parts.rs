@@ -14,10 +14,40 @@ pub struct Template {
     pub(super) conditions: Vec<(&'static str, Value)>,
     /// Its resources.
     pub resources: Vec<Resource>,
-    pub(super) outputs: Vec<(&'static str, &'static str, Value)>,
+    pub(super) outputs: Vec<Output>,
     /// What was asked for and is not in it.
     pub omissions: Vec<Omission>,
     pub(super) named_role: bool,
+}
+
+/// An output of a template.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Output {
+    name: &'static str,
+    description: &'static str,
+    value: Value,
+    /// The condition that decides whether a stack has it.
+    condition: Option<&'static str>,
+}
+
+impl Output {
+    /// One that only stacks have for which this condition holds.
+    pub(super) fn when(self, condition: &'static str) -> Self {
+        Self {
+            condition: Some(condition),
+            ..self
+        }
+    }
+
+    /// One that every stack has.
+    pub(super) fn new(name: &'static str, description: &'static str, value: Value) -> Self {
+        Self {
+            name,
+            description,
+            value,
+            condition: None,
+        }
+    }
 }
 
 /// A parameter of a template, always a `String`.
@@ -97,9 +127,12 @@ impl Template {
             .iter()
             .map(|r| (r.logical_id.clone(), r.to_value()));
         template.insert("Resources".into(), Value::Object(resources.collect()));
-        let outputs = self.outputs.iter().map(|(name, description, value)| {
-            let output = json!({"Description": description, "Value": value});
-            ((*name).into(), output)
+        let outputs = self.outputs.iter().map(|output| {
+            let mut value = json!({"Description": output.description, "Value": output.value});
+            if let Some(condition) = output.condition {
+                value["Condition"] = condition.into();
+            }
+            (output.name.into(), value)
         });
         template.insert("Outputs".into(), Value::Object(outputs.collect()));
         Value::Object(template)

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    NamedPolicy, Parameter, Partition, PolicyPurpose, Resource, RoleSettings, TemplateError,
-    TemplateSpec,
+    NamedPolicy, Parameter, Partition, PolicyPurpose, Provider, Resource, RoleSettings,
+    TemplateError, TemplateSpec,
+    direct::EXTERNAL_ID_PARAMETER,
     parts::{object, reference, substitute},
     spec::MAX_POLICY_VERSION,
 };
@@ -93,6 +94,10 @@ pub(super) fn managed_policies(spec: &TemplateSpec) -> Result<Vec<Resource>, Tem
 
 /// The role that Spot assumes, with these managed policies.
 pub(super) fn role(spec: &TemplateSpec, policies: &[Resource]) -> Resource {
+    let external_id = reference(match spec.provider {
+        Provider::Direct => EXTERNAL_ID_PARAMETER,
+        Provider::Queue { .. } | Provider::SpotHosted { .. } => "SpotExternalId",
+    });
     let trust = json!({
         "Version": "2012-10-17",
         "Statement": [{
@@ -100,7 +105,7 @@ pub(super) fn role(spec: &TemplateSpec, policies: &[Resource]) -> Resource {
             "Effect": "Allow",
             "Principal": {"AWS": spec.spot_principal.as_str()},
             "Action": "sts:AssumeRole",
-            "Condition": {"StringEquals": {"sts:ExternalId": reference("SpotExternalId")}}
+            "Condition": {"StringEquals": {"sts:ExternalId": external_id}}
         }]
     });
     let mut properties = object([

@@ -151,6 +151,10 @@ pub enum Provider {
         /// no `EnableCostIntelligence`.
         cost_intelligence_function: Option<String>,
     },
+    /// Nobody: the template has no custom resources. The runner does what is to be done at Spot by itself and gives each
+    /// stack its external ID as a parameter; until then, there is no role. The role must have a name of its own, because
+    /// nobody tells what CloudFormation has made up.
+    Direct,
 }
 
 /// Which products the account is switched on for beyond being linked.

@@ -68,6 +68,7 @@ fn failed_instances_wait_for_their_clock() {
         failures,
         next_due,
         of_this_run,
+        reason: None,
     };
     for (clock, retry_failed, reason, standing) in [
         (None, false, Reason::InstanceFailed, Standing::Due),
@@ -154,6 +155,7 @@ fn an_account_that_an_scp_blocks_needs_a_person_and_is_not_a_failure() {
             failures: 1,
             next_due: NOW + 900,
             of_this_run: true,
+            reason: None,
         },
     );
     let plan = plan(&observed, &desired(profile)).unwrap();

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use onboarding_core::{
     access::{self, Accounts},
-    desired::{AdoptRule, BillingSource, Desired, Profile, Targets},
-    ids::OuId,
+    desired::{AdoptRule, BillingSource, Deployment, Desired, Profile, Targets},
+    ids::{AwsAccountId, OuId},
     inventory::{Account, AccountState, InstanceDetailedStatus, InstanceStatus},
     plan::{Plan, Summary},
     stackset_sync::{BillingRegistration, SyncAction, SyncObserved, TargetFilter, plan},
@@ -147,6 +147,27 @@ fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan) {
                 };
                 observed.billing_engine.insert(spot_account, registration);
             }
+            SyncAction::EnrollAccount { account, .. } => {
+                let number = account.to_string().parse().unwrap();
+                let state = &mut observed.profiles[0];
+                state
+                    .instances
+                    .retain(|instance| instance.account != account);
+                state.instances.push(instance(
+                    number,
+                    InstanceStatus::Current,
+                    InstanceDetailedStatus::Succeeded,
+                ));
+                state.external_ids.insert(account, external_id());
+                enroll(observed, profile.direct.as_ref().unwrap(), number);
+                let_see(observed, profile, account);
+            }
+            SyncAction::EnrollManagementAccount { account, .. } => {
+                observed.profiles[0].management = Some(plain_stack());
+                let enrollment = &profile.management.as_ref().unwrap().enrollment;
+                enroll(observed, enrollment, account.to_string().parse().unwrap());
+                let_see(observed, profile, account);
+            }
             SyncAction::DeleteStackInstances { targets, .. } => {
                 observed.profiles[0]
                     .instances
@@ -157,6 +178,17 @@ fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan) {
     observed.profiles[0]
         .instances
         .sort_by_key(|instance| instance.account);
+}
+
+/// The provider lets user groups see an account right after it has linked it.
+fn let_see(observed: &mut SyncObserved, profile: &Profile, account: AwsAccountId) {
+    let spot = observed.owned_links[&account].clone();
+    for grant in &profile.access {
+        let group = observed.user_groups.get_mut(&grant.user_group).unwrap();
+        let current = group.as_mut().unwrap();
+        let added = Accounts::from([(grant.policy.clone(), [spot.clone()].into())]);
+        *current = access::with(&grant.user_group, current, &added).unwrap();
+    }
 }
 
 #[test]
@@ -215,6 +247,8 @@ proptest! {
         excluded in proptest::collection::btree_set(1u64..200, 0..3),
         tagged in proptest::option::of(proptest::collection::btree_map(1u64..200, any::<bool>(), 0..60)),
         relink in any::<bool>(),
+        is_direct in any::<bool>(),
+        with_management in any::<bool>(),
     ) {
         let parents: Vec<usize> = parents.iter().enumerate().map(|(index, parent)| *parent.min(&index)).collect();
         let accounts: Vec<(u64, usize, AccountState)> =
@@ -239,10 +273,19 @@ proptest! {
         }
         let mut profile = profile(targets);
         profile.adopt = if relink { AdoptRule::Relink } else { AdoptRule::KeepLink };
+        if is_direct {
+            profile.direct = Some(enrollment());
+            profile.deployment = Some(Deployment::Runner);
+        }
+        let is_targeted = observed.organization.account(id(1)).is_some() && !excluded.contains(&1) && tagged.is_none();
+        if with_management && is_targeted {
+            profile.management = Some(management(&profile));
+        }
         profile.access = [grant()].into();
         observed.user_groups.insert(grant().user_group, Ok(Vec::new()));
         let mut desired = desired(profile);
-        desired.billing_engine = Some(BillingSource {
+        // A management account that this run enrolls gets its billing with the next one.
+        desired.billing_engine = (!with_management).then(|| BillingSource {
             bucket: "reports".to_owned(),
             region: "us-east-1".parse().unwrap(),
             path_prefix: "cur".to_owned(),
@@ -263,6 +306,7 @@ proptest! {
             let number: u64 = row.account.to_string().parse().unwrap();
             let mistagged = tagged.as_ref().is_some_and(|tagged| tagged.get(&number) != Some(&true));
             if mistagged || linked_twice.contains(&number) || excluded.contains(&number) || (!relink && linked_before.contains(&number)) {
+                prop_assert!(number != 1 || observed.profiles[0].management.is_none());
                 prop_assert!(!observed.profiles[0].instances.iter().any(|instance| instance.account == row.account));
             }
         }

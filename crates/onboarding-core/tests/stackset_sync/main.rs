@@ -5,6 +5,7 @@ mod accounts;
 mod audit;
 mod billing_engine;
 mod converges;
+mod direct;
 mod removals;
 mod stack_sets;
 mod tags;

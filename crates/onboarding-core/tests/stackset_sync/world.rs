@@ -12,17 +12,17 @@ use std::{
 
 use onboarding_core::{
     desired::{
-        AccessGrant, AdoptRule, Desired, OuRef, Profile, Purpose, RemovalLimits,
-        StackSetDefinition, Targets,
+        AccessGrant, AdoptRule, Desired, DirectEnrollment, ManagementStack, OuRef, Profile,
+        Purpose, RemovalLimits, StackSetDefinition, Targets,
     },
-    ids::{AwsAccountId, OuId},
+    ids::{AwsAccountId, ExternalId, OuId},
     inventory::{
         Account, AccountState, AccountTags, InstanceDetailedStatus, InstanceStatus,
         ObservedStackSet, OrganizationSnapshot, OrganizationalUnit, SpotAccountRecord,
         StackInstance,
     },
     plan::Plan,
-    stackset_sync::{ObservedProfile, SyncAction, SyncObserved},
+    stackset_sync::{ObservedProfile, PlainStack, SyncAction, SyncObserved},
     status::Reason,
     template::Deletion,
 };
@@ -102,6 +102,8 @@ pub(crate) fn profile(targets: Targets) -> Profile {
             tags: BTreeMap::new(),
             capabilities: BTreeSet::from(["CAPABILITY_IAM".to_owned()]),
         },
+        direct: None,
+        management: None,
     }
 }
 
@@ -131,6 +133,7 @@ pub(crate) fn desired(profile: Profile) -> Desired {
         billing_engine: None,
         spot_principal: SPOT.to_owned(),
         protected_accounts: BTreeSet::new(),
+        direct_ceiling: 500,
         removal: RemovalLimits {
             closed_grace_seconds: 1000,
             max_removals: 5,
@@ -159,6 +162,7 @@ pub(crate) fn observed(organization: OrganizationSnapshot) -> SyncObserved {
         owned_links: BTreeMap::new(),
         billing_engine: BTreeMap::new(),
         user_groups: BTreeMap::new(),
+        finished: BTreeMap::new(),
         unserved: false,
         audit: None,
         live_roles: BTreeMap::new(),
@@ -220,6 +224,54 @@ pub(crate) fn with_stack_set(
     observed.profiles[0].stack_set = Some(stack_set(profile, auto, vec![ou(0)]));
     observed.profiles[0].template_digest = Some(profile.definition.template_digest.clone());
     observed.profiles[0].instances = instances;
+    observed.profiles[0].is_direct = profile.direct.is_some();
+}
+
+/// What is done at Spot for an account without custom resources.
+pub(crate) fn enrollment() -> DirectEnrollment {
+    DirectEnrollment {
+        role_name: "spot-onboarding-SpotRole".to_owned(),
+        rename: Some("account-name".to_owned()),
+        cost_intelligence: true,
+    }
+}
+
+pub(crate) fn external_id() -> ExternalId {
+    "spotinst:aws:extid:0123456789abcdef".parse().unwrap()
+}
+
+/// The management account's stack as the profile asks for it.
+pub(crate) fn management(profile: &Profile) -> ManagementStack {
+    ManagementStack {
+        definition: profile.definition.clone(),
+        enrollment: enrollment(),
+    }
+}
+
+/// The management account's stack as it should be.
+pub(crate) fn plain_stack() -> PlainStack {
+    PlainStack {
+        status: "CREATE_COMPLETE".to_owned(),
+        blocked: None,
+        is_current: true,
+        external_id: Some(external_id()),
+    }
+}
+
+/// Everything at Spot is done for an account: it is linked by us, and that is written down.
+pub(crate) fn enroll(observed: &mut SyncObserved, enrollment: &DirectEnrollment, account: u64) {
+    let mut spot = observed.spot_accounts.iter();
+    let spot = match spot.find(|spot| spot.aws_account == Some(id(account))) {
+        Some(spot) => spot.id.clone(),
+        None => {
+            let spot = linked(account, &format!("act-{account:08}"));
+            observed.spot_accounts.push(spot.clone());
+            spot.id
+        }
+    };
+    observed.owned_links.insert(id(account), spot);
+    let finished = observed.finished.entry(id(account)).or_default();
+    finished.insert(enrollment.mark());
 }
 
 pub(crate) fn reasons(plan: &Plan) -> Vec<(u64, Reason)> {

@@ -125,6 +125,7 @@ fn every_custom_resource_has_a_service_token_and_a_timeout() {
                         "{name} {id}"
                     );
                 }
+                Provider::Direct => panic!("{name} has no custom resources"),
                 Provider::SpotHosted { .. } => {
                     let token = properties["ServiceToken"]["Fn::Sub"].as_str().unwrap();
                     let (before, function) = token.rsplit_once(':').unwrap();

@@ -8,6 +8,7 @@
 
 mod audit_role;
 mod bodies;
+mod direct;
 mod home;
 mod home_samples;
 mod invariants;

@@ -88,6 +88,23 @@ pub(crate) fn samples() -> Vec<Sample> {
     samples
 }
 
+/// The templates without custom resources.
+pub(crate) fn direct_samples() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for (policies_name, policies, cost_intelligence) in policy_sets() {
+        for (variant, rename, deletion, mut role) in variants() {
+            let mut spec = spec(Provider::Direct, policies.clone());
+            spec.products = Products { cost_intelligence };
+            spec.rename = rename;
+            spec.deletion = deletion;
+            role.name = Some("spot-onboarding-default-SpotRole".to_owned());
+            spec.role = role;
+            samples.push((format!("direct-{policies_name}-{variant}"), spec));
+        }
+    }
+    samples
+}
+
 /// The audit role in every partition, as it is by default and with everything set.
 pub(crate) fn audit_samples() -> Vec<(String, AuditRoleSpec)> {
     let mut samples = Vec::new();

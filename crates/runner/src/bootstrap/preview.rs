@@ -1,12 +1,15 @@
 //! Change sets as previews: made, described, and executed or thrown away.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_ops::{
     Aws,
     stacks::{ChangeSetRequest, ChangeSetState, ResourceChange},
 };
-use onboarding_core::template::{Format, home::HomeStack};
+use onboarding_core::{
+    ids::Region,
+    template::{Format, home::HomeStack},
+};
 use tokio::time::Instant;
 
 use super::BootstrapError;
@@ -18,11 +21,29 @@ use crate::{
 /// How long CloudFormation may take to make a change set or to forget an empty stack.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// A stack as it shall be.
+#[derive(Debug)]
+pub struct StackRequest {
+    /// Its name.
+    pub name: String,
+    /// Its Region.
+    pub region: Region,
+    /// Its template.
+    pub template_body: String,
+    /// The capabilities that the template needs.
+    pub capabilities: Vec<String>,
+    /// The values of the template's parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// Tags on the stack and on what it makes; without any, it keeps those that it has.
+    pub tags: BTreeMap<String, String>,
+}
+
 /// A stack whose change set is there to be looked at.
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) aws: Aws,
-    pub(super) stack: HomeStack,
+    name: String,
+    region: Region,
     pub(super) change_set: String,
     creates_stack: bool,
     /// The empty stack in review came with our change set, and goes with it.
@@ -34,13 +55,13 @@ impl Prepared {
     /// The stack's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.stack.name
+        &self.name
     }
 
     /// The stack's Region.
     #[must_use]
     pub fn region(&self) -> &str {
-        self.stack.region.as_str()
+        self.region.as_str()
     }
 
     /// Whether the stack is not there yet.
@@ -83,7 +104,8 @@ impl Prepared {
 pub async fn prepare(aws: &Aws, stacks: Vec<HomeStack>) -> Result<Vec<Prepared>, BootstrapError> {
     let mut prepared = Vec::new();
     for stack in stacks {
-        match one(aws, stack).await {
+        let one = async { prepare_one(aws, request(stack)?).await };
+        match one.await {
             Ok(one) => prepared.push(one),
             Err(error) => {
                 discard_all(&prepared).await;
@@ -108,7 +130,26 @@ pub(super) async fn discard_all(prepared: &[Prepared]) {
     }
 }
 
-async fn one(aws: &Aws, stack: HomeStack) -> Result<Prepared, BootstrapError> {
+fn request(stack: HomeStack) -> Result<StackRequest, JobError> {
+    let rendered = stack
+        .template
+        .render(Format::CompactJson)
+        .map_err(|error| JobError::new(ErrorClass::Invalid, error.to_string()))?;
+    Ok(StackRequest {
+        name: stack.name,
+        region: stack.region,
+        template_body: rendered.body,
+        capabilities: rendered.capabilities.into_iter().collect(),
+        parameters: BTreeMap::new(),
+        tags: BTreeMap::new(),
+    })
+}
+
+/// Prepares one stack.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_one(aws: &Aws, stack: StackRequest) -> Result<Prepared, BootstrapError> {
     let aws = aws.in_region(&stack.region);
     let present = aws.describe_stack(&stack.name).await.map_err(aws_error)?;
     let status = present.as_ref().map(|stack| stack.status.as_str());
@@ -126,24 +167,23 @@ async fn one(aws: &Aws, stack: HomeStack) -> Result<Prepared, BootstrapError> {
             }
         },
     };
-    let rendered = stack
-        .template
-        .render(Format::CompactJson)
-        .map_err(|error| JobError::new(ErrorClass::Invalid, error.to_string()))?;
     let mut prepared = Prepared {
         change_set: format!("runner-{}", uuid::Uuid::now_v7().simple()),
         made_review_stack: present.is_none(),
         creates_stack,
         changes: Vec::new(),
         aws,
-        stack,
+        name: stack.name.clone(),
+        region: stack.region,
     };
     let request = ChangeSetRequest {
-        stack: prepared.stack.name.clone(),
+        stack: stack.name,
         creates_stack,
         name: prepared.change_set.clone(),
-        template_body: rendered.body,
-        capabilities: rendered.capabilities.into_iter().collect(),
+        template_body: stack.template_body,
+        capabilities: stack.capabilities,
+        parameters: stack.parameters,
+        tags: stack.tags,
     };
     prepared
         .aws
@@ -205,7 +245,7 @@ pub(super) async fn pause(
 }
 
 /// What to do about a stack that cannot be updated as it is; none when it can (CloudFormation API reference, UpdateStack).
-fn advice(status: &str) -> Option<&'static str> {
+pub fn advice(status: &str) -> Option<&'static str> {
     match status {
         "CREATE_COMPLETE"
         | "UPDATE_COMPLETE"

@@ -74,6 +74,18 @@ impl StackDocument {
     }
 }
 
+/// A change in one line.
+#[must_use]
+pub fn line(change: &ResourceChange) -> String {
+    let ChangeDocument {
+        action,
+        logical_id,
+        resource_type,
+        ..
+    } = self::change(change);
+    format!("{action} {logical_id} ({resource_type})")
+}
+
 fn change(change: &ResourceChange) -> ChangeDocument {
     ChangeDocument {
         action: match (change.action, change.replacement) {

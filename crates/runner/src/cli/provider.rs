@@ -52,7 +52,7 @@ impl Provider {
         let config = load(global)?;
         if config.runner.enrollment.provider != ProviderKind::Queue {
             return Err(Failure::Config(
-                "enrollment.provider is not \"queue\", so there is no queue to serve; Spot's own Lambda functions answer".to_owned(),
+                "enrollment.provider is not \"queue\", so there is no queue to serve".to_owned(),
             ));
         }
         let only_lists =

@@ -6,15 +6,18 @@ use std::{
 };
 
 use super::{
-    desired::AUDIT_PROFILE,
+    desired::{AUDIT_PROFILE, direct_role_name},
     error::Problem,
     job::{JobFile, JobParams},
     naming::RenameRule,
     nearest::nearest,
     profile::{DeploymentConfig, Product, ProfileConfig},
-    runner::{ProviderKind, RunnerConfig, ServedBy},
+    runner::{CallAs, Deletion, ProviderKind, RunnerConfig, ServedBy},
     source::{Document, locate},
 };
+
+/// Most characters of a role's name (IAM API reference, CreateRole).
+const LONGEST_ROLE_NAME: usize = 64;
 
 /// How long SQS holds a ReceiveMessage at most (SQS API reference, WaitTimeSeconds).
 const LONGEST_POLL: Duration = Duration::from_secs(20);
@@ -133,6 +136,13 @@ fn enrollment(config: &RunnerConfig, checks: &mut Checks<'_>) {
             "give whole seconds from \"1s\" to \"1h\"",
         );
     }
+    if enrollment.provider == ProviderKind::Direct && enrollment.deletion == Deletion::Stack {
+        checks.report(
+            &["enrollment", "deletion"],
+            "with the provider \"direct\" no stack can delete its Spot account: it has no custom resource".to_owned(),
+            "leave deletion out, or use provider = \"queue\"",
+        );
+    }
     if enrollment.provider == ProviderKind::SpotHosted
         && enrollment.cost_intelligence_lambda.is_none()
     {
@@ -222,6 +232,7 @@ fn profiles(config: &RunnerConfig, checks: &mut Checks<'_>) {
         }
         access(config, profile, &index, checks);
         targets(profile, &index, checks);
+        direct(config, profile, &index, checks);
         naming(config, profile, &index, checks);
     }
 }
@@ -409,6 +420,44 @@ fn access(config: &RunnerConfig, profile: &ProfileConfig, index: &str, checks: &
                 profile.name
             ),
             "use provider = \"queue\"; or let the group have its policy in all accounts, in Spot's console",
+        );
+    }
+}
+
+/// What a profile must have whose accounts, or whose management account, have no custom resources.
+fn direct(config: &RunnerConfig, profile: &ProfileConfig, index: &str, checks: &mut Checks<'_>) {
+    let name = &profile.name;
+    let is_direct = config.enrollment.provider == ProviderKind::Direct;
+    if is_direct && profile.deployment == Some(DeploymentConfig::Auto) {
+        checks.report(
+            &["profiles", index, "deployment"],
+            format!(
+                "the profile {name:?} asks for deployment = \"auto\", but with the provider \"direct\" a stack that AWS deploys by \
+                 itself gets no external ID"
+            ),
+            "leave deployment out or set it to \"runner\", or use provider = \"queue\"",
+        );
+    }
+    if profile.management_account && config.aws.call_as == CallAs::DelegatedAdmin {
+        checks.report(
+            &["profiles", index, "management_account"],
+            format!(
+                "the profile {name:?} enrolls the management account, which a delegated administrator cannot change"
+            ),
+            "use the management account's credentials and aws.call_as = \"self\", or take it away",
+        );
+    }
+    if (is_direct || profile.management_account)
+        && let Ok(stack_set) = config.stack_set_name(profile)
+        && direct_role_name(&stack_set).len() > LONGEST_ROLE_NAME
+    {
+        checks.report(
+            &["profiles", index, "name"],
+            format!(
+                "the stack set {stack_set} of the profile {name:?} is named too long for the role {} to be named after it",
+                direct_role_name(&stack_set)
+            ),
+            "IAM takes 64 characters: set a shorter stack_set",
         );
     }
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, fs};
 use onboarding_core::{
     custom_resource::ServedStacks,
     desired::{
-        AdoptRule, Deployment, Desired, Profile, Purpose, RemovalLimits, StackSetDefinition,
-        Targets,
+        AdoptRule, Deployment, Desired, DirectEnrollment, ManagementStack, Profile, Purpose,
+        RemovalLimits, StackSetDefinition, Targets,
     },
     ids::{AwsAccountId, InvalidId, Region, StackSetName, TopicArn},
     policy::PolicyDocument,
@@ -31,6 +31,12 @@ pub const DEFAULT_TOPIC: &str = "spot-onboarding";
 
 /// The name under which the audit role's stack set is planned, beside the profiles.
 pub(super) const AUDIT_PROFILE: &str = "audit-role";
+
+/// The name of Spot's role where the runner enrolls by itself: it must know the name, and no two profiles may share it, or
+/// an account that moves between them would have two stacks with one role.
+pub(super) fn direct_role_name(stack_set: &StackSetName) -> String {
+    format!("{stack_set}-SpotRole")
+}
 
 /// What is known only when a run starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -200,6 +206,7 @@ impl Loaded {
                 .iter()
                 .map(|account| account.0)
                 .collect(),
+            direct_ceiling: usize::try_from(config.enrollment.direct_ceiling).unwrap_or(usize::MAX),
             removal: RemovalLimits {
                 closed_grace_seconds: i64::try_from(config.removal.closed_grace.get().as_secs())
                     .unwrap_or(i64::MAX),
@@ -240,7 +247,10 @@ impl Loaded {
             .iter()
             .position(|candidate| candidate.name == profile)
         {
-            Some(index) => Ok(self.profile_template(index, &profiles[index], home_account)?),
+            Some(index) => {
+                let provider = self.provider(home_account)?;
+                Ok(self.profile_template(index, &profiles[index], provider)?)
+            }
             None => {
                 let names = || profiles.iter().map(|profile| profile.name.as_str());
                 let help = match nearest(profile, names()) {
@@ -263,35 +273,68 @@ impl Loaded {
         home_account: Option<AwsAccountId>,
     ) -> Result<Profile, ConfigError> {
         let config = &self.runner;
-        let rendered = self
-            .profile_template(index, profile, home_account)?
-            .render(Format::CompactJson)
+        let provider = self.provider(home_account)?;
+        let is_direct = provider == Provider::Direct;
+        let stack_set = config
+            .stack_set_name(profile)
             .map_err(|error| self.error_at(index, &["name"], &error))?;
+        let enrollment = DirectEnrollment {
+            role_name: direct_role_name(&stack_set),
+            rename: match &profile.naming.rename.0 {
+                RenameRule::Off => None,
+                rule => Some(rule.to_string()),
+            },
+            cost_intelligence: profile.products.contains(&Product::CostIntelligence),
+        };
+        let definition = self.definition(index, profile, provider)?;
+        let management = match profile.management_account {
+            true => Some(ManagementStack {
+                definition: self.definition(index, profile, Provider::Direct)?,
+                enrollment: enrollment.clone(),
+            }),
+            false => None,
+        };
         Ok(Profile {
             name: profile.name.clone(),
             purpose: Purpose::Enrollment,
-            stack_set: config
-                .stack_set_name(profile)
-                .map_err(|error| self.error_at(index, &["name"], &error))?,
+            stack_set,
             region: config.stack_set_region().clone(),
             targets: profile.targets.resolved(),
-            deployment: profile.deployment.map(|deployment| match deployment {
-                DeploymentConfig::Auto => Deployment::Auto,
-                DeploymentConfig::Runner => Deployment::Runner,
-            }),
+            deployment: match profile.deployment {
+                Some(DeploymentConfig::Auto) => Some(Deployment::Auto),
+                Some(DeploymentConfig::Runner) => Some(Deployment::Runner),
+                None => is_direct.then_some(Deployment::Runner),
+            },
             adopt: profile.adopt.into(),
             access: profile.access_grants(),
             deletion: deletion(config),
             managed_execution: config.stack_set.managed_execution,
-            definition: StackSetDefinition {
-                description: config.stack_set.description.clone(),
-                template_body: rendered.body,
-                template_digest: rendered.digest,
-                parameters: rendered.parameters,
-                secret_parameters: rendered.secret_parameters,
-                tags: config.stack_set.tags.clone(),
-                capabilities: rendered.capabilities,
-            },
+            definition,
+            direct: is_direct.then_some(enrollment),
+            management,
+        })
+    }
+
+    /// The definition of a profile's stack set, or of the management account's stack, with this provider.
+    fn definition(
+        &self,
+        index: usize,
+        profile: &ProfileConfig,
+        provider: Provider,
+    ) -> Result<StackSetDefinition, ConfigError> {
+        let config = &self.runner;
+        let rendered = self
+            .profile_template(index, profile, provider)?
+            .render(Format::CompactJson)
+            .map_err(|error| self.error_at(index, &["name"], &error))?;
+        Ok(StackSetDefinition {
+            description: config.stack_set.description.clone(),
+            template_body: rendered.body,
+            template_digest: rendered.digest,
+            parameters: rendered.parameters,
+            secret_parameters: rendered.secret_parameters,
+            tags: config.stack_set.tags.clone(),
+            capabilities: rendered.capabilities,
         })
     }
 
@@ -308,8 +351,10 @@ impl Loaded {
         let rendered = template
             .render(Format::CompactJson)
             .map_err(|error| failed(&error))?;
+        let is_direct = config.enrollment.provider == ProviderKind::Direct;
         let is_finer = config.profiles.iter().any(|profile| {
-            profile.deployment == Some(DeploymentConfig::Runner)
+            is_direct
+                || profile.deployment == Some(DeploymentConfig::Runner)
                 || profile.targets.resolved().is_finer_than_ous()
         });
         let accounts = config
@@ -347,6 +392,8 @@ impl Loaded {
                 tags: config.stack_set.tags.clone(),
                 capabilities: rendered.capabilities,
             },
+            direct: None,
+            management: None,
         }))
     }
 
@@ -420,15 +467,24 @@ impl Loaded {
         &self,
         index: usize,
         profile: &ProfileConfig,
-        home_account: Option<AwsAccountId>,
+        provider: Provider,
     ) -> Result<Template, ConfigError> {
         let config = &self.runner;
         let partition = config.partition();
+        let role_name = match &provider {
+            Provider::Direct => {
+                let stack_set = config.stack_set_name(profile);
+                let stack_set =
+                    stack_set.map_err(|error| self.error_at(index, &["name"], &error))?;
+                Some(direct_role_name(&stack_set))
+            }
+            Provider::Queue { .. } | Provider::SpotHosted { .. } => None,
+        };
         let policies = self.policies(index, profile)?;
         let spec = TemplateSpec {
             description: template::DEFAULT_DESCRIPTION.to_owned(),
             partition,
-            provider: self.provider(home_account)?,
+            provider,
             spot_principal: config.spot_principal().ok_or_else(|| {
                 self.error(
                     &["aws", "region"],
@@ -448,6 +504,7 @@ impl Loaded {
             .unwrap_or(u32::MAX),
             deletion: deletion(config),
             role: RoleSettings {
+                name: role_name,
                 permissions_boundary: profile
                     .permissions_boundary
                     .as_ref()
@@ -471,6 +528,7 @@ impl Loaded {
                 })?;
                 Ok(Provider::Queue { topic_arn })
             }
+            ProviderKind::Direct => Ok(Provider::Direct),
             ProviderKind::SpotHosted => Ok(Provider::SpotHosted {
                 cost_intelligence_function: enrollment
                     .cost_intelligence_lambda

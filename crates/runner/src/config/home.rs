@@ -11,6 +11,7 @@ use onboarding_core::{
 
 use super::{
     bootstrap::Encryption,
+    desired::direct_role_name,
     error::{ConfigError, ConfigErrors},
     job::JobKind,
     load::Loaded,
@@ -56,6 +57,14 @@ impl Loaded {
                 .or_else(|| (config.aws.call_as == CallAs::Management).then_some(place.account)),
             organization: place.organization.clone(),
             stack_sets: if syncs { self.stack_sets() } else { Vec::new() },
+            is_direct: config.enrollment.provider == ProviderKind::Direct,
+            management_stacks: config
+                .profiles
+                .iter()
+                .filter(|profile| profile.management_account)
+                .filter_map(|profile| config.stack_set_name(profile).ok())
+                .map(|name| (name.clone(), direct_role_name(&name)))
+                .collect(),
             tags_stack_sets: !config.stack_set.tags.is_empty(),
             activates_trusted_access: config.prerequisites.activate_trusted_access,
             reads_account_tags,
@@ -88,7 +97,7 @@ impl Loaded {
         };
         if config.enrollment.provider != ProviderKind::Queue {
             return Err(refuse(
-                "enrollment.provider is \"spot-hosted\", for which nothing needs to be deployed",
+                "enrollment.provider is not \"queue\": nothing needs to be deployed for it",
                 "with provider = \"queue\", this makes the topic and the queue",
             ));
         }

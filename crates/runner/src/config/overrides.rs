@@ -8,12 +8,13 @@ use super::{error::SetError, job::JobKind, nearest::nearest, schema};
 
 /// Keys that `--set` cannot change, nor anything below them: what limits or protects is changed in a file, where a
 /// change is seen and reviewed. The last part may end in `*`.
-pub const GUARD_RAILS: [&str; 9] = [
+pub const GUARD_RAILS: [&str; 10] = [
     "removal",
     "protected_accounts",
     "prerequisites",
     "profiles",
     "enrollment.deletion",
+    "enrollment.direct_ceiling",
     "enrollment.served_by",
     "approval",
     "params.apply",
@@ -148,6 +149,7 @@ mod tests {
             "prerequisites.activate_trusted_access=true",
             "profiles=[]",
             "enrollment.deletion=stack",
+            "enrollment.direct_ceiling=100000",
             "enrollment={ deletion = \"stack\" }",
             "enrollment=1",
             "approval=never",

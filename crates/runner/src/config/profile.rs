@@ -30,6 +30,10 @@ pub struct ProfileConfig {
     /// are finer than organizational units (`tags`, `accounts`, `exclude_ous`, `exclude_accounts`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<DeploymentConfig>,
+    /// Whether the management account, when it is targeted, is enrolled as well: by a plain stack with the name of the stack
+    /// set, as with the provider `direct`, whatever the provider is. Needs the management account's credentials.
+    #[serde(default)]
+    pub management_account: bool,
     /// What happens to an account that is already linked to a Spot account which the runner did not link.
     #[serde(default)]
     pub adopt: AdoptConfig,

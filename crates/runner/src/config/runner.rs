@@ -200,6 +200,10 @@ impl Default for StateConfig {
 pub struct EnrollmentConfig {
     /// Who serves the custom resources.
     pub provider: ProviderKind,
+    /// Most accounts that may be enrolled with the provider `direct`, over all profiles that are synchronized together: each
+    /// takes a stack set operation of its own. With more of them targeted, a run is refused.
+    #[schemars(range(min = 1))]
+    pub direct_ceiling: u32,
     /// The SNS topic that custom resources are sent to (provider `queue`). CloudFormation never lets it change under a
     /// stack. Without it, the topic `spot-onboarding` of the account and Region that stack sets are managed from.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,7 +214,8 @@ pub struct EnrollmentConfig {
     /// Other stacks that may ask, beside those of our stack sets: names, with a `*` at the end for any characters, such as
     /// `["StackSet-spot-official-*"]` for an official Spot template with our topic.
     pub other_stacks: Vec<String>,
-    /// How long CloudFormation waits for the answer of a custom resource: `1s` to `1h`.
+    /// How long CloudFormation waits for the answer of a custom resource: `1s` to `1h`. With the provider `direct`, how long the
+    /// runner tries what it does at Spot, before or after a stack, at most 25 minutes of it.
     pub service_timeout: Text<HumanDuration>,
     /// What deleting a stack does to the Spot account.
     pub deletion: Deletion,
@@ -231,6 +236,7 @@ impl Default for EnrollmentConfig {
     fn default() -> Self {
         Self {
             provider: ProviderKind::Queue,
+            direct_ceiling: 500,
             topic_arn: None,
             queue_url: None,
             other_stacks: Vec::new(),
@@ -251,6 +257,9 @@ pub enum ProviderKind {
     Queue,
     /// Spot's own Lambda functions. The Spot token becomes a NoEcho parameter of the stack set.
     SpotHosted,
+    /// Nobody: stacks have no custom resources. A run makes each Spot account and external ID itself, gives them to the stack
+    /// as a parameter, and links. Needs no topic and no queue, and takes an operation for each account.
+    Direct,
 }
 
 /// Who serves the provider's queue between runs. Without anybody, the stack of an account that AWS adds by itself hangs for

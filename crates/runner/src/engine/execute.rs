@@ -60,6 +60,9 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
+    /// Steps of one order that are applied side by side, unless it is said otherwise.
+    pub const CONCURRENCY: usize = 8;
+
     /// The defaults, for the job of this name.
     pub fn new(job: impl Into<String>) -> Self {
         Self {
@@ -67,7 +70,7 @@ impl RunOptions {
             trigger: "operator".to_owned(),
             tick: None,
             dry_run: false,
-            concurrency: 8,
+            concurrency: Self::CONCURRENCY,
             retry: RetryPolicy::default(),
             timeout: Duration::from_secs(60 * 60),
             operation_timeout: Duration::from_secs(24 * 60 * 60),

@@ -6,7 +6,11 @@
 
 mod account_tags;
 mod apply;
+mod at_spot;
+mod direct;
+mod external_ids;
 mod live_roles;
+mod management;
 mod observe;
 mod operation;
 mod spot_side;
@@ -22,11 +26,15 @@ use onboarding_core::{
     plan::{Plan, Step},
     stackset_sync::{self, PlanError, SyncObserved},
 };
+use onboarding_provider::Provider;
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+use at_spot::Prepared;
 
 use crate::{
     config::{DesiredOptions, ProviderKind, ServedBy, StacksetSyncParams},
-    engine::{Applied, ErrorClass, Job, JobError, RunContext, StepContext, StepError},
+    engine::{Applied, ErrorClass, Job, JobError, Phase, RunContext, StepContext, StepError},
     home::Home,
     provider::{self, KnownOrganization},
 };
@@ -37,6 +45,12 @@ pub struct StackSetSync {
     desired: Desired,
     /// Read once per run: verifying never lists the organization again.
     organization: Mutex<Option<KnownOrganization>>,
+    /// Serves the requests that this run makes itself.
+    lifecycle: OnceCell<Provider>,
+    /// What this run found or made at Spot, by account.
+    prepared: Mutex<BTreeMap<AwsAccountId, Prepared>>,
+    /// The external IDs that stack instances have.
+    external_ids: Mutex<external_ids::Known>,
     /// The accounts that this run changed, with what was read of their links since.
     changed: Mutex<BTreeMap<AwsAccountId, Option<Arc<LinkEvidence>>>>,
 }
@@ -65,6 +79,9 @@ impl StackSetSync {
             home,
             desired,
             organization: Mutex::default(),
+            lifecycle: OnceCell::new(),
+            prepared: Mutex::default(),
+            external_ids: Mutex::default(),
             changed: Mutex::default(),
         })
     }
@@ -96,6 +113,11 @@ impl StackSetSync {
         }
     }
 
+    fn has_management_stacks(&self) -> bool {
+        let mut profiles = self.desired.profiles.iter();
+        profiles.any(|profile| profile.management.is_some())
+    }
+
     fn plan_of(&self, observed: &SyncObserved) -> Result<Plan, JobError> {
         stackset_sync::plan(observed, &self.desired).map_err(|error| {
             let class = match error {
@@ -118,7 +140,12 @@ impl Job for StackSetSync {
     async fn observe(&self, cx: &RunContext) -> Result<Self::Observed, JobError> {
         let now = cx.now().div_euclid(1000);
         let run = (!cx.is_dry_run()).then(|| cx.run_id());
-        self.observe_at(now, run).await
+        let mut observed = self.observe_at(now, run).await?;
+        if cx.phase() == Phase::Observe && self.has_management_stacks() {
+            let plan = self.plan_of(&observed)?;
+            self.preview_management(&mut observed, &plan).await?;
+        }
+        Ok(observed)
     }
 
     fn plan(&self, _cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError> {
@@ -149,6 +176,9 @@ impl Job for StackSetSync {
             .and_then(|memo| memo.get("operation_id"))
             .and_then(serde_json::Value::as_str);
         match operation {
+            Some(operation) if step.action == "enroll-account" => {
+                format!("operation {operation} of step {} goes on in AWS", step.id)
+            }
             Some(operation) => format!(
                 "operation {operation} of step {} goes on in AWS; its custom resources hang until `runner provider` or the \
                  next run answers them, or until their ServiceTimeout",

@@ -1,10 +1,12 @@
 //! Answers that custom resources got, so that a request that comes again gets the same one.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
-use onboarding_core::ids::StackId;
+use onboarding_core::ids::{AwsAccountId, StackId};
 use onboarding_provider::{IntentsError, ResourceResponse};
 
-use super::{State, intents::store};
+use super::{State, StateError, intents::store};
 
 impl State {
     pub(super) async fn read_answer(
@@ -58,6 +60,34 @@ impl State {
         }
         tx.commit().await.map_err(store)?;
         Ok(stays)
+    }
+}
+
+impl State {
+    /// For which AWS accounts a request of this kind of id was answered, with the ids: those that begin with `prefix`.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn answered(
+        &self,
+        prefix: &str,
+    ) -> Result<BTreeMap<AwsAccountId, BTreeSet<String>>, StateError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT stack_id, request_id FROM answered_requests WHERE substr(request_id, 1, $1) = $2",
+        )
+        .bind(i64::try_from(prefix.len()).unwrap_or(i64::MAX))
+        .bind(prefix)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StateError::query("reading which requests were answered"))?;
+        let mut answered: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (stack_id, request_id) in rows {
+            let stack_id: StackId = stack_id.parse().map_err(StateError::value("a stack"))?;
+            if let Some(account) = stack_id.account() {
+                answered.entry(account).or_default().insert(request_id);
+            }
+        }
+        Ok(answered)
     }
 }
 

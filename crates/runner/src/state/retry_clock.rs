@@ -30,7 +30,7 @@ impl State {
         run: Option<RunId>,
     ) -> Result<BTreeMap<AwsAccountId, RetryState>, StateError> {
         let rows = sqlx::query(
-            "SELECT account, failures, next_due, run_id FROM account_retry WHERE profile = $1",
+            "SELECT account, failures, next_due, run_id, reason FROM account_retry WHERE profile = $1",
         )
         .bind(profile)
         .fetch_all(&self.pool)
@@ -107,10 +107,12 @@ fn clock(row: &SqliteRow, run: Option<&str>) -> Result<(AwsAccountId, RetryState
     let account: String = row.try_get("account").map_err(&error)?;
     let failures: i64 = row.try_get("failures").map_err(&error)?;
     let counted_by: Option<String> = row.try_get("run_id").map_err(&error)?;
+    let reason: Option<String> = row.try_get("reason").map_err(&error)?;
     let clock = RetryState {
         failures: u32::try_from(failures).map_err(StateError::value("a retry clock"))?,
         next_due: row.try_get("next_due").map_err(&error)?,
         of_this_run: counted_by.is_some() && counted_by.as_deref() == run,
+        reason: reason.map(String::into_boxed_str),
     };
     let account = account
         .parse()

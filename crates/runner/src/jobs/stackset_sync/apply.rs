@@ -17,6 +17,8 @@ use onboarding_core::{
 
 use super::{
     StackSetSync,
+    at_spot::Subject,
+    direct::told,
     operation::{Ended, Followed, OperationMemo, Request, follow, submit},
 };
 use crate::{
@@ -84,6 +86,38 @@ impl StackSetSync {
                 self.run_operation(cx, step, profile, Request::Update(change))
                     .await
             }
+            SyncAction::EnrollAccount {
+                profile,
+                account,
+                unit,
+                instance,
+            } => {
+                let profile = self.profile(profile)?;
+                let enrollment = profile.direct.as_ref().ok_or_else(|| changed(profile))?;
+                let subject = Subject {
+                    profile,
+                    enrollment,
+                    account: *account,
+                };
+                let enrolled = self.enroll_account(cx, step, subject, unit, instance.as_ref());
+                told(enrolled.await)
+            }
+            SyncAction::EnrollManagementAccount {
+                profile,
+                account,
+                changes,
+            } => {
+                let profile = self.profile(profile)?;
+                let management = profile.management.as_ref();
+                let management = management.ok_or_else(|| changed(profile))?;
+                let subject = Subject {
+                    profile,
+                    enrollment: &management.enrollment,
+                    account: *account,
+                };
+                let enrolled = self.enroll_management_account(cx, subject, management, changes);
+                told(enrolled.await)
+            }
             SyncAction::DeleteStackInstances { profile, targets } => {
                 let profile = self.profile(profile)?;
                 self.confirm_departures(cx, &targets.accounts).await?;
@@ -119,12 +153,14 @@ impl StackSetSync {
         let profile = match action_of(step)? {
             SyncAction::ActivateTrustedAccess
             | SyncAction::CreateStackSet { .. }
+            | SyncAction::EnrollManagementAccount { .. }
             | SyncAction::GrantAccess { .. }
             | SyncAction::SetUpBillingEngine { .. } => return Ok(()),
             SyncAction::AwaitOperation { profile, .. }
             | SyncAction::UpdateStackSet { profile, .. }
             | SyncAction::CreateStackInstances { profile, .. }
             | SyncAction::UpdateStackInstances { profile, .. }
+            | SyncAction::EnrollAccount { profile, .. }
             | SyncAction::DeleteStackInstances { profile, .. } => self.profile(&profile)?,
         };
         let aws = &self.home.aws;
@@ -349,7 +385,6 @@ impl StackSetSync {
         profile: &Profile,
         ended: &Ended,
     ) -> Result<(), StepError> {
-        let now = cx.now().div_euclid(1000);
         let failed: Vec<_> = ended.accounts(ResultStatus::Failed).collect();
         let succeeded: Vec<_> = ended
             .accounts(ResultStatus::Succeeded)
@@ -374,21 +409,27 @@ impl StackSetSync {
                 || tracing::info!(cloud.account.id = %account, reason, "stack instance failed"),
             );
         }
-        let home = &self.home;
-        let first_wait = home.config.runner.retry_failed.first.get().as_secs();
-        Ok(home
-            .state
-            .record_results(
-                &profile.name,
-                cx.run_id(),
-                OperationResults {
-                    operation: &ended.operation_id,
-                    failed: &failed,
-                    succeeded: &succeeded,
-                },
-                i64::try_from(first_wait).unwrap_or(i64::MAX),
-                now,
-            )
+        let results = OperationResults {
+            operation: &ended.operation_id,
+            failed: &failed,
+            succeeded: &succeeded,
+        };
+        self.record(cx, profile, results).await
+    }
+
+    /// Winds the clocks of these accounts.
+    pub(super) async fn record(
+        &self,
+        cx: &StepContext,
+        profile: &Profile,
+        results: OperationResults<'_>,
+    ) -> Result<(), StepError> {
+        let now = cx.now().div_euclid(1000);
+        let first_wait = self.home.config.runner.retry_failed.first.get().as_secs();
+        let first_wait = i64::try_from(first_wait).unwrap_or(i64::MAX);
+        let state = &self.home.state;
+        Ok(state
+            .record_results(&profile.name, cx.run_id(), results, first_wait, now)
             .await?)
     }
 
@@ -403,6 +444,7 @@ impl StackSetSync {
             stack_set: profile.stack_set.clone(),
             targets: targets.clone(),
             regions: vec![profile.region.clone()],
+            overrides: std::collections::BTreeMap::new(),
             preferences: self.preferences(profile, step, accounts_at_once),
             operation_id: String::new(),
         }
@@ -435,6 +477,16 @@ impl StackSetSync {
                 )
             })
     }
+}
+
+fn changed(profile: &Profile) -> StepError {
+    StepError::new(
+        ErrorClass::Invalid,
+        format!(
+            "the profile {:?} does not enroll this account by itself any more; plan again",
+            profile.name
+        ),
+    )
 }
 
 fn action_of(step: &Step) -> Result<SyncAction, StepError> {

@@ -13,7 +13,7 @@ use aws_ops::{
 };
 use futures_util::future::try_join_all;
 use onboarding_core::{
-    desired::{OuRef, Profile, Purpose},
+    desired::{DirectEnrollment, OuRef, Profile, Purpose},
     ids::AwsAccountId,
     inventory::{AccountState, InstanceDetailedStatus, OrganizationSnapshot, StackInstance},
     retry_clock,
@@ -98,6 +98,10 @@ impl StackSetSync {
                 .owned
                 .extend(new.map(|(account, link)| (account, link.spot_account)));
         }
+        let finished = match self.enrolls_directly() {
+            true => self.home.state.answered(DirectEnrollment::MARK).await?,
+            false => BTreeMap::new(),
+        };
         let live_roles = self
             .live_roles(&known.organization, &spot_accounts, &links.kept)
             .await;
@@ -115,9 +119,16 @@ impl StackSetSync {
             owned_links: links.owned,
             billing_engine,
             user_groups,
+            finished,
             unserved: self.unserved()?,
             now,
         })
+    }
+
+    /// Whether any account is enrolled without custom resources.
+    fn enrolls_directly(&self) -> bool {
+        let mut profiles = self.desired.profiles.iter();
+        profiles.any(|profile| profile.direct.is_some() || profile.management.is_some())
     }
 
     /// Whether the configuration says that a `runner provider` serves between runs, and none does.
@@ -300,6 +311,7 @@ impl StackSetSync {
     ) -> Result<ObservedProfile, JobError> {
         let aws = &self.home.aws;
         let mut retries = self.home.state.retries(&profile.name, run).await?;
+        let management = self.observe_management(profile).await?;
         let Some(stack_set) = aws
             .describe_stack_set(&profile.stack_set)
             .await
@@ -307,6 +319,7 @@ impl StackSetSync {
         else {
             return Ok(ObservedProfile {
                 retries,
+                management,
                 ..ObservedProfile::default()
             });
         };
@@ -329,6 +342,7 @@ impl StackSetSync {
         instances.sort_by_key(|instance| instance.account);
         self.first_failures(profile, &instances, &mut retries, now, run)
             .await?;
+        let external_ids = self.external_ids(profile, &instances).await?;
         let running = operations
             .into_iter()
             .map(|operation| RunningOperation {
@@ -336,7 +350,12 @@ impl StackSetSync {
                 id: operation.id,
             })
             .collect();
+        let is_direct = template::is_direct(&stack_set.template_body);
         Ok(ObservedProfile {
+            is_direct,
+            external_ids,
+            management,
+            management_changes: Vec::new(),
             template_digest: template::template_digest_of(&stack_set.template_body).ok(),
             service_token_changes: template::service_token_changes(
                 &stack_set.template_body,
@@ -349,7 +368,9 @@ impl StackSetSync {
                 )
             })?,
             is_ours: match profile.purpose {
-                Purpose::Enrollment => template::is_enrollment(&stack_set.template_body),
+                Purpose::Enrollment => {
+                    is_direct || template::is_enrollment(&stack_set.template_body)
+                }
                 Purpose::AuditRole => template::is_audit_role(&stack_set.template_body),
             },
             stack_set: Some(stack_set),
@@ -388,6 +409,7 @@ impl StackSetSync {
             let clock = RetryState {
                 // Asked to try all failed ones now, this run does so with what it finds, too.
                 of_this_run: !self.desired.retry_failed,
+                reason: instance.status_reason.clone(),
                 ..retry_clock::after_failure(None, first_wait, now)
             };
             retries.insert(instance.account, clock);
