@@ -20,7 +20,7 @@ pub use onboarding_core::{desired::BillingSource, inventory::SpotAccountRecord};
 pub use token::{EnvToken, FileToken, TokenError, TokenSource};
 pub use verbs::{
     access::AccessError,
-    accounts::{CreateSlot, CreatedAccount},
+    accounts::{CreateSlot, CreatedAccount, DeleteSlot},
     credentials::CreatedExternalId,
     products::{Product, Registration, RegistrationStatus, ValidationStatus, ValidationStep},
 };

@@ -3,12 +3,23 @@
 
 use super::RequestType;
 
-/// Whether a stack in this status (CloudFormation API reference, Stack) still works on a request of this type. A Delete is
-/// always worked on, and so is what a status that is not known may have sent.
+/// Whether a stack in this status (CloudFormation API reference, Stack) still works on a request of this type. What a status
+/// that is not known may have sent is worked on.
 #[must_use]
 pub fn still_waits(status: &str, request: RequestType) -> bool {
     match request {
-        RequestType::Delete => true,
+        // Of its own deletion, of a rollback, and of what an update has replaced or taken away.
+        RequestType::Delete => {
+            matches!(
+                status,
+                "DELETE_IN_PROGRESS"
+                    | "ROLLBACK_IN_PROGRESS"
+                    | "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
+                    | "UPDATE_ROLLBACK_IN_PROGRESS"
+                    | "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"
+                    | "IMPORT_ROLLBACK_IN_PROGRESS"
+            ) || !is_known(status)
+        }
         RequestType::Create => {
             matches!(
                 status,
@@ -48,27 +59,32 @@ mod tests {
 
     #[test]
     fn a_stack_waits_for_what_its_status_can_have_sent() {
-        for (status, create, update) in [
-            ("CREATE_IN_PROGRESS", true, false),
-            ("UPDATE_IN_PROGRESS", true, true),
-            ("UPDATE_ROLLBACK_IN_PROGRESS", false, true),
-            ("CREATE_COMPLETE", false, false),
-            ("CREATE_FAILED", false, false),
-            ("UPDATE_COMPLETE", false, false),
-            ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", false, false),
-            ("UPDATE_FAILED", false, false),
-            ("UPDATE_ROLLBACK_COMPLETE", false, false),
-            ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", false, false),
-            ("UPDATE_ROLLBACK_FAILED", false, false),
-            ("ROLLBACK_IN_PROGRESS", false, false),
-            ("ROLLBACK_COMPLETE", false, false),
-            ("DELETE_IN_PROGRESS", false, false),
-            ("DELETE_COMPLETE", false, false),
-            ("DELETE_FAILED", false, false),
-            ("SOMETHING_NEW", true, true),
+        for (status, create, update, delete) in [
+            ("CREATE_IN_PROGRESS", true, false, false),
+            ("UPDATE_IN_PROGRESS", true, true, false),
+            ("UPDATE_ROLLBACK_IN_PROGRESS", false, true, true),
+            ("CREATE_COMPLETE", false, false, false),
+            ("CREATE_FAILED", false, false, false),
+            ("UPDATE_COMPLETE", false, false, false),
+            ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", false, false, true),
+            ("UPDATE_FAILED", false, false, false),
+            ("UPDATE_ROLLBACK_COMPLETE", false, false, false),
+            (
+                "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+                false,
+                false,
+                true,
+            ),
+            ("UPDATE_ROLLBACK_FAILED", false, false, false),
+            ("ROLLBACK_IN_PROGRESS", false, false, true),
+            ("ROLLBACK_COMPLETE", false, false, false),
+            ("DELETE_IN_PROGRESS", false, false, true),
+            ("DELETE_COMPLETE", false, false, false),
+            ("DELETE_FAILED", false, false, false),
+            ("SOMETHING_NEW", true, true, true),
         ] {
             let waits = [Create, Update, Delete].map(|request| still_waits(status, request));
-            assert_eq!(waits, [create, update, true], "{status}");
+            assert_eq!(waits, [create, update, delete], "{status}");
         }
     }
 }

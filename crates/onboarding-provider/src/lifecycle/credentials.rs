@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{ROLE_NOT_ASSUMABLE, ResourceRequest, ResourceResponse, Standing},
     desired::AccessGrant,
-    ids::RoleArn,
+    ids::{RoleArn, SpotAccountId},
 };
+
+use spot_api::SpotError;
 
 use super::{Named, Patience, Trouble};
 use crate::{intents::Owner, provider::Provider};
@@ -23,23 +25,19 @@ impl Provider {
     ) -> Result<ResourceResponse, Trouble> {
         // Before the link: from now on no other stack's end deletes the Spot account.
         self.take_hold(request, named.id, false).await?;
-        self.spot
-            .set_aws_credentials(named.id, role)
-            .await
-            .map_err(|error| {
-                if error.is_role_not_assumable() {
-                    // For seconds after the role was made; for ever when a policy of the organization denies it.
-                    Trouble::PassingFor(
-                        format!(
-                            "{error}. {ROLE_NOT_ASSUMABLE}: look at its trust policy and external ID, and at \
-                             organization policies that deny sts:AssumeRole"
-                        ),
-                        Patience::Role,
-                    )
-                } else {
-                    error.into()
-                }
-            })?;
+        if let Err(error) = self.spot.set_aws_credentials(named.id, role).await {
+            if !named.linked
+                && error.is_role_not_assumable()
+                && let Some(expired) = self.expired(named.id).await?
+            {
+                return Err(Trouble::Refused(format!(
+                    "{error}. The external ID of Spot account {} expired at {expired}, before the first link: create the \
+                     stack again, which makes a new one",
+                    named.id
+                )));
+            }
+            return Err(not_linked(error));
+        }
         let before = self.intents.owner(named.id).await?;
         let owner = Owner {
             stack_id: request.stack_id.clone(),
@@ -58,4 +56,25 @@ impl Provider {
         }
         Ok(response)
     }
+
+    /// When the external ID that was made for a Spot account's first link expired, if it has.
+    async fn expired(&self, id: &SpotAccountId) -> Result<Option<Timestamp>, Trouble> {
+        let remembered = self.intents.external_id(id).await?;
+        let valid_until = remembered.and_then(|remembered| remembered.valid_until);
+        Ok(valid_until.filter(|until| *until <= Timestamp::now()))
+    }
+}
+
+fn not_linked(error: SpotError) -> Trouble {
+    if !error.is_role_not_assumable() {
+        return error.into();
+    }
+    // For seconds after the role was made; for ever when a policy of the organization denies it.
+    Trouble::PassingFor(
+        format!(
+            "{error}. {ROLE_NOT_ASSUMABLE}: look at its trust policy and external ID, and at organization policies that \
+             deny sts:AssumeRole"
+        ),
+        Patience::Role,
+    )
 }

@@ -1,8 +1,8 @@
 //! The Delete of a resource. Only that of `Custom::SpotAccount` can have an effect at Spot: it deletes the Spot account
 //! by the rules of onboarding-core's `deletion`.
 //!
-//! The order, each step committed before the next: look at Spot; wait for the rate governor; claim the AWS account;
-//! check that nothing changed since we looked; write the intent; send, unless the send deadline has passed; forget the
+//! The order, each step committed before the next: wait for the rate governor; look at Spot; claim the AWS account;
+//! check that nothing changed in our state since we looked; write the intent; send, unless the send deadline has passed; forget the
 //! account. From the claim on nobody is given it. A deletion that is repeated names the same id, so it is harmless.
 
 use std::time::SystemTime;
@@ -10,13 +10,14 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{
-        DeletionDecision, ResourceRequest, ResourceResponse, TombstoneReason,
+        DeletionDecision, RequestType, ResourceRequest, ResourceResponse, TombstoneReason,
         deletion::{Held, decide, left_behind, veto},
         response::is_marker,
+        still_waits,
     },
     ids::SpotAccountId,
 };
-use spot_api::{ErrorClass, SpotError};
+use spot_api::{DeleteSlot, ErrorClass, SpotError};
 use tokio::time::Instant;
 
 use super::Trouble;
@@ -39,6 +40,9 @@ impl Provider {
         &self,
         request: &ResourceRequest,
     ) -> Result<ResourceResponse, Trouble> {
+        if let Some(reason) = self.does_not_delete(request).await {
+            return Ok(ResourceResponse::unchanged(request, reason));
+        }
         let Some(subject) = self.subject(request).await? else {
             self.let_go(request).await?;
             return Ok(ResourceResponse::unchanged(
@@ -80,6 +84,22 @@ impl Provider {
             }
         };
         ResourceResponse::unchanged(request, format!("{why}: {trouble}"))
+    }
+
+    /// Why the stack cannot have sent this Delete of an account, where its status can be read: then somebody else has, and
+    /// not even the state is changed.
+    async fn does_not_delete(&self, request: &ResourceRequest) -> Option<String> {
+        if request.resource_type != "Custom::SpotAccount" {
+            return None;
+        }
+        let status = self.directory.stack_status(&request.stack_id).await?;
+        if still_waits(&status, RequestType::Delete) {
+            return None;
+        }
+        tracing::warn!(status, "a Delete that its stack cannot have sent");
+        Some(format!(
+            "its stack is {status} and deletes nothing; nothing was changed at Spot"
+        ))
     }
 
     /// What a Delete is about; none when there is nothing that it could delete.
@@ -167,6 +187,8 @@ impl Provider {
                 "a creation of a Spot account has not settled yet".to_owned(),
             ));
         }
+        // The governor may hold us back for many minutes: nothing is looked at or claimed before it lets us through.
+        let slot = self.spot.reserve_delete().await;
         let listing = self.listings.since(Instant::now()).await?;
         let Some(listed) = listing.known.get(id) else {
             if self.is_new(intent, id) || self.spot.account(id).await?.is_some() {
@@ -185,7 +207,7 @@ impl Provider {
             let named: Vec<String> = named.collect();
             return self.leave(request, id, reason, &named).await;
         }
-        self.send_deletion(request, subject).await?;
+        self.send_deletion(request, subject, slot).await?;
         tracing::warn!(spot_account = %id, name = %listed.name, "Spot account deleted with its stack");
         Ok(ResourceResponse::unchanged(
             request,
@@ -197,10 +219,9 @@ impl Provider {
         &self,
         request: &ResourceRequest,
         subject: &Subject,
+        slot: DeleteSlot,
     ) -> Result<(), Trouble> {
         let (account, id) = (request.account, &subject.id);
-        // The governor may hold us back for many minutes: nothing is claimed before it lets us through.
-        let slot = self.spot.reserve_delete().await;
         let holder = format!("{}/{:032x}", request.request_id, rand::random::<u128>());
         let window = self.settings.send_window;
         let send_by = from_now(window);

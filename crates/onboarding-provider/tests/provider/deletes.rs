@@ -266,3 +266,31 @@ async fn a_fault_at_any_call_of_a_deletion_ends_in_one_deleted_account() {
     });
     futures_util::future::join_all(runs).await;
 }
+
+#[tokio::test]
+async fn a_delete_that_its_stack_cannot_have_sent_changes_nothing() {
+    let home = Home::new().await;
+    let id = create_stack(&home, "stack", ACCOUNT).await;
+    let provider = deleting(&home);
+    let asked = async |name: &str, status| {
+        *home.directory.stack_status.lock() = (Some(status), 0);
+        let mut event = delete("stack", ACCOUNT, "SpotAccount", &id);
+        event["RequestId"] = name.into();
+        provider.handle(&request(&event), in_time()).await
+    };
+    let intent = home.intents.intent(ACCOUNT.parse().unwrap()).await.unwrap();
+    for status in ["CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "DELETE_COMPLETE"] {
+        let answer = asked(status, status).await;
+        assert_eq!(answer.status, Status::Success);
+        assert!(
+            answer.reason.contains("deletes nothing"),
+            "{}",
+            answer.reason
+        );
+    }
+    assert_eq!(deleted(&home), Vec::<String>::new());
+    let unchanged = home.intents.intent(ACCOUNT.parse().unwrap()).await.unwrap();
+    assert_eq!(unchanged, intent);
+    asked("its own", "DELETE_IN_PROGRESS").await;
+    assert_eq!(deleted(&home), [id]);
+}

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use onboarding_core::custom_resource::Status;
-use onboarding_provider::{Intents as _, ProviderSettings, events::no_events};
+use onboarding_provider::{
+    Intents as _, ProviderSettings, RememberedExternalId, events::no_events,
+};
 use serde_json::json;
 
 use super::stack::{
@@ -166,6 +168,36 @@ async fn a_role_that_never_can_be_assumed_fails_in_time_and_says_why() {
         response.physical_resource_id,
         "SpotLinkedCredentials-CREATE_FAILED"
     );
+}
+
+#[tokio::test]
+async fn an_external_id_that_expired_before_the_first_link_says_so() {
+    let home = Home::new().await;
+    let provider = home.provider();
+    create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})).await;
+    create(
+        &provider,
+        "SpotExternalId",
+        json!({"SpotAccountId": "act-1"}),
+    )
+    .await;
+    let id = "act-1".parse().unwrap();
+    let made = home.intents.external_id(&id).await.unwrap().unwrap();
+    let expired = RememberedExternalId {
+        valid_until: Some("2026-01-02T03:04:05Z".parse().unwrap()),
+        ..made
+    };
+    home.intents
+        .remember_external_id(&id, &expired)
+        .await
+        .unwrap();
+    home.spot.world.lock().not_assumable = u32::MAX;
+    let properties = properties("SpotLinkedCredentials", "stack", ACCOUNT, "act-1");
+    let answer = create(&provider, "SpotLinkedCredentials", properties).await;
+    assert_eq!(answer.status, Status::Failed);
+    for words in ["expired at 2026-01-02T03:04:05Z", "create the stack again"] {
+        assert!(answer.reason.contains(words), "{}", answer.reason);
+    }
 }
 
 #[tokio::test]
