@@ -19,10 +19,12 @@ mod line;
 pub(crate) mod retry;
 pub mod route;
 pub mod settings;
+pub mod shared;
 
 use gate::Gate;
 use route::Route;
 use settings::SpotSettings;
+use shared::SharedWindows;
 
 /// A client of the Spot API. Clones share everything.
 #[derive(Clone)]
@@ -84,7 +86,7 @@ impl SpotClient {
             inner: Arc::new(Inner {
                 http,
                 base,
-                gate: Arc::new(Gate::new(settings.governor)),
+                gate: Arc::new(Gate::new(settings.governor, settings.call_timeout)),
                 settings,
                 tokens,
                 calls: Mutex::new(BTreeMap::new()),
@@ -102,6 +104,12 @@ impl SpotClient {
             .iter()
             .map(|(route, count)| (format!("spot:{route}"), *count))
             .collect()
+    }
+
+    /// From now on, requests also wait for rate windows that other processes use, too; see [`shared`]. What was named
+    /// first stays.
+    pub fn share_windows(&self, windows: Arc<dyn SharedWindows>) {
+        self.inner.gate.share(windows);
     }
 
     /// Whether Spot is simulated on this machine, and then CloudFormation may be, too.

@@ -14,7 +14,11 @@ pub mod token;
 pub mod urgency;
 pub mod verbs;
 
-pub use client::{SpotClient, settings::SpotSettings};
+pub use client::{
+    SpotClient,
+    settings::SpotSettings,
+    shared::{SharedWindows, WindowChange},
+};
 pub use error::{ErrorClass, Refusal, SpotError};
 pub use onboarding_core::{desired::BillingSource, inventory::SpotAccountRecord};
 pub use token::{EnvToken, FileToken, TokenError, TokenSource};

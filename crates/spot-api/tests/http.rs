@@ -6,6 +6,7 @@ mod http {
     pub(crate) mod canned;
     mod failures;
     mod limits;
+    mod shared;
     mod simulated;
     mod verbs;
 }

@@ -14,6 +14,9 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
+pub mod shared;
 #[cfg(test)]
 mod simulation;
 
@@ -163,7 +166,7 @@ impl SpotGovernor {
 /// Sends and finishes are numbered in one sequence. An answer counts every call that finished before it was sent, and
 /// perhaps calls that overlapped with it. So the answers that no later-sent call has superseded are kept, and the lowest
 /// of them, less the calls in flight, never promises more than Spot has left.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Window {
     limit: Option<u32>,
     /// An answer came without headers: this server does not limit, or does not say.

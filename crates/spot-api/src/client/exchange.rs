@@ -115,7 +115,8 @@ impl Inner {
                     Outcome::NotSent
                 } else {
                     Outcome::Lost
-                });
+                })
+                .await;
                 self.observe(ended(None));
                 return Err(error);
             }
@@ -125,7 +126,8 @@ impl Inner {
         pass.finish(match status {
             429 => Outcome::Throttled(rate),
             _ => Outcome::Answered(rate),
-        });
+        })
+        .await;
         let mut body = Vec::new();
         let read = loop {
             match answer.chunk().await {

@@ -13,15 +13,24 @@ const ROUTE: &str = "POST /setup/account";
 const WINDOW: u64 = 60_000;
 
 /// Spot's side: counts what it lets through; a refusal blocks for a whole window after it. Times in milliseconds.
-struct Server {
+pub(super) struct Server {
     limit: u32,
     counted: VecDeque<u64>,
     blocked_until: u64,
-    refusals: u32,
+    pub(super) refusals: u32,
 }
 
 impl Server {
-    fn arrive(&mut self, now: u64) -> (bool, RateHeaders) {
+    pub(super) fn new(limit: u32) -> Self {
+        Self {
+            limit,
+            counted: VecDeque::new(),
+            blocked_until: 0,
+            refusals: 0,
+        }
+    }
+
+    pub(super) fn arrive(&mut self, now: u64) -> (bool, RateHeaders) {
         while self.counted.front().is_some_and(|at| at + WINDOW <= now) {
             self.counted.pop_front();
         }
@@ -79,12 +88,7 @@ struct Run {
 /// Plays all calls (each until it gets through or is lost) among requests of others.
 fn play(limit: u32, calls: &[Call], foreign: &[u64]) -> Run {
     let mut governor = SpotGovernor::new(GovernorSettings::default());
-    let mut server = Server {
-        limit,
-        counted: VecDeque::new(),
-        blocked_until: 0,
-        refusals: 0,
-    };
+    let mut server = Server::new(limit);
     let mut events: BTreeMap<(u64, usize), Event> = BTreeMap::new();
     let mut tickets: BTreeMap<usize, Ticket> = BTreeMap::new();
     let mut waiting: VecDeque<usize> = VecDeque::new();
