@@ -23,6 +23,14 @@ pub fn runner() -> Result<PathBuf> {
 /// component is a failure.
 pub fn venv() -> Result<Option<PathBuf>> {
     runner()?;
+    installed()
+}
+
+/// The same for tests that need no program of ours, however they were started.
+///
+/// # Errors
+/// This is continuous integration, where a missing component is a failure.
+pub fn installed() -> Result<Option<PathBuf>> {
     match env::var_os("VENV_DIR") {
         Some(path) => Ok(Some(path.into())),
         None if env::var("CI").is_ok_and(|value| value == "true") => {

@@ -8,6 +8,7 @@
 pub mod components;
 pub mod moto;
 pub mod otlp;
+pub mod postgres;
 pub mod process;
 pub mod runner;
 pub mod tls;

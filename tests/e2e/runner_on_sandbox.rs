@@ -18,6 +18,7 @@ mod load;
 mod moves;
 mod prerequisites;
 mod removes;
+mod replicas;
 mod reports;
 mod retries;
 mod secrets;

@@ -1,4 +1,4 @@
-//! The provider's state: what it is about to do, what it did, and for whom. Implemented over SQL by the runner, and in
+//! The provider's state: what it is about to do, what it did, and for whom. Implemented in a database by `sql`, and in
 //! memory by `memory`.
 //!
 //! Every method is one committed transaction when it returns. `claim`, `write_intent` and `clear_intent` compare and

@@ -23,6 +23,8 @@ pub mod origin;
 pub mod provider;
 pub mod queue;
 pub mod responder;
+#[cfg(feature = "sql")]
+pub mod sql;
 pub mod wire;
 
 pub use directory::{AccountDetails, AccountDirectory, DirectoryError};

@@ -54,6 +54,7 @@ impl Home {
         let spot = SpotClient::new(spot_settings(&config), tokens.clone(), Some(observer))
             .map_err(spot_error)?;
         let state = State::open(&config.runner.state.url).await?;
+        spot.share_windows(Arc::new(state.database().clone()));
         let identity = aws.caller_identity().await.map_err(aws_error)?;
         export(&aws, &spot);
         let access = access(&config.runner, &aws);

@@ -137,7 +137,7 @@ pub async fn lifecycle(
     let directory = Directory::new(home.clone(), known).await?;
     Ok(Provider::new(
         home.spot.clone(),
-        Arc::new(home.state.clone()),
+        Arc::new(home.state.database().clone()),
         Arc::new(directory),
         ProviderSettings {
             deletion: home.config.runner.enrollment.deletion.into(),

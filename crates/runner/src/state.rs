@@ -1,21 +1,21 @@
 //! What outlives a run: the journal of runs, and what one run remembers for the next.
 //!
-//! An SQLite file (WAL, synchronous=FULL, one connection, so one writer), made with mode 0600 when it is missing. Only one
-//! process at a time runs a job; that is a lock on a file beside the state, which ends with the process, so that a run
-//! whose process is gone is known to be dead. Queries are checked at run time and portable to PostgreSQL.
+//! An SQLite file (WAL, synchronous=FULL, one connection, so one writer), made with mode 0600 when it is missing, or a
+//! PostgreSQL database for several machines. One SQL text serves both; see `onboarding_provider::sql` for what keeps writers
+//! apart. Only one process at a time runs a job; that is a lock that ends with the process, so that a run whose process is
+//! gone is known to be dead. Queries are checked at run time.
 
 mod account_tags;
-mod consumers;
+mod answered;
+mod advisory;
 mod deployed_units;
 mod error;
-mod intents;
-mod job_lock;
 mod journal;
+mod locks;
 mod organization_cache;
-mod owners;
-mod requests;
 mod retry_clock;
 mod runs;
+mod spot_links;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -24,88 +24,169 @@ mod tombstones;
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    str::FromStr as _,
     time::Duration,
 };
 
+use onboarding_provider::sql::{Backend, Database, PostgresUrl, redacted};
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Any, AnyPool, Transaction,
+    any::{AnyConnectOptions, AnyPoolOptions},
     migrate::{MigrateError, Migrator},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use url::Url;
 
-pub use consumers::Serving;
 pub use error::StateError;
+pub use locks::Serving;
 pub use organization_cache::OrganizationCache;
-pub use owners::SpotLinks;
 pub use retry_clock::OperationResults;
 pub use runs::{AccountAtEnd, RunDetail, RunRow};
+pub use spot_links::SpotLinks;
 pub use steps::{AttemptRow, StepRow};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// How long a write waits for another process's.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How an SQLite file is used. A write waits for another process's for 10 seconds.
+const PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                       PRAGMA foreign_keys = ON";
+
+/// How long the connection to a file is waited for by those who share it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Connections to a server, for everything but locks.
+const CONNECTIONS: u32 = 8;
 
 /// The state. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct State {
-    pool: SqlitePool,
-    path: PathBuf,
+    database: Database,
+    place: Place,
+}
+
+/// Where it is.
+#[derive(Debug, Clone)]
+enum Place {
+    File(PathBuf),
+    Server(PostgresUrl),
 }
 
 impl State {
-    /// Opens the state at `sqlite://PATH`, makes it when it is missing, and brings its tables up to date. A relative path
-    /// is relative to the working directory.
+    /// Opens the state at `sqlite://PATH`, which is made when it is missing, or in the database at `postgres://…`, and
+    /// brings its tables up to date. A relative path is relative to the working directory.
     ///
     /// # Errors
-    /// When the URL is of another kind, the file cannot be made or opened, or a newer version of this program wrote it.
+    /// When the URL is of another kind, the state cannot be made or opened, or a newer version of this program wrote it.
     pub async fn open(url: &str) -> Result<Self, StateError> {
+        // Only the first installation counts, and in this program there is no other.
+        let _ =
+            sqlx::any::install_drivers(&[sqlx::sqlite::any::DRIVER, sqlx::postgres::any::DRIVER]);
+        if PostgresUrl::is_meant(url) {
+            let url = url.parse().map_err(|source| StateError::Address {
+                url: redacted(url),
+                source,
+            })?;
+            return Self::open_server(url).await;
+        }
         let path = url
             .strip_prefix("sqlite:")
             .map(|rest| rest.strip_prefix("//").unwrap_or(rest))
             .filter(|path| !path.is_empty())
-            .ok_or_else(|| StateError::Url(url.to_owned()))?;
-        let path = PathBuf::from(path);
+            .ok_or_else(|| StateError::Url(redacted(url)))?;
+        Self::open_file(path.into()).await
+    }
+
+    async fn open_server(url: PostgresUrl) -> Result<Self, StateError> {
+        let database = Database::postgres(&url, CONNECTIONS).await?;
+        let state = Self {
+            place: Place::Server(url),
+            database,
+        };
+        // The migrator lets one process at a time do it.
+        state.migrate().await?;
+        Ok(state)
+    }
+
+    async fn open_file(path: PathBuf) -> Result<Self, StateError> {
         create_private(&path).map_err(|source| StateError::Create {
             path: path.clone(),
             source,
         })?;
+        // One process at a time: the migrator itself takes no lock on SQLite, so a second one would fail half-way.
+        let _alone = opening(&path)
+            .await
+            .map_err(|source| StateError::lock(&path, source))?;
         let open = |source| StateError::Open {
             path: path.clone(),
             source,
         };
-        // One process at a time: the migrator itself takes no lock on SQLite, so a second one would fail half-way.
-        let _alone = opening(&path).await.map_err(|source| StateError::Lock {
-            path: path.clone(),
-            source,
-        })?;
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let pool = SqlitePoolOptions::new()
+        let options =
+            AnyConnectOptions::from_str(&file_url(&path).map_err(&open)?).map_err(open)?;
+        let pool = AnyPoolOptions::new()
             .max_connections(1)
+            .acquire_timeout(PATIENCE)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .after_connect(|connection, _| {
+                Box::pin(async {
+                    sqlx::raw_sql(PRAGMAS).execute(connection).await?;
+                    Ok(())
+                })
+            })
             .connect_with(options)
             .await
             .map_err(open)?;
-        match MIGRATIONS.run(&pool).await {
-            Ok(()) => Ok(Self { pool, path }),
-            Err(MigrateError::VersionMissing(version)) => Err(StateError::Newer { path, version }),
-            Err(source) => Err(StateError::Migrate { path, source }),
+        let state = Self {
+            database: Database::new(pool, Backend::Sqlite),
+            place: Place::File(path),
+        };
+        state.migrate().await?;
+        Ok(state)
+    }
+
+    async fn migrate(&self) -> Result<(), StateError> {
+        let place = || match &self.place {
+            Place::File(path) => format!("file {}", path.display()),
+            Place::Server(url) => format!("database {url}"),
+        };
+        match MIGRATIONS.run(self.pool()).await {
+            Ok(()) => Ok(()),
+            Err(MigrateError::VersionMissing(version)) => Err(StateError::Newer {
+                place: place(),
+                version,
+            }),
+            Err(source) => Err(StateError::Migrate {
+                place: place(),
+                source,
+            }),
         }
     }
 
-    /// Closes the file, so that nothing of it stays in the write-ahead log.
-    pub async fn close(&self) {
-        self.pool.close().await;
+    /// What the enrollment provider and the Spot client keep in it.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
-    /// A transaction that may write from its start, so that it never has to be repeated because another one wrote first.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await
+    /// Closes it, so that nothing of a file stays in the write-ahead log.
+    pub async fn close(&self) {
+        self.pool().close().await;
     }
+
+    fn pool(&self) -> &AnyPool {
+        self.database.pool()
+    }
+
+    /// A transaction that writes, see [`Database::write`].
+    async fn write(&self) -> Result<Transaction<'static, Any>, sqlx::Error> {
+        self.database.write().await
+    }
+}
+
+/// The URL of a file for sqlx, with everything escaped that could mean something else.
+fn file_url(path: &Path) -> Result<String, sqlx::Error> {
+    let url = Url::from_file_path(std::path::absolute(path)?)
+        .map_err(|()| sqlx::Error::Configuration("the path is not absolute".into()))?;
+    Ok(format!("sqlite://{}?mode=rw", url.path()))
 }
 
 /// Held while the state is opened.

@@ -82,7 +82,7 @@ async fn serve(global: &Global, config: Loaded, work: Work) -> Result<u8, Failur
     provider::check(&home).await?;
     let serving = Serving::prepare(&home, None).await?;
     let (serving, live) = match work {
-        Work::Queue => (serving, Some(home.state.serve()?)),
+        Work::Queue => (serving, Some(home.state.serve().await?)),
         Work::QueueOnce => (serving.until_empty(), None),
         Work::DeadLetters(url) => {
             let url = match url {

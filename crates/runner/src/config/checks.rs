@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use onboarding_provider::sql::{PostgresUrl, redacted};
+
 use super::{
     desired::{AUDIT_PROFILE, direct_role_name},
     error::Problem,
@@ -88,15 +90,32 @@ fn reach(config: &RunnerConfig, checks: &mut Checks<'_>) {
             );
         }
     }
-    let file = config.state.url.strip_prefix("sqlite://");
-    if file.is_none_or(str::is_empty) {
+    state(config, checks);
+}
+
+/// No password is shown: a line that may have one is not pointed at.
+fn state(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    let url = &config.state.url;
+    let place: &[&str] = match url.contains('@') || url.contains("password") {
+        true => &[],
+        false => &["state", "url"],
+    };
+    if PostgresUrl::is_meant(url) {
+        if let Err(error) = url.parse::<PostgresUrl>() {
+            checks.report(
+                place,
+                format!("`state.url` cannot be used: {error}"),
+                "write postgres://USER@HOST/DATABASE; PGPASSWORD or ~/.pgpass can have the password",
+            );
+        }
+    } else if url.strip_prefix("sqlite://").is_none_or(str::is_empty) {
         checks.report(
-            &["state", "url"],
+            place,
             format!(
-                "{:?} is not a state that the runner can open",
-                config.state.url
+                "`state.url` is {:?}, which is not a state that the runner can open",
+                redacted(url)
             ),
-            "write sqlite:// and the path of a file, such as \"sqlite://runner.db\"",
+            "write sqlite:// and the path of a file, such as \"sqlite://runner.db\", or postgres://USER@HOST/DATABASE",
         );
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! The doc comments here are the reference page and the descriptions in the JSON Schema.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use onboarding_core::{
     ids::{AwsAccountId, Region, TopicArn},
     template,
 };
+use onboarding_provider::sql::redacted;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -179,11 +180,21 @@ impl Default for TokenSource {
 }
 
 /// Where the runner keeps its journal: runs, steps, intents and what it knows about accounts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateConfig {
-    /// An SQLite file, made when it is missing. A relative path is looked up from the working directory.
+    /// An SQLite file (`sqlite://PATH`), made when it is missing; a relative path is looked up from the working directory.
+    /// Or a PostgreSQL database (`postgres://USER@HOST/DATABASE`), which several replicas and the Lambda function can share;
+    /// PGPASSWORD or ~/.pgpass can have its password.
     pub url: String,
+}
+
+impl fmt::Debug for StateConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateConfig")
+            .field("url", &redacted(&self.url))
+            .finish()
+    }
 }
 
 impl Default for StateConfig {

@@ -314,7 +314,7 @@ fn tags_that_no_account_can_carry_are_refused() {
 #[test]
 fn what_does_not_go_together_is_refused() {
     insta::assert_snapshot!(errors_of(
-        "call_timeout = \"5s\"\n[enrollment]\nprovider = \"spot-hosted\"\ntopic_arn = \"arn:aws:sns:eu-west-1:123456789012:spot\"\nservice_timeout = \"2h\"\nqueue_url = \"spot\"\n[state]\nurl = \"postgres://db\"\n[stack_set.tags]\n\"aws:team\" = \"x\"",
+        "call_timeout = \"5s\"\n[enrollment]\nprovider = \"spot-hosted\"\ntopic_arn = \"arn:aws:sns:eu-west-1:123456789012:spot\"\nservice_timeout = \"2h\"\nqueue_url = \"spot\"\n[state]\nurl = \"mysql://user:canary@db\"\n[stack_set.tags]\n\"aws:team\" = \"x\"",
         "stack_set = \"a\"\n"
     ));
 }

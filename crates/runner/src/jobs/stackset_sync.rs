@@ -97,20 +97,14 @@ impl StackSetSync {
         Ok((observed, plan))
     }
 
-    /// Accounts that AWS adds after this run would hang.
-    fn warn_unless_served(&self) {
-        let nobody = self.home.config.runner.enrollment.served_by == ServedBy::Run
-            && self.home.state.is_served().is_ok_and(|served| !served);
+    /// Whether accounts that AWS adds after this run would hang without a `runner provider`.
+    fn needs_a_provider(&self) -> bool {
         let auto = |profile| {
             stackset_sync::targets::effective_deployment(profile)
                 .is_ok_and(|deployment| deployment == Deployment::Auto)
         };
-        if nobody && self.desired.profiles.iter().any(auto) {
-            tracing::warn!(
-                "no `runner provider` is running: when this run ends, nobody serves the stacks of accounts that AWS adds by \
-                 itself; start one, or set deployment = \"runner\" or enrollment.served_by"
-            );
-        }
+        self.home.config.runner.enrollment.served_by == ServedBy::Run
+            && self.desired.profiles.iter().any(auto)
     }
 
     fn has_management_stacks(&self) -> bool {
@@ -165,9 +159,19 @@ impl Job for StackSetSync {
         // The function's state is its own: with ours, its stacks would look like somebody else's.
         let serves = enrollment.served_by != ServedBy::Lambda;
         (enrollment.provider == ProviderKind::Queue && serves).then(|| {
-            self.warn_unless_served();
             let organization = self.organization.lock().clone();
-            provider::beside_a_run(self.home.clone(), organization, cx.background_token())
+            let serving =
+                provider::beside_a_run(self.home.clone(), organization, cx.background_token());
+            let (needed, state) = (self.needs_a_provider(), self.home.state.clone());
+            Box::pin(async move {
+                if needed && state.is_served().await.is_ok_and(|served| !served) {
+                    tracing::warn!(
+                        "no `runner provider` is running: when this run ends, nobody serves the stacks of accounts that AWS \
+                         adds by itself; start one, or set deployment = \"runner\" or enrollment.served_by"
+                    );
+                }
+                serving.await;
+            }) as BoxFuture<'static, ()>
         })
     }
 

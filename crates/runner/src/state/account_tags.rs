@@ -17,7 +17,7 @@ impl State {
         let failed = StateError::query("reading the accounts' tags");
         let rows = sqlx::query("SELECT account, tags FROM account_tags WHERE read_at > $1")
             .bind(since)
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(&failed)?;
         let mut known = AccountTags::new();

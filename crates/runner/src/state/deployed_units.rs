@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use onboarding_core::ids::{OuId, StackSetName};
-use sqlx::SqliteExecutor;
 
 use super::{State, StateError};
 
@@ -17,7 +16,12 @@ impl State {
         &self,
         stack_set: &StackSetName,
     ) -> Result<BTreeSet<OuId>, StateError> {
-        read(&self.pool, stack_set).await
+        let units: Option<String> = sqlx::query_scalar("SELECT value FROM kv WHERE name = $1")
+            .bind(name(stack_set))
+            .fetch_optional(self.pool())
+            .await
+            .map_err(StateError::query("reading deployed units"))?;
+        units.map_or_else(|| Ok(BTreeSet::new()), |units| parse(&units))
     }
 
     /// Adds units that a stack set was deployed to. `now` is in Unix seconds.
@@ -31,21 +35,26 @@ impl State {
         now: i64,
     ) -> Result<(), StateError> {
         let failed = StateError::query("writing deployed units");
-        // Several steps of one run may add theirs at the same time.
+        // Several steps of one run may add theirs at the same time: the row is locked first.
         let mut tx = self.write().await.map_err(&failed)?;
-        let mut all = read(&mut *tx, stack_set).await?;
-        all.extend(units.iter().cloned());
-        let all = serde_json::to_string(&all).map_err(StateError::value("deployed units"))?;
-        sqlx::query(
-            "INSERT INTO kv (name, value, written_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (name) DO UPDATE SET value = excluded.value, written_at = excluded.written_at",
+        let known: String = sqlx::query_scalar(
+            "INSERT INTO kv (name, value, written_at) VALUES ($1, '[]', $2) \
+             ON CONFLICT (name) DO UPDATE SET written_at = excluded.written_at RETURNING value",
         )
         .bind(name(stack_set))
-        .bind(all)
         .bind(now)
-        .execute(&mut *tx)
+        .fetch_one(&mut *tx)
         .await
         .map_err(&failed)?;
+        let mut all = parse(&known)?;
+        all.extend(units.iter().cloned());
+        let all = serde_json::to_string(&all).map_err(StateError::value("deployed units"))?;
+        sqlx::query("UPDATE kv SET value = $2 WHERE name = $1")
+            .bind(name(stack_set))
+            .bind(all)
+            .execute(&mut *tx)
+            .await
+            .map_err(&failed)?;
         tx.commit().await.map_err(failed)
     }
 
@@ -65,19 +74,8 @@ impl State {
     }
 }
 
-async fn read(
-    executor: impl SqliteExecutor<'_>,
-    stack_set: &StackSetName,
-) -> Result<BTreeSet<OuId>, StateError> {
-    let units: Option<String> = sqlx::query_scalar("SELECT value FROM kv WHERE name = $1")
-        .bind(name(stack_set))
-        .fetch_optional(executor)
-        .await
-        .map_err(StateError::query("reading deployed units"))?;
-    units.map_or_else(
-        || Ok(BTreeSet::new()),
-        |units| serde_json::from_str(&units).map_err(StateError::value("deployed units")),
-    )
+fn parse(units: &str) -> Result<BTreeSet<OuId>, StateError> {
+    serde_json::from_str(units).map_err(StateError::value("deployed units"))
 }
 
 /// The name of a stack set's units in `kv`.

@@ -1,6 +1,8 @@
 //! Errors of the state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use onboarding_provider::sql::{DatabaseError, PostgresUrlError};
 
 use crate::engine::{ErrorClass, JobError, JournalError};
 
@@ -8,8 +10,22 @@ use crate::engine::{ErrorClass, JobError, JournalError};
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The URL is not one that we can open.
-    #[error("{0:?} is not a state that the runner can open; use sqlite://PATH in [state] url")]
+    #[error(
+        "{0:?} is not a state that the runner can open; use sqlite://PATH or postgres://USER@HOST/DATABASE in [state] url"
+    )]
     Url(String),
+    /// The URL of a database is wrong.
+    #[error("[state] url {url:?} cannot be used")]
+    Address {
+        /// The URL, without password and parameters.
+        url: String,
+        /// Why.
+        #[source]
+        source: PostgresUrlError,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// The file cannot be made.
     #[error(
         "the state file {path} cannot be made or written; check the directory and its permissions"
@@ -32,21 +48,21 @@ pub enum StateError {
         #[source]
         source: sqlx::Error,
     },
-    /// A newer version of this program wrote the file.
+    /// A newer version of this program wrote it.
     #[error(
-        "the state file {path} was written by a newer version (migration {version}); use that version"
+        "the state {place} was written by a newer version (migration {version}); use that version"
     )]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The file or database.
+        place: String,
         /// The migration that this version does not know.
         version: i64,
     },
     /// The tables cannot be brought up to date.
-    #[error("the tables of the state file {path} cannot be brought up to date")]
+    #[error("the tables of the state {place} cannot be brought up to date")]
     Migrate {
-        /// The file.
-        path: PathBuf,
+        /// The file or database.
+        place: String,
         /// Why.
         #[source]
         source: sqlx::migrate::MigrateError,
@@ -61,7 +77,7 @@ pub enum StateError {
         source: std::io::Error,
     },
     /// A query failed.
-    #[error("{action} in the state failed; check its disk")]
+    #[error("{action} in the state failed; check its disk, or its database")]
     Query {
         /// What was tried.
         action: &'static str,
@@ -89,6 +105,13 @@ pub enum StateError {
 }
 
 impl StateError {
+    pub(super) fn lock(path: &Path, source: std::io::Error) -> Self {
+        Self::Lock {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// For `map_err` on a query.
     pub(super) fn query(action: &'static str) -> impl Fn(sqlx::Error) -> Self {
         move |source| Self::Query { action, source }
@@ -109,8 +132,9 @@ impl StateError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Url(_) | Self::NoSuchRun { .. } => ErrorClass::Invalid,
-            Self::Create { .. }
+            Self::Url(_) | Self::Address { .. } | Self::NoSuchRun { .. } => ErrorClass::Invalid,
+            Self::Database(_)
+            | Self::Create { .. }
             | Self::Open { .. }
             | Self::Newer { .. }
             | Self::Migrate { .. }
@@ -133,7 +157,14 @@ impl From<StateError> for JobError {
             }
             StateError::Migrate { source, .. } => wrapped.with_source(source),
             StateError::Value { source, .. } => wrapped.with_source(source),
-            StateError::Url(_) | StateError::Newer { .. } | StateError::NoSuchRun { .. } => wrapped,
+            StateError::Address { source, .. } => wrapped.with_source(source),
+            StateError::Database(DatabaseError::Connect { source, .. }) => {
+                wrapped.with_source(source)
+            }
+            StateError::Url(_)
+            | StateError::Database(_)
+            | StateError::Newer { .. }
+            | StateError::NoSuchRun { .. } => wrapped,
         }
     }
 }

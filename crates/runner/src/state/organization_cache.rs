@@ -44,7 +44,7 @@ impl State {
         let failed = StateError::query("reading the organization's cache");
         let mut cache = OrganizationCache::default();
         let units = sqlx::query("SELECT id, name FROM organization_units")
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(&failed)?;
         for row in units {
@@ -54,7 +54,7 @@ impl State {
             cache.unit_names.insert(id, name.into());
         }
         let closed = sqlx::query("SELECT account, closed_since FROM closed_accounts")
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(&failed)?;
         for row in closed {
@@ -67,7 +67,7 @@ impl State {
         }
         let counts: Option<String> = sqlx::query_scalar("SELECT value FROM kv WHERE name = $1")
             .bind(COUNTS)
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.pool())
             .await
             .map_err(&failed)?;
         if let Some(counts) = counts {

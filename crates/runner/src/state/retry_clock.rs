@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use onboarding_core::{ids::AwsAccountId, retry_clock, stackset_sync::RetryState};
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{Row as _, any::AnyRow};
 
 use super::{State, StateError};
 use crate::engine::RunId;
@@ -33,7 +33,7 @@ impl State {
             "SELECT account, failures, next_due, run_id, reason FROM account_retry WHERE profile = $1",
         )
         .bind(profile)
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool())
         .await
         .map_err(StateError::query("reading retry clocks"))?;
         let run = run.map(|run| run.to_string());
@@ -102,7 +102,7 @@ impl State {
     }
 }
 
-fn clock(row: &SqliteRow, run: Option<&str>) -> Result<(AwsAccountId, RetryState), StateError> {
+fn clock(row: &AnyRow, run: Option<&str>) -> Result<(AwsAccountId, RetryState), StateError> {
     let error = StateError::query("reading retry clocks");
     let account: String = row.try_get("account").map_err(&error)?;
     let failures: i64 = row.try_get("failures").map_err(&error)?;

@@ -4,12 +4,11 @@ use std::{any::Any, collections::BTreeMap, str::FromStr, sync::Arc};
 
 use onboarding_core::plan::{Finding, Refusal, Summary};
 use serde_json::Value;
-use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
+use sqlx::{Row as _, Transaction, any::AnyRow};
 
 use super::{
     State, StateError,
     error::write,
-    job_lock,
     steps::{StepRow, fenced},
 };
 use crate::engine::{Begun, JournalError, NewRun, RunEnd, RunId, RunKey};
@@ -83,7 +82,7 @@ impl State {
         let hold: Option<Arc<dyn Any + Send + Sync>> = if run.dry_run {
             None
         } else {
-            Some(Arc::new(job_lock::acquire(&self.path, &run.job)?))
+            Some(Arc::new(self.lock_job(&run.job).await?))
         };
         let mut tx = self.write().await.map_err(&failed)?;
         let (interrupted, memos) = if run.dry_run {
@@ -187,7 +186,7 @@ impl State {
         )
         .bind(job)
         .bind(i64::from(limit))
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool())
         .await
         .map_err(StateError::query("listing runs"))?;
         rows.iter().map(run_row).collect()
@@ -202,7 +201,7 @@ impl State {
         let mut rows =
             sqlx::query("SELECT * FROM runs WHERE substr(id, 1, length($1)) = $1 LIMIT 2")
                 .bind(id)
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool())
                 .await
                 .map_err(&failed)?;
         let row = match (rows.pop(), rows.len()) {
@@ -219,10 +218,10 @@ impl State {
             "SELECT account, standing, reason, detail FROM run_accounts WHERE run_id = $1 ORDER BY account",
         )
         .bind(&run.id)
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool())
         .await
         .map_err(&failed)?;
-        let account = |row: &SqliteRow| {
+        let account = |row: &AnyRow| {
             Ok(AccountAtEnd {
                 account: row.try_get("account")?,
                 standing: row.try_get("standing")?,
@@ -243,7 +242,7 @@ impl State {
 
 /// Marks runs of the job that never ended. Their process is gone: it held the lock that is ours now.
 async fn end_dead_runs(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, sqlx::Any>,
     run: &NewRun,
 ) -> Result<Vec<RunId>, JournalError> {
     let failed = write("the end of a dead run");
@@ -256,7 +255,7 @@ async fn end_dead_runs(
     .fetch_all(&mut **tx)
     .await
     .map_err(&failed)?;
-    let id = |row: &SqliteRow| {
+    let id = |row: &AnyRow| {
         let id: String = row.try_get("id").map_err(&failed)?;
         RunId::from_str(&id).map_err(write("the end of a dead run"))
     };
@@ -265,7 +264,7 @@ async fn end_dead_runs(
 
 /// What steps of the job that never ended wrote down.
 async fn unfinished_memos(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, sqlx::Any>,
     job: &str,
 ) -> Result<BTreeMap<String, Value>, JournalError> {
     let failed = write("the memos of unfinished steps");
@@ -288,7 +287,7 @@ async fn unfinished_memos(
     Ok(memos)
 }
 
-fn run_row(row: &SqliteRow) -> Result<RunRow, StateError> {
+fn run_row(row: &AnyRow) -> Result<RunRow, StateError> {
     let failed = StateError::query("reading a run");
     let dry_run: i64 = row.try_get("dry_run").map_err(&failed)?;
     Ok(RunRow {
@@ -309,7 +308,7 @@ fn run_row(row: &SqliteRow) -> Result<RunRow, StateError> {
 
 /// A column with a JSON document.
 fn json<T: serde::de::DeserializeOwned>(
-    row: &SqliteRow,
+    row: &AnyRow,
     column: &'static str,
 ) -> Result<Option<T>, StateError> {
     let text: Option<String> = row

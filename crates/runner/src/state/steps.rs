@@ -1,10 +1,11 @@
-//! Steps and their attempts. Each write holds only while the run is ours (its fence) and running.
+//! Steps and their attempts. Each write holds only while the run is ours (its fence) and running: it locks the run's row, so
+//! nobody takes the run over between looking and writing.
 
 use std::{collections::BTreeMap, str::FromStr};
 
 use onboarding_core::{ids::AwsAccountId, plan::Step};
 use serde_json::Value;
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
 use super::{State, StateError, error::write};
 use crate::engine::{AttemptEnd, AttemptStart, JournalError, RunKey, StepEnd};
@@ -58,9 +59,6 @@ pub struct AttemptRow {
     pub span_id: Option<String>,
 }
 
-/// The run is still ours.
-const OURS: &str = "the run";
-
 impl State {
     pub(super) async fn insert_steps(
         &self,
@@ -69,17 +67,8 @@ impl State {
         memos: &BTreeMap<String, Value>,
     ) -> Result<(), JournalError> {
         let failed = write("the plan");
-        let mut tx = self.write().await.map_err(write("the plan"))?;
+        let mut tx = self.ours(run).await?;
         let id = run.id.to_string();
-        let ours = sqlx::query(
-            "UPDATE runs SET fence = fence WHERE id = $1 AND fence = $2 AND state = 'running'",
-        )
-        .bind(&id)
-        .bind(run.fence)
-        .execute(&mut *tx)
-        .await
-        .map_err(write(OURS))?;
-        fenced(ours.rows_affected(), run)?;
         sqlx::query(
             "UPDATE steps SET memo = NULL WHERE memo IS NOT NULL AND run_id IN \
              (SELECT earlier.id FROM runs earlier JOIN runs ours ON earlier.job = ours.job WHERE ours.id = $1)",
@@ -117,20 +106,18 @@ impl State {
         start: AttemptStart<'_>,
     ) -> Result<(), JournalError> {
         let failed = write("the start of an attempt");
-        let mut tx = self.write().await.map_err(&failed)?;
-        let ours = sqlx::query(
-            "UPDATE steps SET state = 'running', started_at = COALESCE(started_at, $4) \
-             WHERE run_id = $1 AND step_id = $2 \
-             AND EXISTS (SELECT 1 FROM runs WHERE id = $1 AND fence = $3 AND state = 'running')",
+        let mut tx = self.ours(run).await?;
+        let known = sqlx::query(
+            "UPDATE steps SET state = 'running', started_at = COALESCE(started_at, $3) \
+             WHERE run_id = $1 AND step_id = $2",
         )
         .bind(run.id.to_string())
         .bind(start.step)
-        .bind(run.fence)
         .bind(start.at)
         .execute(&mut *tx)
         .await
         .map_err(&failed)?;
-        fenced(ours.rows_affected(), run)?;
+        fenced(known.rows_affected(), run)?;
         sqlx::query(
             "INSERT INTO attempts (run_id, step_id, attempt, started_at, span_id) VALUES ($1, $2, $3, $4, $5)",
         )
@@ -151,18 +138,17 @@ impl State {
         step: &str,
         memo: &Value,
     ) -> Result<(), JournalError> {
-        let ours = sqlx::query(
-            "UPDATE steps SET memo = $4 WHERE run_id = $1 AND step_id = $2 \
-             AND EXISTS (SELECT 1 FROM runs WHERE id = $1 AND fence = $3 AND state = 'running')",
-        )
-        .bind(run.id.to_string())
-        .bind(step)
-        .bind(run.fence)
-        .bind(memo.to_string())
-        .execute(&self.pool)
-        .await
-        .map_err(write("a step's memo"))?;
-        fenced(ours.rows_affected(), run)
+        let failed = write("a step's memo");
+        let mut tx = self.ours(run).await?;
+        let known = sqlx::query("UPDATE steps SET memo = $3 WHERE run_id = $1 AND step_id = $2")
+            .bind(run.id.to_string())
+            .bind(step)
+            .bind(memo.to_string())
+            .execute(&mut *tx)
+            .await
+            .map_err(&failed)?;
+        fenced(known.rows_affected(), run)?;
+        tx.commit().await.map_err(failed)
     }
 
     pub(super) async fn update_attempt(
@@ -170,22 +156,23 @@ impl State {
         run: RunKey,
         end: AttemptEnd<'_>,
     ) -> Result<(), JournalError> {
-        let ours = sqlx::query(
-            "UPDATE attempts SET ended_at = $5, error_class = $6, message = $7 \
-             WHERE run_id = $1 AND step_id = $2 AND attempt = $4 \
-             AND EXISTS (SELECT 1 FROM runs WHERE id = $1 AND fence = $3 AND state = 'running')",
+        let failed = write("the end of an attempt");
+        let mut tx = self.ours(run).await?;
+        let known = sqlx::query(
+            "UPDATE attempts SET ended_at = $4, error_class = $5, message = $6 \
+             WHERE run_id = $1 AND step_id = $2 AND attempt = $3",
         )
         .bind(run.id.to_string())
         .bind(end.step)
-        .bind(run.fence)
         .bind(i64::from(end.attempt))
         .bind(end.at)
         .bind(end.error.map(|class| class.code()))
         .bind(end.message)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await
-        .map_err(write("the end of an attempt"))?;
-        fenced(ours.rows_affected(), run)
+        .map_err(&failed)?;
+        fenced(known.rows_affected(), run)?;
+        tx.commit().await.map_err(failed)
     }
 
     pub(super) async fn update_step(
@@ -193,20 +180,37 @@ impl State {
         run: RunKey,
         end: StepEnd<'_>,
     ) -> Result<(), JournalError> {
-        let ours = sqlx::query(
-            "UPDATE steps SET state = $4, note = $5, ended_at = $6 WHERE run_id = $1 AND step_id = $2 \
-             AND EXISTS (SELECT 1 FROM runs WHERE id = $1 AND fence = $3 AND state = 'running')",
+        let failed = write("the end of a step");
+        let mut tx = self.ours(run).await?;
+        let known = sqlx::query(
+            "UPDATE steps SET state = $3, note = $4, ended_at = $5 WHERE run_id = $1 AND step_id = $2",
         )
         .bind(run.id.to_string())
         .bind(end.step)
-        .bind(run.fence)
         .bind(end.outcome.code())
         .bind(end.note)
         .bind(end.at)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await
-        .map_err(write("the end of a step"))?;
-        fenced(ours.rows_affected(), run)
+        .map_err(&failed)?;
+        fenced(known.rows_affected(), run)?;
+        tx.commit().await.map_err(failed)
+    }
+
+    /// A transaction in which the run is ours, and stays so until its end.
+    async fn ours(&self, run: RunKey) -> Result<Transaction<'static, Any>, JournalError> {
+        let failed = write("the run");
+        let mut tx = self.write().await.map_err(&failed)?;
+        let ours = sqlx::query(
+            "UPDATE runs SET fence = fence WHERE id = $1 AND fence = $2 AND state = 'running'",
+        )
+        .bind(run.id.to_string())
+        .bind(run.fence)
+        .execute(&mut *tx)
+        .await
+        .map_err(failed)?;
+        fenced(ours.rows_affected(), run)?;
+        Ok(tx)
     }
 
     /// The steps of a run with their attempts, in the order of the plan.
@@ -216,7 +220,7 @@ impl State {
         let rows =
             sqlx::query("SELECT * FROM attempts WHERE run_id = $1 ORDER BY step_id, attempt")
                 .bind(run)
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool())
                 .await
                 .map_err(&failed)?;
         for row in rows {
@@ -226,7 +230,7 @@ impl State {
         }
         let rows = sqlx::query("SELECT * FROM steps WHERE run_id = $1 ORDER BY position")
             .bind(run)
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(&failed)?;
         let mut steps = Vec::with_capacity(rows.len());
@@ -239,7 +243,7 @@ impl State {
     }
 }
 
-fn attempt_row(row: &SqliteRow) -> Result<AttemptRow, sqlx::Error> {
+fn attempt_row(row: &AnyRow) -> Result<AttemptRow, sqlx::Error> {
     Ok(AttemptRow {
         attempt: row.try_get("attempt")?,
         started_at: row.try_get("started_at")?,
@@ -250,7 +254,7 @@ fn attempt_row(row: &SqliteRow) -> Result<AttemptRow, sqlx::Error> {
     })
 }
 
-fn step_row(row: &SqliteRow) -> Result<StepRow, StateError> {
+fn step_row(row: &AnyRow) -> Result<StepRow, StateError> {
     let failed = StateError::query("reading the steps of a run");
     let accounts: String = row.try_get("accounts").map_err(&failed)?;
     let memo: Option<String> = row.try_get("memo").map_err(&failed)?;

@@ -1,64 +1,116 @@
-//! Tests of the state on real files.
+//! Tests of the state: one suite on real files and on a real PostgreSQL.
 
 mod journal;
 mod memory;
 mod provider;
+mod server;
+mod windows;
 
-use super::{State, StateError};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
-/// A state in a directory of its own, which goes when the second part is dropped.
-async fn temporary() -> (State, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    (open(&directory).await, directory)
+use e2e::postgres::Postgres;
+use onboarding_provider::sql;
+use sqlx::migrate::MigrateDatabase as _;
+
+use super::{MIGRATIONS, State, StateError};
+
+/// Where a state is that is a test's own, and goes with it.
+enum Place {
+    File(tempfile::TempDir),
+    Server(String),
 }
 
-/// The same state, as another process sees it.
-async fn open(directory: &tempfile::TempDir) -> State {
-    let path = directory.path().join("state.db");
-    State::open(&format!("sqlite://{}", path.display()))
-        .await
-        .unwrap()
+impl Place {
+    fn file() -> Self {
+        Self::File(tempfile::tempdir().unwrap())
+    }
+
+    /// None where PostgreSQL is not installed, which is said.
+    async fn server() -> Option<Self> {
+        static DATABASES: AtomicUsize = AtomicUsize::new(0);
+        let server = tokio::task::spawn_blocking(Postgres::of_this_process);
+        let server = server.await.unwrap().unwrap()?;
+        let url = server.url(&format!("s{}", DATABASES.fetch_add(1, Ordering::Relaxed)));
+        sqlx::Postgres::create_database(&url).await.unwrap();
+        Some(Self::Server(url))
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::File(directory) => {
+                format!("sqlite://{}", directory.path().join("state.db").display())
+            }
+            Self::Server(url) => url.clone(),
+        }
+    }
+
+    /// The state, as one more process sees it.
+    async fn open(&self) -> State {
+        State::open(&self.url()).await.unwrap()
+    }
 }
 
-#[tokio::test]
-async fn the_file_is_made_for_its_owner_only() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("made/on/demand.db");
-    let state = State::open(&format!("sqlite://{}", path.display()))
-        .await
-        .unwrap();
-    state.organization_cache().await.unwrap();
-    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+/// Runs tests, which take a [`Place`], on SQLite and on PostgreSQL.
+macro_rules! on_both {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test(crate::state::tests::Place::file()).await;
+                }
+            )*
+        }
+
+        mod postgres {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    if let Some(place) = crate::state::tests::Place::server().await {
+                        super::$test(place).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+use on_both;
+
+on_both! {
+    a_new_state_is_opened_by_several_at_once,
+    a_state_of_a_newer_version_is_refused,
 }
 
-#[tokio::test]
-async fn a_new_state_is_opened_by_several_at_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let states = futures_util::future::join_all((0..8).map(|_| open(&directory))).await;
-    assert!(!states[0].is_served().unwrap());
-    let serving = [states[1].serve().unwrap(), states[2].serve().unwrap()];
-    assert!(states[0].is_served().unwrap());
+async fn a_new_state_is_opened_by_several_at_once(place: Place) {
+    let states = futures_util::future::join_all((0..8).map(|_| place.open())).await;
+    assert!(!states[0].is_served().await.unwrap());
+    let serving = [
+        states[1].serve().await.unwrap(),
+        states[2].serve().await.unwrap(),
+    ];
+    assert!(states[0].is_served().await.unwrap());
     drop(serving);
-    assert!(!states[0].is_served().unwrap());
+    // A server notices it a moment later.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while states[0].is_served().await.unwrap() {
+        assert!(Instant::now() < deadline, "nobody serves any more");
+    }
 }
 
-#[tokio::test]
-async fn a_state_of_a_newer_version_is_refused() {
-    let (state, directory) = temporary().await;
+async fn a_state_of_a_newer_version_is_refused(place: Place) {
+    let state = place.open().await;
     sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         VALUES (9999, 'future', 1, x'00', 0)",
+         SELECT 9999, description, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1",
     )
-    .execute(&state.pool)
+    .execute(state.pool())
     .await
     .unwrap();
     state.close().await;
-    let path = directory.path().join("state.db");
-    let error = State::open(&format!("sqlite://{}", path.display()))
-        .await
-        .unwrap_err();
+    let error = State::open(&place.url()).await.unwrap_err();
     assert!(
         matches!(error, StateError::Newer { version: 9999, .. }),
         "{error}"
@@ -66,27 +118,55 @@ async fn a_state_of_a_newer_version_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_state_is_refused() {
-    assert!(matches!(
-        State::open("postgres://db").await,
-        Err(StateError::Url(_))
-    ));
-    assert!(matches!(
-        State::open("sqlite://").await,
-        Err(StateError::Url(_))
-    ));
+async fn the_file_is_made_for_its_owner_only_and_is_durable() {
+    use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("state.db");
+    let path = directory.path().join("made on/demand%20?.db");
+    let state = State::open(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap();
+    state.organization_cache().await.unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    for (pragma, wanted) in [("PRAGMA synchronous", 2), ("PRAGMA foreign_keys", 1)] {
+        let value: i64 = sqlx::query_scalar(pragma)
+            .fetch_one(state.pool())
+            .await
+            .unwrap();
+        assert_eq!(value, wanted, "{pragma}");
+    }
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(state.pool())
+        .await
+        .unwrap();
+    assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn what_is_not_a_state_is_refused() {
+    for url in ["mysql://user:canary@db", "sqlite://", ""] {
+        let error = State::open(url).await.unwrap_err();
+        assert!(matches!(error, StateError::Url(_)), "{error}");
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+    let place = Place::file();
+    let Place::File(directory) = &place else {
+        unreachable!("it is a file")
+    };
     std::fs::write(
-        &path,
+        directory.path().join("state.db"),
         "this is not a database, but long enough to look like one".repeat(20),
     )
     .unwrap();
-    let error = State::open(&format!("sqlite://{}", path.display()))
-        .await
-        .unwrap_err();
+    let error = State::open(&place.url()).await.unwrap_err();
     assert!(
         matches!(error, StateError::Open { .. } | StateError::Migrate { .. }),
         "{error}"
     );
+}
+
+#[test]
+fn the_provider_knows_the_newest_migration() {
+    let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
+    assert_eq!(newest, Some(sql::VERSION));
 }

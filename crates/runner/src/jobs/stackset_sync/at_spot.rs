@@ -190,7 +190,7 @@ impl StackSetSync {
                 },
             )?;
             let finished = ResourceResponse::success(&finished, spot_account.as_str());
-            let written = self.home.state.remember_answer(&finished).await;
+            let written = self.home.state.database().remember_answer(&finished).await;
             written.map_err(|error| {
                 StepError::new(
                     ErrorClass::Transient,

@@ -89,7 +89,14 @@ impl StackSetSync {
         let external_id = match self.home.spot.external_id(spot).await {
             Ok(Some(id)) => Some(id),
             _ => {
-                let remembered = self.home.state.external_id(spot).await.ok().flatten();
+                let remembered = self
+                    .home
+                    .state
+                    .database()
+                    .external_id(spot)
+                    .await
+                    .ok()
+                    .flatten();
                 remembered.map(|remembered| remembered.external_id)
             }
         };
@@ -121,7 +128,14 @@ impl StackSetSync {
                 tracing::warn!(cloud.account.id = %account, reason = %error, "the role that Spot uses could not be read");
             }
         }
-        let owner = self.home.state.owner(spot).await.ok().flatten()?;
+        let owner = self
+            .home
+            .state
+            .database()
+            .owner(spot)
+            .await
+            .ok()
+            .flatten()?;
         Some(owner.role)
     }
 }

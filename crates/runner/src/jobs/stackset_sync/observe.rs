@@ -120,7 +120,7 @@ impl StackSetSync {
             billing_engine,
             user_groups,
             finished,
-            unserved: self.unserved()?,
+            unserved: self.unserved().await?,
             now,
         })
     }
@@ -132,11 +132,11 @@ impl StackSetSync {
     }
 
     /// Whether the configuration says that a `runner provider` serves between runs, and none does.
-    fn unserved(&self) -> Result<bool, JobError> {
+    async fn unserved(&self) -> Result<bool, JobError> {
         let enrollment = &self.home.config.runner.enrollment;
         Ok(enrollment.provider == ProviderKind::Queue
             && enrollment.served_by == ServedBy::Provider
-            && !self.home.state.is_served()?)
+            && !self.home.state.is_served().await?)
     }
 
     /// The organization with the tags that decide, read once per run, and what an earlier run remembers of it.

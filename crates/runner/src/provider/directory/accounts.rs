@@ -77,7 +77,7 @@ impl Accounts {
         let role = match stored.map_err(|error| error.to_string())? {
             Some(role) => role,
             // Spot may not tell; then the role that we linked last is the best that is known.
-            None => match self.home.state.owner(spot_account).await {
+            None => match self.home.state.database().owner(spot_account).await {
                 Ok(Some(owner)) => owner.role,
                 Ok(None) => return Ok(None),
                 Err(error) => return Err(error.to_string()),

@@ -9,7 +9,7 @@ use onboarding_core::{
 };
 use serde_json::json;
 
-use super::{open, temporary};
+use super::{Place, on_both};
 use crate::{
     engine::{
         AttemptEnd, AttemptStart, Begun, ErrorClass, Journal as _, JournalError, NewRun, RunEnd,
@@ -104,9 +104,16 @@ async fn dead_run(state: &State) -> RunKey {
     key
 }
 
-#[tokio::test]
-async fn a_run_is_shown_with_its_steps_attempts_and_traces() {
-    let (state, _directory) = temporary().await;
+on_both! {
+    a_run_is_shown_with_its_steps_attempts_and_traces,
+    a_dead_run_is_found_and_its_memos_go_to_the_next_one,
+    a_run_that_was_taken_over_can_no_longer_write,
+    one_process_at_a_time_runs_a_job_and_a_dry_run_disturbs_nobody,
+    a_scheduled_moment_has_one_run,
+}
+
+async fn a_run_is_shown_with_its_steps_attempts_and_traces(place: Place) {
+    let state = place.open().await;
     let Begun { key, .. } = state.begin_run(&new_run("job")).await.unwrap();
     state
         .plan_run(key, &[step("b"), step("a")], &BTreeMap::new())
@@ -202,9 +209,8 @@ async fn a_run_is_shown_with_its_steps_attempts_and_traces() {
     );
 }
 
-#[tokio::test]
-async fn a_dead_run_is_found_and_its_memos_go_to_the_next_one() {
-    let (state, _directory) = temporary().await;
+async fn a_dead_run_is_found_and_its_memos_go_to_the_next_one(place: Place) {
+    let state = place.open().await;
     let dead = dead_run(&state).await;
     // This one goes away before it planned: the memo must not be lost with it.
     let second = state.begin_run(&new_run("job")).await.unwrap();
@@ -242,9 +248,8 @@ async fn a_dead_run_is_found_and_its_memos_go_to_the_next_one() {
     assert!(fifth.memos.is_empty() && fifth.interrupted.is_empty());
 }
 
-#[tokio::test]
-async fn a_run_that_was_taken_over_can_no_longer_write() {
-    let (state, _directory) = temporary().await;
+async fn a_run_that_was_taken_over_can_no_longer_write(place: Place) {
+    let state = place.open().await;
     let dead = dead_run(&state).await;
     let _next = state.begin_run(&new_run("job")).await.unwrap();
     let memo = state.set_memo(dead, "a", &json!("late")).await;
@@ -282,11 +287,10 @@ async fn a_run_that_was_taken_over_can_no_longer_write() {
     assert!(matches!(again, Err(JournalError::Fenced(_))));
 }
 
-#[tokio::test]
-async fn one_process_at_a_time_runs_a_job_and_a_dry_run_disturbs_nobody() {
-    let (state, directory) = temporary().await;
+async fn one_process_at_a_time_runs_a_job_and_a_dry_run_disturbs_nobody(place: Place) {
+    let state = place.open().await;
     let held = state.begin_run(&new_run("job")).await.unwrap();
-    let other = open(&directory).await;
+    let other = place.open().await;
     let refused = other.begin_run(&new_run("job")).await;
     assert!(matches!(refused, Err(JournalError::AlreadyRunning { .. })));
     other.begin_run(&new_run("another job")).await.unwrap();
@@ -302,9 +306,8 @@ async fn one_process_at_a_time_runs_a_job_and_a_dry_run_disturbs_nobody() {
     other.begin_run(&new_run("job")).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_scheduled_moment_has_one_run() {
-    let (state, _directory) = temporary().await;
+async fn a_scheduled_moment_has_one_run(place: Place) {
+    let state = place.open().await;
     let run = NewRun {
         tick: Some(60_000),
         ..new_run("job")

@@ -8,7 +8,7 @@ use onboarding_core::{
     inventory::{AccountTags, Tags},
 };
 
-use super::{open, temporary};
+use super::{Place, on_both};
 use crate::{
     engine::RunId,
     state::{OperationResults, OrganizationCache},
@@ -33,9 +33,16 @@ fn results<'a>(
     }
 }
 
-#[tokio::test]
-async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
-    let (state, directory) = temporary().await;
+on_both! {
+    a_failure_winds_the_clock_once_per_operation_and_success_clears_it,
+    a_failure_is_of_the_run_that_counted_it_even_when_another_begins_at_the_same_moment,
+    the_organization_is_remembered_as_last_listed,
+    deployed_units_add_up_until_the_stack_set_is_made_anew,
+    tags_are_remembered_until_they_are_too_old_or_the_account_left,
+}
+
+async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it(place: Place) {
+    let state = place.open().await;
     let run = RunId::new();
     let failed = [(account(1), Some("denied")), (account(2), None)];
     for _again in 0..2 {
@@ -50,11 +57,7 @@ async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
             .await
             .unwrap();
     }
-    let clocks = open(&directory)
-        .await
-        .retries("default", None)
-        .await
-        .unwrap();
+    let clocks = place.open().await.retries("default", None).await.unwrap();
     assert_eq!(clocks.len(), 2);
     assert_eq!(
         (clocks[&account(1)].failures, clocks[&account(1)].next_due),
@@ -80,9 +83,10 @@ async fn a_failure_winds_the_clock_once_per_operation_and_success_clears_it() {
     assert!(state.retries("another", None).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_failure_is_of_the_run_that_counted_it_even_when_another_begins_at_the_same_moment() {
-    let (state, _directory) = temporary().await;
+async fn a_failure_is_of_the_run_that_counted_it_even_when_another_begins_at_the_same_moment(
+    place: Place,
+) {
+    let state = place.open().await;
     let failed = [(account(1), None)];
     let (first, second) = (RunId::new(), RunId::new());
     let is_of = async |run| {
@@ -106,15 +110,14 @@ async fn a_failure_is_of_the_run_that_counted_it_even_when_another_begins_at_the
     assert!(!is_of(None).await);
     // As it is after the migration of an older state.
     sqlx::query("UPDATE account_retry SET run_id = NULL")
-        .execute(&state.pool)
+        .execute(state.pool())
         .await
         .unwrap();
     assert!(!is_of(None).await);
 }
 
-#[tokio::test]
-async fn the_organization_is_remembered_as_last_listed() {
-    let (state, directory) = temporary().await;
+async fn the_organization_is_remembered_as_last_listed(place: Place) {
+    let state = place.open().await;
     assert_eq!(
         state.organization_cache().await.unwrap(),
         OrganizationCache::default()
@@ -134,7 +137,7 @@ async fn the_organization_is_remembered_as_last_listed() {
     };
     state.remember_organization(&first, 1_000).await.unwrap();
     assert_eq!(
-        open(&directory).await.organization_cache().await.unwrap(),
+        place.open().await.organization_cache().await.unwrap(),
         first
     );
     let second = OrganizationCache {
@@ -150,9 +153,8 @@ async fn the_organization_is_remembered_as_last_listed() {
     assert_eq!(state.organization_cache().await.unwrap(), second);
 }
 
-#[tokio::test]
-async fn deployed_units_add_up_until_the_stack_set_is_made_anew() {
-    let (state, directory) = temporary().await;
+async fn deployed_units_add_up_until_the_stack_set_is_made_anew(place: Place) {
+    let state = place.open().await;
     let (ours, other) = ("ours".parse().unwrap(), "other".parse().unwrap());
     let units = ["ou-root-00000001", "ou-root-00000002"].map(|unit| unit.parse().unwrap());
     state
@@ -163,7 +165,7 @@ async fn deployed_units_add_up_until_the_stack_set_is_made_anew() {
         .remember_deployed_units(&ours, &units, 2_000)
         .await
         .unwrap();
-    let state = open(&directory).await;
+    let state = place.open().await;
     assert!(
         state
             .deployed_units(&ours)
@@ -177,9 +179,8 @@ async fn deployed_units_add_up_until_the_stack_set_is_made_anew() {
     assert!(state.deployed_units(&ours).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn tags_are_remembered_until_they_are_too_old_or_the_account_left() {
-    let (state, directory) = temporary().await;
+async fn tags_are_remembered_until_they_are_too_old_or_the_account_left(place: Place) {
+    let state = place.open().await;
     let prod = Tags::from([("stage".to_owned(), "prod".to_owned())]);
     let read = [
         (account(1), Some(prod.clone())),
@@ -189,7 +190,7 @@ async fn tags_are_remembered_until_they_are_too_old_or_the_account_left() {
     state.remember_tags(&read, 1_000).await.unwrap();
     let again = [(account(1), Some(Tags::new())), (account(3), None)];
     state.remember_tags(&again, 2_000).await.unwrap();
-    let known = async |since| open(&directory).await.account_tags(since).await.unwrap();
+    let known = async |since| place.open().await.account_tags(since).await.unwrap();
     let (one, two) = ((account(1), Tags::new()), (account(2), Tags::new()));
     assert_eq!(known(0).await, AccountTags::from([one.clone(), two]));
     assert_eq!(known(1_000).await, AccountTags::from([one]));

@@ -1,6 +1,6 @@
 //! The provider's state: one claim per account, intents, owners, answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{Timestamp, ToSpan as _};
 use onboarding_core::{
@@ -13,7 +13,7 @@ use onboarding_provider::{
     SendIntent, SentCall, Tombstone,
 };
 
-use super::{open, temporary};
+use super::{Place, on_both};
 
 const STACK: &str = "arn:aws:cloudformation:eu-west-1:000000000001:stack/s/uuid";
 
@@ -45,56 +45,94 @@ fn send_intent() -> SendIntent {
     }
 }
 
-#[tokio::test]
-async fn one_holder_at_a_time_works_on_an_account() {
-    let (state, directory) = temporary().await;
-    let other = open(&directory).await;
+on_both! {
+    one_holder_at_a_time_works_on_an_account,
+    a_claim_that_ran_out_is_lost_to_the_next_with_its_intent,
+    an_assignment_settles_the_creation_and_makes_the_account_ours,
+    owners_and_external_ids_are_the_last_ones,
+    the_first_answer_stays_and_an_adoption_is_known_until_we_link,
+    a_hosted_link_is_remembered_and_a_newer_one_wins,
+    nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten,
+    a_link_cancels_a_tombstone,
+    stacks_that_are_given_an_account_at_the_same_time_are_all_known,
+    one_of_many_claims_is_held,
+}
+
+async fn one_holder_at_a_time_works_on_an_account(place: Place) {
+    let state = place.open().await;
+    let other = place.open().await;
     let later = now() + 1.minute();
-    let held = state.claim(account(), "one", later).await.unwrap();
+    let held = state
+        .database()
+        .claim(account(), "one", later)
+        .await
+        .unwrap();
     assert_eq!(held, Claim::Held(Intent::default()));
     assert_eq!(
-        other.claim(account(), "two", later).await.unwrap(),
+        other
+            .database()
+            .claim(account(), "two", later)
+            .await
+            .unwrap(),
         Claim::Busy { until: later }
     );
     assert!(matches!(
-        other.write_intent(account(), "two", &send_intent()).await,
+        other
+            .database()
+            .write_intent(account(), "two", &send_intent())
+            .await,
         Err(IntentsError::ClaimLost(_))
     ));
-    other.release(account(), "two").await.unwrap();
+    other.database().release(account(), "two").await.unwrap();
     assert!(matches!(
-        other.claim(account(), "two", later).await.unwrap(),
+        other
+            .database()
+            .claim(account(), "two", later)
+            .await
+            .unwrap(),
         Claim::Busy { .. }
     ));
     state
+        .database()
         .claim(account(), "one", later + 1.minute())
         .await
         .unwrap();
-    state.release(account(), "one").await.unwrap();
+    state.database().release(account(), "one").await.unwrap();
     assert!(matches!(
-        other.claim(account(), "two", later).await.unwrap(),
+        other
+            .database()
+            .claim(account(), "two", later)
+            .await
+            .unwrap(),
         Claim::Held(_)
     ));
 }
 
-#[tokio::test]
-async fn a_claim_that_ran_out_is_lost_to_the_next_with_its_intent() {
-    let (state, _directory) = temporary().await;
+async fn a_claim_that_ran_out_is_lost_to_the_next_with_its_intent(place: Place) {
+    let state = place.open().await;
     let sent = send_intent();
     state
+        .database()
         .claim(account(), "one", now() + 1.minute())
         .await
         .unwrap();
-    state.write_intent(account(), "one", &sent).await.unwrap();
+    state
+        .database()
+        .write_intent(account(), "one", &sent)
+        .await
+        .unwrap();
     // The holder gives itself a moment that has passed already.
     state
+        .database()
         .claim(account(), "one", now() - 1.second())
         .await
         .unwrap();
     assert!(matches!(
-        state.write_intent(account(), "one", &sent).await,
+        state.database().write_intent(account(), "one", &sent).await,
         Err(IntentsError::ClaimLost(_))
     ));
     let taken = state
+        .database()
         .claim(account(), "two", now() + 1.minute())
         .await
         .unwrap();
@@ -105,29 +143,42 @@ async fn a_claim_that_ran_out_is_lost_to_the_next_with_its_intent() {
             ..Intent::default()
         })
     );
-    state.clear_intent(account(), "one").await.unwrap();
+    state
+        .database()
+        .clear_intent(account(), "one")
+        .await
+        .unwrap();
     assert_eq!(
-        state.intent(account()).await.unwrap().sent,
+        state.database().intent(account()).await.unwrap().sent,
         Some(sent),
         "only its holder clears it"
     );
-    state.clear_intent(account(), "two").await.unwrap();
-    assert_eq!(state.intent(account()).await.unwrap(), Intent::default());
+    state
+        .database()
+        .clear_intent(account(), "two")
+        .await
+        .unwrap();
+    assert_eq!(
+        state.database().intent(account()).await.unwrap(),
+        Intent::default()
+    );
 }
 
-#[tokio::test]
-async fn an_assignment_settles_the_creation_and_makes_the_account_ours() {
-    let (state, _directory) = temporary().await;
+async fn an_assignment_settles_the_creation_and_makes_the_account_ours(place: Place) {
+    let state = place.open().await;
     state
+        .database()
         .claim(account(), "one", now() + 1.minute())
         .await
         .unwrap();
     state
+        .database()
         .write_intent(account(), "one", &send_intent())
         .await
         .unwrap();
     let at = now();
     state
+        .database()
         .assign(&stack(), account(), &spot_account(), at, Some(&stack()))
         .await
         .unwrap();
@@ -138,7 +189,7 @@ async fn an_assignment_settles_the_creation_and_makes_the_account_ours() {
         stacks: [stack()].into(),
         ..Intent::default()
     };
-    assert_eq!(state.intent(account()).await.unwrap(), expected);
+    assert_eq!(state.database().intent(account()).await.unwrap(), expected);
     assert!(
         state
             .spot_links()
@@ -149,10 +200,9 @@ async fn an_assignment_settles_the_creation_and_makes_the_account_ours() {
     );
 }
 
-#[tokio::test]
-async fn owners_and_external_ids_are_the_last_ones() {
-    let (state, _directory) = temporary().await;
-    assert_eq!(state.owner(&spot_account()).await.unwrap(), None);
+async fn owners_and_external_ids_are_the_last_ones(place: Place) {
+    let state = place.open().await;
+    assert_eq!(state.database().owner(&spot_account()).await.unwrap(), None);
     let mut owner = Owner {
         stack_id: STACK.parse().unwrap(),
         account: account(),
@@ -160,32 +210,44 @@ async fn owners_and_external_ids_are_the_last_ones() {
         adopted: true,
         linked_at: now(),
     };
-    state.set_owner(&spot_account(), &owner).await.unwrap();
+    state
+        .database()
+        .set_owner(&spot_account(), &owner)
+        .await
+        .unwrap();
     owner.adopted = false;
-    state.set_owner(&spot_account(), &owner).await.unwrap();
-    assert_eq!(state.owner(&spot_account()).await.unwrap(), Some(owner));
+    state
+        .database()
+        .set_owner(&spot_account(), &owner)
+        .await
+        .unwrap();
+    assert_eq!(
+        state.database().owner(&spot_account()).await.unwrap(),
+        Some(owner)
+    );
     let mut external_id = RememberedExternalId {
         external_id: "spot-1".parse().unwrap(),
         valid_until: Some(now()),
     };
     state
+        .database()
         .remember_external_id(&spot_account(), &external_id)
         .await
         .unwrap();
     external_id.valid_until = None;
     state
+        .database()
         .remember_external_id(&spot_account(), &external_id)
         .await
         .unwrap();
     assert_eq!(
-        state.external_id(&spot_account()).await.unwrap(),
+        state.database().external_id(&spot_account()).await.unwrap(),
         Some(external_id)
     );
 }
 
-#[tokio::test]
-async fn the_first_answer_stays_and_an_adoption_is_known_until_we_link() {
-    let (state, _directory) = temporary().await;
+async fn the_first_answer_stays_and_an_adoption_is_known_until_we_link(place: Place) {
+    let state = place.open().await;
     let stack: StackId = STACK.parse().unwrap();
     let answer = |physical_id: &str| -> ResourceResponse {
         serde_json::from_value(serde_json::json!({
@@ -198,17 +260,28 @@ async fn the_first_answer_stays_and_an_adoption_is_known_until_we_link() {
         }))
         .unwrap()
     };
-    assert_eq!(state.answer(&stack, "request-1").await.unwrap(), None);
     assert_eq!(
-        state.remember_answer(&answer("first")).await.unwrap(),
+        state.database().answer(&stack, "request-1").await.unwrap(),
+        None
+    );
+    assert_eq!(
+        state
+            .database()
+            .remember_answer(&answer("first"))
+            .await
+            .unwrap(),
         answer("first")
     );
     assert_eq!(
-        state.remember_answer(&answer("second")).await.unwrap(),
+        state
+            .database()
+            .remember_answer(&answer("second"))
+            .await
+            .unwrap(),
         answer("first")
     );
     assert_eq!(
-        state.answer(&stack, "request-1").await.unwrap(),
+        state.database().answer(&stack, "request-1").await.unwrap(),
         Some(answer("first"))
     );
     assert!(state.spot_links().await.unwrap().kept.contains(&account()));
@@ -219,14 +292,17 @@ async fn the_first_answer_stays_and_an_adoption_is_known_until_we_link() {
         adopted: true,
         linked_at: now(),
     };
-    state.set_owner(&spot_account(), &owner).await.unwrap();
+    state
+        .database()
+        .set_owner(&spot_account(), &owner)
+        .await
+        .unwrap();
     let links = state.spot_links().await.unwrap();
     assert!(links.kept.is_empty() && links.owned.contains_key(&account()));
 }
 
-#[tokio::test]
-async fn a_hosted_link_is_remembered_and_a_newer_one_wins() {
-    let (state, _directory) = temporary().await;
+async fn a_hosted_link_is_remembered_and_a_newer_one_wins(place: Place) {
+    let state = place.open().await;
     for operation in ["first", "second"] {
         let link = HostedLink {
             spot_account: format!("act-{operation}").parse().unwrap(),
@@ -240,23 +316,42 @@ async fn a_hosted_link_is_remembered_and_a_newer_one_wins() {
     }
 }
 
-#[tokio::test]
-async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten() {
-    let (state, _directory) = temporary().await;
+async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten(place: Place) {
+    let state = place.open().await;
     let (id, other): (_, StackId) = (spot_account(), format!("{STACK}-2").parse().unwrap());
-    let hold = async |stack: &StackId| state.hold(account(), &id, stack, true).await.unwrap();
+    let hold = async |stack: &StackId| {
+        state
+            .database()
+            .hold(account(), &id, stack, true)
+            .await
+            .unwrap()
+    };
     state
+        .database()
         .assign(&stack(), account(), &id, now(), None)
         .await
         .unwrap();
     assert!(hold(&other).await);
-    assert_eq!(state.intent(account()).await.unwrap().stacks.len(), 2);
-    state.let_go(account(), &other).await.unwrap();
-    let late = state.hold(account(), &id, &other, false);
+    assert_eq!(
+        state
+            .database()
+            .intent(account())
+            .await
+            .unwrap()
+            .stacks
+            .len(),
+        2
+    );
+    state.database().let_go(account(), &other).await.unwrap();
+    let late = state.database().hold(account(), &id, &other, false);
     assert!(!late.await.unwrap(), "its stack is deleted");
 
     let later = now() + 1.minute();
-    state.claim(account(), "one", later).await.unwrap();
+    state
+        .database()
+        .claim(account(), "one", later)
+        .await
+        .unwrap();
     assert!(!hold(&other).await, "claimed");
     let mut intent = SendIntent {
         call: SentCall::Delete {
@@ -265,17 +360,33 @@ async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten(
         send_by: now(),
         look_after: later,
     };
-    state.write_intent(account(), "one", &intent).await.unwrap();
-    state.release(account(), "one").await.unwrap();
+    state
+        .database()
+        .write_intent(account(), "one", &intent)
+        .await
+        .unwrap();
+    state.database().release(account(), "one").await.unwrap();
     assert!(!hold(&other).await, "not settled");
     intent.look_after = now() - 1.second();
-    state.claim(account(), "one", later).await.unwrap();
-    state.write_intent(account(), "one", &intent).await.unwrap();
-    state.release(account(), "one").await.unwrap();
+    state
+        .database()
+        .claim(account(), "one", later)
+        .await
+        .unwrap();
+    state
+        .database()
+        .write_intent(account(), "one", &intent)
+        .await
+        .unwrap();
+    state.database().release(account(), "one").await.unwrap();
     assert!(hold(&other).await, "settled, and it is still there");
-    assert_eq!(state.intent(account()).await.unwrap().sent, None);
+    assert_eq!(state.database().intent(account()).await.unwrap().sent, None);
 
-    state.forget(account(), &id, &stack()).await.unwrap();
+    state
+        .database()
+        .forget(account(), &id, &stack())
+        .await
+        .unwrap();
     assert!(!hold(&other).await, "deleted");
     let expected = Intent {
         stacks: [other].into(),
@@ -283,13 +394,12 @@ async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten(
         removed: Some(id.clone()),
         ..Intent::default()
     };
-    assert_eq!(state.intent(account()).await.unwrap(), expected);
+    assert_eq!(state.database().intent(account()).await.unwrap(), expected);
     assert!(state.spot_links().await.unwrap().owned.is_empty());
 }
 
-#[tokio::test]
-async fn a_link_cancels_a_tombstone() {
-    let (state, _directory) = temporary().await;
+async fn a_link_cancels_a_tombstone(place: Place) {
+    let state = place.open().await;
     let tombstone = |reason| Tombstone {
         spot_account: spot_account(),
         account: account(),
@@ -298,9 +408,9 @@ async fn a_link_cancels_a_tombstone() {
         reason,
     };
     let first = tombstone(TombstoneReason::Reconcile);
-    state.leave_tombstone(&first).await.unwrap();
+    state.database().leave_tombstone(&first).await.unwrap();
     let second = tombstone(TombstoneReason::Running);
-    state.leave_tombstone(&second).await.unwrap();
+    state.database().leave_tombstone(&second).await.unwrap();
     assert_eq!(state.tombstones().await.unwrap(), [second]);
     let owner = Owner {
         stack_id: stack(),
@@ -309,6 +419,46 @@ async fn a_link_cancels_a_tombstone() {
         adopted: false,
         linked_at: now(),
     };
-    state.set_owner(&spot_account(), &owner).await.unwrap();
+    state
+        .database()
+        .set_owner(&spot_account(), &owner)
+        .await
+        .unwrap();
     assert_eq!(state.tombstones().await.unwrap(), []);
+}
+
+async fn stacks_that_are_given_an_account_at_the_same_time_are_all_known(place: Place) {
+    let states = [place.open().await, place.open().await];
+    let stacks: BTreeSet<StackId> = (0..24)
+        .map(|n| format!("{STACK}-{n}").parse().unwrap())
+        .collect();
+    let id = spot_account();
+    let given = stacks
+        .iter()
+        .zip(states.iter().cycle())
+        .map(|(stack, state)| {
+            let id = &id;
+            async move { state.database().hold(account(), id, stack, true).await }
+        });
+    for given in futures_util::future::join_all(given).await {
+        assert!(given.unwrap());
+    }
+    let intent = states[0].database().intent(account()).await.unwrap();
+    assert_eq!(intent.stacks, stacks);
+}
+
+async fn one_of_many_claims_is_held(place: Place) {
+    let states = [place.open().await, place.open().await];
+    let until = now() + 1.minute();
+    let claims = (0..24)
+        .zip(states.iter().cycle())
+        .map(|(n, state)| async move {
+            let holder = format!("holder {n}");
+            state.database().claim(account(), &holder, until).await
+        });
+    let claims = futures_util::future::join_all(claims).await;
+    let held = claims
+        .into_iter()
+        .filter(|claim| matches!(claim, Ok(Claim::Held(_))));
+    assert_eq!(held.count(), 1);
 }

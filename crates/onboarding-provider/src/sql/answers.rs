@@ -1,14 +1,12 @@
 //! Answers that custom resources got, so that a request that comes again gets the same one.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use jiff::Timestamp;
-use onboarding_core::ids::{AwsAccountId, StackId};
-use onboarding_provider::{IntentsError, ResourceResponse};
+use onboarding_core::{custom_resource::ResourceResponse, ids::StackId};
 
-use super::{State, StateError, intents::store};
+use super::{Database, store};
+use crate::intents::IntentsError;
 
-impl State {
+impl Database {
     pub(super) async fn read_answer(
         &self,
         stack_id: &StackId,
@@ -63,35 +61,7 @@ impl State {
     }
 }
 
-impl State {
-    /// For which AWS accounts a request of this kind of id was answered, with the ids: those that begin with `prefix`.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
-    pub async fn answered(
-        &self,
-        prefix: &str,
-    ) -> Result<BTreeMap<AwsAccountId, BTreeSet<String>>, StateError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT stack_id, request_id FROM answered_requests WHERE substr(request_id, 1, $1) = $2",
-        )
-        .bind(i64::try_from(prefix.len()).unwrap_or(i64::MAX))
-        .bind(prefix)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(StateError::query("reading which requests were answered"))?;
-        let mut answered: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for (stack_id, request_id) in rows {
-            let stack_id: StackId = stack_id.parse().map_err(StateError::value("a stack"))?;
-            if let Some(account) = stack_id.account() {
-                answered.entry(account).or_default().insert(request_id);
-            }
-        }
-        Ok(answered)
-    }
-}
-
-/// The AWS account and the Spot account of an answer that says: linked before us (`Adopted`, see onboarding-provider).
+/// The AWS account and the Spot account of an answer that says: linked before us (`Adopted`).
 fn adoption(answer: &ResourceResponse) -> Option<(String, &str)> {
     let adopted = answer.data.get("Adopted")?.as_str()? == "true";
     let stack: StackId = answer.stack_id.parse().ok()?;

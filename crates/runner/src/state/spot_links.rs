@@ -1,16 +1,14 @@
-//! Whose a Spot account is: the stack that linked it last, and the external ID that was made for it.
+//! Which AWS accounts are linked by whom, as far as our own state knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use onboarding_core::{
     ids::{AwsAccountId, SpotAccountId},
     stackset_sync::spot_links::HostedLink,
 };
-use onboarding_provider::{IntentsError, Owner, RememberedExternalId};
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::Row as _;
 
-use super::{State, StateError, intents::store};
+use super::{State, StateError};
 
 /// Which AWS accounts are linked to Spot by whom, as far as our own state knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -72,7 +70,7 @@ impl State {
     pub async fn hosted_links(&self) -> Result<BTreeMap<AwsAccountId, HostedLink>, StateError> {
         let rows: Vec<(String, String, String)> =
             sqlx::query_as("SELECT account, spot_account, operation FROM hosted_links")
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool())
                 .await
                 .map_err(StateError::query("reading who linked which account"))?;
         rows.into_iter()
@@ -99,7 +97,7 @@ impl State {
     ) -> Result<BTreeMap<AwsAccountId, SpotAccountId>, StateError> {
         let failed = StateError::query("reading who linked which account");
         let rows = sqlx::query(sql)
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(&failed)?;
         let mut owned = BTreeMap::new();
@@ -118,103 +116,10 @@ impl State {
 
     async fn accounts(&self, sql: &'static str) -> Result<BTreeSet<AwsAccountId>, StateError> {
         let accounts: Vec<String> = sqlx::query_scalar(sql)
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(StateError::query("reading who linked which account"))?;
         let parse = |account: &String| account.parse().map_err(StateError::value("an account"));
         accounts.iter().map(parse).collect()
     }
-
-    pub(super) async fn read_owner(
-        &self,
-        spot_account: &SpotAccountId,
-    ) -> Result<Option<Owner>, IntentsError> {
-        let row = sqlx::query("SELECT * FROM owners WHERE spot_account = $1")
-            .bind(spot_account.as_str())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(store)?;
-        row.as_ref().map(owner_of).transpose()
-    }
-
-    pub(super) async fn write_owner(
-        &self,
-        spot_account: &SpotAccountId,
-        owner: &Owner,
-    ) -> Result<(), IntentsError> {
-        let mut tx = self.write().await.map_err(store)?;
-        sqlx::query("DELETE FROM tombstones WHERE spot_account = $1")
-            .bind(spot_account.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(store)?;
-        sqlx::query(
-            "INSERT INTO owners (spot_account, account, stack_id, role, adopted, linked_at) \
-             VALUES ($1, $2, $3, $4, $5, $6) \
-             ON CONFLICT (spot_account) DO UPDATE SET account = excluded.account, stack_id = excluded.stack_id, \
-             role = excluded.role, adopted = excluded.adopted, linked_at = excluded.linked_at",
-        )
-        .bind(spot_account.as_str())
-        .bind(owner.account.to_string())
-        .bind(owner.stack_id.as_str())
-        .bind(owner.role.as_str())
-        .bind(i64::from(owner.adopted))
-        .bind(owner.linked_at.as_millisecond())
-        .execute(&mut *tx)
-        .await
-        .map_err(store)?;
-        tx.commit().await.map_err(store)
-    }
-
-    pub(super) async fn read_external_id(
-        &self,
-        spot_account: &SpotAccountId,
-    ) -> Result<Option<RememberedExternalId>, IntentsError> {
-        let row = sqlx::query(
-            "SELECT external_id, valid_until FROM external_ids WHERE spot_account = $1",
-        )
-        .bind(spot_account.as_str())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(store)?;
-        let Some(row) = row else { return Ok(None) };
-        let external_id: String = row.try_get("external_id").map_err(store)?;
-        let valid_until: Option<i64> = row.try_get("valid_until").map_err(store)?;
-        let valid_until = valid_until.map(Timestamp::from_millisecond).transpose();
-        Ok(Some(RememberedExternalId {
-            external_id: external_id.parse().map_err(store)?,
-            valid_until: valid_until.map_err(store)?,
-        }))
-    }
-
-    pub(super) async fn write_external_id(
-        &self,
-        spot_account: &SpotAccountId,
-        external_id: &RememberedExternalId,
-    ) -> Result<(), IntentsError> {
-        sqlx::query(
-            "INSERT INTO external_ids (spot_account, external_id, valid_until) VALUES ($1, $2, $3) \
-             ON CONFLICT (spot_account) DO UPDATE SET external_id = excluded.external_id, \
-             valid_until = excluded.valid_until",
-        )
-        .bind(spot_account.as_str())
-        .bind(external_id.external_id.as_str())
-        .bind(external_id.valid_until.map(Timestamp::as_millisecond))
-        .execute(&self.pool)
-        .await
-        .map(drop)
-        .map_err(store)
-    }
-}
-
-fn owner_of(row: &SqliteRow) -> Result<Owner, IntentsError> {
-    let text = |column: &str| row.try_get::<String, _>(column).map_err(store);
-    let number = |column: &str| row.try_get::<i64, _>(column).map_err(store);
-    Ok(Owner {
-        stack_id: text("stack_id")?.parse().map_err(store)?,
-        account: text("account")?.parse().map_err(store)?,
-        role: text("role")?.parse().map_err(store)?,
-        adopted: number("adopted")? != 0,
-        linked_at: Timestamp::from_millisecond(number("linked_at")?).map_err(store)?,
-    })
 }

@@ -1,28 +1,22 @@
-//! The enrollment provider's state: claims and intents, one row per AWS account.
+//! Claims and intents: one row for each AWS account, which is the lock between all who work on it.
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use onboarding_core::ids::{AwsAccountId, SpotAccountId, StackId};
-use onboarding_provider::{
-    Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, ResourceResponse,
-    SendIntent, Tombstone,
+use onboarding_core::{
+    custom_resource::ResourceResponse,
+    ids::{AwsAccountId, SpotAccountId, StackId},
 };
-use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
+use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
-use super::{State, tombstones};
-
-/// For `map_err` on whatever the store says.
-pub(super) fn store<E>(error: E) -> IntentsError
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    IntentsError::Store(error.into())
-}
+use super::{Database, store};
+use crate::intents::{
+    Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent, Tombstone,
+};
 
 #[async_trait]
-impl Intents for State {
+impl Intents for Database {
     async fn claim(
         &self,
         account: AwsAccountId,
@@ -121,7 +115,7 @@ impl Intents for State {
         created_by: Option<&StackId>,
     ) -> Result<(), IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
-        let mut intent = read(&mut tx, account).await?.unwrap_or_default();
+        let mut intent = intent_of(&locked(&mut tx, account).await?)?;
         intent.assign(spot_account, at, stack, created_by);
         write(&mut tx, account, &intent).await?;
         tx.commit().await.map_err(store)
@@ -136,17 +130,12 @@ impl Intents for State {
     ) -> Result<bool, IntentsError> {
         let now = Timestamp::now();
         let mut tx = self.write().await.map_err(store)?;
-        let claimed: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM intents WHERE account = $1 AND holder IS NOT NULL AND held_until > $2",
-        )
-        .bind(account.to_string())
-        .bind(now.as_millisecond())
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(store)?;
-        let mut intent = read(&mut tx, account).await?.unwrap_or_default();
+        let row = locked(&mut tx, account).await?;
+        let held_until: Option<i64> = row.try_get("held_until").map_err(store)?;
+        let claimed = held_until.is_some_and(|until| until > now.as_millisecond());
+        let mut intent = intent_of(&row)?;
         let before = intent.clone();
-        if claimed > 0 || !intent.hold(spot_account, stack, anew, now) {
+        if claimed || !intent.hold(spot_account, stack, anew, now) {
             return Ok(false);
         }
         if intent != before {
@@ -158,7 +147,7 @@ impl Intents for State {
 
     async fn let_go(&self, account: AwsAccountId, stack: &StackId) -> Result<(), IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
-        let mut intent = read(&mut tx, account).await?.unwrap_or_default();
+        let mut intent = intent_of(&locked(&mut tx, account).await?)?;
         intent.let_go(stack);
         write(&mut tx, account, &intent).await?;
         tx.commit().await.map_err(store)
@@ -171,10 +160,10 @@ impl Intents for State {
         stack: &StackId,
     ) -> Result<(), IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
-        let mut intent = read(&mut tx, account).await?.unwrap_or_default();
+        let mut intent = intent_of(&locked(&mut tx, account).await?)?;
         intent.forget(spot_account, stack);
         write(&mut tx, account, &intent).await?;
-        tombstones::forget(&mut tx, spot_account).await?;
+        super::tombstones::forget(&mut tx, spot_account).await?;
         tx.commit().await.map_err(store)
     }
 
@@ -225,32 +214,32 @@ impl Intents for State {
     }
 }
 
-async fn read(
-    tx: &mut Transaction<'static, Sqlite>,
+/// The row of an AWS account, made when it is missing, and locked until the transaction ends.
+async fn locked(
+    tx: &mut Transaction<'static, Any>,
     account: AwsAccountId,
-) -> Result<Option<Intent>, IntentsError> {
-    let row = sqlx::query("SELECT * FROM intents WHERE account = $1")
-        .bind(account.to_string())
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(store)?;
-    row.as_ref().map(intent_of).transpose()
+) -> Result<AnyRow, IntentsError> {
+    sqlx::query(
+        "INSERT INTO intents (account) VALUES ($1) \
+         ON CONFLICT (account) DO UPDATE SET account = excluded.account RETURNING *",
+    )
+    .bind(account.to_string())
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(store)
 }
 
-/// Writes all but who holds the claim.
+/// Writes a locked row, all but who holds the claim.
 async fn write(
-    tx: &mut Transaction<'static, Sqlite>,
+    tx: &mut Transaction<'static, Any>,
     account: AwsAccountId,
     intent: &Intent,
 ) -> Result<(), IntentsError> {
     let json = |stacks: &BTreeSet<StackId>| serde_json::to_string(stacks).map_err(store);
     let sent = intent.sent.as_ref().map(serde_json::to_string).transpose();
     sqlx::query(
-        "INSERT INTO intents (account, assigned, assigned_at, created_by, stacks, departed, sent, removed) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-         ON CONFLICT (account) DO UPDATE SET assigned = excluded.assigned, assigned_at = excluded.assigned_at, \
-         created_by = excluded.created_by, stacks = excluded.stacks, departed = excluded.departed, \
-         sent = excluded.sent, removed = excluded.removed",
+        "UPDATE intents SET assigned = $2, assigned_at = $3, created_by = $4, stacks = $5, departed = $6, sent = $7, \
+         removed = $8 WHERE account = $1",
     )
     .bind(account.to_string())
     .bind(intent.assigned.as_ref().map(SpotAccountId::as_str))
@@ -266,7 +255,7 @@ async fn write(
     .map_err(store)
 }
 
-fn intent_of(row: &SqliteRow) -> Result<Intent, IntentsError> {
+fn intent_of(row: &AnyRow) -> Result<Intent, IntentsError> {
     let text = |column: &str| row.try_get::<Option<String>, _>(column).map_err(store);
     let assigned_at: Option<i64> = row.try_get("assigned_at").map_err(store)?;
     let stacks = |column: &str| match text(column)? {

@@ -1,0 +1,103 @@
+//! Locks that end with the process that holds them, however that dies, so that no lease has to run out: one process at a
+//! time runs a job, and a `runner provider` that serves is known to be alive. Beside a file they are locks of the operating
+//! system on files, on PostgreSQL advisory locks.
+
+use std::fs::{File, TryLockError};
+
+use onboarding_provider::sql::PostgresUrl;
+
+use super::{Place, State, StateError, advisory::Advisory, error, lock_file};
+use crate::engine::JournalError;
+
+/// What a provider that serves holds.
+const SERVING: &str = "serving";
+
+/// A lock; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) enum Lock {
+    File { _file: File },
+    Advisory { _session: Advisory },
+}
+
+/// Held by a provider for as long as it serves.
+#[derive(Debug)]
+pub struct Serving {
+    _lock: Lock,
+}
+
+impl State {
+    /// Says that this process serves the provider's queue, until the answer is dropped.
+    ///
+    /// # Errors
+    /// The lock cannot be had.
+    pub async fn serve(&self) -> Result<Serving, StateError> {
+        let lock = match &self.place {
+            Place::File(path) => {
+                let failed = |source| StateError::lock(path, source);
+                let file = lock_file(path, SERVING).map_err(failed)?;
+                file.lock_shared().map_err(failed)?;
+                Lock::File { _file: file }
+            }
+            Place::Server(url) => {
+                let taken = Advisory::shared(url, SERVING).await;
+                let session = taken.map_err(StateError::query("saying that we serve"))?;
+                Lock::Advisory { _session: session }
+            }
+        };
+        Ok(Serving { _lock: lock })
+    }
+
+    /// Whether a process serves the provider's queue now.
+    ///
+    /// # Errors
+    /// The lock cannot be looked at.
+    pub async fn is_served(&self) -> Result<bool, StateError> {
+        match &self.place {
+            Place::File(path) => {
+                let failed = |source| StateError::lock(path, source);
+                match lock_file(path, SERVING).map_err(failed)?.try_lock() {
+                    Ok(()) => Ok(false),
+                    Err(TryLockError::WouldBlock) => Ok(true),
+                    Err(TryLockError::Error(source)) => Err(failed(source)),
+                }
+            }
+            Place::Server(_) => Advisory::is_held(self.pool(), SERVING)
+                .await
+                .map_err(StateError::query("looking for a provider that serves")),
+        }
+    }
+
+    /// Takes the lock of a job.
+    pub(super) async fn lock_job(&self, job: &str) -> Result<Lock, JournalError> {
+        let running = || JournalError::AlreadyRunning {
+            job: job.to_owned(),
+        };
+        match &self.place {
+            Place::File(path) => {
+                let failed = error::write("the lock of the job");
+                // Job names become file names: whatever could leave the directory is replaced.
+                let name = job.replace(
+                    |c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_',
+                    "_",
+                );
+                let file = lock_file(path, &format!("{name}.lock")).map_err(&failed)?;
+                match file.try_lock() {
+                    Ok(()) => Ok(Lock::File { _file: file }),
+                    Err(TryLockError::WouldBlock) => Err(running()),
+                    Err(TryLockError::Error(source)) => Err(failed(source)),
+                }
+            }
+            Place::Server(url) => self.lock_job_on(url, job).await?.ok_or_else(running),
+        }
+    }
+
+    async fn lock_job_on(
+        &self,
+        url: &PostgresUrl,
+        job: &str,
+    ) -> Result<Option<Lock>, JournalError> {
+        let taken = Advisory::exclusive(url, &format!("job/{job}")).await;
+        let session = taken.map_err(error::write("the lock of the job"))?;
+        Ok(session.map(|session| Lock::Advisory { _session: session }))
+    }
+}
