@@ -8,8 +8,12 @@ use onboarding_core::{
     desired::AccessGrant,
     ids::{AwsAccountId, OuId, TopicArn},
     secret::SecretText,
+    template::Deletion,
 };
-use onboarding_provider::Contract;
+use onboarding_provider::{
+    Contract,
+    sql::{PostgresUrl, PostgresUrlError},
+};
 use tracing::level_filters::LevelFilter;
 
 /// Where the Spot token is.
@@ -21,6 +25,15 @@ pub(crate) enum TokenPlace {
     Secret(String),
     /// In AWS Systems Manager's Parameter Store, under this name or ARN.
     Parameter(String),
+}
+
+/// Where the URL of the durable state is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StatePlace {
+    /// In `PROVIDER_STATE_URL` itself.
+    Here(PostgresUrl),
+    /// In AWS Secrets Manager, under this name or ARN.
+    Secret(String),
 }
 
 /// Which accounts of the organization are served.
@@ -44,6 +57,10 @@ impl Targets {
 pub(crate) struct Config {
     /// The Spot token.
     pub(crate) token: TokenPlace,
+    /// The durable state; without it, what a process knows is lost with the process.
+    pub(crate) state: Option<StatePlace>,
+    /// What deleting a stack does to its Spot account.
+    pub(crate) deletion: Deletion,
     /// Spot's address, where it is not Spot's own.
     pub(crate) spot_url: Option<String>,
     /// The topic that templates name; without it only direct invocations are served.
@@ -78,10 +95,16 @@ pub(crate) enum ConfigError {
     #[error("PROVIDER_RENAME: {0}")]
     Naming(#[from] NamingError),
     #[error(
-        "PROVIDER_DELETION is {0:?}; without a durable state only \"reconcile\" is right: whether a stack owns a Spot \
-         account is known to the state alone"
+        "PROVIDER_DELETION is \"stack\", which needs a durable state (PROVIDER_STATE_URL): whether a stack owns a Spot account \
+         is known to the state alone"
     )]
-    Deletion(String),
+    Deletion,
+    #[error(
+        "set PROVIDER_STATE_URL or PROVIDER_STATE_SECRET_ARN, not both: they say where the state is"
+    )]
+    State,
+    #[error("PROVIDER_STATE_URL cannot be used: {0}")]
+    StateUrl(#[from] PostgresUrlError),
 }
 
 impl Config {
@@ -101,13 +124,24 @@ impl Config {
             (None, None, Some(parameter)) => TokenPlace::Parameter(parameter),
             _ => return Err(ConfigError::Token),
         };
-        if let Some(deletion) = given("PROVIDER_DELETION")
-            && deletion != "reconcile"
-        {
-            return Err(ConfigError::Deletion(deletion));
+        let state = match (
+            given("PROVIDER_STATE_URL"),
+            given("PROVIDER_STATE_SECRET_ARN"),
+        ) {
+            (None, None) => None,
+            (Some(url), None) => Some(StatePlace::Here(url.parse()?)),
+            (None, Some(secret)) => Some(StatePlace::Secret(secret)),
+            (Some(_), Some(_)) => return Err(ConfigError::State),
+        };
+        let deletion = given("PROVIDER_DELETION").map(|text| deletion(&text));
+        let deletion = deletion.transpose()?.unwrap_or(Deletion::Reconcile);
+        if deletion == Deletion::Stack && state.is_none() {
+            return Err(ConfigError::Deletion);
         }
         Ok(Self {
             token,
+            state,
+            deletion,
             spot_url: given("SPOT_API_URL"),
             topic: given("PROVIDER_TOPIC_ARN")
                 .map(|arn| topic(&arn))
@@ -177,6 +211,18 @@ fn adopt(text: &str) -> Result<AdoptRule, ConfigError> {
 /// What stands between commas.
 fn listed(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|one| !one.is_empty())
+}
+
+fn deletion(text: &str) -> Result<Deletion, ConfigError> {
+    match text {
+        "reconcile" => Ok(Deletion::Reconcile),
+        "stack" => Ok(Deletion::Stack),
+        other => Err(wrong(
+            "PROVIDER_DELETION",
+            other,
+            "it must be reconcile or stack",
+        )),
+    }
 }
 
 fn targets(text: &str) -> Result<Targets, ConfigError> {
@@ -268,14 +314,23 @@ mod tests {
 
     #[test]
     fn only_reconciling_is_right_without_a_durable_state() {
-        let read = |deletion| read(&[("SPOTINST_TOKEN", "t"), ("PROVIDER_DELETION", deletion)]);
-        assert!(read("reconcile").is_ok());
-        for deletion in ["stack", "Reconcile", "x"] {
-            assert_eq!(
-                read(deletion).unwrap_err(),
-                ConfigError::Deletion(deletion.to_owned())
-            );
+        let url = (
+            "PROVIDER_STATE_URL",
+            "postgres://user:canary@db.example/spot",
+        );
+        let secret = ("PROVIDER_STATE_SECRET_ARN", "spot/state");
+        let with = |more: &[(&str, &str)]| read(&[&[("SPOTINST_TOKEN", "t")], more].concat());
+        let stack = ("PROVIDER_DELETION", "stack");
+        assert_eq!(with(&[stack]).unwrap_err(), ConfigError::Deletion);
+        for state in [url, secret] {
+            let config = with(&[stack, state]).unwrap();
+            assert_eq!(config.deletion, Deletion::Stack);
+            assert!(!format!("{config:?}").contains("canary"));
         }
+        assert_eq!(with(&[]).unwrap().deletion, Deletion::Reconcile);
+        assert_eq!(with(&[url, secret]).unwrap_err(), ConfigError::State);
+        let wrong = with(&[("PROVIDER_STATE_URL", "mysql://user:canary@db")]).unwrap_err();
+        assert!(!format!("{wrong} {wrong:?}").contains("canary"), "{wrong}");
     }
 
     #[test]
@@ -286,6 +341,7 @@ mod tests {
             ("PROVIDER_SERVICE_TIMEOUT", "3601", "1 to 3600 seconds"),
             ("PROVIDER_ADOPT", "keep", "keep-link, relink or refuse"),
             ("PROVIDER_RENAME", "{nobody}", "placeholder"),
+            ("PROVIDER_DELETION", "Stack", "reconcile or stack"),
             (
                 "PROVIDER_TARGETS",
                 "111111111111,everybody",

@@ -9,16 +9,23 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use onboarding_provider::{
-    ConsumeSettings, Contract, Invocation, MemoryIntents, Message, Provider, ProviderSettings,
-    Responder, consume, events::no_events, lambda,
+    ConsumeSettings, Contract, Intents, Invocation, MemoryIntents, Message, Provider,
+    ProviderSettings, Responder, consume, events::no_events, lambda, sql::Database,
 };
 use serde_json::{Value, json};
 use spot_api::{SpotClient, SpotSettings};
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
 use url::{Host, Url};
 
-use crate::{aws::LazyAws, batch::Batch, config::Config, directory::Directory, token};
+use crate::{
+    aws::LazyAws,
+    batch::Batch,
+    config::Config,
+    directory::Directory,
+    state::{self, StateError},
+    token,
+};
 
 const USER_AGENT: &str = concat!("spot-onboarding-bootstrap/", env!("CARGO_PKG_VERSION"));
 
@@ -44,6 +51,9 @@ pub(crate) enum InvokeError {
     /// Spot's client cannot be set up.
     #[error(transparent)]
     Spot(#[from] spot_api::SpotError),
+    /// The durable state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 impl From<InvokeError> for Diagnostic {
@@ -55,11 +65,17 @@ impl From<InvokeError> for Diagnostic {
     }
 }
 
+/// What serves, and the durable state that it uses.
+struct Made {
+    provider: Provider,
+    database: Option<Database>,
+}
+
 /// The function, for as long as its process lives.
 pub(crate) struct Function {
     config: Arc<Config>,
     aws: Arc<LazyAws>,
-    provider: OnceCell<Provider>,
+    made: Mutex<Option<Arc<Made>>>,
     responder: Responder,
 }
 
@@ -68,7 +84,7 @@ impl Function {
         Self {
             config: Arc::new(config),
             aws: Arc::default(),
-            provider: OnceCell::new(),
+            made: Mutex::default(),
             responder: Responder::when_needed(USER_AGENT),
         }
     }
@@ -113,8 +129,7 @@ impl Function {
         function: Option<String>,
         times: &Times,
     ) -> Result<Vec<String>, InvokeError> {
-        let provider = self.provider.get_or_try_init(|| async { self.made() });
-        let provider = provider.await?;
+        let made = self.made(times).await?;
         let settings = ConsumeSettings {
             concurrency: AT_ONCE,
             contract: Contract {
@@ -130,7 +145,7 @@ impl Function {
         let abort = CancellationToken::new();
         let served = consume(
             &batch,
-            provider,
+            &made.provider,
             &self.responder,
             &settings,
             batch.drain(),
@@ -152,7 +167,25 @@ impl Function {
         Ok(left.into_iter().collect())
     }
 
-    fn made(&self) -> Result<Provider, InvokeError> {
+    /// What serves: made once, and again when its state does not answer any more (its password may be another one now). A
+    /// state that cannot be had is tried again for half of the time: the message would come back much later.
+    async fn made(&self, times: &Times) -> Result<Arc<Made>, InvokeError> {
+        let mut known = self.made.lock().await;
+        if let Some(made) = &*known
+            && state::answers(made.database.as_ref()).await
+        {
+            return Ok(Arc::clone(made));
+        }
+        let database = match &self.config.state {
+            Some(place) => Some(state::open(place, &self.aws, times.taken_up).await?),
+            None => None,
+        };
+        let made = Arc::new(self.make(database)?);
+        *known = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn make(&self, database: Option<Database>) -> Result<Made, InvokeError> {
         let mut settings = SpotSettings {
             user_agent: USER_AGENT.to_owned(),
             ..SpotSettings::default()
@@ -161,20 +194,30 @@ impl Function {
             settings.base_url.clone_from(url);
         }
         let tokens = token::source(&self.config.token, &self.aws);
-        Ok(Provider::new(
-            SpotClient::new(settings, tokens, None)?,
-            Arc::new(MemoryIntents::default()),
+        let spot = SpotClient::new(settings, tokens, None)?;
+        let intents: Arc<dyn Intents> = match &database {
+            Some(database) => {
+                spot.share_windows(Arc::new(database.clone()));
+                Arc::new(database.clone())
+            }
+            None => Arc::new(MemoryIntents::default()),
+        };
+        let provider = Provider::new(
+            spot,
+            intents,
             Arc::new(Directory::new(
                 Arc::clone(&self.aws),
                 Arc::clone(&self.config),
             )),
             ProviderSettings {
-                shared_state: false,
+                deletion: self.config.deletion,
+                shared_state: database.is_some(),
                 stacks: self.config.stacks.clone(),
                 ..ProviderSettings::default()
             },
             no_events(),
-        ))
+        );
+        Ok(Made { provider, database })
     }
 
     /// Whether Spot is on this machine, and then CloudFormation may be, too.

@@ -8,6 +8,7 @@ mod batch;
 mod config;
 mod directory;
 mod function;
+mod state;
 mod token;
 
 use std::{process::ExitCode, sync::Arc};

@@ -284,6 +284,9 @@ async fn the_first_answer_stays_and_an_adoption_is_known_until_we_link(place: Pl
         state.database().answer(&stack, "request-1").await.unwrap(),
         Some(answer("first"))
     );
+    let named = BTreeMap::from([(account(), BTreeSet::from(["request-1".to_owned()]))]);
+    assert_eq!(state.answered("request-").await.unwrap(), named);
+    assert_eq!(state.answered("other-").await.unwrap(), BTreeMap::new());
     assert!(state.spot_links().await.unwrap().kept.contains(&account()));
     let owner = Owner {
         stack_id: stack,

@@ -1,0 +1,96 @@
+//! The durable state, which the runner makes and brings up to date: opened when the first request needs it.
+
+use std::{error::Error as _, sync::Arc, time::Duration};
+
+use onboarding_provider::sql::{Database, DatabaseError, PostgresUrl, PostgresUrlError};
+use tokio::time::Instant;
+
+use crate::{aws::LazyAws, config::StatePlace};
+
+/// Connections of one process: nothing keeps one while it waits.
+const CONNECTIONS: u32 = 2;
+
+/// The pause before the state is tried again.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// The state cannot be used. No text has a value that could be a secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StateError {
+    /// The secret with its URL cannot be read.
+    #[error("the secret {id} with the URL of the state cannot be read: {reason}")]
+    Secret { id: String, reason: String },
+    /// The secret has something else.
+    #[error("what the secret {id} has cannot be used as the URL of the state: {source}")]
+    Url {
+        id: String,
+        source: PostgresUrlError,
+    },
+    /// The database.
+    #[error("{0}{cause}", cause = cause(.0))]
+    Database(#[from] DatabaseError),
+}
+
+impl StateError {
+    /// Whether it may pass by itself.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Secret { .. } | Self::Database(DatabaseError::Connect { .. })
+        )
+    }
+}
+
+fn cause(error: &DatabaseError) -> String {
+    let source = error.source();
+    source.map_or_else(String::new, |source| format!(": {source}"))
+}
+
+/// Opens the state; one that cannot be reached is tried again until a moment.
+pub(crate) async fn open(
+    place: &StatePlace,
+    aws: &Arc<LazyAws>,
+    until: Instant,
+) -> Result<Database, StateError> {
+    loop {
+        match try_open(place, aws).await {
+            Err(error) if error.may_pass() && Instant::now() + PAUSE < until => {
+                tracing::warn!(%error, "the state is tried again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn try_open(place: &StatePlace, aws: &Arc<LazyAws>) -> Result<Database, StateError> {
+    let url = match place {
+        StatePlace::Here(url) => url.clone(),
+        StatePlace::Secret(id) => read(id, aws).await?,
+    };
+    let database = Database::postgres(&url, CONNECTIONS).await?;
+    database.check(&url).await?;
+    Ok(database)
+}
+
+async fn read(id: &str, aws: &Arc<LazyAws>) -> Result<PostgresUrl, StateError> {
+    let read = async { aws.get().await?.secret_value(id).await };
+    let text = read.await.map_err(|error| StateError::Secret {
+        id: id.to_owned(),
+        reason: error.to_string(),
+    })?;
+    text.expose()
+        .trim()
+        .parse()
+        .map_err(|source| StateError::Url {
+            id: id.to_owned(),
+            source,
+        })
+}
+
+/// Whether the state still answers; without one there is nothing to ask.
+pub(crate) async fn answers(database: Option<&Database>) -> bool {
+    match database {
+        Some(database) => database.answers().await,
+        None => true,
+    }
+}

@@ -1,0 +1,118 @@
+"""The compiled `bootstrap` in ministack with the runner's PostgreSQL state: what one process of it did, the next one knows."""
+
+import os
+import subprocess
+
+import pytest
+
+from conftest import ROOT
+from emulators import start_ministack
+from enrollment import Enrollment, template
+from postgres import Postgres
+from test_bootstrap import Bucket, request
+
+SCENARIO = """
+clock_speed = 600.0
+[organization]
+accounts = 8
+ous = 2
+rates = false
+[spot]
+rate_limit = 100000
+"""
+
+
+@pytest.fixture(scope="module")
+def ministack():
+    emulator = start_ministack()
+    yield emulator
+    emulator.end()
+
+
+@pytest.fixture(scope="module")
+def sandbox(start_sandbox):
+    return start_sandbox(SCENARIO)
+
+
+@pytest.fixture(scope="module")
+def accounts(sandbox):
+    return iter([one["id"] for one in sandbox.members(state="ACTIVE")])
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = Postgres()
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture(scope="module")
+def state(cluster, tmp_path_factory):
+    """The URL of a state that the runner has made."""
+    url = f"{cluster.url}/postgres"
+    config = tmp_path_factory.mktemp("config")
+    text = (ROOT / "config/runner.toml").read_text()
+    (config / "runner.toml").write_text(text.replace('#url = "sqlite://runner.db"', f'url = "{url}"'))
+    (config / "policies").symlink_to(ROOT / "config/policies")
+    subprocess.run([os.environ["RUNNER_BIN"], "--config", config, "runs", "list"], check=True, capture_output=True)
+    return url
+
+
+@pytest.fixture
+def bucket():
+    bucket = Bucket()
+    yield bucket
+    bucket.server.shutdown()
+    bucket.server.server_close()
+
+
+def test_a_stack_takes_the_spot_account_with_it_that_another_process_created(ministack, sandbox, accounts, state):
+    stack = Enrollment(ministack, sandbox, next(accounts), PROVIDER_STATE_URL=state, PROVIDER_DELETION="stack")
+    with stack.mirrored():
+        stack.create(template(stack.function))
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+        assert len(stack.spot_accounts()) == 1
+        stack.cold()
+        stack.update(template(stack.function, role={"Path": "/spot/"}))
+        assert stack.settled() == "UPDATE_COMPLETE", stack.reasons()
+        stack.cold()
+        assert stack.settled(stack.delete()) == "DELETE_COMPLETE"
+    assert stack.spot_accounts() == []
+
+
+def test_a_repeated_request_gets_the_same_external_id_from_another_process(ministack, sandbox, accounts, state, bucket):
+    account = next(accounts)
+    client = ministack.client("secretsmanager", "000000000000")
+    secret = client.create_secret(Name=f"state-{account}", SecretString=state)["ARN"]
+    endpoints = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": ministack.endpoint, "AWS_ENDPOINT_URL_ORGANIZATIONS": sandbox.endpoint}
+    stack = Enrollment(ministack, sandbox, account, PROVIDER_STATE_SECRET_ARN=secret, **endpoints)
+
+    def answered(name, **changes):
+        changes = {"StackId": f"arn:aws:cloudformation:us-east-1:{account}:stack/spot/one"} | changes
+        event = request(bucket, account, name, token=stack.function, **changes)
+        answer, failed = stack.invoke(event)
+        assert not failed, answer
+        assert bucket.answers[name]["Status"] == "SUCCESS", bucket.answers[name]
+        return bucket.answers.pop(name)
+
+    spot_account = answered("account")["PhysicalResourceId"]
+    wanted = {
+        "ResourceType": "Custom::SpotExternalId", "LogicalResourceId": "SpotExternalId",
+        "ResourceProperties": {"ServiceToken": stack.function, "SpotAccountId": spot_account, "ServiceTimeout": "60"},
+    }
+    first = answered("external-id", **wanted)
+    made = sandbox.calls()["spot:POST /setup/credentials/aws/externalId"]
+    stack.cold()
+    assert answered("external-id", **wanted) == first
+    assert answered("account")["PhysicalResourceId"] == spot_account
+    assert sandbox.calls()["spot:POST /setup/credentials/aws/externalId"] == made
+
+
+def test_a_state_that_nobody_has_made_is_refused(ministack, sandbox, accounts, cluster, state, bucket):
+    account = next(accounts)
+    url = f"{cluster.url.replace('postgres@', 'postgres:canary@')}/template1"
+    stack = Enrollment(ministack, sandbox, account, PROVIDER_STATE_URL=url)
+    answer, failed = stack.invoke(request(bucket, account, "early", token=stack.function))
+    assert failed and "has no state yet" in answer["errorMessage"], answer
+    assert "canary" not in str(answer) + ministack.output()
+    assert bucket.answers == {} and stack.spot_accounts() == []
