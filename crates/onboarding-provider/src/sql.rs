@@ -60,7 +60,7 @@ pub enum DatabaseError {
     },
     /// Nobody has made the tables.
     #[error(
-        "the database {place} has no state yet; `runner runs list` with this [state] url makes it"
+        "the database {place} has no state yet, or none that this user may read; `runner runs list` with this [state] url makes it"
     )]
     Empty {
         /// Its URL without the password.
