@@ -6,8 +6,8 @@
 //! gone is known to be dead. Queries are checked at run time.
 
 mod account_tags;
-mod answered;
 mod advisory;
+mod answered;
 mod deployed_units;
 mod error;
 mod journal;
