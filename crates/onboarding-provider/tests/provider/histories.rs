@@ -358,7 +358,7 @@ async fn lived(history: &History) {
         adopted,
     };
     for step in &history.steps {
-        account.step(step).await;
+        Box::pin(account.step(step)).await;
     }
     account.end(kept).await;
 }

@@ -18,6 +18,9 @@ use crate::{
     home::aws_error,
 };
 
+/// A stack that has only change sets: no resource of it is there.
+const REVIEW_IN_PROGRESS: &str = "REVIEW_IN_PROGRESS";
+
 /// How long CloudFormation may take to make a change set or to forget an empty stack.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -88,6 +91,11 @@ impl Prepared {
         if !self.made_review_stack {
             return Ok(());
         }
+        // Another process may have taken the review up, and made the stack: that one stays.
+        let stack = aws.describe_stack(name).await.map_err(aws_error)?;
+        if stack.is_none_or(|stack| stack.status != REVIEW_IN_PROGRESS) {
+            return Ok(());
+        }
         aws.delete_stack(name).await.map_err(aws_error)?;
         let start = Instant::now();
         while aws.describe_stack(name).await.map_err(aws_error)?.is_some() {
@@ -154,7 +162,7 @@ pub async fn prepare_one(aws: &Aws, stack: StackRequest) -> Result<Prepared, Boo
     let present = aws.describe_stack(&stack.name).await.map_err(aws_error)?;
     let status = present.as_ref().map(|stack| stack.status.as_str());
     let creates_stack = match status {
-        None | Some("REVIEW_IN_PROGRESS") => true,
+        None | Some(REVIEW_IN_PROGRESS) => true,
         Some(status) => match advice(status) {
             None => false,
             Some(advice) => {

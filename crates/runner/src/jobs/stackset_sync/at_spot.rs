@@ -224,8 +224,8 @@ impl StackSetSync {
         let request_id = uuid::Uuid::now_v7().to_string();
         let request = subject.request(request_id, (logical_id, &resource_type), resource)?;
         let lifecycle = self.lifecycle().await?;
-        let Some(answer) = unless_interrupted(cx, lifecycle.handle(&request, deadline)).await
-        else {
+        let handled = Box::pin(lifecycle.handle(&request, deadline));
+        let Some(answer) = unless_interrupted(cx, handled).await else {
             return Ok(AtSpot::Interrupted);
         };
         if answer.status == Status::Success {
