@@ -1,0 +1,183 @@
+//! The stack set itself: made, updated, or waited for.
+
+use super::{ProfileContext, order, push};
+use crate::{
+    desired::{Deployment, Purpose},
+    ids::OuId,
+    plan::{Finding, Plan, Risk, Severity},
+    stackset_sync::{actions::SyncAction, definition, refuse_all},
+};
+
+/// Creates or updates the stack set, and waits for what already runs on it. Tells whether every instance is updated.
+pub(in crate::stackset_sync) fn stack_set(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
+    let profile = context.profile.name.clone();
+    let auto_deployment = context.deployment == Deployment::Auto;
+    if context.state.stack_set.is_none() {
+        push(
+            plan,
+            format!("create-stack-set:{profile}"),
+            &SyncAction::CreateStackSet {
+                profile: profile.clone(),
+                auto_deployment,
+            },
+            Vec::new(),
+            format!("stack set {} does not exist", context.profile.stack_set),
+            Risk::Low,
+            context.order(order::STACK_SET),
+        );
+        return false;
+    }
+    for running in &context.state.running {
+        push(
+            plan,
+            format!("await-operation:{profile}:{}", running.id),
+            &SyncAction::AwaitOperation {
+                profile: profile.clone(),
+                operation_id: running.id.clone(),
+            },
+            Vec::new(),
+            format!(
+                "a {} operation of stack set {} has not ended",
+                running.action, context.profile.stack_set
+            ),
+            Risk::Low,
+            order::AWAIT,
+        );
+    }
+    if !context.state.is_ours {
+        refuse_all(
+            plan,
+            "foreign-stack-set",
+            format!(
+                "stack set {} exists and its template {}: it is another program's, and updating it would replace what it \
+                 deploys; {}",
+                context.profile.stack_set,
+                match context.profile.purpose {
+                    Purpose::Enrollment => "does not enroll accounts in Spot",
+                    Purpose::AuditRole => "does not make our audit role",
+                },
+                match context.profile.purpose {
+                    Purpose::Enrollment => format!("give profile {profile:?} another stack_set"),
+                    Purpose::AuditRole =>
+                        "give our stack sets another stack_set.name_prefix".to_owned(),
+                }
+            ),
+        );
+        return false;
+    }
+    if context.state.is_direct != context.profile.direct.is_some()
+        && context.profile.purpose == Purpose::Enrollment
+    {
+        refuse_all(
+            plan,
+            "provider-changed",
+            format!(
+                "stack set {} enrolls {} custom resources and enrollment.provider says otherwise: the update would take Spot's \
+                 role from every account; keep enrollment.provider as it was, or give profile {profile:?} another stack_set \
+                 and retire this one",
+                context.profile.stack_set,
+                if context.state.is_direct {
+                    "without"
+                } else {
+                    "with"
+                }
+            ),
+        );
+        return false;
+    }
+    if !context.state.service_token_changes.is_empty() {
+        refuse_all(
+            plan,
+            "service-token-immutable",
+            format!(
+                "stack set {} already has {} with another ServiceToken, which CloudFormation can never change in place; keep \
+                 enrollment.provider and enrollment.topic_arn as they were, or deploy a new stack set under another name and \
+                 retire this one",
+                context.profile.stack_set,
+                context.state.service_token_changes.join(", ")
+            ),
+        );
+        return false;
+    }
+    let difference = definition::compare(context.profile, context.state, context.deployment);
+    if auto_deployment {
+        targets_beyond_the_profile(context, difference.deployment, plan);
+    }
+    if difference.any() {
+        push(
+            plan,
+            format!("update-stack-set:{profile}"),
+            &SyncAction::UpdateStackSet {
+                profile: profile.clone(),
+                auto_deployment,
+                definition: difference.definition || difference.settings,
+                deployment: difference.deployment,
+                kept_parameters: difference.kept_parameters,
+                managed_execution: difference.managed_execution,
+                accounts_at_once: 0,
+            },
+            context
+                .state
+                .instances
+                .iter()
+                .map(|instance| instance.account)
+                .collect(),
+            format!(
+                "stack set {} differs in {}",
+                context.profile.stack_set,
+                difference.words.join(", ")
+            ),
+            if difference.definition {
+                Risk::Medium
+            } else {
+                Risk::Low
+            },
+            context.order(order::STACK_SET),
+        );
+    }
+    difference.definition
+}
+
+/// Auto-deployment follows every unit that the stack set was ever deployed to. One that is not the profile's (any more)
+/// gets accounts enrolled that nobody targets.
+fn targets_beyond_the_profile(context: &ProfileContext<'_>, switching_on: bool, plan: &mut Plan) {
+    let organization = &context.observed.organization;
+    let is_targeted = |unit: &OuId| {
+        organization.unit_index(unit).is_none_or(|index| {
+            organization
+                .lineage(index)
+                .any(|(above, _)| context.resolved.ous.contains(&above))
+        })
+    };
+    let beyond: Vec<String> = context
+        .state
+        .stack_set
+        .iter()
+        .flat_map(|stack_set| &stack_set.organizational_units)
+        .filter(|unit| !is_targeted(unit))
+        .map(ToString::to_string)
+        .collect();
+    if beyond.is_empty() {
+        return;
+    }
+    let message = format!(
+        "stack set {} also targets {}, which profile {:?} does not: AWS's auto-deployment enrolls new accounts there; set \
+         deployment = \"runner\", target them again, or take the stack set's instances out of them",
+        context.profile.stack_set,
+        beyond.join(", "),
+        context.profile.name
+    );
+    if switching_on {
+        refuse_all(plan, "auto-deployment-targets", message);
+    } else {
+        plan.findings.push(Finding {
+            id: format!("stack-set-targets-more:{}", context.profile.name),
+            severity: Severity::Warning,
+            account: None,
+            account_name: None,
+            ou_path: None,
+            reason: "stack-set-targets-more".to_owned(),
+            message,
+        });
+    }
+}
