@@ -90,6 +90,7 @@ fn a_stack_is_made_changed_and_deleted_through_change_sets() {
         let set = described(&aws, "renamed").await?;
         assert_eq!(set.changes[0].replacement, Replacement::Yes);
         assert!(set.changes[0].retained, "{set:?}");
+        assert!(set.changes[0].properties.contains("TopicName"), "{set:?}");
         assert_eq!(executed(&aws, "shown").await?, "UPDATE_COMPLETE");
         // It went with the execution of the other one.
         assert!(aws.describe_change_set("home", "renamed").await.is_err());

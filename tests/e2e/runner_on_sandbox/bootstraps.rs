@@ -209,7 +209,7 @@ fn a_plan_leaves_nothing_behind_and_without_a_yes_nothing_is_done() {
     let changes = plan.json().unwrap()["stacks"][0]["changes"].clone();
     assert!(
         changes.as_array().unwrap().iter().any(|change| *change
-            == json!({"action": "add", "logical_id": "Topic", "resource_type": "AWS::SNS::Topic", "retained": false})),
+            == json!({"action": "add", "logical_id": "Topic", "resource_type": "AWS::SNS::Topic", "retained": false, "properties": []})),
         "{changes:#}"
     );
     let unanswered = rehearsal.run(&["bootstrap"]);
@@ -231,6 +231,7 @@ fn a_plan_leaves_nothing_behind_and_without_a_yes_nothing_is_done() {
     let changes = stack["changes"].as_array().unwrap();
     let of = |id: &str| changes.iter().find(|change| change["logical_id"] == id);
     assert_eq!(of("Queue").unwrap()["action"], "modify", "{stack:#}");
+    assert_ne!(of("Queue").unwrap()["properties"], json!([]), "{stack:#}");
     assert_eq!(of("Key").unwrap()["action"], "remove", "{stack:#}");
     assert_eq!(of("Key").unwrap()["retained"], true, "{stack:#}");
     assert_eq!(bootstrapped(&rehearsal)["stacks"][0]["status"], "unchanged");

@@ -153,7 +153,9 @@ fn the_management_account_is_enrolled_beside_members_that_use_the_queue() {
     let dry = rehearsal.sync_ends(3, &["--dry-run"]);
     let shown = dry["steps"].to_string();
     assert!(
-        shown.contains("modify SpotinstCostIntelligencePolicy"),
+        shown.contains(
+            "modify SpotinstCostIntelligencePolicy (AWS::IAM::ManagedPolicy: PolicyDocument)"
+        ),
         "{shown}"
     );
     let third = rehearsal.sync_ends(0, &[]);

@@ -1,9 +1,10 @@
 //! Change sets: what a template would change about a stack, before it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudformation::types::{
-    Capability, Change, ChangeSetStatus, ChangeSetType, Replacement as SdkReplacement, Tag,
+    Capability, Change, ChangeSetStatus, ChangeSetType, Replacement as SdkReplacement,
+    ResourceAttribute, ResourceChangeDetail, Tag,
 };
 
 use crate::{Aws, AwsError, ErrorClass, templates::check_size};
@@ -64,6 +65,8 @@ pub struct ResourceChange {
     pub replacement: Replacement,
     /// Whether what is removed or replaced stays outside the stack.
     pub retained: bool,
+    /// What of it is changed: names of properties, and of attributes such as `Tags` or `DeletionPolicy`; sorted.
+    pub properties: BTreeSet<String>,
 }
 
 /// What would happen to a resource.
@@ -271,7 +274,22 @@ fn resource_change(change: Change) -> Option<ResourceChange> {
         retained: change
             .policy_action
             .is_some_and(|action| action.as_str().ends_with("Retain")),
+        properties: change
+            .details
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(changed_property)
+            .collect(),
     })
+}
+
+/// The name of a property that is changed, or of another attribute of the resource.
+fn changed_property(detail: ResourceChangeDetail) -> Option<String> {
+    let target = detail.target?;
+    match target.attribute? {
+        ResourceAttribute::Properties => target.name,
+        other => Some(other.as_str().to_owned()),
+    }
 }
 
 #[cfg(test)]

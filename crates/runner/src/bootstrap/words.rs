@@ -1,6 +1,9 @@
 //! What a preview or a deployment looks like: words for people, one document for programs.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use aws_ops::stacks::{ChangeAction, Replacement, ResourceChange};
 use serde::Serialize;
@@ -53,6 +56,8 @@ pub struct ChangeDocument {
     pub resource_type: String,
     /// Whether what is removed or replaced stays outside the stack.
     pub retained: bool,
+    /// The properties that are changed, and attributes such as `Tags`.
+    pub properties: BTreeSet<String>,
 }
 
 impl StackDocument {
@@ -81,9 +86,14 @@ pub fn line(change: &ResourceChange) -> String {
         action,
         logical_id,
         resource_type,
+        properties,
         ..
     } = self::change(change);
-    format!("{action} {logical_id} ({resource_type})")
+    if properties.is_empty() {
+        return format!("{action} {logical_id} ({resource_type})");
+    }
+    let properties = list(&properties);
+    format!("{action} {logical_id} ({resource_type}: {properties})")
 }
 
 fn change(change: &ResourceChange) -> ChangeDocument {
@@ -99,7 +109,13 @@ fn change(change: &ResourceChange) -> ChangeDocument {
         logical_id: change.logical_id.clone(),
         resource_type: change.resource_type.clone(),
         retained: change.retained,
+        properties: change.properties.clone(),
     }
+}
+
+fn list(properties: &BTreeSet<String>) -> String {
+    let properties: Vec<&str> = properties.iter().map(String::as_str).collect();
+    properties.join(", ")
 }
 
 /// The stacks for people.
@@ -114,14 +130,19 @@ pub fn preview(stacks: &[StackDocument]) -> String {
             continue;
         }
         let _ = writeln!(text, "{} changes", stack.changes.len());
-        let mut rows = table::table(&["change", "resource", "type"]);
+        let mut rows = table::table(&["change", "resource", "type", "properties"]);
         for change in &stack.changes {
             let action = if change.retained {
                 format!("{} (the old one stays)", change.action)
             } else {
                 change.action.to_owned()
             };
-            rows.add_row([&action, &change.logical_id, &change.resource_type]);
+            rows.add_row([
+                &action,
+                &change.logical_id,
+                &change.resource_type,
+                &list(&change.properties),
+            ]);
         }
         text.push_str(&table::render(&rows));
     }
