@@ -18,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub struct Wire {
     endpoint: String,
     access_key: String,
+    session_token: Option<String>,
 }
 
 impl Wire {
@@ -27,6 +28,17 @@ impl Wire {
         Self {
             endpoint: endpoint.into(),
             access_key: access_key.into(),
+            session_token: None,
+        }
+    }
+
+    /// The same endpoint, called in a session of a role.
+    #[must_use]
+    pub fn in_session(&self, access_key: &str, token: &str) -> Self {
+        Self {
+            endpoint: self.endpoint.clone(),
+            access_key: access_key.to_owned(),
+            session_token: Some(token.to_owned()),
         }
     }
 
@@ -77,10 +89,14 @@ impl Wire {
             .no_proxy()
             .timeout(LIMIT)
             .build()?;
-        Ok(client.post(&self.endpoint).header(
+        let request = client.post(&self.endpoint).header(
             "authorization",
             format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"),
-        ))
+        );
+        Ok(match &self.session_token {
+            Some(token) => request.header("x-amz-security-token", token),
+            None => request,
+        })
     }
 
     /// Reads JSON with GET, or sends JSON with POST: for the sandbox's admin API.

@@ -6,6 +6,8 @@
 
 mod table;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 pub use table::{FUNCTION_PERMISSIONS, Need, PERMISSIONS, Permission, Scope};
 
@@ -30,8 +32,8 @@ pub struct RunnerPolicySpec {
     pub stack_sets: Vec<StackSetName>,
     /// Whether accounts are enrolled without custom resources.
     pub is_direct: bool,
-    /// The plain stacks that enroll the management account, each with the name of its role.
-    pub management_stacks: Vec<(StackSetName, String)>,
+    /// The plain stacks that enroll the management account.
+    pub management_stacks: Vec<ManagementStackAccess>,
     /// Whether stack sets are given tags.
     pub tags_stack_sets: bool,
     /// Whether the runner may switch trusted access on.
@@ -44,6 +46,17 @@ pub struct RunnerPolicySpec {
     pub queue: Option<QueueAccess>,
     /// Where in AWS the Spot token is; none when it is somewhere else.
     pub token: Option<TokenPlace>,
+}
+
+/// A plain stack that enrolls the management account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagementStackAccess {
+    /// Its name.
+    pub name: StackSetName,
+    /// The name of its role.
+    pub role: String,
+    /// The ARN of the role's permissions boundary.
+    pub boundary: Option<String>,
 }
 
 /// The provider's queue.
@@ -112,6 +125,20 @@ impl RunnerPolicySpec {
             Need::StackSets => manages,
             Need::Direct => manages && self.is_direct,
             Need::ManagementStack => manages && !self.management_stacks.is_empty(),
+            Need::UnboundedRole => {
+                manages
+                    && self
+                        .management_stacks
+                        .iter()
+                        .any(|stack| stack.boundary.is_none())
+            }
+            Need::BoundedRole => {
+                manages
+                    && self
+                        .management_stacks
+                        .iter()
+                        .any(|stack| stack.boundary.is_some())
+            }
             Need::StackSetTags => manages && self.tags_stack_sets,
             Need::TrustedAccess => manages && self.activates_trusted_access,
             Need::AccountTags => self.reads_account_tags,
@@ -183,25 +210,23 @@ impl RunnerPolicySpec {
                 arns
             }
             Scope::StackSetsServiceRole => vec![format!(
-                "arn:{partition}:iam::{account}:role/aws-service-role/stacksets.cloudformation.amazonaws.com/*"
+                "arn:{partition}:iam::{account}:role/aws-service-role/stacksets.cloudformation.amazonaws.com/\
+                 AWSServiceRoleForCloudFormationStackSetsOrgAdmin"
             )],
             Scope::ManagementStacks => self
                 .management_stacks
                 .iter()
-                .map(|(name, _)| {
+                .map(|stack| {
+                    let name = &stack.name;
                     format!("arn:{partition}:cloudformation:{region}:{account}:stack/{name}/*")
                 })
                 .collect(),
-            Scope::ManagementRoles => self
-                .management_stacks
-                .iter()
-                .map(|(_, role)| format!("arn:{partition}:iam::{account}:role/{role}"))
-                .collect(),
-            Scope::ManagementPolicies => self
-                .management_stacks
-                .iter()
-                .map(|(name, _)| format!("arn:{partition}:iam::{account}:policy/{name}-*"))
-                .collect(),
+            Scope::ManagementRoles | Scope::ManagementRolePolicies => {
+                self.management_roles(|_| true)
+            }
+            Scope::UnboundedRoles => self.management_roles(|stack| stack.boundary.is_none()),
+            Scope::BoundedRoles => self.management_roles(|stack| stack.boundary.is_some()),
+            Scope::ManagementPolicies => self.management_policies(),
             Scope::AuditRole => self
                 .audit_role
                 .iter()
@@ -237,6 +262,24 @@ impl RunnerPolicySpec {
         }
     }
 
+    /// The roles of some of the management account's stacks.
+    fn management_roles(&self, which: impl Fn(&ManagementStackAccess) -> bool) -> Vec<String> {
+        let (partition, account) = (self.partition(), self.account);
+        let stacks = self.management_stacks.iter().filter(|stack| which(stack));
+        stacks
+            .map(|stack| format!("arn:{partition}:iam::{account}:role/{}", stack.role))
+            .collect()
+    }
+
+    /// What CloudFormation names the managed policies of the management account's stacks.
+    fn management_policies(&self) -> Vec<String> {
+        let (partition, account) = (self.partition(), self.account);
+        let stacks = self.management_stacks.iter();
+        stacks
+            .map(|stack| format!("arn:{partition}:iam::{account}:policy/{}-*", stack.name))
+            .collect()
+    }
+
     /// The provider's queue and those whose names end with these.
     fn queues(&self, endings: &[&str]) -> Vec<String> {
         let Some(queue) = &self.queue else {
@@ -255,6 +298,24 @@ impl RunnerPolicySpec {
             Scope::StackSetsService => Some(json!({"StringEquals": {
                 "organizations:ServicePrincipal": "member.org.stacksets.cloudformation.amazonaws.com",
             }})),
+            // The runner never calls IAM as itself: CloudFormation does, with the caller's permissions (IAM User Guide,
+            // "AWS global condition context keys", aws:CalledVia).
+            Scope::ManagementRoles | Scope::UnboundedRoles | Scope::ManagementPolicies => {
+                Some(via_cloudformation())
+            }
+            Scope::BoundedRoles => {
+                let stacks = self.management_stacks.iter();
+                let boundaries: BTreeSet<&String> =
+                    stacks.filter_map(|stack| stack.boundary.as_ref()).collect();
+                let mut condition = via_cloudformation();
+                condition["StringEquals"] = json!({"iam:PermissionsBoundary": boundaries});
+                Some(condition)
+            }
+            Scope::ManagementRolePolicies => {
+                let mut condition = via_cloudformation();
+                condition["ArnLike"] = json!({"iam:PolicyARN": self.management_policies()});
+                Some(condition)
+            }
             // Key ids are not known before the key is made; its alias is.
             Scope::QueueKey => {
                 let topic = self.queue.as_ref()?.key_of_topic.as_ref()?;
@@ -270,6 +331,11 @@ impl RunnerPolicySpec {
             _ => None,
         }
     }
+}
+
+/// Only for what CloudFormation calls on behalf of who calls it.
+fn via_cloudformation() -> Value {
+    json!({"ForAnyValue:StringEquals": {"aws:CalledVia": "cloudformation.amazonaws.com"}})
 }
 
 fn wildcard<T: ToString>(known: Option<&T>) -> String {

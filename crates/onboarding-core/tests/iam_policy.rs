@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use onboarding_core::iam_policy::{
-    PERMISSIONS, QueueAccess, RunnerPolicySpec, Scope, TokenPlace, document,
+    FUNCTION_PERMISSIONS, ManagementStackAccess, PERMISSIONS, QueueAccess, RunnerPolicySpec, Scope,
+    TokenPlace, document,
 };
 use serde_json::{Value, json};
 
@@ -31,10 +32,7 @@ fn largest() -> RunnerPolicySpec {
     RunnerPolicySpec {
         stack_sets: vec!["spot-onboarding-default".parse().unwrap()],
         is_direct: true,
-        management_stacks: vec![(
-            "spot-onboarding-default".parse().unwrap(),
-            "spot-onboarding-default-SpotRole".to_owned(),
-        )],
+        management_stacks: vec![management_stack("default", None)],
         reads_account_tags: true,
         audit_role: Some("/spot-onboarding-audit".to_owned()),
         queue: Some(QueueAccess {
@@ -44,6 +42,14 @@ fn largest() -> RunnerPolicySpec {
         }),
         token: Some(TokenPlace::Secret("spot/token".to_owned())),
         ..smallest()
+    }
+}
+
+fn management_stack(profile: &str, boundary: Option<&str>) -> ManagementStackAccess {
+    ManagementStackAccess {
+        name: format!("spot-onboarding-{profile}").parse().unwrap(),
+        role: format!("spot-onboarding-{profile}-SpotRole"),
+        boundary: boundary.map(str::to_owned),
     }
 }
 
@@ -212,4 +218,131 @@ fn it_fits_into_one_inline_policy_of_a_role_with_many_profiles() {
     let size = document(&many).unwrap().size();
     // IAM User Guide, "IAM and AWS STS quotas": all inline policies of a role together.
     assert!(size <= 10_240, "{size}");
+}
+
+/// Whether a call of this name changes nothing. What an audit role may do is that role's business.
+fn reads(action: &str) -> bool {
+    let (_, name) = action.split_once(':').unwrap();
+    action == "sts:AssumeRole"
+        || ["Describe", "Get", "List"]
+            .iter()
+            .any(|verb| name.starts_with(verb))
+}
+
+#[test]
+fn without_a_job_that_writes_nothing_can_be_written() {
+    let reading = RunnerPolicySpec {
+        stack_sets: Vec::new(),
+        queue: None,
+        ..largest()
+    };
+    let actions = actions(&reading);
+    assert!(actions.len() > 8, "{actions:?}");
+    let writes: Vec<_> = actions.iter().filter(|action| !reads(action)).collect();
+    assert!(writes.is_empty(), "{writes:?}");
+}
+
+const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/OrgBoundary";
+
+#[test]
+fn iam_is_written_by_cloudformation_alone_or_in_one_named_role() {
+    let bounded = RunnerPolicySpec {
+        management_stacks: vec![
+            management_stack("default", None),
+            management_stack("bounded", Some(BOUNDARY)),
+        ],
+        ..largest()
+    };
+    let mut found = 0;
+    for statement in [statements(&largest()), statements(&bounded)].concat() {
+        let actions = statement["Action"].as_array().unwrap();
+        let mut actions = actions.iter().filter_map(Value::as_str);
+        if !actions.any(|action| action.starts_with("iam:") && !reads(action)) {
+            continue;
+        }
+        found += 1;
+        let resources = statement["Resource"].as_array().unwrap();
+        assert!(resources.iter().all(|one| one != "*"), "{statement}");
+        let via = &statement["Condition"]["ForAnyValue:StringEquals"]["aws:CalledVia"];
+        let is_one_role = !statement["Resource"].to_string().contains('*');
+        assert!(
+            via == "cloudformation.amazonaws.com"
+                || (is_one_role && statement["Sid"] == "TrustedAccessRole"),
+            "{statement}"
+        );
+    }
+    assert_eq!(found, 11);
+}
+
+#[test]
+fn policies_are_attached_and_roles_are_made_as_the_profile_says_and_not_otherwise() {
+    let statement = |spec: &RunnerPolicySpec, action: &str| -> Vec<Value> {
+        let mut statements = statements(spec);
+        statements.retain(|one| one["Action"].as_array().unwrap().contains(&json!(action)));
+        statements
+    };
+    let with = |boundary: Option<&str>| RunnerPolicySpec {
+        management_stacks: vec![management_stack("default", boundary)],
+        ..largest()
+    };
+    let attach = statement(&with(None), "iam:AttachRolePolicy").remove(0);
+    assert_eq!(
+        attach["Condition"]["ArnLike"]["iam:PolicyARN"],
+        json!(["arn:aws:iam::123456789012:policy/spot-onboarding-default-*"])
+    );
+    assert_eq!(
+        attach["Resource"],
+        json!(["arn:aws:iam::123456789012:role/spot-onboarding-default-SpotRole"])
+    );
+    let bounded = with(Some(BOUNDARY));
+    for action in ["iam:CreateRole", "iam:PutRolePermissionsBoundary"] {
+        let [made] = statement(&bounded, action).try_into().unwrap();
+        assert_eq!(
+            made["Condition"]["StringEquals"]["iam:PermissionsBoundary"],
+            json!([BOUNDARY])
+        );
+    }
+    // Nobody takes a boundary away that is configured, nor puts one on that is not.
+    assert_eq!(
+        statement(&bounded, "iam:DeleteRolePermissionsBoundary"),
+        Vec::<Value>::new()
+    );
+    assert_eq!(
+        statement(&with(None), "iam:PutRolePermissionsBoundary"),
+        Vec::<Value>::new()
+    );
+    let both = RunnerPolicySpec {
+        management_stacks: vec![
+            management_stack("default", None),
+            management_stack("bounded", Some(BOUNDARY)),
+        ],
+        ..largest()
+    };
+    for one in statement(&both, "iam:CreateRole") {
+        let is_bounded = one["Condition"].get("StringEquals").is_some();
+        assert_eq!(
+            one["Resource"].to_string().contains("bounded"),
+            is_bounded,
+            "{one}"
+        );
+    }
+}
+
+#[test]
+fn every_statement_has_an_id_of_its_own_and_says_how_narrow_it_is() {
+    for table in [PERMISSIONS, FUNCTION_PERMISSIONS] {
+        let mut known: Vec<Scope> = Vec::new();
+        for permission in table {
+            assert!(!permission.need.words().is_empty());
+            if !known.contains(&permission.scope) {
+                known.push(permission.scope);
+            }
+        }
+        let ids: BTreeSet<&str> = known.iter().map(|scope| scope.sid()).collect();
+        assert_eq!(ids.len(), known.len());
+        for scope in known {
+            let words = scope.words();
+            assert!(words.len() > 10, "{scope:?}: {words}");
+        }
+    }
 }

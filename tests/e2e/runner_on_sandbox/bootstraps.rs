@@ -137,6 +137,46 @@ fn a_bare_account_is_bootstrapped_and_the_role_that_comes_with_it_enrolls_everyt
 }
 
 #[test]
+fn the_role_enrolls_the_management_account_through_cloudformation_and_cannot_write_iam_itself() {
+    let rehearsal = bare();
+    rehearsal.configure("", "management_account = true", "ous = [\"root\"]");
+    let made = bootstrapped(&rehearsal);
+    let role = text(&made["stacks"][0]["outputs"]["RunnerRoleArn"]);
+    let account = role.split(':').nth(4).unwrap();
+    let session = rehearsal.session(&role);
+    let [id, _, token] = session.each_ref().map(|(_, value)| value.as_str());
+    let session = session
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let arguments = ["--output", "json", "exec", "stackset-sync"];
+    let ended = rehearsal.run_with(&session, &arguments);
+    assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
+    assert_eq!(count(&ended.json().unwrap(), "changed"), 9);
+    assert_eq!(rehearsal.links_of(account).len(), 1);
+
+    // What CloudFormation may do for the runner, the runner may not do by itself.
+    let wire = rehearsal.wire.in_session(id, token);
+    let spot_role = ("RoleName", "spot-onboarding-default-SpotRole");
+    let anybody = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}"#;
+    let admin = ("PolicyArn", "arn:aws:iam::aws:policy/AdministratorAccess");
+    for (action, input) in [
+        (
+            "UpdateAssumeRolePolicy",
+            &[spot_role, ("PolicyDocument", anybody)][..],
+        ),
+        ("AttachRolePolicy", &[spot_role, admin]),
+        ("DeleteRole", &[spot_role]),
+    ] {
+        let input = [&[("Version", "2010-05-08")], input].concat();
+        let asked = rehearsal
+            .runtime
+            .block_on(wire.query("iam", action, &input));
+        let refused = format!("{:#}", asked.unwrap_err());
+        assert!(refused.contains("AccessDenied"), "{action}: {refused}");
+    }
+}
+
+#[test]
 fn the_policy_is_what_the_runs_needed_and_what_the_operations_explain() {
     let rehearsal = Rehearsal::new(SMALL);
     rehearsal.configure(

@@ -11,6 +11,10 @@ pub enum Need {
     Direct,
     /// The management account is enrolled, by a plain stack (`profiles.management_account`).
     ManagementStack,
+    /// Such a stack makes a role without a permissions boundary.
+    UnboundedRole,
+    /// Such a stack makes a role with a permissions boundary (`profiles.permissions_boundary`).
+    BoundedRole,
     /// Stack sets are given tags (`stack_set.tags`).
     StackSetTags,
     /// The runner may switch trusted access on (`prerequisites.activate_trusted_access`).
@@ -27,6 +31,33 @@ pub enum Need {
     Secret,
     /// The Spot token is in AWS Systems Manager Parameter Store.
     Parameter,
+}
+
+impl Need {
+    /// When that is, in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::StackSets => "a job manages stack sets",
+            Self::Direct => "`enrollment.provider = \"direct\"`",
+            Self::ManagementStack => "`profiles.management_account`",
+            Self::UnboundedRole => {
+                "`profiles.management_account` without `profiles.permissions_boundary`"
+            }
+            Self::BoundedRole => {
+                "`profiles.management_account` with `profiles.permissions_boundary`"
+            }
+            Self::StackSetTags => "`stack_set.tags`",
+            Self::TrustedAccess => "`prerequisites.activate_trusted_access`",
+            Self::AccountTags => "`profiles.targets.tags`",
+            Self::AuditRole => "`audit.enabled`",
+            Self::Queue => "`enrollment.provider = \"queue\"`",
+            Self::QueueKey => "`bootstrap.encryption = \"cmk\"`",
+            Self::Secret => "`spot.token` is in AWS Secrets Manager",
+            Self::Parameter => "`spot.token` is in AWS Systems Manager",
+        }
+    }
 }
 
 /// What an action can be scoped to (Service Authorization Reference of each service).
@@ -48,6 +79,12 @@ pub enum Scope {
     ManagementStacks,
     /// The roles that those make.
     ManagementRoles,
+    /// Those of them that have no permissions boundary.
+    UnboundedRoles,
+    /// Those of them that have a permissions boundary, and only with it.
+    BoundedRoles,
+    /// What is attached to those roles: the managed policies of the same stacks.
+    ManagementRolePolicies,
     /// The managed policies that those make: CloudFormation names them after the stack.
     ManagementPolicies,
     /// The audit role of any account.
@@ -64,7 +101,8 @@ pub enum Scope {
 
 impl Scope {
     /// The id of the statement.
-    pub(super) fn sid(self) -> &'static str {
+    #[must_use]
+    pub fn sid(self) -> &'static str {
         match self {
             Self::Nothing => "Unscoped",
             Self::Organization => "Organization",
@@ -74,11 +112,72 @@ impl Scope {
             Self::StackSetsServiceRole => "TrustedAccessRole",
             Self::ManagementStacks => "ManagementStacks",
             Self::ManagementRoles => "ManagementRoles",
+            Self::UnboundedRoles => "UnboundedRoles",
+            Self::BoundedRoles => "BoundedRoles",
+            Self::ManagementRolePolicies => "ManagementRolePolicies",
             Self::ManagementPolicies => "ManagementPolicies",
             Self::AuditRole => "AuditRole",
             Self::Queue | Self::ServedQueue => "Queue",
             Self::QueueKey => "QueueKey",
             Self::Token => "SpotToken",
+        }
+    }
+
+    /// What the statement is scoped to, in words, and where that is wider than one thing, why it cannot be narrower.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Nothing => {
+                "`*`: these actions have no resources, nor a condition that would tell ours from others"
+            }
+            Self::Organization => {
+                "the accounts, units and root of the organization: which of them are asked about follows from the tree"
+            }
+            Self::StackSets => "the stack sets of the profiles, by name",
+            Self::StackSetTargets => {
+                "the targets of these stack sets, and any resource type: StackSets checks the types of the template, and how \
+                 custom resources are named there is not documented; what a template may make in an account is the business \
+                 of StackSets' own role there"
+            }
+            Self::StackSetsService => {
+                "`*`: the action has no resources; on condition that the service is StackSets \
+                 (`organizations:ServicePrincipal`)"
+            }
+            Self::StackSetsServiceRole => {
+                "the one service-linked role of StackSets, by its full name"
+            }
+            Self::ManagementStacks => "the stacks of these profiles, by name",
+            Self::ManagementRoles => {
+                "the roles of these stacks, by name; only when CloudFormation asks for the caller (`aws:CalledVia`)"
+            }
+            Self::UnboundedRoles => {
+                "such a role, by name; only when CloudFormation asks for the caller (`aws:CalledVia`)"
+            }
+            Self::BoundedRoles => {
+                "such a role, by name; only when CloudFormation asks for the caller (`aws:CalledVia`), and only with the \
+                 configured boundary (`iam:PermissionsBoundary`)"
+            }
+            Self::ManagementRolePolicies => {
+                "the roles of these stacks, by name; only when CloudFormation asks for the caller (`aws:CalledVia`), and only \
+                 policies whose names begin with the stack's (`iam:PolicyARN`)"
+            }
+            Self::ManagementPolicies => {
+                "policies whose names begin with the stack's: CloudFormation makes the rest of them up; only when \
+                 CloudFormation asks for the caller (`aws:CalledVia`)"
+            }
+            Self::AuditRole => {
+                "the audit role, by path and name, in any account: of the organization by its own trust policy"
+            }
+            Self::Queue => "the provider's queue and its dead letters, by name",
+            Self::ServedQueue => "the provider's queue, by name",
+            Self::QueueKey => {
+                "any key of the account with the alias of the topic's name (`kms:ResourceAliases`), through SQS only \
+                 (`kms:ViaService`): the key's id is not known before it is made"
+            }
+            Self::Token => {
+                "the one secret or parameter; of a secret that is given by name, any with that name and the six characters \
+                 that Secrets Manager appends"
+            }
         }
     }
 }
@@ -206,17 +305,31 @@ pub const PERMISSIONS: &[Permission] = &[
         Need::ManagementStack,
         Scope::ManagementRoles,
         &[
-            "iam:AttachRolePolicy",
-            "iam:CreateRole",
             "iam:DeleteRole",
-            "iam:DeleteRolePermissionsBoundary",
-            "iam:DetachRolePolicy",
             "iam:GetRole",
-            "iam:PutRolePermissionsBoundary",
             "iam:TagRole",
             "iam:UntagRole",
             "iam:UpdateAssumeRolePolicy",
         ],
+    ),
+    // One that had a boundary before loses it.
+    also(
+        EXECUTE,
+        Need::UnboundedRole,
+        Scope::UnboundedRoles,
+        &["iam:CreateRole", "iam:DeleteRolePermissionsBoundary"],
+    ),
+    also(
+        EXECUTE,
+        Need::BoundedRole,
+        Scope::BoundedRoles,
+        &["iam:CreateRole", "iam:PutRolePermissionsBoundary"],
+    ),
+    also(
+        EXECUTE,
+        Need::ManagementStack,
+        Scope::ManagementRolePolicies,
+        &["iam:AttachRolePolicy", "iam:DetachRolePolicy"],
     ),
     also(
         EXECUTE,

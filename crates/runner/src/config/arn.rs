@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use onboarding_core::{ids::TopicArn, template::SpotPrincipal};
+use onboarding_core::{
+    ids::{AwsAccountId, TopicArn},
+    template::SpotPrincipal,
+};
 
 use super::text::TextForm;
 
@@ -25,6 +28,13 @@ impl PermissionsBoundary {
                 format!("arn:{partition}:iam::${{AWS::AccountId}}:policy/{name}")
             }
         }
+    }
+
+    /// Its ARN in one account.
+    #[must_use]
+    pub fn arn_in(&self, partition: &str, account: AwsAccountId) -> String {
+        self.template_arn(partition)
+            .replace("${AWS::AccountId}", &account.to_string())
     }
 }
 
@@ -150,6 +160,11 @@ mod tests {
         assert_eq!(
             arn("team/OrgBoundary"),
             "arn:aws:iam::${AWS::AccountId}:policy/team/OrgBoundary"
+        );
+        let named: PermissionsBoundary = "OrgBoundary".parse().unwrap();
+        assert_eq!(
+            named.arn_in("aws-cn", "123456789012".parse().unwrap()),
+            "arn:aws-cn:iam::123456789012:policy/OrgBoundary"
         );
         assert_eq!(
             arn("arn:aws:iam::aws:policy/PowerUserAccess"),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use onboarding_core::{
-    iam_policy::{self, QueueAccess, RunnerPolicySpec, TokenPlace},
+    iam_policy::{self, ManagementStackAccess, QueueAccess, RunnerPolicySpec, TokenPlace},
     ids::{AwsAccountId, OrganizationId, StackSetName},
     policy::PolicyDocument,
     template::home::HomeSpec,
@@ -41,6 +41,7 @@ impl Loaded {
 
     fn policy_spec(&self, place: &HomePlace) -> RunnerPolicySpec {
         let config = &self.runner;
+        let partition = config.aws.region.partition();
         let syncs = self
             .jobs
             .iter()
@@ -62,8 +63,16 @@ impl Loaded {
                 .profiles
                 .iter()
                 .filter(|profile| profile.management_account)
-                .filter_map(|profile| config.stack_set_name(profile).ok())
-                .map(|name| (name.clone(), direct_role_name(&name)))
+                .filter_map(|profile| {
+                    let name = config.stack_set_name(profile).ok()?;
+                    let boundary = profile.permissions_boundary.as_ref();
+                    Some(ManagementStackAccess {
+                        role: direct_role_name(&name),
+                        boundary: boundary
+                            .map(|boundary| boundary.arn_in(partition, place.account)),
+                        name,
+                    })
+                })
                 .collect(),
             tags_stack_sets: !config.stack_set.tags.is_empty(),
             activates_trusted_access: config.prerequisites.activate_trusted_access,

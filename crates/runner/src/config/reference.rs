@@ -4,6 +4,7 @@
 
 mod exit_codes;
 mod page;
+mod permissions;
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -40,6 +41,10 @@ pub fn files() -> BTreeMap<String, String> {
         (
             "docs/reference/exit-codes.md".to_owned(),
             exit_codes::page(),
+        ),
+        (
+            "docs/reference/permissions.md".to_owned(),
+            permissions::page(),
         ),
     ]);
     for kind in JobKind::ALL {
