@@ -34,6 +34,8 @@ pub(crate) enum StatePlace {
     Here(PostgresUrl),
     /// In AWS Secrets Manager, under this name or ARN.
     Secret(String),
+    /// In AWS Systems Manager's Parameter Store, under this name or ARN.
+    Parameter(String),
 }
 
 /// Which accounts of the organization are served.
@@ -59,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) token: TokenPlace,
     /// The durable state; without it, what a process knows is lost with the process.
     pub(crate) state: Option<StatePlace>,
+    /// The file with the certificates that the state's server is verified with, beside those of the URL.
+    pub(crate) state_ca_file: Option<String>,
     /// What deleting a stack does to its Spot account.
     pub(crate) deletion: Deletion,
     /// Spot's address, where it is not Spot's own.
@@ -100,7 +104,7 @@ pub(crate) enum ConfigError {
     )]
     Deletion,
     #[error(
-        "set PROVIDER_STATE_URL or PROVIDER_STATE_SECRET_ARN, not both: they say where the state is"
+        "set one of PROVIDER_STATE_URL, PROVIDER_STATE_SECRET_ARN and PROVIDER_STATE_PARAMETER: they say where the state is"
     )]
     State,
     #[error("PROVIDER_STATE_URL cannot be used: {0}")]
@@ -127,12 +131,24 @@ impl Config {
         let state = match (
             given("PROVIDER_STATE_URL"),
             given("PROVIDER_STATE_SECRET_ARN"),
+            given("PROVIDER_STATE_PARAMETER"),
         ) {
-            (None, None) => None,
-            (Some(url), None) => Some(StatePlace::Here(url.parse()?)),
-            (None, Some(secret)) => Some(StatePlace::Secret(secret)),
-            (Some(_), Some(_)) => return Err(ConfigError::State),
+            (None, None, None) => None,
+            (Some(url), None, None) => Some(StatePlace::Here(url.parse()?)),
+            (None, Some(secret), None) => Some(StatePlace::Secret(secret)),
+            (None, None, Some(parameter)) => Some(StatePlace::Parameter(parameter)),
+            _ => return Err(ConfigError::State),
         };
+        let state_ca_file = given("PROVIDER_STATE_CA_FILE");
+        if let Some(path) = &state_ca_file
+            && (state.is_none() || !path.starts_with('/'))
+        {
+            return Err(wrong(
+                "PROVIDER_STATE_CA_FILE",
+                path,
+                "it must be the path of a file, from /, and there must be a state whose server it verifies",
+            ));
+        }
         let deletion = given("PROVIDER_DELETION").map(|text| deletion(&text));
         let deletion = deletion.transpose()?.unwrap_or(Deletion::Reconcile);
         if deletion == Deletion::Stack && state.is_none() {
@@ -141,6 +157,7 @@ impl Config {
         Ok(Self {
             token,
             state,
+            state_ca_file,
             deletion,
             spot_url: given("SPOT_API_URL"),
             topic: given("PROVIDER_TOPIC_ARN")
@@ -319,16 +336,25 @@ mod tests {
             "postgres://user:canary@db.example/spot",
         );
         let secret = ("PROVIDER_STATE_SECRET_ARN", "spot/state");
+        let parameter = ("PROVIDER_STATE_PARAMETER", "/spot/state");
         let with = |more: &[(&str, &str)]| read(&[&[("SPOTINST_TOKEN", "t")], more].concat());
         let stack = ("PROVIDER_DELETION", "stack");
         assert_eq!(with(&[stack]).unwrap_err(), ConfigError::Deletion);
-        for state in [url, secret] {
+        for state in [url, secret, parameter] {
             let config = with(&[stack, state]).unwrap();
             assert_eq!(config.deletion, Deletion::Stack);
             assert!(!format!("{config:?}").contains("canary"));
         }
         assert_eq!(with(&[]).unwrap().deletion, Deletion::Reconcile);
         assert_eq!(with(&[url, secret]).unwrap_err(), ConfigError::State);
+        assert_eq!(with(&[parameter, secret]).unwrap_err(), ConfigError::State);
+        let file = ("PROVIDER_STATE_CA_FILE", "/var/task/ca.pem");
+        let config = with(&[url, file]).unwrap();
+        assert_eq!(config.state_ca_file.as_deref(), Some(file.1));
+        for wrong in [&[file][..], &[url, ("PROVIDER_STATE_CA_FILE", "ca.pem")]] {
+            let error = with(wrong).unwrap_err().to_string();
+            assert!(error.contains("PROVIDER_STATE_CA_FILE"), "{error}");
+        }
         let wrong = with(&[("PROVIDER_STATE_URL", "mysql://user:canary@db")]).unwrap_err();
         assert!(!format!("{wrong} {wrong:?}").contains("canary"), "{wrong}");
     }

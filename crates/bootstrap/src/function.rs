@@ -177,7 +177,10 @@ impl Function {
             return Ok(Arc::clone(made));
         }
         let database = match &self.config.state {
-            Some(place) => Some(state::open(place, &self.aws, times.taken_up).await?),
+            Some(place) => {
+                let ca_file = self.config.state_ca_file.as_deref();
+                Some(state::open(place, ca_file, &self.aws, times.taken_up).await?)
+            }
             None => None,
         };
         let made = Arc::new(self.make(database)?);

@@ -17,12 +17,12 @@ const PAUSE: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
     /// The secret with its URL cannot be read.
-    #[error("the secret {id} with the URL of the state cannot be read: {reason}")]
-    Secret { id: String, reason: String },
+    #[error("{origin}, which has the URL of the state, cannot be read: {reason}")]
+    Secret { origin: String, reason: String },
     /// The secret has something else.
-    #[error("what the secret {id} has cannot be used as the URL of the state: {source}")]
+    #[error("what {origin} has cannot be used as the URL of the state: {source}")]
     Url {
-        id: String,
+        origin: String,
         source: PostgresUrlError,
     },
     /// The database.
@@ -48,11 +48,12 @@ fn cause(error: &DatabaseError) -> String {
 /// Opens the state; one that cannot be reached is tried again until a moment.
 pub(crate) async fn open(
     place: &StatePlace,
+    ca_file: Option<&str>,
     aws: &Arc<LazyAws>,
     until: Instant,
 ) -> Result<Database, StateError> {
     loop {
-        match try_open(place, aws).await {
+        match try_open(place, ca_file, aws).await {
             Err(error) if error.may_pass() && Instant::now() + PAUSE < until => {
                 tracing::warn!(%error, "the state is tried again");
                 tokio::time::sleep(PAUSE).await;
@@ -62,29 +63,45 @@ pub(crate) async fn open(
     }
 }
 
-async fn try_open(place: &StatePlace, aws: &Arc<LazyAws>) -> Result<Database, StateError> {
-    let url = match place {
-        StatePlace::Here(url) => url.clone(),
-        StatePlace::Secret(id) => read(id, aws).await?,
+async fn try_open(
+    place: &StatePlace,
+    ca_file: Option<&str>,
+    aws: &Arc<LazyAws>,
+) -> Result<Database, StateError> {
+    let url = read(place, aws).await?;
+    let url = match ca_file {
+        Some(path) => url.verified_with(path),
+        None => url,
     };
     let database = Database::postgres(&url, CONNECTIONS).await?;
     database.check(&url).await?;
     Ok(database)
 }
 
-async fn read(id: &str, aws: &Arc<LazyAws>) -> Result<PostgresUrl, StateError> {
-    let read = async { aws.get().await?.secret_value(id).await };
-    let text = read.await.map_err(|error| StateError::Secret {
-        id: id.to_owned(),
-        reason: error.to_string(),
-    })?;
+/// What AWS keeps is read at each opening, so that a password can be rotated.
+async fn read(place: &StatePlace, aws: &Arc<LazyAws>) -> Result<PostgresUrl, StateError> {
+    let (origin, read) = match place {
+        StatePlace::Here(url) => return Ok(url.clone()),
+        StatePlace::Secret(id) => {
+            let read = async { aws.get().await?.secret_value(id).await };
+            (format!("the secret {id}"), read.await)
+        }
+        StatePlace::Parameter(name) => {
+            let read = async { aws.get().await?.parameter_value(name).await };
+            (format!("the parameter {name}"), read.await)
+        }
+    };
+    let text = match read {
+        Ok(text) => text,
+        Err(error) => {
+            let reason = error.to_string();
+            return Err(StateError::Secret { origin, reason });
+        }
+    };
     text.expose()
         .trim()
         .parse()
-        .map_err(|source| StateError::Url {
-            id: id.to_owned(),
-            source,
-        })
+        .map_err(|source| StateError::Url { origin, source })
 }
 
 /// Whether the state still answers; without one there is nothing to ask.

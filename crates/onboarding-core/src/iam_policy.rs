@@ -9,6 +9,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
+pub(crate) use table::NETWORK_INTERFACES;
 pub use table::{FUNCTION_PERMISSIONS, Need, PERMISSIONS, Permission, Scope};
 
 use crate::{
@@ -45,7 +46,18 @@ pub struct RunnerPolicySpec {
     /// The provider's queue; none with a provider that is not ours.
     pub queue: Option<QueueAccess>,
     /// Where in AWS the Spot token is; none when it is somewhere else.
-    pub token: Option<TokenPlace>,
+    pub token: Option<SecretPlace>,
+    /// What the Lambda function needs beside the runner's own.
+    pub function: FunctionAccess,
+}
+
+/// What the Lambda function needs beside the runner's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FunctionAccess {
+    /// Where in AWS the URL of the state is; none without a durable state.
+    pub state: Option<SecretPlace>,
+    /// Whether it is in a VPC.
+    pub in_vpc: bool,
 }
 
 /// A plain stack that enrolls the management account.
@@ -70,9 +82,9 @@ pub struct QueueAccess {
     pub key_of_topic: Option<String>,
 }
 
-/// Where in AWS the Spot token is, by name or ARN.
+/// Where in AWS a secret text is, by name or ARN.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenPlace {
+pub enum SecretPlace {
     /// A secret of AWS Secrets Manager.
     Secret(String),
     /// A parameter of AWS Systems Manager Parameter Store.
@@ -148,8 +160,11 @@ impl RunnerPolicySpec {
                 .queue
                 .as_ref()
                 .is_some_and(|queue| queue.key_of_topic.is_some()),
-            Need::Secret => matches!(self.token, Some(TokenPlace::Secret(_))),
-            Need::Parameter => matches!(self.token, Some(TokenPlace::Parameter(_))),
+            Need::Secret => matches!(self.token, Some(SecretPlace::Secret(_))),
+            Need::Parameter => matches!(self.token, Some(SecretPlace::Parameter(_))),
+            Need::StateSecret => matches!(self.function.state, Some(SecretPlace::Secret(_))),
+            Need::StateParameter => matches!(self.function.state, Some(SecretPlace::Parameter(_))),
+            Need::Vpc => self.function.in_vpc,
         }
     }
 
@@ -173,7 +188,9 @@ impl RunnerPolicySpec {
     fn resources(&self, scope: Scope) -> Vec<String> {
         let (partition, region, account) = (self.partition(), &self.region, self.account);
         match scope {
-            Scope::Nothing | Scope::StackSetsService => vec!["*".to_owned()],
+            Scope::Nothing | Scope::StackSetsService | Scope::NetworkInterfaces => {
+                vec!["*".to_owned()]
+            }
             Scope::Organization => {
                 let management = wildcard(self.management_account.as_ref());
                 let organization = wildcard(self.organization.as_ref());
@@ -240,26 +257,28 @@ impl RunnerPolicySpec {
                 .iter()
                 .map(|queue| format!("arn:{partition}:kms:{region}:{}:key/*", queue.account))
                 .collect(),
-            Scope::Token => self
-                .token
-                .iter()
-                .map(|place| match place {
-                    TokenPlace::Secret(id) | TokenPlace::Parameter(id)
-                        if id.starts_with("arn:") =>
-                    {
-                        id.clone()
-                    }
-                    // Secrets Manager appends a hyphen and six characters to the name.
-                    TokenPlace::Secret(name) => format!(
-                        "arn:{partition}:secretsmanager:{region}:{account}:secret:{name}-??????"
-                    ),
-                    TokenPlace::Parameter(name) => {
-                        let name = name.trim_start_matches('/');
-                        format!("arn:{partition}:ssm:{region}:{account}:parameter/{name}")
-                    }
-                })
-                .collect(),
+            Scope::Token => self.secret(self.token.as_ref()),
+            Scope::State => self.secret(self.function.state.as_ref()),
         }
+    }
+
+    /// Where a secret text is.
+    fn secret(&self, place: Option<&SecretPlace>) -> Vec<String> {
+        let (partition, region, account) = (self.partition(), &self.region, self.account);
+        let arn = |place: &SecretPlace| match place {
+            SecretPlace::Secret(id) | SecretPlace::Parameter(id) if id.starts_with("arn:") => {
+                id.clone()
+            }
+            // Secrets Manager appends a hyphen and six characters to the name.
+            SecretPlace::Secret(name) => {
+                format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{name}-??????")
+            }
+            SecretPlace::Parameter(name) => {
+                let name = name.trim_start_matches('/');
+                format!("arn:{partition}:ssm:{region}:{account}:parameter/{name}")
+            }
+        };
+        place.map(arn).into_iter().collect()
     }
 
     /// The roles of some of the management account's stacks.

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use onboarding_core::iam_policy::{
-    FUNCTION_PERMISSIONS, ManagementStackAccess, PERMISSIONS, QueueAccess, RunnerPolicySpec, Scope,
-    TokenPlace, document,
+    FUNCTION_PERMISSIONS, FunctionAccess, ManagementStackAccess, PERMISSIONS, QueueAccess,
+    RunnerPolicySpec, Scope, SecretPlace, document,
 };
 use serde_json::{Value, json};
 
@@ -25,6 +25,7 @@ fn smallest() -> RunnerPolicySpec {
         audit_role: None,
         queue: None,
         token: None,
+        function: FunctionAccess::default(),
     }
 }
 
@@ -40,7 +41,7 @@ fn largest() -> RunnerPolicySpec {
             name: "spot-onboarding".to_owned(),
             key_of_topic: Some("spot-onboarding".to_owned()),
         }),
-        token: Some(TokenPlace::Secret("spot/token".to_owned())),
+        token: Some(SecretPlace::Secret("spot/token".to_owned())),
         ..smallest()
     }
 }
@@ -93,7 +94,7 @@ fn each_setting_adds_its_own_actions_and_no_others() {
         ["organizations:ListTagsForResource"]
     );
     assert_eq!(
-        added(&|spec| spec.token = Some(TokenPlace::Parameter("/spot/token".to_owned()))),
+        added(&|spec| spec.token = Some(SecretPlace::Parameter("/spot/token".to_owned()))),
         ["ssm:GetParameter"]
     );
     assert_eq!(
@@ -188,7 +189,7 @@ fn resources_are_named_as_far_as_they_are_known() {
         region: "cn-north-1".parse().unwrap(),
         management_account: None,
         organization: None,
-        token: Some(TokenPlace::Parameter("/spot/token".to_owned())),
+        token: Some(SecretPlace::Parameter("/spot/token".to_owned())),
         ..largest()
     };
     assert_eq!(
@@ -201,7 +202,7 @@ fn resources_are_named_as_far_as_they_are_known() {
     );
     let arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/x";
     let given = RunnerPolicySpec {
-        token: Some(TokenPlace::Parameter(arn.to_owned())),
+        token: Some(SecretPlace::Parameter(arn.to_owned())),
         ..largest()
     };
     assert_eq!(resources(&given, "SpotToken"), json!([arn]));

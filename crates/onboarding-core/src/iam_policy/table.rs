@@ -31,6 +31,12 @@ pub enum Need {
     Secret,
     /// The Spot token is in AWS Systems Manager Parameter Store.
     Parameter,
+    /// The URL of the function's state is in AWS Secrets Manager (`bootstrap.lambda.state`).
+    StateSecret,
+    /// The URL of the function's state is in AWS Systems Manager Parameter Store (`bootstrap.lambda.state`).
+    StateParameter,
+    /// The function is in a VPC (`bootstrap.lambda.subnets`).
+    Vpc,
 }
 
 impl Need {
@@ -56,6 +62,9 @@ impl Need {
             Self::QueueKey => "`bootstrap.encryption = \"cmk\"`",
             Self::Secret => "`spot.token` is in AWS Secrets Manager",
             Self::Parameter => "`spot.token` is in AWS Systems Manager",
+            Self::StateSecret => "`bootstrap.lambda.state` is in AWS Secrets Manager",
+            Self::StateParameter => "`bootstrap.lambda.state` is in AWS Systems Manager",
+            Self::Vpc => "`bootstrap.lambda.subnets`",
         }
     }
 }
@@ -97,6 +106,10 @@ pub enum Scope {
     QueueKey,
     /// The secret or parameter with the Spot token.
     Token,
+    /// The secret or parameter with the URL of the function's state.
+    State,
+    /// No resources: the network interfaces by which Lambda connects a function to a VPC.
+    NetworkInterfaces,
 }
 
 impl Scope {
@@ -120,6 +133,8 @@ impl Scope {
             Self::Queue | Self::ServedQueue => "Queue",
             Self::QueueKey => "QueueKey",
             Self::Token => "SpotToken",
+            Self::State => "State",
+            Self::NetworkInterfaces => "NetworkInterfaces",
         }
     }
 
@@ -174,7 +189,11 @@ impl Scope {
                 "any key of the account with the alias of the topic's name (`kms:ResourceAliases`), through SQS only \
                  (`kms:ViaService`): the key's id is not known before it is made"
             }
-            Self::Token => {
+            Self::NetworkInterfaces => {
+                "`*`: Lambda asks for it so; a second statement denies the same to the function's own code \
+                 (`lambda:SourceFunctionArn`)"
+            }
+            Self::Token | Self::State => {
                 "the one secret or parameter; of a secret that is given by name, any with that name and the six characters \
                  that Secrets Manager appends"
             }
@@ -397,6 +416,17 @@ pub const PERMISSIONS: &[Permission] = &[
     calls(Need::Parameter, Scope::Token, &["ssm:GetParameter"]),
 ];
 
+/// What Lambda needs of a function's role to connect it to a VPC (Lambda developer guide, "Giving Lambda functions access to
+/// resources in an Amazon VPC", execution role permissions).
+pub(crate) const NETWORK_INTERFACES: &[&str] = &[
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+];
+
 /// What the provider's Lambda function calls, and what Lambda calls for it to hand it the queue's messages (Lambda developer
 /// guide, "Configuring an Amazon SQS queue").
 pub const FUNCTION_PERMISSIONS: &[Permission] = &[
@@ -426,4 +456,16 @@ pub const FUNCTION_PERMISSIONS: &[Permission] = &[
         &["secretsmanager:GetSecretValue"],
     ),
     calls(Need::Parameter, Scope::Token, &["ssm:GetParameter"]),
+    calls(
+        Need::StateSecret,
+        Scope::State,
+        &["secretsmanager:GetSecretValue"],
+    ),
+    calls(Need::StateParameter, Scope::State, &["ssm:GetParameter"]),
+    also(
+        "lambda:CreateFunction",
+        Need::Vpc,
+        Scope::NetworkInterfaces,
+        NETWORK_INTERFACES,
+    ),
 ];

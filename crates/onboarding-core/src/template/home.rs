@@ -25,7 +25,7 @@ mod spec;
 
 pub(crate) use encryption::key_alias;
 pub use error::HomeError;
-pub use function::FunctionSpec;
+pub use function::{FunctionSpec, FunctionVpc};
 pub(crate) use messaging::PROVIDER_QUEUE_ENDINGS;
 pub use messaging::TOPIC_LOGICAL_ID;
 pub use spec::{Encryption, HomeSpec, RunnerPrincipal};

@@ -271,6 +271,15 @@ fn what_aws_would_refuse_is_refused() {
         function(&|function| function.memory = 64),
         HomeError::FunctionMemory { .. }
     ));
+    for (concurrency, shares_state) in [(1, true), (1001, true), (1, false), (3, false)] {
+        assert!(matches!(
+            function(&|function| {
+                function.maximum_concurrency = concurrency;
+                function.shares_state = shares_state;
+            }),
+            HomeError::FunctionConcurrency { .. }
+        ));
+    }
     assert!(matches!(
         function(&|function| function.log_retention_days = 31),
         HomeError::LogRetention { .. }
@@ -305,6 +314,64 @@ fn a_function_serves_the_queue_and_may_do_nothing_else() {
     }
     let function = serde_json::to_string_pretty(&template["Resources"]).unwrap();
     insta::assert_snapshot!("function", function);
+}
+
+#[test]
+fn a_function_with_a_state_is_in_its_vpc_and_repeats_what_failed() {
+    let region = "eu-west-1";
+    let mut stateful = spec(region);
+    stateful.function = Some(home_samples::function_with_state(region));
+    let template = home::stacks(&stateful)
+        .unwrap()
+        .remove(0)
+        .template
+        .to_value();
+    let function = properties(&template, "Function");
+    assert_eq!(
+        function["VpcConfig"],
+        json!({"SubnetIds": ["subnet-0123456789abcdef0"], "SecurityGroupIds": ["sg-0123456789abcdef0"]})
+    );
+    let mapping = properties(&template, "FunctionQueue");
+    assert_eq!(mapping["ScalingConfig"]["MaximumConcurrency"], 10);
+    let events = properties(&template, "FunctionEvents");
+    assert_eq!(events["MaximumRetryAttempts"], 2);
+    assert_eq!(events["MaximumEventAgeInSeconds"], 420);
+    let mut found = Vec::new();
+    statements(&template["Resources"]["FunctionRole"], &mut found);
+    let of = |sid: &str| *found.iter().find(|one| one["Sid"] == sid).unwrap();
+    assert_eq!(
+        of("NetworkInterfaces")["Action"],
+        of("NoNetworkInterfaces")["Action"]
+    );
+    assert_eq!(of("NoNetworkInterfaces")["Effect"], "Deny");
+    assert_eq!(
+        of("NoNetworkInterfaces")["Condition"]["ArnLike"]["lambda:SourceFunctionArn"],
+        "arn:aws:lambda:eu-west-1:123456789012:function:*"
+    );
+    assert_eq!(
+        of("State")["Resource"],
+        json!(["arn:aws:secretsmanager:eu-west-1:123456789012:secret:spot/state-??????"])
+    );
+    // Beside Lambda's own interfaces, everything is named.
+    for statement in found.iter().filter(|one| one["Resource"] == json!(["*"])) {
+        assert!(
+            statement["Action"].to_string().contains("NetworkInterface"),
+            "{statement}"
+        );
+    }
+    // How long Lambda keeps an event stays within what AWS allows.
+    for (service_timeout, age) in [(1, 60), (3600, 1800)] {
+        stateful.function.as_mut().unwrap().service_timeout = service_timeout;
+        let template = home::stacks(&stateful)
+            .unwrap()
+            .remove(0)
+            .template
+            .to_value();
+        assert_eq!(
+            properties(&template, "FunctionEvents")["MaximumEventAgeInSeconds"],
+            age
+        );
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Every combination of parts that changes how the stacks of the home account look, each with a name.
 
 use onboarding_core::{
-    iam_policy::{self, QueueAccess, RunnerPolicySpec, TokenPlace},
-    template::home::{Encryption, FunctionSpec, HomeSpec},
+    iam_policy::{self, FunctionAccess, QueueAccess, RunnerPolicySpec, SecretPlace},
+    template::home::{Encryption, FunctionSpec, FunctionVpc, HomeSpec},
 };
 
 /// What the runner's role may do in the samples.
@@ -24,7 +24,8 @@ pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
             name: "spot-onboarding".to_owned(),
             key_of_topic: Some("spot-onboarding".to_owned()),
         }),
-        token: Some(TokenPlace::Secret("spot/token".to_owned())),
+        token: Some(SecretPlace::Secret("spot/token".to_owned())),
+        function: FunctionAccess::default(),
     }
 }
 
@@ -64,10 +65,43 @@ pub(crate) fn function(region: &str) -> FunctionSpec {
         memory: 256,
         log_retention_days: 30,
         maximum_concurrency: 2,
+        shares_state: false,
+        service_timeout: 840,
+        vpc: None,
         environment: environment
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         policy: iam_policy::function_document(&policy_spec(region)).expect("a valid policy"),
+    }
+}
+
+/// A function with a durable state, in a VPC.
+pub(crate) fn function_with_state(region: &str) -> FunctionSpec {
+    let policy = RunnerPolicySpec {
+        function: FunctionAccess {
+            state: Some(SecretPlace::Secret("spot/state".to_owned())),
+            in_vpc: true,
+        },
+        ..policy_spec(region)
+    };
+    let mut function = function(region);
+    function.environment.extend(
+        [
+            ("PROVIDER_DELETION", "stack"),
+            ("PROVIDER_STATE_SECRET_ARN", "spot/state"),
+            ("PROVIDER_STATE_CA_FILE", "/var/task/global-bundle.pem"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    FunctionSpec {
+        maximum_concurrency: 10,
+        shares_state: true,
+        vpc: Some(FunctionVpc {
+            subnets: vec!["subnet-0123456789abcdef0".to_owned()],
+            security_groups: vec!["sg-0123456789abcdef0".to_owned()],
+        }),
+        policy: iam_policy::function_document(&policy).expect("a valid policy"),
+        ..function
     }
 }
 
@@ -104,11 +138,16 @@ pub(crate) fn samples() -> Vec<(String, HomeSpec)> {
             function: Some(function(region)),
             ..plain.clone()
         };
+        let stateful = HomeSpec {
+            function: Some(function_with_state(region)),
+            ..plain.clone()
+        };
         for (name, spec) in [
             ("plain", plain),
             ("full", full),
             ("delegated", delegated),
             ("served", served),
+            ("stateful", stateful),
         ] {
             samples.push((format!("home-{region}-{name}"), spec));
         }

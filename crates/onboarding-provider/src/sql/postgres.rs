@@ -58,6 +58,20 @@ impl PostgresUrl {
         text.starts_with("postgres:") || text.starts_with("postgresql:")
     }
 
+    /// The same, verifying the server with the certificates in this file, unless the URL names a file itself.
+    #[must_use]
+    pub fn verified_with(mut self, ca_file: &str) -> Self {
+        // It was parsed before.
+        if let Ok(mut url) = Url::parse(self.url.expose()) {
+            let says = |name: &str| matches!(name, "sslrootcert" | "ssl-root-cert" | "ssl-ca");
+            if !url.query_pairs().any(|(name, _)| says(&name)) {
+                url.query_pairs_mut().append_pair("sslrootcert", ca_file);
+                self.url = SecretText::new(url.as_str());
+            }
+        }
+        self
+    }
+
     /// With its password, to connect.
     pub(super) fn expose(&self) -> &str {
         self.url.expose()
@@ -159,6 +173,22 @@ mod tests {
             let shown = format!("{error} {error:?} {}", redacted(text));
             assert!(!shown.contains("canary"), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_server_is_verified_with_the_file_that_is_nearest() {
+        let url = |text: &str| {
+            let url: PostgresUrl = text.parse().unwrap();
+            url.verified_with("/var/task/ca.pem").expose().to_owned()
+        };
+        let given = url("postgres://user:canary@db.example/state");
+        assert!(given.contains("sslmode=verify-full"), "{given}");
+        assert!(
+            given.ends_with("&sslrootcert=%2Fvar%2Ftask%2Fca.pem"),
+            "{given}"
+        );
+        let own = url("postgres://user@db.example/state?sslrootcert=/own.pem");
+        assert!(!own.contains("task"), "{own}");
     }
 
     #[test]

@@ -57,10 +57,13 @@ impl Provider {
         }
         let only_lists =
             matches!(&self.action, Some(Action::DeadLetters(command)) if !command.serves());
-        if config.runner.enrollment.served_by == ServedBy::Lambda && !only_lists {
+        let only_the_function = config.runner.enrollment.served_by == ServedBy::Lambda
+            && !config.runner.shares_state_with_function();
+        if only_the_function && !only_lists {
             return Err(Failure::Config(
-                "enrollment.served_by is \"lambda\": two kinds of consumers do not know of each other's work, so only the \
-                 function serves; take served_by away to serve here, and the function's event source away with it"
+                "enrollment.served_by is \"lambda\": without one state, two kinds of consumers do not know of each other's work, \
+                 so only the function serves; give both the same PostgreSQL state (bootstrap.lambda.state), or take served_by \
+                 away to serve here, and the function's event source away with it"
                     .to_owned(),
             ));
         }

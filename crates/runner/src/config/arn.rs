@@ -146,12 +146,63 @@ impl TextForm for FunctionName {
         "the name of a Lambda function (1 to 64 letters, digits, - and _)";
 }
 
+/// Names a resource of Amazon EC2: a prefix, a hyphen, and 8 or 17 hexadecimal digits (Amazon EC2 User Guide, "Resource
+/// IDs").
+macro_rules! ec2_id {
+    ($(#[$meta:meta])* $name:ident, $prefix:literal, $format:literal, $expected:literal) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name(Box<str>);
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let digits = text.strip_prefix($prefix).filter(|digits| {
+                    matches!(digits.len(), 8 | 17)
+                        && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+                });
+                digits
+                    .map(|_| Self(text.into()))
+                    .ok_or_else(|| format!("{text:?} is not {}", $expected))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TextForm for $name {
+            const FORMAT: &'static str = $format;
+            const EXPECTED: &'static str = $expected;
+        }
+    };
+}
+
+ec2_id!(
+    /// A subnet of a VPC.
+    SubnetId,
+    "subnet-",
+    "subnet-id",
+    "the id of a subnet (\"subnet-0123456789abcdef0\")"
+);
+
+ec2_id!(
+    /// A security group of a VPC.
+    SecurityGroupId,
+    "sg-",
+    "security-group-id",
+    "the id of a security group (\"sg-0123456789abcdef0\")"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_boundary_is_an_arn_or_a_name() {
+    fn names_of_resources_are_told_from_others() {
         let arn = |text: &str| {
             text.parse::<PermissionsBoundary>()
                 .unwrap()
@@ -170,6 +221,18 @@ mod tests {
             arn("arn:aws:iam::aws:policy/PowerUserAccess"),
             "arn:aws:iam::aws:policy/PowerUserAccess"
         );
+        for good in ["subnet-0123abcd", "subnet-0123456789abcdef0"] {
+            assert_eq!(good.parse::<SubnetId>().unwrap().to_string(), good);
+        }
+        for bad in [
+            "",
+            "subnet-",
+            "sg-0123abcd",
+            "subnet-0123ABCD",
+            "subnet-0123abc",
+        ] {
+            assert!(bad.parse::<SubnetId>().is_err(), "{bad}");
+        }
         for bad in ["", "arn:aws:iam::123456789012:role/OrgBoundary", "a b"] {
             assert!(bad.parse::<PermissionsBoundary>().is_err(), "{bad}");
         }

@@ -11,6 +11,7 @@ use super::{
     desired::{AUDIT_PROFILE, direct_role_name},
     error::Problem,
     job::{JobFile, JobParams},
+    lambda::StateSource,
     naming::RenameRule,
     nearest::nearest,
     profile::{DeploymentConfig, Product, ProfileConfig},
@@ -53,6 +54,7 @@ pub(super) fn runner(config: &RunnerConfig, document: &Document<'_>) -> Vec<Prob
     profiles(config, &mut checks);
     billing_engine(config, &mut checks);
     lambda(config, &mut checks);
+    lambda_state(config, &mut checks);
     audit(config, &mut checks);
     checks.problems
 }
@@ -275,11 +277,50 @@ fn lambda(config: &RunnerConfig, checks: &mut Checks<'_>) {
             "the function's code is a zip file in a bucket: give s3_bucket and s3_key",
         );
     }
-    if config.enrollment.served_by != ServedBy::Lambda {
+    if config.enrollment.served_by != ServedBy::Lambda && !config.shares_state_with_function() {
         checks.report(
             &["bootstrap", "lambda"],
             "the function would serve the queue beside the runner, and neither knows of the other's work".to_owned(),
-            "set enrollment.served_by = \"lambda\", or take the function's code away",
+            "set enrollment.served_by = \"lambda\", give both one state (bootstrap.lambda.state), or take the function's code away",
+        );
+    }
+}
+
+/// Where the function is, and its state.
+fn lambda_state(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    let lambda = &config.bootstrap.lambda;
+    if lambda.subnets.is_empty() != lambda.security_groups.is_empty() {
+        checks.report(
+            &["bootstrap", "lambda"],
+            "a function in a VPC has subnets and security groups, and one of them is missing"
+                .to_owned(),
+            "give both subnets and security_groups, or neither",
+        );
+    }
+    let empty = |state: &StateSource| match state {
+        StateSource::SecretsManager(name) | StateSource::SsmParameter(name) => name.is_empty(),
+    };
+    if lambda.state.as_ref().is_some_and(empty) {
+        checks.report(
+            &["bootstrap", "lambda", "state"],
+            "`bootstrap.lambda.state` names nothing".to_owned(),
+            "name the secret or the parameter that has the URL of the state",
+        );
+    }
+    if lambda.state.is_some() && !config.shares_state_with_function() {
+        checks.report(
+            &["bootstrap", "lambda", "state"],
+            "the function would have another state than the runner, which keeps a file".to_owned(),
+            "set state.url to the same PostgreSQL database: the runner makes its tables and knows what the function did",
+        );
+    }
+    if let Some(path) = &lambda.state_ca_file
+        && (lambda.state.is_none() || !path.starts_with('/'))
+    {
+        checks.report(
+            &["bootstrap", "lambda", "state_ca_file"],
+            "`bootstrap.lambda.state_ca_file` is the path, from /, of a file that the state's server is verified with".to_owned(),
+            "a file of the zip file is /var/task/NAME; it needs bootstrap.lambda.state",
         );
     }
 }

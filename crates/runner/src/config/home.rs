@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use onboarding_core::{
-    iam_policy::{self, ManagementStackAccess, QueueAccess, RunnerPolicySpec, TokenPlace},
+    iam_policy::{self, ManagementStackAccess, QueueAccess, RunnerPolicySpec, SecretPlace},
     ids::{AwsAccountId, OrganizationId, StackSetName},
     policy::PolicyDocument,
     template::home::HomeSpec,
@@ -84,10 +84,11 @@ impl Loaded {
             queue: (config.enrollment.provider == ProviderKind::Queue)
                 .then(|| self.queue(place.account)),
             token: match &config.spot.token {
-                TokenSource::SecretsManager(id) => Some(TokenPlace::Secret(id.clone())),
-                TokenSource::SsmParameter(name) => Some(TokenPlace::Parameter(name.clone())),
+                TokenSource::SecretsManager(id) => Some(SecretPlace::Secret(id.clone())),
+                TokenSource::SsmParameter(name) => Some(SecretPlace::Parameter(name.clone())),
                 TokenSource::Env(_) | TokenSource::File(_) => None,
             },
+            function: config.bootstrap.lambda.access(),
         }
     }
 
@@ -201,7 +202,7 @@ pub(super) fn unusable(policy: &str, error: &dyn std::error::Error) -> ConfigErr
     }
     ConfigError::without_place(
         message,
-        "mend the names in [spot] token and [enrollment] queue_url",
+        "mend the names in [spot] token, [enrollment] queue_url and [bootstrap.lambda] state",
     )
     .into()
 }

@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 
 use onboarding_core::{
     desired::{AdoptRule, OuRef},
-    iam_policy::{self, RunnerPolicySpec},
-    template::home::FunctionSpec,
+    iam_policy::{self, FunctionAccess, RunnerPolicySpec, SecretPlace},
+    template::home::{FunctionSpec, FunctionVpc},
 };
+use onboarding_provider::sql::PostgresUrl;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    arn::{SecurityGroupId, SubnetId},
     billing_engine::BucketName,
     error::{ConfigError, ConfigErrors},
     home::unusable,
@@ -23,9 +25,6 @@ use super::{
     runner::{Deletion, RunnerConfig, TokenSource},
     text::Text,
 };
-
-/// How many batches the function works on at the same time: its processes share no state, and AWS allows no less.
-const MAXIMUM_CONCURRENCY: u32 = 2;
 
 /// The provider as a Lambda function that serves the queue (`enrollment.served_by = "lambda"`). None without its code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +46,33 @@ pub struct LambdaConfig {
     /// For how many days its log is kept: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365 or more, as CloudWatch Logs has it.
     #[schemars(range(min = 1))]
     pub log_retention_days: u32,
+    /// How many batches of the queue are worked on at the same time, each by a process of its own. Without `state`, 2: AWS
+    /// allows no less, and processes that share no state must not be more.
+    #[schemars(range(min = 2, max = 1000))]
+    pub maximum_concurrency: u32,
+    /// Where in AWS the URL of the runner's PostgreSQL state is, `postgres://USER:PASSWORD@HOST/DATABASE`: the function then
+    /// shares it. Without it, what a process of the function knows is lost with the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateSource>,
+    /// The file with the certificates of the state's server, where the function has it: `/var/task/NAME` is a file of the zip
+    /// file. For Amazon RDS and Aurora, whose certificates are of AWS's own authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_ca_file: Option<String>,
+    /// The subnets of the VPC that the function is connected to, such as the state's. From them it must reach Spot, AWS's APIs
+    /// and CloudFormation's buckets, too.
+    pub subnets: Vec<Text<SubnetId>>,
+    /// The function's security groups in that VPC.
+    pub security_groups: Vec<Text<SecurityGroupId>>,
+}
+
+/// Where in AWS the URL of the function's state is. With its password, it is never in the function's environment itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StateSource {
+    /// A secret in AWS Secrets Manager, by name or ARN.
+    SecretsManager(String),
+    /// A parameter in AWS Systems Manager Parameter Store, by name or ARN; it is decrypted.
+    SsmParameter(String),
 }
 
 impl Default for LambdaConfig {
@@ -57,6 +83,11 @@ impl Default for LambdaConfig {
             s3_object_version: None,
             memory: 256,
             log_retention_days: 30,
+            maximum_concurrency: 2,
+            state: None,
+            state_ca_file: None,
+            subnets: Vec::new(),
+            security_groups: Vec::new(),
         }
     }
 }
@@ -66,6 +97,36 @@ impl LambdaConfig {
     #[must_use]
     pub fn is_deployed(&self) -> bool {
         self.s3_bucket.is_some() || self.s3_key.is_some()
+    }
+
+    /// What the function needs beside the runner's own.
+    pub(super) fn access(&self) -> FunctionAccess {
+        FunctionAccess {
+            state: self.state.as_ref().map(|state| match state {
+                StateSource::SecretsManager(id) => SecretPlace::Secret(id.clone()),
+                StateSource::SsmParameter(name) => SecretPlace::Parameter(name.clone()),
+            }),
+            in_vpc: !self.subnets.is_empty(),
+        }
+    }
+
+    fn vpc(&self) -> Option<FunctionVpc> {
+        (!self.subnets.is_empty()).then(|| FunctionVpc {
+            subnets: self.subnets.iter().map(ToString::to_string).collect(),
+            security_groups: self
+                .security_groups
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        })
+    }
+}
+
+impl RunnerConfig {
+    /// Whether the function and the runner have one state, so that each knows of the other's work.
+    #[must_use]
+    pub fn shares_state_with_function(&self) -> bool {
+        self.bootstrap.lambda.state.is_some() && PostgresUrl::is_meant(&self.state.url)
     }
 }
 
@@ -91,11 +152,20 @@ impl Loaded {
             object_version: lambda.s3_object_version.clone(),
             memory: lambda.memory,
             log_retention_days: lambda.log_retention_days,
-            maximum_concurrency: MAXIMUM_CONCURRENCY,
+            maximum_concurrency: lambda.maximum_concurrency,
+            shares_state: lambda.state.is_some(),
+            service_timeout: service_timeout(&self.runner),
+            vpc: lambda.vpc(),
             environment: environment(&self.runner, topic)?,
             policy,
         }))
     }
+}
+
+/// In whole seconds, of which an hour has few.
+fn service_timeout(config: &RunnerConfig) -> u32 {
+    let seconds = config.enrollment.service_timeout.get().as_secs();
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 /// The function's configuration; docs/provider.md lists the variables.
@@ -104,12 +174,23 @@ fn environment(
     topic: &str,
 ) -> Result<BTreeMap<String, String>, ConfigErrors> {
     let enrollment = &config.enrollment;
-    if enrollment.deletion == Deletion::Stack {
-        return Err(refused(
-            "enrollment.deletion is \"stack\"",
-            "leave it at \"reconcile\": only a durable state knows which stack owns a Spot account",
-        ));
-    }
+    let lambda = &config.bootstrap.lambda;
+    let deletion = match enrollment.deletion {
+        Deletion::Reconcile => "reconcile",
+        Deletion::Stack if lambda.state.is_some() => "stack",
+        Deletion::Stack => {
+            return Err(refused(
+                "enrollment.deletion is \"stack\"",
+                "give it the runner's state (bootstrap.lambda.state), or leave deletion at \"reconcile\": only a durable state \
+                 knows which stack owns a Spot account",
+            ));
+        }
+    };
+    let state = lambda.state.as_ref().map(|state| match state {
+        StateSource::SecretsManager(id) => ("PROVIDER_STATE_SECRET_ARN", id.clone()),
+        StateSource::SsmParameter(name) => ("PROVIDER_STATE_PARAMETER", name.clone()),
+    });
+    let ca_file = lambda.state_ca_file.clone();
     let token = match &config.spot.token {
         TokenSource::SecretsManager(id) => ("SPOT_TOKEN_SECRET_ARN", id.clone()),
         TokenSource::SsmParameter(name) => ("SPOT_TOKEN_PARAMETER", name.clone()),
@@ -120,12 +201,14 @@ fn environment(
             ));
         }
     };
-    let timeout = enrollment.service_timeout.get().as_secs().to_string();
+    let timeout = service_timeout(config).to_string();
     let variables = [
         Some(token),
         Some(("PROVIDER_TOPIC_ARN", topic.to_owned())),
         Some(("PROVIDER_SERVICE_TIMEOUT", timeout)),
-        Some(("PROVIDER_DELETION", "reconcile".to_owned())),
+        Some(("PROVIDER_DELETION", deletion.to_owned())),
+        state,
+        ca_file.map(|path| ("PROVIDER_STATE_CA_FILE", path)),
         Some(("PROVIDER_STACKS", config.served_stacks().names().join(","))),
         adopt(config)?.map(|rule| ("PROVIDER_ADOPT", rule)),
         rename(config)?.map(|rule| ("PROVIDER_RENAME", rule)),

@@ -282,7 +282,8 @@ pub enum ServedBy {
     Run,
     /// A `runner provider` on the same state: a run with auto-deployment is refused without a live one.
     Provider,
-    /// The Lambda function `bootstrap`, which no run can see. Only it serves: no run does, and no `runner provider`.
+    /// The Lambda function `bootstrap`, which no run can see. Only it serves: no run does, and no `runner provider`, unless both
+    /// have one state (`bootstrap.lambda.state`).
     Lambda,
 }
 

@@ -112,6 +112,8 @@ const FORMS: &[Form] = &[
     form::<super::arn::FunctionName>(),
     form::<super::arn::PermissionsBoundary>(),
     form::<super::arn::Principal>(),
+    form::<super::arn::SecurityGroupId>(),
+    form::<super::arn::SubnetId>(),
     form::<super::audit::HomePrincipal>(),
     form::<super::audit::RoleName>(),
     form::<super::audit::RolePath>(),

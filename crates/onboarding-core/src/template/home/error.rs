@@ -83,6 +83,19 @@ pub enum HomeError {
         /// The most.
         most: u32,
     },
+    /// Lambda allows no less, and only a shared state allows more.
+    #[error(
+        "bootstrap.lambda.maximum_concurrency is {concurrency}: {least} to {most} here; more than {least} need \
+         bootstrap.lambda.state, which all processes of the function share"
+    )]
+    FunctionConcurrency {
+        /// What is asked for.
+        concurrency: u32,
+        /// The least.
+        least: u32,
+        /// The most.
+        most: u32,
+    },
     /// CloudWatch Logs keeps nothing for so long exactly.
     #[error("bootstrap.lambda.log_retention_days is {days}: CloudWatch Logs knows {known} days")]
     LogRetention {

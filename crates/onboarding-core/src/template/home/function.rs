@@ -11,6 +11,7 @@ use super::{
     resource,
 };
 use crate::{
+    iam_policy::NETWORK_INTERFACES,
     policy::PolicyDocument,
     template::{
         Resource,
@@ -40,6 +41,12 @@ const RETENTIONS: [u32; 22] = [
     3288, 3653,
 ];
 
+/// How many batches may be worked on at the same time (Lambda API reference, ScalingConfig).
+const CONCURRENCY: std::ops::RangeInclusive<u32> = 2..=1000;
+
+/// For how long Lambda may keep an asynchronous event, in seconds (Lambda API reference, PutFunctionEventInvokeConfig).
+const EVENT_AGES: std::ops::RangeInclusive<u32> = 60..=21_600;
+
 /// What the function is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionSpec {
@@ -56,13 +63,34 @@ pub struct FunctionSpec {
     /// How many batches are worked on at the same time; AWS allows no less than 2. Without a state that its processes share,
     /// no more is right.
     pub maximum_concurrency: u32,
+    /// Whether its processes share a durable state. Without one, Lambda repeats no asynchronous event that failed.
+    pub shares_state: bool,
+    /// How long a custom resource waits for its answer, in seconds.
+    pub service_timeout: u32,
+    /// The VPC that it is in.
+    pub vpc: Option<FunctionVpc>,
     /// Its configuration. No value is a secret: CloudFormation and Lambda show them.
     pub environment: BTreeMap<String, String>,
     /// What it may do beside writing its log.
     pub policy: PolicyDocument,
 }
 
+/// Where in a VPC the function is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionVpc {
+    /// The ids of its subnets.
+    pub subnets: Vec<String>,
+    /// The ids of its security groups.
+    pub security_groups: Vec<String>,
+}
+
 impl FunctionSpec {
+    /// For how long Lambda may keep an asynchronous event, in seconds: half of the time that CloudFormation waits. A request
+    /// without a time of its own is given the other half once it is received.
+    fn event_age(&self) -> u32 {
+        (self.service_timeout / 2).clamp(*EVENT_AGES.start(), *EVENT_AGES.end())
+    }
+
     pub(super) fn check(&self) -> Result<(), HomeError> {
         let size = |(name, value): (&String, &String)| name.len() + value.len();
         let environment = self.environment.iter().map(size).sum();
@@ -77,6 +105,17 @@ impl FunctionSpec {
                 memory: self.memory,
                 least: *MEMORY.start(),
                 most: *MEMORY.end(),
+            });
+        }
+        let most = match self.shares_state {
+            true => *CONCURRENCY.end(),
+            false => *CONCURRENCY.start(),
+        };
+        if !(*CONCURRENCY.start()..=most).contains(&self.maximum_concurrency) {
+            return Err(HomeError::FunctionConcurrency {
+                concurrency: self.maximum_concurrency,
+                least: *CONCURRENCY.start(),
+                most,
             });
         }
         if !RETENTIONS.contains(&self.log_retention_days) {
@@ -100,7 +139,7 @@ impl FunctionSpec {
     }
 
     /// What the function may do, its log included.
-    fn permissions(&self) -> Value {
+    fn permissions(&self, home: &HomeSpec) -> Value {
         let mut policy = self.policy.to_value();
         if let Some(statements) = policy["Statement"].as_array_mut() {
             statements.push(json!({
@@ -109,6 +148,24 @@ impl FunctionSpec {
                 "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
                 "Resource": attribute(LOG, "Arn"),
             }));
+            if self.vpc.is_some() {
+                // Lambda connects the function, and the function itself has no business with it (Lambda developer guide,
+                // "Giving Lambda functions access to resources in an Amazon VPC", best practices). By pattern: the function
+                // refers to this role.
+                let functions = format!(
+                    "arn:{}:lambda:{}:{}:function:*",
+                    home.partition(),
+                    home.region,
+                    home.account
+                );
+                statements.push(json!({
+                    "Sid": "NoNetworkInterfaces",
+                    "Effect": "Deny",
+                    "Action": NETWORK_INTERFACES,
+                    "Resource": ["*"],
+                    "Condition": {"ArnLike": {"lambda:SourceFunctionArn": functions}},
+                }));
+            }
         }
         policy
     }
@@ -132,7 +189,7 @@ pub(super) fn resources(spec: &HomeSpec) -> Vec<Resource> {
             ("AssumeRolePolicyDocument", trust),
             (
                 "Policies",
-                json!([{"PolicyName": "provider", "PolicyDocument": function.permissions()}]),
+                json!([{"PolicyName": "provider", "PolicyDocument": function.permissions(spec)}]),
             ),
         ],
     );
@@ -141,7 +198,7 @@ pub(super) fn resources(spec: &HomeSpec) -> Vec<Resource> {
         "AWS::Logs::LogGroup",
         [("RetentionInDays", function.log_retention_days.into())],
     );
-    let program = resource(
+    let mut program = resource(
         "Function",
         "AWS::Lambda::Function",
         [
@@ -155,6 +212,22 @@ pub(super) fn resources(spec: &HomeSpec) -> Vec<Resource> {
             ("Timeout", TIMEOUT.into()),
             ("Environment", json!({"Variables": function.environment})),
             ("LoggingConfig", json!({"LogGroup": reference(LOG)})),
+        ],
+    );
+    if let Some(vpc) = &function.vpc {
+        let place = json!({"SubnetIds": vpc.subnets, "SecurityGroupIds": vpc.security_groups});
+        program.properties.insert("VpcConfig".into(), place);
+    }
+    // Of requests that name the function itself. One that failed is repeated by Lambda, which is harmless with a state only.
+    let retries = if function.shares_state { 2 } else { 0 };
+    let asynchronous = resource(
+        "FunctionEvents",
+        "AWS::Lambda::EventInvokeConfig",
+        [
+            ("FunctionName", reference("Function")),
+            ("Qualifier", "$LATEST".into()),
+            ("MaximumRetryAttempts", retries.into()),
+            ("MaximumEventAgeInSeconds", function.event_age().into()),
         ],
     );
     let mapping = resource(
@@ -171,5 +244,5 @@ pub(super) fn resources(spec: &HomeSpec) -> Vec<Resource> {
             ),
         ],
     );
-    vec![log, role, program, mapping]
+    vec![log, role, program, asynchronous, mapping]
 }

@@ -17,6 +17,7 @@ pub(in crate::stacks) fn replacing(kind: &str) -> &'static [&'static str] {
         "AWS::S3::BucketPolicy" => &["Bucket"],
         "AWS::Lambda::Function" => &["FunctionName", "PackageType"],
         "AWS::Lambda::EventSourceMapping" => &["EventSourceArn", "StartingPosition"],
+        "AWS::Lambda::EventInvokeConfig" => &["FunctionName", "Qualifier"],
         "AWS::Logs::LogGroup" => &["LogGroupName"],
         _ => &[],
     }

@@ -67,6 +67,7 @@ pub(super) fn make(
             ];
             (id, attributes(&made))
         }
+        "AWS::Lambda::EventInvokeConfig" => (name, Vec::new()),
         "AWS::Logs::LogGroup" => {
             let made = [("Arn", arn("logs", &format!("log-group:{name}:*")))];
             (name, attributes(&made))
