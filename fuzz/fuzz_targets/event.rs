@@ -13,13 +13,15 @@ static NOW: LazyLock<Timestamp> = LazyLock::new(Timestamp::now);
 
 fn check(body: &str, sent_at: Timestamp) {
     for contract in [
-        Contract::default(),
+        Contract {
+            simulated: true,
+            ..Contract::default()
+        },
         Contract {
             topic: "arn:aws:sns:us-east-1:999999999999:spot-onboarding"
                 .parse()
                 .ok(),
             ends: Some(*NOW),
-            simulated: false,
             ..Contract::default()
         },
     ] {

@@ -123,9 +123,28 @@ mod tests {
         let request = ResourceRequest::parse(&event.to_string()).unwrap();
         let contract = Contract {
             topic: Some("arn:aws:sns:eu-west-1:999999999999:spot".parse().unwrap()),
+            simulated: true,
             ..Contract::default()
         };
         check(&request, &contract)
+    }
+
+    #[test]
+    fn answers_go_to_this_machine_only_when_that_is_said() {
+        let event = json!({
+            "RequestType": "Create",
+            "RequestId": "req-1",
+            "StackId": "arn:aws:cloudformation:eu-west-1:111111111111:stack/s/uuid",
+            "ResponseURL": "http://127.0.0.1:1/x",
+            "ResourceType": "Custom::SpotAccount",
+            "LogicalResourceId": "SpotAccount",
+            "ResourceProperties": {},
+        });
+        let request = ResourceRequest::parse(&event.to_string()).unwrap();
+        assert_eq!(
+            check(&request, &Contract::default()),
+            Err(OriginError::ResponseUrl)
+        );
     }
 
     fn answered(url: &str, region: &str) -> bool {

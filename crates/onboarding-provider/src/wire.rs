@@ -40,7 +40,7 @@ impl Default for Contract {
             function: None,
             service_timeout: DEFAULT_SERVICE_TIMEOUT,
             ends: None,
-            simulated: true,
+            simulated: false,
         }
     }
 }
@@ -51,7 +51,7 @@ pub struct Delivered {
     /// The request.
     pub request: ResourceRequest,
     /// The moment it was published, plus its ServiceTimeout or the contract's, whichever is shorter; or earlier, when the
-    /// one who serves ends earlier.
+    /// one who serves ends earlier, or the address for the answer does.
     pub deadline: Timestamp,
 }
 
@@ -78,8 +78,10 @@ struct Envelope {
     timestamp: Option<Timestamp>,
 }
 
-/// Reads a message body. `sent_at` is when the queue got it: the deadline counts from there when SNS does not say when
-/// it was published.
+/// Reads a message body. `sent_at` is when the queue got it: the deadline counts from there when neither SNS nor the
+/// signature of the address says when it was published. Of an event that a function was invoked with, `sent_at` is only when
+/// it came out of Lambda's own queue: without a time of its own, it counts as half of its ServiceTimeout old, for as long as
+/// our template lets Lambda keep it.
 ///
 /// # Errors
 /// When it is no request of CloudFormation, or not one of our templates.
@@ -98,28 +100,56 @@ pub fn read(body: &str, sent_at: Timestamp, contract: &Contract) -> Result<Deliv
         None => (ResourceRequest::parse(body)?, None),
     };
     origin::check(&request, contract)?;
+    let timeout = request.service_timeout.min(contract.service_timeout);
+    let signature = Signature::of(request.response_url.expose());
+    let undated = || match contract.function {
+        Some(_) => sent_at.checked_sub(timeout / 2).unwrap_or(sent_at),
+        None => sent_at,
+    };
     // A clock of the future would give a request more time than CloudFormation does.
     let published = published
-        .or_else(|| signed_at(request.response_url.expose()))
-        .unwrap_or(sent_at)
+        .or(signature.signed)
+        .unwrap_or_else(undated)
         .min(sent_at);
-    let timeout = request.service_timeout.min(contract.service_timeout);
-    let deadline = after(published, timeout);
+    let deadline = [signature.expires, contract.ends]
+        .into_iter()
+        .flatten()
+        .fold(after(published, timeout), Timestamp::min);
     // How old the request is, is told from these two.
     request.service_timeout = timeout;
-    Ok(Delivered {
-        deadline: contract.ends.map_or(deadline, |ends| deadline.min(ends)),
-        request,
-    })
+    Ok(Delivered { request, deadline })
 }
 
-/// When CloudFormation signed the address for the answer, which it does for each request: the function that it invokes
-/// is told no other time, and may be invoked again much later (Amazon S3 API reference, "Authenticating Requests: Using
-/// Query Parameters", X-Amz-Date).
-fn signed_at(address: &str) -> Option<Timestamp> {
-    let url = Url::parse(address).ok()?;
-    let (_, date) = url.query_pairs().find(|(name, _)| name == "X-Amz-Date")?;
-    date.parse().ok()
+/// What the address for the answer says about its time. CloudFormation signs one for each request, and a function that it
+/// invokes is told no other time and may be invoked again much later.
+#[derive(Default)]
+struct Signature {
+    /// When it was signed: signature version 4 says so (Amazon S3 API reference, "Authenticating Requests: Using Query
+    /// Parameters", X-Amz-Date), version 2 does not.
+    signed: Option<Timestamp>,
+    /// When S3 stops taking an answer there: X-Amz-Expires in seconds after it was signed, or in version 2 Expires in seconds
+    /// since 1970 (Amazon S3 User Guide, "Signing and authenticating REST requests", query string request authentication).
+    expires: Option<Timestamp>,
+}
+
+impl Signature {
+    fn of(address: &str) -> Self {
+        let Ok(url) = Url::parse(address) else {
+            return Self::default();
+        };
+        let value = |wanted: &str| {
+            let found = url.query_pairs().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.into_owned())
+        };
+        let signed: Option<Timestamp> = value("X-Amz-Date").and_then(|date| date.parse().ok());
+        let seconds = value("X-Amz-Expires").and_then(|seconds| seconds.parse().ok());
+        let absolute = value("Expires").and_then(|seconds| seconds.parse().ok());
+        let expires = match (signed, seconds) {
+            (Some(signed), Some(seconds)) => Some(after(signed, Duration::from_secs(seconds))),
+            _ => absolute.and_then(|seconds| Timestamp::from_second(seconds).ok()),
+        };
+        Self { signed, expires }
+    }
 }
 
 fn after(moment: Timestamp, wait: Duration) -> Timestamp {
@@ -197,6 +227,47 @@ mod tests {
         raw["ResponseURL"] = json!(format!("{address}?X-Amz-Date=tomorrow"));
         let delivered = read(&raw.to_string(), now, &Contract::default()).unwrap();
         assert_eq!(delivered.deadline, at("2026-11-21T10:10:00Z"));
+    }
+
+    #[test]
+    fn a_direct_request_without_a_time_counts_as_half_of_its_time_old() {
+        let now = at("2026-11-21T10:00:00Z");
+        let function = "arn:aws:lambda:us-east-1:999999999999:function:spot";
+        let contract = Contract {
+            function: Some(function.to_owned()),
+            ..Contract::default()
+        };
+        let mut raw = request();
+        raw["ServiceToken"] = json!(function);
+        let address = raw["ResponseURL"].as_str().unwrap().to_owned();
+        let deadline = |query: &str| {
+            let mut raw = raw.clone();
+            raw["ResponseURL"] = json!(format!("{address}{query}"));
+            read(&raw.to_string(), now, &contract).unwrap().deadline
+        };
+        assert_eq!(deadline(""), at("2026-11-21T10:05:00Z"));
+        // Version 2 of the signature says only when the address ends: 10:02.
+        let until = at("2026-11-21T10:02:00Z").as_second();
+        let version_2 = format!("?AWSAccessKeyId=a&Signature=b&Expires={until}");
+        assert_eq!(deadline(&version_2), at("2026-11-21T10:02:00Z"));
+        let later = format!("?Expires={}", until + 7200);
+        assert_eq!(deadline(&later), at("2026-11-21T10:05:00Z"));
+        // Version 4 says both.
+        assert_eq!(
+            deadline("?X-Amz-Date=20261121T095900Z&X-Amz-Expires=7200"),
+            at("2026-11-21T10:09:00Z")
+        );
+        assert_eq!(
+            deadline("?X-Amz-Date=20261121T095900Z&X-Amz-Expires=120"),
+            at("2026-11-21T10:01:00Z")
+        );
+        for nonsense in [
+            "?Expires=never",
+            "?Expires=-99999999999999",
+            "?X-Amz-Expires=9",
+        ] {
+            assert_eq!(deadline(nonsense), at("2026-11-21T10:05:00Z"), "{nonsense}");
+        }
     }
 
     #[test]

@@ -20,7 +20,6 @@ fn contract() -> Contract {
     let topic: TopicArn = "arn:aws:sns:us-east-1:999999999999:spot".parse().unwrap();
     Contract {
         topic: Some(topic),
-        simulated: false,
         ..Contract::default()
     }
 }

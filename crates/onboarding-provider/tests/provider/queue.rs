@@ -182,6 +182,7 @@ impl Bench {
             retry: Duration::from_millis(5),
             contract: Contract {
                 topic: Some("arn:aws:sns:us-east-1:999999999999:spot".parse().unwrap()),
+                simulated: true,
                 ..Contract::default()
             },
             once: true,
