@@ -47,7 +47,7 @@ class Postgres:
             binaries = copy / "pgserver/pginstall/bin"
             identity = {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []}
         data.mkdir(mode=0o700)
-        socket = self.directory / "socket"
+        socket = self.socket = self.directory / "socket"
         socket.mkdir()
         for path in (data, socket) if identity else ():
             os.chown(path, UNPRIVILEGED, UNPRIVILEGED)

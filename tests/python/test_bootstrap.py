@@ -373,6 +373,19 @@ s3_key = "bootstrap.zip"
 """
 
 
+# The same with the runner's state. The password in `state.url` stays with the runner.
+STATE = """
+[state]
+url = "postgres://spot:canary@db.example.com/spot"
+[bootstrap.lambda]
+state = { ssm_parameter = "/spot/state" }
+state_ca_file = "/var/task/global-bundle.pem"
+maximum_concurrency = 20
+subnets = ["subnet-0123abcd"]
+security_groups = ["sg-0123abcd"]
+"""
+
+
 def rendered_function(directory, text):
     """The home stack that `runner bootstrap` renders for a configuration, or what it says."""
     shutil.copytree(ROOT / "config", directory, dirs_exist_ok=True)
@@ -409,7 +422,28 @@ def test_the_function_takes_the_environment_that_the_home_stack_gives_it(tmp_pat
     mapping = resources["FunctionQueue"]["Properties"]
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
+    events = resources["FunctionEvents"]["Properties"]
+    assert (events["MaximumRetryAttempts"], events["MaximumEventAgeInSeconds"]) == (0, 420)
     assert resources["Queue"]["Properties"]["VisibilityTimeout"] >= resources["Function"]["Properties"]["Timeout"] == 900
+
+
+def test_a_function_with_the_runners_state_is_told_where_it_is(tmp_path, runtime):
+    variables = rendered_function(tmp_path, LAMBDA)["Function"]["Properties"]["Environment"]["Variables"]
+    text = LAMBDA.replace("[bootstrap.lambda]", STATE).replace("[enrollment]", '[enrollment]\ndeletion = "stack"')
+    resources = rendered_function(tmp_path, text)
+    with_state = resources["Function"]["Properties"]["Environment"]["Variables"]
+    assert {name: value for name, value in with_state.items() if variables.get(name) != value} == {
+        "PROVIDER_DELETION": "stack",
+        "PROVIDER_STATE_PARAMETER": "/spot/state",
+        "PROVIDER_STATE_CA_FILE": "/var/task/global-bundle.pem",
+    }
+    assert runtime.starts(with_state) is True
+    assert "PROVIDER_STATE_CA_FILE" in str(runtime.starts(with_state | {"PROVIDER_STATE_CA_FILE": "bundle.pem"}))
+    assert resources["FunctionQueue"]["Properties"]["ScalingConfig"] == {"MaximumConcurrency": 20}
+    assert resources["FunctionEvents"]["Properties"]["MaximumRetryAttempts"] == 2
+    assert resources["Function"]["Properties"]["VpcConfig"]["SubnetIds"] == ["subnet-0123abcd"]
+    [policy] = resources["FunctionRole"]["Properties"]["Policies"]
+    assert "parameter/spot/state" in json.dumps(policy) and "canary" not in json.dumps(resources)
 
 
 def test_a_configuration_that_the_function_could_not_serve_is_refused(tmp_path):
@@ -426,6 +460,13 @@ def test_a_configuration_that_the_function_could_not_serve_is_refused(tmp_path):
         ('s3_key = "bootstrap.zip"', "", "s3_key"),
         ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nmemory = 64', "memory"),
         ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nlog_retention_days = 31', "CloudWatch Logs"),
+        ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nmaximum_concurrency = 3', "bootstrap.lambda.state"),
+        ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nstate = { secrets_manager = "s" }', "keeps a file"),
+        ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nstate_ca_file = "/var/task/x.pem"', "needs bootstrap.lambda.state"),
+        ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nsubnets = ["subnet-0123abcd"]', "security_groups"),
+        ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nsubnets = ["vpc-0123abcd"]', "the id of a subnet"),
+        ("[bootstrap.lambda]", STATE.replace("concurrency = 20", "concurrency = 1001"), "2 to 1000"),
+        ("[bootstrap.lambda]", STATE.replace("/var/task/", ""), "from /"),
     ]:
         assert old in LAMBDA
         said = rendered_function(tmp_path, LAMBDA.replace(old, new, 1))

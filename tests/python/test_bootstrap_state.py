@@ -9,7 +9,9 @@ from conftest import ROOT
 from emulators import start_ministack
 from enrollment import Enrollment, template
 from postgres import Postgres
+from runtime import FUNCTION, Process
 from test_bootstrap import Bucket, request
+from tls_front import TlsFront
 
 SCENARIO = """
 clock_speed = 600.0
@@ -116,3 +118,69 @@ def test_a_state_that_nobody_has_made_is_refused(ministack, sandbox, accounts, c
     assert failed and "has no state yet" in answer["errorMessage"], answer
     assert "canary" not in str(answer) + ministack.output()
     assert bucket.answers == {} and stack.spot_accounts() == []
+
+
+@pytest.fixture
+def processes():
+    """Starts processes of the function; all of them are ended."""
+    started = []
+
+    def start(variables):
+        started.append(Process(variables))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
+
+
+# Spot takes its time, so that two processes are in the middle of it together.
+SLOW = f'{SCENARIO}[latency]\nspot = "400ms"\n'
+CREATION = "spot:POST /setup/account"
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["answered", "lost"])
+def test_two_processes_on_one_state_create_one_spot_account(start_sandbox, processes, state, bucket, lost):
+    # Other accounts than those that the state knows already.
+    sandbox = start_sandbox(f"seed = {101 + lost}\n{SLOW}")
+    account = sandbox.members(state="ACTIVE")[0]["id"]
+    variables = sandbox.environment | {"PROVIDER_STATE_URL": state}
+    if lost:
+        # Spot has created it, and nobody is told.
+        fault = {"service": "spot", "operation": "POST /setup/account", "kind": "drop_after", "times": 1}
+        sandbox.admin("POST", "faults", fault)
+    both = [processes(variables) for _ in range(2)]
+    # The old and the new stack of an account that moves.
+    for process, name in zip(both, ("old", "new")):
+        process.events.put(request(bucket, account, name, token=FUNCTION))
+    for process in both:
+        assert process.result() == (None, False), process.output()
+    answers = [bucket.answers[name] for name in ("old", "new")]
+    assert [answer["Status"] for answer in answers] == ["SUCCESS", "SUCCESS"], answers
+    [only] = [one for one in sandbox.admin("GET", "spot")["accounts"] if one["name"] in (account, f"aws-{account}")]
+    assert {answer["PhysicalResourceId"] for answer in answers} == {only["id"]}
+    assert sandbox.calls()[CREATION] == 1
+    sandbox.stop()
+
+
+def test_a_server_is_verified_with_the_bundle_that_the_function_brings(
+        sandbox, accounts, cluster, state, processes, bucket, tmp_path):
+    front = TlsFront(cluster.socket, tmp_path)
+    url = f"postgres://postgres:canary@127.0.0.1:{front.port}/postgres?sslmode=verify-full"
+    account, variables = next(accounts), sandbox.environment | {"PROVIDER_STATE_URL": url}
+    ask = request(bucket, account, "verified", token=FUNCTION)
+    # A state that cannot be had is tried again for half of the time, which is short here.
+    process = processes(variables)
+    process.seconds = 6
+    process.events.put(ask)
+    answer, failed = process.result()
+    assert failed and "sslrootcert" in answer["errorMessage"], answer
+    assert "canary" not in process.output() + str(answer)
+    assert (bucket.answers, front.encrypted) == ({}, 0)
+
+    process = processes(variables | {"PROVIDER_STATE_CA_FILE": str(front.ca_file)})
+    process.events.put(ask)
+    assert process.result() == (None, False), process.output()
+    assert bucket.answers["verified"]["Status"] == "SUCCESS"
+    assert front.encrypted > 0
+    front.end()

@@ -434,7 +434,13 @@ fn the_function_is_deployed_when_its_code_is_there_and_goes_with_it() {
     removed.sort();
     assert_eq!(
         removed,
-        ["Function", "FunctionLog", "FunctionQueue", "FunctionRole"]
+        [
+            "Function",
+            "FunctionEvents",
+            "FunctionLog",
+            "FunctionQueue",
+            "FunctionRole"
+        ]
     );
     assert_eq!(bootstrapped(&rehearsal)["stacks"][0]["status"], "deployed");
 }
