@@ -151,8 +151,9 @@ def test_two_processes_on_one_state_create_one_spot_account(start_sandbox, proce
         sandbox.admin("POST", "faults", fault)
     both = [processes(variables) for _ in range(2)]
     # The old and the new stack of an account that moves.
+    properties = {"ServiceToken": FUNCTION, "AwsAccountId": account, "ServiceTimeout": "600"}
     for process, name in zip(both, ("old", "new")):
-        process.events.put(request(bucket, account, name, token=FUNCTION))
+        process.events.put(request(bucket, account, name, ResourceProperties=properties))
     for process in both:
         assert process.result() == (None, False), process.output()
     answers = [bucket.answers[name] for name in ("old", "new")]

@@ -20,6 +20,8 @@ pub(crate) struct Caller {
     pub(crate) user_id: String,
     /// What decides over its permissions.
     pub(crate) identity: Identity,
+    /// Whether CloudFormation calls on its behalf (IAM User Guide, "AWS global condition context keys", aws:CalledVia).
+    pub(crate) via_cloudformation: bool,
 }
 
 /// Where a caller's permissions come from.
@@ -39,6 +41,15 @@ impl Caller {
             arn: format!("arn:aws:iam::{account}:user/administrator"),
             user_id: format!("AIDA{account}USER"),
             identity: Identity::Administrator,
+            via_cloudformation: false,
+        }
+    }
+
+    /// The same principal, when CloudFormation calls on its behalf.
+    pub(crate) fn via_cloudformation(&self) -> Self {
+        Self {
+            via_cloudformation: true,
+            ..self.clone()
         }
     }
 
@@ -50,6 +61,7 @@ impl Caller {
             arn: format!("arn:aws:sts::{account}:assumed-role/{role}/{session}"),
             user_id: format!("AROA{account}SRVC:{session}"),
             identity: Identity::Administrator,
+            via_cloudformation: false,
         }
     }
 }

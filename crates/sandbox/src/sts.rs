@@ -91,6 +91,7 @@ fn assume_role(
         arn: format!("arn:aws:sts::{account}:assumed-role/{role_name}/{session}"),
         user_id: format!("{role_id}:{session}"),
         identity: Identity::Role(role_name),
+        via_cloudformation: false,
     };
     Ok(issue(world, assumed, seconds).into())
 }

@@ -139,7 +139,8 @@ fn a_bare_account_is_bootstrapped_and_the_role_that_comes_with_it_enrolls_everyt
 #[test]
 fn the_role_enrolls_the_management_account_through_cloudformation_and_cannot_write_iam_itself() {
     let rehearsal = bare();
-    rehearsal.configure("", "management_account = true", "ous = [\"root\"]");
+    let profile = "management_account = true\npermissions_boundary = \"OrgBoundary\"";
+    rehearsal.configure("", profile, "ous = [\"root\"]");
     let made = bootstrapped(&rehearsal);
     let role = text(&made["stacks"][0]["outputs"]["RunnerRoleArn"]);
     let account = role.split(':').nth(4).unwrap();
@@ -154,7 +155,17 @@ fn the_role_enrolls_the_management_account_through_cloudformation_and_cannot_wri
     assert_eq!(count(&ended.json().unwrap(), "changed"), 9);
     assert_eq!(rehearsal.links_of(account).len(), 1);
 
-    // What CloudFormation may do for the runner, the runner may not do by itself.
+    // Another role, such as one without the boundary, CloudFormation does not make for the runner.
+    rehearsal.configure("", "management_account = true", "ous = [\"root\"]");
+    let ended = rehearsal.run_with(&session, &arguments);
+    assert_eq!(ended.code, 1, "{}\n{}", ended.stdout, ended.stderr);
+    assert!(
+        ended.stdout.contains("iam:DeleteRolePermissionsBoundary"),
+        "{}",
+        ended.stdout
+    );
+
+    // And what it may do for the runner, the runner may not do by itself.
     let wire = rehearsal.wire.in_session(id, token);
     let spot_role = ("RoleName", "spot-onboarding-default-SpotRole");
     let anybody = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}"#;

@@ -160,6 +160,7 @@ fn review(
         execution_role: "".into(),
         plain: Some(Box::new(PlainStack {
             termination_protection: false,
+            caller: call.caller.clone(),
             client_token: None,
             token_since: world.now(),
             disable_rollback: false,
@@ -204,7 +205,7 @@ pub(super) fn execute(
     let sets = &mut world.stacks.change_sets;
     sets[position].executed = true;
     sets.retain(|set| set.stack != key || set.uuid == uuid);
-    plain::mark(world, key, token);
+    plain::mark(world, call, key, token);
     if let Some(plain) = world.stacks[key].plain.as_mut() {
         plain.retain_except_on_create = except_on_create;
     }

@@ -107,6 +107,7 @@ pub(super) fn create(
         execution_role: "".into(),
         plain: Some(Box::new(PlainStack {
             termination_protection: request.boolean("EnableTerminationProtection")? == Some(true),
+            caller: call.caller.clone(),
             client_token,
             token_since: world.now(),
             disable_rollback: on_failure == OnFailure::DoNothing,
@@ -120,10 +121,11 @@ pub(super) fn create(
     Ok(stack_id(&world.stacks[key]))
 }
 
-/// Gives the events of a stack from now on a token.
-pub(super) fn mark(world: &mut World, key: StackKey, client_token: Option<String>) {
+/// Gives the events of a stack from now on a token, and lets it act as who asks for the change.
+pub(super) fn mark(world: &mut World, call: &Call, key: StackKey, client_token: Option<String>) {
     let now = world.now();
     if let Some(plain) = world.stacks[key].plain.as_mut() {
+        plain.caller = call.caller.clone();
         plain.client_token = client_token;
         plain.token_since = now;
     }
@@ -166,7 +168,7 @@ pub(super) fn update(
         return Err(AwsError::validation("No updates are to be performed."));
     }
     let client_token = input::token(request, "ClientRequestToken")?;
-    mark(world, key, client_token);
+    mark(world, call, key, client_token);
     stacks::update(world, key, generation, None);
     Ok(stack_id(&world.stacks[key]))
 }
@@ -204,6 +206,9 @@ pub(super) fn delete(
             stack.id(),
             stack.status.as_str()
         )));
+    }
+    if let Some(plain) = world.stacks[key].plain.as_mut() {
+        plain.caller = call.caller.clone();
     }
     stacks::delete(world, key, None);
     Ok(QueryReply::NoResult)

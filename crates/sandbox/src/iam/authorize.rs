@@ -18,6 +18,20 @@ pub(crate) fn authorize(
     action: &str,
     resource: &str,
 ) -> Result<(), AwsError> {
+    authorize_with(world, caller, action, resource, &[])
+}
+
+/// The same, of a call that has these condition keys beside those of its caller.
+///
+/// # Errors
+/// As [`authorize`].
+pub(super) fn authorize_with(
+    world: &World,
+    caller: &Caller,
+    action: &str,
+    resource: &str,
+    context: &[(&str, &str)],
+) -> Result<(), AwsError> {
     let denied = |why: &str| {
         Err(AwsError::access_denied(format!(
             "User: {} is not authorized to perform: {action} on resource: {resource} {why}",
@@ -42,11 +56,16 @@ pub(crate) fn authorize(
     let Identity::Role(name) = &caller.identity else {
         return Ok(());
     };
+    let via: &[(&str, &str)] = match caller.via_cloudformation {
+        true => &[("aws:CalledVia", "cloudformation.amazonaws.com")],
+        false => &[],
+    };
+    let context = [via, context].concat();
     let request = Request {
         principal: Principal::Identity,
         action,
         resource,
-        context: &[],
+        context: &context,
     };
     let decision = world
         .iam

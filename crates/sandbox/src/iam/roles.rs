@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::authorize::{authorize, aws_managed};
+use super::authorize::{authorize, authorize_with, aws_managed};
 use super::document::{check_form, check_trust, size};
 use super::store::{Role, prepare};
 use super::{limit_exceeded, no_such_entity};
@@ -58,7 +58,8 @@ pub(crate) fn create_role(
         &spec.path
     };
     let arn = format!("arn:aws:iam::{account}:role{path}{}", spec.name);
-    authorize(world, caller, "iam:CreateRole", &arn)?;
+    let boundary = spec.boundary.as_deref().map(bounded_by);
+    authorize_with(world, caller, "iam:CreateRole", &arn, boundary.as_slice())?;
     check_trust(&spec.trust)?;
     let max_session = spec.max_session.unwrap_or(3600);
     if !(3600..=43_200).contains(&max_session) {
@@ -107,6 +108,11 @@ pub(crate) fn create_role(
     Ok(RoleIdentity { arn, id })
 }
 
+/// The condition key of a call that gives a role this permissions boundary.
+fn bounded_by(boundary: &str) -> (&str, &str) {
+    ("iam:PermissionsBoundary", boundary)
+}
+
 /// Makes a role's trust, description, session limit, inline and attached policies what a spec says.
 pub(crate) fn update_role(
     world: &mut World,
@@ -116,7 +122,24 @@ pub(crate) fn update_role(
 ) -> Result<(), AwsError> {
     let role = find(world, caller.account, name)?;
     let (arn, trust) = (role.arn(caller.account), role.trust.clone());
-    authorize(world, caller, "iam:UpdateRole", &arn)?;
+    let same_text = role.description.as_deref() == spec.description.as_deref();
+    if !same_text || role.max_session != spec.max_session.unwrap_or(3600) {
+        authorize(world, caller, "iam:UpdateRole", &arn)?;
+    }
+    match (role.boundary.as_deref(), spec.boundary.as_deref()) {
+        (before, after) if before == after => {}
+        (_, Some(boundary)) => {
+            let context = [bounded_by(boundary)];
+            authorize_with(
+                world,
+                caller,
+                "iam:PutRolePermissionsBoundary",
+                &arn,
+                &context,
+            )?;
+        }
+        (_, None) => authorize(world, caller, "iam:DeleteRolePermissionsBoundary", &arn)?,
+    }
     if *trust != *spec.trust {
         set_trust(world, caller, name, &spec.trust)?;
     }
@@ -228,7 +251,8 @@ pub(super) fn attach(
     policy: &str,
 ) -> Result<(), AwsError> {
     let arn = find(world, caller.account, name)?.arn(caller.account);
-    authorize(world, caller, "iam:AttachRolePolicy", &arn)?;
+    let attached = [("iam:PolicyARN", policy)];
+    authorize_with(world, caller, "iam:AttachRolePolicy", &arn, &attached)?;
     let own = world.iam.policy(caller.account, policy).is_some();
     if !own && aws_managed(policy).is_none() {
         return Err(no_such_entity(format!(

@@ -243,12 +243,12 @@ fn send(world: &mut World, key: StackKey, index: usize, request: &Request<'_>) -
     Performed::Waiting
 }
 
-/// Who acts for a stack in its account.
+/// Who acts for a stack in its account: the role of a stack set, or whoever changed a plain stack last, whose permissions
+/// CloudFormation uses (CloudFormation user guide, "CloudFormation service role").
 pub(super) fn principal(stack: &Stack) -> Caller {
-    if stack.execution_role.is_empty() {
-        Caller::administrator(stack.account)
-    } else {
-        Caller::service_session(stack.account, &stack.execution_role, "AWSCloudFormation")
+    match &stack.plain {
+        Some(plain) => plain.caller.via_cloudformation(),
+        None => Caller::service_session(stack.account, &stack.execution_role, "AWSCloudFormation"),
     }
 }
 

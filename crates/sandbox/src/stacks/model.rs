@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::caller::Caller;
 use crate::clock::SimTime;
 use crate::ids::AccountId;
 use crate::stack_sets::InstanceTask;
@@ -116,6 +117,8 @@ pub(crate) struct StackEvent {
 #[derive(Debug)]
 pub(crate) struct PlainStack {
     pub(crate) termination_protection: bool,
+    /// Who changed the stack last.
+    pub(crate) caller: Caller,
     /// The token of the last request that changed the stack, and when that was: events since then carry it.
     pub(crate) client_token: Option<String>,
     pub(crate) token_since: SimTime,
