@@ -465,7 +465,7 @@ def test_a_configuration_that_the_function_could_not_serve_is_refused(tmp_path):
         ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nstate_ca_file = "/var/task/x.pem"', "needs bootstrap.lambda.state"),
         ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nsubnets = ["subnet-0123abcd"]', "security_groups"),
         ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nsubnets = ["vpc-0123abcd"]', "the id of a subnet"),
-        ("[bootstrap.lambda]", STATE.replace("concurrency = 20", "concurrency = 1001"), "2 to 1000"),
+        ("[bootstrap.lambda]", STATE.replace("concurrency = 20", "concurrency = 1001"), "between 2 and 1000"),
         ("[bootstrap.lambda]", STATE.replace("/var/task/", ""), "from /"),
     ]:
         assert old in LAMBDA

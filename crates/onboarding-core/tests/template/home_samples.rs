@@ -128,6 +128,7 @@ pub(crate) fn samples() -> Vec<(String, HomeSpec)> {
                     .expect("a principal"),
                 "ecs-tasks.amazonaws.com".parse().expect("a service"),
             ],
+            function: Some(function_with_state(region)),
             ..plain.clone()
         };
         let delegated = HomeSpec {
@@ -138,16 +139,11 @@ pub(crate) fn samples() -> Vec<(String, HomeSpec)> {
             function: Some(function(region)),
             ..plain.clone()
         };
-        let stateful = HomeSpec {
-            function: Some(function_with_state(region)),
-            ..plain.clone()
-        };
         for (name, spec) in [
             ("plain", plain),
             ("full", full),
             ("delegated", delegated),
             ("served", served),
-            ("stateful", stateful),
         ] {
             samples.push((format!("home-{region}-{name}"), spec));
         }
