@@ -10,6 +10,7 @@
 pub mod account;
 pub mod deletion;
 pub mod external_id;
+pub mod holder;
 pub mod naming;
 pub mod request;
 pub mod response;
@@ -21,8 +22,9 @@ pub use account::{AccountDecision, KnownAccounts, OurState, Refusal, Standing};
 pub use crate::desired::AdoptRule;
 pub use deletion::{DeletionDecision, TombstoneReason};
 pub use external_id::ExternalIdDecision;
+pub use holder::Holder;
 pub use naming::{AccountNames, Naming, NamingError};
 pub use request::{InvalidResource, RequestType, Resource, ResourceRequest, Unanswerable};
 pub use response::{ROLE_NOT_ASSUMABLE, ResourceResponse, Status};
 pub use served_stacks::ServedStacks;
-pub use stack_status::still_waits;
+pub use stack_status::{ends, still_waits};

@@ -4,12 +4,12 @@
 //! Every method is one committed transaction when it returns. `claim`, `write_intent` and `clear_intent` compare and
 //! change in one statement.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use onboarding_core::{
-    custom_resource::{ResourceResponse, TombstoneReason},
+    custom_resource::{Holder, ResourceResponse, TombstoneReason},
     ids::{AwsAccountId, ExternalId, RoleArn, SpotAccountId, StackId},
 };
 use serde::{Deserialize, Serialize};
@@ -52,8 +52,34 @@ impl SendIntent {
     }
 }
 
+/// A Spot account for an AWS account: one that was created for it, or that an earlier attempt had left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The Spot account.
+    pub spot_account: SpotAccountId,
+    /// Since when.
+    pub at: Timestamp,
+    /// Who is given it.
+    pub holder: Holder,
+    /// When the holder asked for it.
+    pub asked: Timestamp,
+    /// The stack whose request created it; none when that is not known.
+    pub created_by: Option<StackId>,
+}
+
+/// The end of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departure {
+    /// The resource.
+    pub holder: Holder,
+    /// When its Delete was asked for.
+    pub at: Timestamp,
+    /// Whether its whole stack is known to end.
+    pub ends: bool,
+}
+
 /// What the state has for one AWS account.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Intent {
     /// The Spot account that was created, or taken over from an earlier attempt, for it.
     pub assigned: Option<SpotAccountId>,
@@ -61,10 +87,10 @@ pub struct Intent {
     pub assigned_at: Option<Timestamp>,
     /// The stack whose request created the assigned one; none when an earlier attempt had left it.
     pub created_by: Option<StackId>,
-    /// The stacks that were given its Spot account, and have not been deleted since.
-    pub stacks: BTreeSet<StackId>,
-    /// The stacks that have been deleted. A request of theirs that comes later is not served.
-    pub departed: BTreeSet<StackId>,
+    /// Who was given its Spot account, and has not been deleted since.
+    pub holders: BTreeSet<Holder>,
+    /// Who has been deleted, and when that was asked for, where it is known.
+    pub departed: BTreeMap<Holder, Option<Timestamp>>,
     /// A creation or deletion that has not been settled.
     pub sent: Option<SendIntent>,
     /// The Spot account that was deleted last. Spot may list it for some more time.
@@ -72,32 +98,26 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// Assigns a Spot account, which settles its creation.
-    pub fn assign(
-        &mut self,
-        spot_account: &SpotAccountId,
-        at: Timestamp,
-        stack: &StackId,
-        created_by: Option<&StackId>,
-    ) {
-        self.assigned = Some(spot_account.clone());
-        self.assigned_at = Some(at);
-        self.created_by = created_by.cloned();
-        self.stacks.insert(stack.clone());
-        self.departed.remove(stack);
+    /// Assigns a Spot account, which settles its creation: what exists, exists. False when its holder has been deleted since
+    /// it asked, and so does not get it.
+    pub fn assign(&mut self, assignment: &Assignment) -> bool {
+        self.assigned = Some(assignment.spot_account.clone());
+        self.assigned_at = Some(assignment.at);
+        self.created_by.clone_from(&assignment.created_by);
         self.sent = None;
+        self.give(&assignment.holder, assignment.asked)
     }
 
-    /// Gives a stack the Spot account; false when that is deleted, or may be, or when the stack is deleted and does not
-    /// ask for it `anew`. A deletion that has had no effect is settled by this, so a caller looks at Spot first.
+    /// Gives somebody the Spot account; false when that is deleted, or may be, or when who `asked` is. A deletion that has had
+    /// no effect is settled by this, so a caller looks at Spot first.
     pub fn hold(
         &mut self,
         spot_account: &SpotAccountId,
-        stack: &StackId,
-        anew: bool,
+        holder: &Holder,
+        asked: Timestamp,
         now: Timestamp,
     ) -> bool {
-        if self.removed.as_ref() == Some(spot_account) || (!anew && self.departed.contains(stack)) {
+        if self.removed.as_ref() == Some(spot_account) || self.is_late(holder, asked) {
             return false;
         }
         match &self.sent {
@@ -105,26 +125,64 @@ impl Intent {
             Some(sent) if now < sent.look_after => return false,
             _ => self.sent = None,
         }
-        self.stacks.insert(stack.clone());
-        self.departed.remove(stack);
+        self.give(holder, asked)
+    }
+
+    fn give(&mut self, holder: &Holder, asked: Timestamp) -> bool {
+        if self.is_late(holder, asked) {
+            return false;
+        }
+        // A stack that links what one of its resources was given needs no hold of its own.
+        let is_held = |other: &Holder| other.stack == holder.stack;
+        if holder.resource.is_some() || !self.holders.iter().any(is_held) {
+            self.holders.insert(holder.clone());
+        }
+        self.departed.remove(holder);
         true
     }
 
-    /// Notes that a stack is deleted.
-    pub fn let_go(&mut self, stack: &StackId) {
-        self.stacks.remove(stack);
-        self.departed.insert(stack.clone());
+    /// Whether a request came after the end of who made it. A resource of the same name may be made again, and asks later
+    /// than its Delete; a stack whose resources are all deleted has nothing that could ask.
+    #[must_use]
+    pub fn is_late(&self, holder: &Holder, asked: Timestamp) -> bool {
+        if holder.resource.is_none() {
+            return self.is_departed(&holder.stack);
+        }
+        let ended = self.departed.get(holder).copied().flatten();
+        ended.is_some_and(|ended| asked <= ended)
     }
 
-    /// Forgets a Spot account that is deleted.
-    pub fn forget(&mut self, spot_account: &SpotAccountId, stack: &StackId) {
+    /// Whether the resources of a stack that were given a Spot account are deleted.
+    #[must_use]
+    pub fn is_departed(&self, stack: &StackId) -> bool {
+        let is_known = |holder: &Holder| holder.stack == *stack && holder.resource.is_some();
+        !self.holders.iter().any(is_known)
+            && self.departed.keys().any(|holder| holder.stack == *stack)
+    }
+
+    /// Notes the end of a resource. The other resources of its stack stay, and so does one that is not known, unless the
+    /// whole stack ends.
+    pub fn let_go(&mut self, departure: &Departure) {
+        let Departure { holder, at, ends } = departure;
+        self.holders.remove(holder);
+        if *ends {
+            self.holders.remove(&Holder::stack(&holder.stack));
+        }
+        let ended = self.departed.entry(holder.clone()).or_default();
+        *ended = (*ended).max(Some(*at));
+    }
+
+    /// Forgets a Spot account that is deleted, and notes the end that it was deleted with.
+    pub fn forget(&mut self, spot_account: &SpotAccountId, departure: Option<&Departure>) {
         if self.assigned.as_ref() == Some(spot_account) {
             self.assigned = None;
             self.assigned_at = None;
             self.created_by = None;
         }
         self.sent.take_if(|sent| sent.deletes(spot_account));
-        self.let_go(stack);
+        if let Some(departure) = departure {
+            self.let_go(departure);
+        }
         self.removed = Some(spot_account.clone());
     }
 }
@@ -221,36 +279,37 @@ pub trait Intents: Send + Sync {
     /// Writes down that the call certainly had no effect; nothing happens when the claim is not held any more.
     async fn clear_intent(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError>;
 
-    /// Assigns a Spot account to the AWS account of a stack, see [`Intent::assign`]. No claim is needed: what exists,
+    /// Assigns a Spot account that was created for an AWS account, see [`Intent::assign`]. No claim is needed: what exists,
     /// exists.
     async fn assign(
         &self,
-        stack: &StackId,
         account: AwsAccountId,
-        spot_account: &SpotAccountId,
-        at: Timestamp,
-        created_by: Option<&StackId>,
-    ) -> Result<(), IntentsError>;
+        assignment: &Assignment,
+    ) -> Result<bool, IntentsError>;
 
-    /// Gives a stack the Spot account of its AWS account, see [`Intent::hold`]. Also false while somebody holds the claim:
+    /// Gives somebody the Spot account of the AWS account, see [`Intent::hold`]. Also false while somebody holds the claim:
     /// it may be deleting.
     async fn hold(
         &self,
         account: AwsAccountId,
         spot_account: &SpotAccountId,
-        stack: &StackId,
-        anew: bool,
+        holder: &Holder,
+        asked: Timestamp,
     ) -> Result<bool, IntentsError>;
 
-    /// Notes that a stack is deleted: takes back what `hold` gave.
-    async fn let_go(&self, account: AwsAccountId, stack: &StackId) -> Result<(), IntentsError>;
+    /// Notes the end of a resource, which takes back what `hold` gave. Returns what the state has for the AWS account then.
+    async fn let_go(
+        &self,
+        account: AwsAccountId,
+        departure: &Departure,
+    ) -> Result<Intent, IntentsError>;
 
     /// Forgets a Spot account that is deleted: see [`Intent::forget`]; its owner, external ID and tombstone go as well.
     async fn forget(
         &self,
         account: AwsAccountId,
         spot_account: &SpotAccountId,
-        stack: &StackId,
+        departure: Option<&Departure>,
     ) -> Result<(), IntentsError>;
 
     /// Leaves a tombstone. An earlier one of the same Spot account is replaced.
@@ -292,4 +351,98 @@ pub trait Intents: Send + Sync {
         &self,
         answer: &ResourceResponse,
     ) -> Result<ResourceResponse, IntentsError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn holder(stack: &str, resource: Option<&str>) -> Holder {
+        Holder {
+            stack: format!("arn:aws:cloudformation:us-east-1:111111111111:stack/{stack}/uuid")
+                .parse()
+                .unwrap(),
+            resource: resource.map(str::to_owned),
+        }
+    }
+
+    fn departure(holder: &Holder, second: i64, ends: bool) -> Departure {
+        Departure {
+            holder: holder.clone(),
+            at: at(second),
+            ends,
+        }
+    }
+
+    /// Has `holder` hold it, who asked at this second.
+    fn holds(intent: &mut Intent, holder: &Holder, second: i64) -> bool {
+        intent.hold(&"act-1".parse().unwrap(), holder, at(second), at(1000))
+    }
+
+    #[test]
+    fn a_stack_departs_with_the_last_of_its_resources() {
+        let (old, new) = (holder("s", Some("Old")), holder("s", Some("New")));
+        let link = holder("s", None);
+        let mut intent = Intent::default();
+        assert!(holds(&mut intent, &old, 1) && holds(&mut intent, &new, 2));
+        assert!(holds(&mut intent, &link, 3));
+        assert_eq!(intent.holders, [old.clone(), new.clone()].into());
+        intent.let_go(&departure(&old, 4, false));
+        assert!(!intent.is_departed(&old.stack) && holds(&mut intent, &link, 5));
+        assert_eq!(intent.holders, [new.clone()].into());
+        intent.let_go(&departure(&new, 6, true));
+        assert!(intent.is_departed(&old.stack) && !holds(&mut intent, &link, 7));
+        assert!(intent.holders.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_is_older_than_the_end_of_its_resource_gets_nothing() {
+        let resource = holder("s", Some("A"));
+        let mut intent = Intent::default();
+        intent.let_go(&departure(&resource, 10, false));
+        intent.let_go(&departure(&resource, 5, false));
+        assert!(!holds(&mut intent, &resource, 9) && !holds(&mut intent, &resource, 10));
+        assert!(intent.holders.is_empty());
+        // One of the same name that is made later, and another one.
+        assert!(holds(&mut intent, &holder("s", Some("B")), 9));
+        assert!(holds(&mut intent, &resource, 11));
+        assert!(!intent.departed.contains_key(&resource));
+        let mut created = Intent::default();
+        created.let_go(&departure(&resource, 10, false));
+        let assignment = Assignment {
+            spot_account: "act-1".parse().unwrap(),
+            at: at(12),
+            holder: resource,
+            asked: at(9),
+            created_by: None,
+        };
+        assert!(!created.assign(&assignment) && created.holders.is_empty());
+        assert_eq!(created.assigned, Some(assignment.spot_account));
+    }
+
+    #[test]
+    fn a_hold_of_an_earlier_version_stays_until_its_whole_stack_ends() {
+        let (unknown, known) = (holder("s", None), holder("s", Some("A")));
+        let mut intent = Intent {
+            holders: [unknown.clone()].into(),
+            ..Intent::default()
+        };
+        intent.let_go(&departure(&known, 1, false));
+        assert_eq!(intent.holders, [unknown].into());
+        // As before, the stack counts as departed.
+        assert!(intent.is_departed(&known.stack));
+        intent.let_go(&departure(&known, 2, true));
+        assert!(intent.holders.is_empty());
+        // A stack that departed in an earlier version comes again.
+        let mut intent = Intent {
+            departed: [(holder("s", None), None)].into(),
+            ..Intent::default()
+        };
+        assert!(intent.is_departed(&known.stack) && !holds(&mut intent, &holder("s", None), 5));
+        assert!(holds(&mut intent, &known, 5) && !intent.is_departed(&known.stack));
+    }
 }

@@ -187,7 +187,7 @@ impl Provider {
     ) -> Result<Named<'a>, Trouble> {
         let account = request.account;
         let intent = self.intents.intent(account).await?;
-        if intent.departed.contains(&request.stack_id) {
+        if intent.is_departed(&request.stack_id) {
             return Err(Trouble::Refused(
                 "its stack was deleted before this request came; nothing was changed at Spot"
                     .to_owned(),
@@ -266,6 +266,14 @@ impl Provider {
                 .assigned_at
                 .is_some_and(|at| now.duration_since(at).unsigned_abs() < self.settings.listing_lag)
     }
+}
+
+/// When a request was asked for: now, where nobody has said so.
+fn asked_at(request: &ResourceRequest) -> Timestamp {
+    let published = request.published.map(Timestamp::from_millisecond);
+    published
+        .and_then(Result::ok)
+        .unwrap_or_else(Timestamp::now)
 }
 
 /// The answer to a stack that is none of ours: its Create fails, and what it has meanwhile must neither hold its updates

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use onboarding_core::{
-    custom_resource::ResourceResponse,
+    custom_resource::{Holder, ResourceResponse},
     ids::{AwsAccountId, SpotAccountId, StackId},
 };
 use parking_lot::Mutex;
 
 use crate::intents::{
-    Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent, Tombstone,
+    Assignment, Claim, Departure, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent, Tombstone,
 };
 
 /// [`Intents`] in memory. Several providers of one process may share it, as several replicas share a database.
@@ -39,6 +39,10 @@ struct Row {
 impl Row {
     fn is_held_by(&self, holder: &str) -> bool {
         matches!(&self.holder, Some((by, _)) if by == holder)
+    }
+
+    fn is_claimed(&self, now: Timestamp) -> bool {
+        matches!(&self.holder, Some((_, until)) if *until > now)
     }
 }
 
@@ -117,50 +121,50 @@ impl Intents for MemoryIntents {
 
     async fn assign(
         &self,
-        stack: &StackId,
         account: AwsAccountId,
-        spot_account: &SpotAccountId,
-        at: Timestamp,
-        created_by: Option<&StackId>,
-    ) -> Result<(), IntentsError> {
+        assignment: &Assignment,
+    ) -> Result<bool, IntentsError> {
         let mut tables = self.0.lock();
-        let intent = &mut tables.rows.entry(account).or_default().intent;
-        intent.assign(spot_account, at, stack, created_by);
-        Ok(())
+        Ok(tables
+            .rows
+            .entry(account)
+            .or_default()
+            .intent
+            .assign(assignment))
     }
 
     async fn hold(
         &self,
         account: AwsAccountId,
         spot_account: &SpotAccountId,
-        stack: &StackId,
-        anew: bool,
+        holder: &Holder,
+        asked: Timestamp,
     ) -> Result<bool, IntentsError> {
         let (mut tables, now) = (self.0.lock(), Timestamp::now());
         let row = tables.rows.entry(account).or_default();
-        let claimed = matches!(&row.holder, Some((_, until)) if *until > now);
-        Ok(!claimed && row.intent.hold(spot_account, stack, anew, now))
+        Ok(!row.is_claimed(now) && row.intent.hold(spot_account, holder, asked, now))
     }
 
-    async fn let_go(&self, account: AwsAccountId, stack: &StackId) -> Result<(), IntentsError> {
+    async fn let_go(
+        &self,
+        account: AwsAccountId,
+        departure: &Departure,
+    ) -> Result<Intent, IntentsError> {
         let mut tables = self.0.lock();
-        tables.rows.entry(account).or_default().intent.let_go(stack);
-        Ok(())
+        let intent = &mut tables.rows.entry(account).or_default().intent;
+        intent.let_go(departure);
+        Ok(intent.clone())
     }
 
     async fn forget(
         &self,
         account: AwsAccountId,
         spot_account: &SpotAccountId,
-        stack: &StackId,
+        departure: Option<&Departure>,
     ) -> Result<(), IntentsError> {
         let mut tables = self.0.lock();
-        tables
-            .rows
-            .entry(account)
-            .or_default()
-            .intent
-            .forget(spot_account, stack);
+        let intent = &mut tables.rows.entry(account).or_default().intent;
+        intent.forget(spot_account, departure);
         tables.owners.remove(spot_account);
         tables.external_ids.remove(spot_account);
         tables.tombstones.remove(spot_account);

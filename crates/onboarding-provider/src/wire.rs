@@ -117,6 +117,7 @@ pub fn read(body: &str, sent_at: Timestamp, contract: &Contract) -> Result<Deliv
         .fold(after(published, timeout), Timestamp::min);
     // How old the request is, is told from these two.
     request.service_timeout = timeout;
+    request.published = Some(published.as_millisecond());
     Ok(Delivered { request, deadline })
 }
 
@@ -195,7 +196,11 @@ mod tests {
         assert!(!format!("{delivered:?}").contains("canary"));
         let raw = read(&request().to_string(), sent_at, &Contract::default()).unwrap();
         assert_eq!(raw.deadline, at("2026-11-21T10:10:05Z"));
-        assert_eq!(raw.request, delivered.request);
+        let published = |delivered: &Delivered| delivered.request.published.unwrap();
+        assert_eq!(published(&raw) - published(&delivered), 4877);
+        let mut request = raw.request;
+        request.published = delivered.request.published;
+        assert_eq!(request, delivered.request);
     }
 
     #[test]

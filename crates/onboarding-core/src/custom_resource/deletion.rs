@@ -9,6 +9,7 @@ use std::{
     str::FromStr,
 };
 
+use super::Holder;
 use crate::{
     ids::{AwsAccountId, SpotAccountId, StackId},
     inventory::SpotAccountRecord,
@@ -24,8 +25,8 @@ pub struct Held<'a> {
     pub assigned: Option<&'a SpotAccountId>,
     /// The stack whose request created the assigned Spot account; none when it was left by an earlier attempt.
     pub created_by: Option<&'a StackId>,
-    /// The stacks that were given the Spot account of this AWS account and have not been deleted since.
-    pub stacks: &'a BTreeSet<StackId>,
+    /// Who was given the Spot account of this AWS account and has not been deleted since.
+    pub holders: &'a BTreeSet<Holder>,
 }
 
 /// Why a Delete has nothing to do at Spot, and nothing is left behind either.
@@ -37,6 +38,9 @@ pub enum Spared {
     /// No stack has linked it, and it was not made for this one.
     #[error("the Spot account was neither linked by this stack nor created for it")]
     NotOfThisStack,
+    /// Only one of several resources of its stack ends, such as the old one of two names.
+    #[error("another resource of this stack stands for the Spot account")]
+    OfAnotherResource,
 }
 
 /// Why a Spot account stays although the stack that owned it is deleted.
@@ -48,6 +52,10 @@ pub enum TombstoneReason {
     Adopted,
     /// Another stack was given it as well.
     HeldByAnother,
+    /// Its stack is deleted, and another of its resources was given it as well: that is deleted next, or was retained.
+    HeldByAnotherResource,
+    /// Its stack may have another resource that was given it.
+    UnclearResource,
     /// It is not the one that our state has for the AWS account.
     NotAssigned,
     /// It was created for the stack, which did not link it; but it is linked.
@@ -63,10 +71,12 @@ pub enum TombstoneReason {
 }
 
 impl TombstoneReason {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Reconcile,
         Self::Adopted,
         Self::HeldByAnother,
+        Self::HeldByAnotherResource,
+        Self::UnclearResource,
         Self::NotAssigned,
         Self::LinkedAfterAll,
         Self::LinkedElsewhere,
@@ -82,6 +92,8 @@ impl TombstoneReason {
             Self::Reconcile => "reconcile",
             Self::Adopted => "adopted",
             Self::HeldByAnother => "held-by-another-stack",
+            Self::HeldByAnotherResource => "held-by-another-resource",
+            Self::UnclearResource => "unclear-resource",
             Self::NotAssigned => "not-assigned",
             Self::LinkedAfterAll => "linked-after-all",
             Self::LinkedElsewhere => "linked-elsewhere",
@@ -98,6 +110,12 @@ impl TombstoneReason {
             Self::Reconcile => "deletions are decided by reconciling",
             Self::Adopted => "somebody else had linked it before us",
             Self::HeldByAnother => "another stack was given it as well",
+            Self::HeldByAnotherResource => {
+                "another resource of its stack was given it as well"
+            }
+            Self::UnclearResource => {
+                "an earlier version of this program gave it to the stack, which may have another resource for it"
+            }
             Self::NotAssigned => "it is not the one that our state has for the AWS account",
             Self::LinkedAfterAll => "it is linked, though not by this stack",
             Self::LinkedElsewhere => "it is linked to something else by now",
@@ -141,33 +159,47 @@ pub enum DeletionDecision {
     Delete,
 }
 
-/// Decides for the stack `stack` and the Spot account `spot_account` that it got.
+/// Decides for the resource `holder`, which ends, and the Spot account `spot_account` that it got. `ends`: whether its whole
+/// stack is known to end with it.
 ///
 /// A Spot account is deleted with the stack that owns it: that linked it last, or that created it when it was never
-/// linked. Nothing is deleted that was adopted, or that another stack was given: its link may be in the making.
+/// linked. The stack ends for it with the last of its resources that were given it. Nothing is deleted that was adopted, or
+/// that another stack was given: its link may be in the making.
 #[must_use]
 pub fn decide(
     rule: Deletion,
-    stack: &StackId,
+    holder: &Holder,
+    ends: bool,
     spot_account: &SpotAccountId,
     held: Held<'_>,
 ) -> DeletionDecision {
+    let stack = &holder.stack;
     let is_assigned = held.assigned == Some(spot_account);
     match held.owner {
         Some((owner, _)) if owner != stack => {
             return DeletionDecision::Spare(Spared::OwnedByAnother);
         }
-        Some((_, true)) => return DeletionDecision::Leave(TombstoneReason::Adopted),
-        Some((_, false)) => {}
+        Some(_) => {}
         None if is_assigned && held.created_by == Some(stack) => {}
         None => return DeletionDecision::Spare(Spared::NotOfThisStack),
     }
-    if rule == Deletion::Reconcile {
+    let is_adopted = held.owner.is_some_and(|(_, adopted)| adopted);
+    if holder.has_sibling(held.holders) {
+        if ends {
+            DeletionDecision::Leave(TombstoneReason::HeldByAnotherResource)
+        } else {
+            DeletionDecision::Spare(Spared::OfAnotherResource)
+        }
+    } else if is_adopted {
+        DeletionDecision::Leave(TombstoneReason::Adopted)
+    } else if rule == Deletion::Reconcile {
         DeletionDecision::Leave(TombstoneReason::Reconcile)
     } else if !is_assigned {
         DeletionDecision::Leave(TombstoneReason::NotAssigned)
-    } else if held.stacks.iter().any(|other| other != stack) {
+    } else if holder.has_rival(held.holders) {
         DeletionDecision::Leave(TombstoneReason::HeldByAnother)
+    } else if holder.is_unclear(held.holders) && !ends {
+        DeletionDecision::Leave(TombstoneReason::UnclearResource)
     } else {
         DeletionDecision::Delete
     }
@@ -223,79 +255,100 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The decision for the stack `me`, by the names of stacks.
+    /// The resource `A` of the stack `me`, or another one by `stack/resource`; one that is not known by `stack`.
+    fn holder(name: &str) -> Holder {
+        let (name, resource) = match name.split_once('/') {
+            Some((name, resource)) => (name, Some(resource.to_owned())),
+            None => (name, None),
+        };
+        Holder {
+            stack: stack(name),
+            resource,
+        }
+    }
+
+    /// The decision for `me/A`, by the names of stacks and of holders.
     fn decided(
         rule: Deletion,
+        ends: bool,
         owner: Option<(&str, bool)>,
         created_by: Option<&str>,
-        stacks: &[&str],
+        holders: &[&str],
     ) -> DeletionDecision {
         let owner = owner.map(|(name, adopted)| (stack(name), adopted));
         let created_by = created_by.map(stack);
-        let stacks = stacks.iter().map(|name| stack(name)).collect();
+        let holders = holders.iter().map(|name| holder(name)).collect();
         let held = Held {
             owner: owner.as_ref().map(|(stack, adopted)| (stack, *adopted)),
             assigned: Some(&id("act-1")),
             created_by: created_by.as_ref(),
-            stacks: &stacks,
+            holders: &holders,
         };
-        decide(rule, &stack("me"), &id("act-1"), held)
+        decide(rule, &holder("me/A"), ends, &id("act-1"), held)
     }
 
     #[test]
     fn only_what_the_stack_owns_and_did_not_adopt_is_deleted() {
         use DeletionDecision::{Delete, Leave, Spare};
         let owned = Some(("me", false));
-        for (owner, created_by, stacks, expected) in [
-            (owned, None, &["me"][..], Delete),
-            (owned, Some("me"), &["me"], Delete),
+        for (owner, created_by, holders, expected) in [
+            (owned, None, &["me/A"][..], Delete),
+            (owned, Some("me"), &["me/A"], Delete),
             (owned, Some("other"), &[], Delete),
-            (None, Some("me"), &["me"], Delete),
+            (None, Some("me"), &["me/A"], Delete),
             (
                 Some(("me", true)),
                 Some("me"),
-                &["me"],
+                &["me/A"],
                 Leave(TombstoneReason::Adopted),
             ),
             (
                 owned,
                 None,
-                &["me", "new"],
+                &["me/A", "new/A"],
+                Leave(TombstoneReason::HeldByAnother),
+            ),
+            (
+                owned,
+                None,
+                &["me/A", "new"],
                 Leave(TombstoneReason::HeldByAnother),
             ),
             (
                 None,
                 Some("me"),
-                &["me", "new"],
+                &["me/A", "new/A"],
                 Leave(TombstoneReason::HeldByAnother),
             ),
             (
                 Some(("new", false)),
                 Some("me"),
-                &["me"],
+                &["me/A"],
                 Spare(Spared::OwnedByAnother),
             ),
             (
                 Some(("new", true)),
                 Some("me"),
-                &["me"],
+                &["me/A"],
                 Spare(Spared::OwnedByAnother),
             ),
-            (None, Some("new"), &["me"], Spare(Spared::NotOfThisStack)),
-            (None, None, &["me"], Spare(Spared::NotOfThisStack)),
+            (None, Some("new"), &["me/A"], Spare(Spared::NotOfThisStack)),
+            (None, None, &["me/A"], Spare(Spared::NotOfThisStack)),
         ] {
-            let case = format!("{owner:?} {created_by:?} {stacks:?}");
-            assert_eq!(
-                decided(Deletion::Stack, owner, created_by, stacks),
-                expected,
-                "{case}"
-            );
+            let case = format!("{owner:?} {created_by:?} {holders:?}");
+            for ends in [true, false] {
+                assert_eq!(
+                    decided(Deletion::Stack, ends, owner, created_by, holders),
+                    expected,
+                    "{case}"
+                );
+            }
             let reconciled = match expected {
                 Delete | Leave(TombstoneReason::HeldByAnother) => Leave(TombstoneReason::Reconcile),
                 other => other,
             };
             assert_eq!(
-                decided(Deletion::Reconcile, owner, created_by, stacks),
+                decided(Deletion::Reconcile, true, owner, created_by, holders),
                 reconciled,
                 "{case}"
             );
@@ -303,16 +356,67 @@ mod tests {
     }
 
     #[test]
+    fn a_spot_account_stays_as_long_as_a_resource_of_its_stack_stands_for_it() {
+        use DeletionDecision::{Delete, Leave, Spare};
+        let of_another = Spare(Spared::OfAnotherResource);
+        let until_it_ends = Leave(TombstoneReason::HeldByAnotherResource);
+        for (adopted, holders, ends, expected) in [
+            // A new name, or a second resource; whoever else holds it, and whatever the stack does.
+            (false, &["me/A", "me/B"][..], true, until_it_ends),
+            (false, &["me/A", "me/B"], false, of_another),
+            (false, &["me/B", "new/A"], true, until_it_ends),
+            (false, &["me/B", "me"], false, of_another),
+            (true, &["me/A", "me/B"], true, until_it_ends),
+            (true, &["me/A", "me/B"], false, of_another),
+            // A stack of an earlier version: its resource may be this one or another.
+            (
+                false,
+                &["me"],
+                false,
+                Leave(TombstoneReason::UnclearResource),
+            ),
+            (
+                false,
+                &["me", "me/A"],
+                false,
+                Leave(TombstoneReason::UnclearResource),
+            ),
+            (false, &["me"], true, Delete),
+            (false, &["me", "me/A"], true, Delete),
+        ] {
+            for rule in [Deletion::Stack, Deletion::Reconcile] {
+                for (owner, created_by) in [
+                    (Some(("me", adopted)), None),
+                    (Some(("me", adopted)), Some("me")),
+                ] {
+                    let is_unclear = expected == Leave(TombstoneReason::UnclearResource);
+                    let expected = match rule {
+                        Deletion::Reconcile if is_unclear || expected == Delete => {
+                            Leave(TombstoneReason::Reconcile)
+                        }
+                        _ => expected,
+                    };
+                    assert_eq!(
+                        decided(rule, ends, owner, created_by, holders),
+                        expected,
+                        "{rule:?} {holders:?} {ends}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn only_what_the_state_has_for_the_account_is_deleted() {
-        let (me, stacks) = (stack("me"), BTreeSet::new());
+        let (me, holders) = (holder("me/A"), BTreeSet::new());
         let held = Held {
-            owner: Some((&me, false)),
+            owner: Some((&me.stack, false)),
             assigned: Some(&id("act-2")),
-            created_by: Some(&me),
-            stacks: &stacks,
+            created_by: Some(&me.stack),
+            holders: &holders,
         };
         assert_eq!(
-            decide(Deletion::Stack, &me, &id("act-1"), held),
+            decide(Deletion::Stack, &me, true, &id("act-1"), held),
             DeletionDecision::Leave(TombstoneReason::NotAssigned)
         );
         let held = Held {
@@ -320,7 +424,7 @@ mod tests {
             ..held
         };
         assert_eq!(
-            decide(Deletion::Stack, &me, &id("act-1"), held),
+            decide(Deletion::Stack, &me, true, &id("act-1"), held),
             DeletionDecision::Spare(Spared::NotOfThisStack)
         );
     }

@@ -172,6 +172,8 @@ pub struct ResourceRequest {
     pub service_token: Option<String>,
     /// How long CloudFormation waits for the answer.
     pub service_timeout: Duration,
+    /// When it was published, in Unix milliseconds, where who delivered it has said so. It is no part of the request itself.
+    pub published: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -242,6 +244,7 @@ impl ResourceRequest {
                 token.as_str().map(str::to_owned)
             }),
             service_timeout: service_timeout(&wire.resource_properties),
+            published: None,
         })
     }
 }

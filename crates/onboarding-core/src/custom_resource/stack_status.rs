@@ -42,6 +42,13 @@ pub fn still_waits(status: &str, request: RequestType) -> bool {
     }
 }
 
+/// Whether a stack in this status ends as a whole: it is deleted, or its creation is rolled back. A Delete that any other
+/// stack sends is about the resource alone.
+#[must_use]
+pub fn ends(status: &str) -> bool {
+    matches!(status, "DELETE_IN_PROGRESS" | "ROLLBACK_IN_PROGRESS")
+}
+
 fn is_known(status: &str) -> bool {
     let ends_as_documented = ["_IN_PROGRESS", "_COMPLETE", "_FAILED"]
         .iter()
@@ -85,6 +92,8 @@ mod tests {
         ] {
             let waits = [Create, Update, Delete].map(|request| still_waits(status, request));
             assert_eq!(waits, [create, update, delete], "{status}");
+            // What ends waits for nothing but Deletes.
+            assert!(!ends(status) || waits == [false, false, true], "{status}");
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::time::SystemTime;
 
 use onboarding_core::{
-    custom_resource::{Resource, ResourceRequest, Standing, naming::creation_names},
+    custom_resource::{Holder, Resource, ResourceRequest, Standing, naming::creation_names},
     ids::{RoleArn, SpotAccountId},
     inventory::SpotAccountRecord,
 };
@@ -65,7 +65,7 @@ impl Provider {
         if self.settings.shared_state {
             return Ok(());
         }
-        let (account, stack) = (request.account, &request.stack_id);
+        let (account, holder) = (request.account, Holder::of(request));
         let listing = self.listings.since(Instant::now()).await?;
         let known = &listing.known;
         let linked = known.linked_to(account).map(|one| &one.id).next();
@@ -77,15 +77,15 @@ impl Provider {
         // The governor may have held us back for minutes, in which somebody may have used it.
         let now = self.listings.since(Instant::now()).await?;
         let unlinked = now.known.get(created).is_some_and(|record| record.unlinked);
-        let held = self.intents.intent(account).await?.stacks;
-        if !unlinked || held.iter().any(|holder| holder != stack) {
+        let held = self.intents.intent(account).await?.holders;
+        if !unlinked || held.iter().any(|other| *other != holder) {
             return Ok(());
         }
         tracing::warn!(spot_account = %created, %kept, "created at the same time as another; deleted again");
         let send_by = from_now(self.settings.send_window);
         slot.send(created, SystemTime::from(send_by)).await?;
-        self.intents.forget(account, created, stack).await?;
-        self.take_hold(request, kept, true).await?;
+        self.intents.forget(account, created, None).await?;
+        self.take_hold(request, kept, &holder).await?;
         self.listings.forget();
         Err(Trouble::Passing(format!(
             "another process has created Spot account {kept} at the same time"

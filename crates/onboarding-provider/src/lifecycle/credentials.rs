@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use onboarding_core::{
-    custom_resource::{ROLE_NOT_ASSUMABLE, ResourceRequest, ResourceResponse, Standing},
+    custom_resource::{Holder, ROLE_NOT_ASSUMABLE, ResourceRequest, ResourceResponse, Standing},
     desired::AccessGrant,
     ids::{RoleArn, SpotAccountId},
 };
@@ -24,7 +24,8 @@ impl Provider {
         access: &BTreeSet<AccessGrant>,
     ) -> Result<ResourceResponse, Trouble> {
         // Before the link: from now on no other stack's end deletes the Spot account.
-        self.take_hold(request, named.id, false).await?;
+        let stack = Holder::stack(&request.stack_id);
+        self.take_hold(request, named.id, &stack).await?;
         if let Err(error) = self.spot.set_aws_credentials(named.id, role).await {
             if !named.linked
                 && error.is_role_not_assumable()

@@ -10,8 +10,9 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{
-        DeletionDecision, RequestType, ResourceRequest, ResourceResponse, TombstoneReason,
-        deletion::{Held, decide, left_behind, veto},
+        DeletionDecision, Holder, RequestType, ResourceRequest, ResourceResponse, TombstoneReason,
+        deletion::{Held, Spared, decide, left_behind, veto},
+        ends,
         response::is_marker,
         still_waits,
     },
@@ -20,11 +21,14 @@ use onboarding_core::{
 use spot_api::{DeleteSlot, ErrorClass, SpotError};
 use tokio::time::Instant;
 
-use super::Trouble;
+use super::{Trouble, asked_at};
 use crate::{
-    intents::{Claim, Intent, SendIntent, SentCall, Tombstone},
+    intents::{Claim, Departure, Intent, SendIntent, SentCall, Tombstone},
     provider::{Provider, from_now, time_until},
 };
+
+/// The only resource whose Delete can have an effect at Spot.
+const SPOT_ACCOUNT: &str = "Custom::SpotAccount";
 
 /// A Spot account whose stack asks for its deletion.
 struct Subject {
@@ -40,24 +44,43 @@ impl Provider {
         &self,
         request: &ResourceRequest,
     ) -> Result<ResourceResponse, Trouble> {
-        if let Some(reason) = self.does_not_delete(request).await {
+        let nothing = "there is nothing to delete at Spot";
+        if request.resource_type != SPOT_ACCOUNT {
+            return Ok(ResourceResponse::unchanged(request, nothing));
+        }
+        let status = self.directory.stack_status(&request.stack_id).await;
+        if let Some(status) = &status
+            && !still_waits(status, RequestType::Delete)
+        {
+            // Somebody else has sent it: not even the state is changed.
+            tracing::warn!(status, "a Delete that its stack cannot have sent");
+            let reason =
+                format!("its stack is {status} and deletes nothing; nothing was changed at Spot");
             return Ok(ResourceResponse::unchanged(request, reason));
         }
-        let Some(subject) = self.subject(request).await? else {
-            self.let_go(request).await?;
-            return Ok(ResourceResponse::unchanged(
-                request,
-                "there is nothing to delete at Spot",
-            ));
+        let departure = Departure {
+            holder: Holder::of(request),
+            at: asked_at(request),
+            ends: status.as_deref().is_some_and(ends),
+        };
+        let Some(subject) = self.subject(request, &departure).await? else {
+            self.let_go(request, &departure).await?;
+            return Ok(ResourceResponse::unchanged(request, nothing));
         };
         match subject.decision {
             DeletionDecision::Spare(why) => {
-                self.let_go(request).await?;
+                let after = self.let_go(request, &departure).await?;
+                if why == Spared::OfAnotherResource {
+                    still_stands(&departure.holder, &after)?;
+                }
                 let reason = format!("nothing was deleted at Spot: {why}");
                 Ok(ResourceResponse::unchanged(request, reason))
             }
-            DeletionDecision::Leave(reason) => self.leave(request, &subject.id, reason, &[]).await,
-            DeletionDecision::Delete => self.delete_account(request, &subject).await,
+            DeletionDecision::Leave(reason) => {
+                self.leave(request, &subject.id, &departure, reason, &[])
+                    .await
+            }
+            DeletionDecision::Delete => self.delete_account(request, &subject, &departure).await,
         }
     }
 
@@ -67,10 +90,16 @@ impl Provider {
         request: &ResourceRequest,
         trouble: &str,
     ) -> ResourceResponse {
+        let departure = Departure {
+            holder: Holder::of(request),
+            at: asked_at(request),
+            ends: false,
+        };
         let left = async {
-            match self.subject(request).await? {
+            match self.subject(request, &departure).await? {
                 Some(subject) if !matches!(subject.decision, DeletionDecision::Spare(_)) => {
-                    self.leave(request, &subject.id, TombstoneReason::NotDone, &[])
+                    let reason = TombstoneReason::NotDone;
+                    self.leave(request, &subject.id, &departure, reason, &[])
                         .await
                 }
                 _ => self.delete(request).await,
@@ -86,48 +115,42 @@ impl Provider {
         ResourceResponse::unchanged(request, format!("{why}: {trouble}"))
     }
 
-    /// Why the stack cannot have sent this Delete of an account, where its status can be read: then somebody else has, and
-    /// not even the state is changed.
-    async fn does_not_delete(&self, request: &ResourceRequest) -> Option<String> {
-        if request.resource_type != "Custom::SpotAccount" {
-            return None;
-        }
-        let status = self.directory.stack_status(&request.stack_id).await?;
-        if still_waits(&status, RequestType::Delete) {
-            return None;
-        }
-        tracing::warn!(status, "a Delete that its stack cannot have sent");
-        Some(format!(
-            "its stack is {status} and deletes nothing; nothing was changed at Spot"
-        ))
-    }
-
     /// What a Delete is about; none when there is nothing that it could delete.
-    async fn subject(&self, request: &ResourceRequest) -> Result<Option<Subject>, Trouble> {
-        let (stack, physical_id) = (&request.stack_id, request.physical_id.as_deref());
-        if request.resource_type != "Custom::SpotAccount" {
+    async fn subject(
+        &self,
+        request: &ResourceRequest,
+        departure: &Departure,
+    ) -> Result<Option<Subject>, Trouble> {
+        let (stack, holder) = (&request.stack_id, &departure.holder);
+        if request.resource_type != SPOT_ACCOUNT {
             return Ok(None);
         }
         let intent = self.intents.intent(request.account).await?;
         let created_by = intent.created_by.as_ref();
-        // A Create that failed late, such as at its deadline, may have created one. Another Create of the same stack may
-        // have been given it since, so it is never deleted by this.
-        let failed = physical_id.is_none_or(is_marker);
-        let id = if failed {
+        let named = request.physical_id.as_deref();
+        let named: Option<SpotAccountId> = named
+            .filter(|id| !is_marker(id))
+            .and_then(|id| id.parse().ok());
+        // A Create that failed late, such as at its deadline, or was never answered, so that CloudFormation has made an id
+        // up, may have created one. Another Create of the same stack may have been given it since, so it is never deleted
+        // by this.
+        let failed = named.is_none();
+        let created = || {
             let created = intent.assigned.clone();
-            created.filter(|_| created_by == Some(stack))
-        } else {
-            physical_id.and_then(|id| id.parse().ok())
+            created.filter(|_| created_by == Some(stack) && !holder.has_sibling(&intent.holders))
         };
-        let Some(id) = id else { return Ok(None) };
+        let Some(id) = named.or_else(created) else {
+            return Ok(None);
+        };
         let owner = self.intents.owner(&id).await?;
         let held = Held {
             owner: owner.as_ref().map(|owner| (&owner.stack_id, owner.adopted)),
             assigned: intent.assigned.as_ref(),
             created_by,
-            stacks: &intent.stacks,
+            holders: &intent.holders,
         };
-        let decision = match decide(self.settings.deletion, stack, &id, held) {
+        let rule = self.settings.deletion;
+        let decision = match decide(rule, holder, departure.ends, &id, held) {
             _ if failed && owner.is_none() => {
                 DeletionDecision::Leave(TombstoneReason::CreateFailed)
             }
@@ -142,18 +165,19 @@ impl Provider {
         }))
     }
 
-    async fn let_go(&self, request: &ResourceRequest) -> Result<(), Trouble> {
-        let (account, stack) = (request.account, &request.stack_id);
-        if request.resource_type == "Custom::SpotAccount" {
-            self.intents.let_go(account, stack).await?;
-        }
-        Ok(())
+    async fn let_go(
+        &self,
+        request: &ResourceRequest,
+        departure: &Departure,
+    ) -> Result<Intent, Trouble> {
+        Ok(self.intents.let_go(request.account, departure).await?)
     }
 
     async fn leave(
         &self,
         request: &ResourceRequest,
         id: &SpotAccountId,
+        departure: &Departure,
         reason: TombstoneReason,
         running: &[String],
     ) -> Result<ResourceResponse, Trouble> {
@@ -165,7 +189,10 @@ impl Provider {
             reason,
         };
         self.intents.leave_tombstone(&tombstone).await?;
-        self.let_go(request).await?;
+        let after = self.let_go(request, departure).await?;
+        if reason == TombstoneReason::HeldByAnotherResource {
+            still_stands(&departure.holder, &after)?;
+        }
         tracing::warn!(spot_account = %id, reason = reason.as_str(), "tombstone left");
         Ok(ResourceResponse::unchanged(
             request,
@@ -177,6 +204,7 @@ impl Provider {
         &self,
         request: &ResourceRequest,
         subject: &Subject,
+        departure: &Departure,
     ) -> Result<ResourceResponse, Trouble> {
         let Subject { id, intent, .. } = subject;
         if let Some(sent) = &intent.sent
@@ -196,7 +224,7 @@ impl Provider {
                     "Spot does not list account {id}, which it should"
                 )));
             }
-            self.let_go(request).await?;
+            self.let_go(request, departure).await?;
             let reason = format!("Spot account {id} is gone already");
             return Ok(ResourceResponse::unchanged(request, reason));
         };
@@ -205,9 +233,10 @@ impl Provider {
         if let Some(reason) = veto(listed, request.account, subject.owned, running.len()) {
             let named = running.into_iter().map(|one| one.name.unwrap_or(one.id));
             let named: Vec<String> = named.collect();
-            return self.leave(request, id, reason, &named).await;
+            return self.leave(request, id, departure, reason, &named).await;
         }
-        self.send_deletion(request, subject, slot).await?;
+        self.send_deletion(request, subject, departure, slot)
+            .await?;
         tracing::warn!(spot_account = %id, name = %listed.name, "Spot account deleted with its stack");
         Ok(ResourceResponse::unchanged(
             request,
@@ -219,6 +248,7 @@ impl Provider {
         &self,
         request: &ResourceRequest,
         subject: &Subject,
+        departure: &Departure,
         slot: DeleteSlot,
     ) -> Result<(), Trouble> {
         let (account, id) = (request.account, &subject.id);
@@ -259,7 +289,7 @@ impl Provider {
                 Err(error.into())
             }
             _ => {
-                self.intents.forget(account, id, &request.stack_id).await?;
+                self.intents.forget(account, id, Some(departure)).await?;
                 self.listings.forget();
                 Ok(())
             }
@@ -267,6 +297,17 @@ impl Provider {
         self.intents.release(account, &holder).await?;
         result
     }
+}
+
+/// Whether another resource of the stack still stands for the Spot account. When two of them end at the same time, none of
+/// them may leave it to the other.
+fn still_stands(holder: &Holder, after: &Intent) -> Result<(), Trouble> {
+    if holder.has_sibling(&after.holders) {
+        return Ok(());
+    }
+    Err(Trouble::Passing(
+        "the stack's other resource has ended at the same time".to_owned(),
+    ))
 }
 
 fn is_gone(error: &SpotError) -> bool {

@@ -7,21 +7,22 @@
 
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{
-        AdoptRule, ResourceRequest, ResourceResponse,
+        AdoptRule, Holder, ResourceRequest, ResourceResponse,
         account::{AccountDecision, OurState, decide},
         naming::creation_names,
     },
-    ids::{AwsAccountId, SpotAccountId},
+    ids::{AwsAccountId, SpotAccountId, StackId},
 };
 use spot_api::{CreatedAccount, ErrorClass, SpotError};
 use tokio::time::Instant;
 
-use super::{Patience, Trouble};
+use super::{Patience, Trouble, asked_at};
 use crate::{
     directory::AccountDetails,
-    intents::{Claim, Intent, SendIntent, SentCall},
+    intents::{Assignment, Claim, Intent, SendIntent, SentCall},
     listings::Listing,
     provider::{Provider, from_now, time_until},
 };
@@ -32,7 +33,7 @@ impl Provider {
         request: &ResourceRequest,
         details: &AccountDetails,
     ) -> Result<ResourceResponse, Trouble> {
-        let account = request.account;
+        let (account, holder) = (request.account, Holder::of(request));
         let intent = self.intents.intent(account).await?;
         let listing = self.listing_after(request, &intent).await?;
         let linked_by_us = match listing.known.linked_to(account).next() {
@@ -54,10 +55,11 @@ impl Provider {
         };
         match decide(account, &listing.known, ours, details.adopt) {
             AccountDecision::Ours(id) => {
-                self.take_hold(request, &id, true).await?;
+                self.take_hold(request, &id, &holder).await?;
                 Ok(response(&id, false))
             }
             AccountDecision::Adopt(id) => {
+                self.take_hold(request, &id, &holder).await?;
                 let mut response = response(&id, true);
                 response.reason = match details.adopt {
                     AdoptRule::Relink => {
@@ -74,19 +76,11 @@ impl Provider {
                 let name = listing.known.get(&id).map(|left| &*left.name);
                 let created_by = match intent.sent.as_ref().map(|sent| &sent.call) {
                     Some(SentCall::Create { name: sent, stack }) if name == Some(sent) => {
-                        Some(stack)
+                        Some(stack.clone())
                     }
                     _ => None,
                 };
-                self.intents
-                    .assign(
-                        &request.stack_id,
-                        account,
-                        &id,
-                        jiff::Timestamp::now(),
-                        created_by,
-                    )
-                    .await?;
+                self.assign(request, &id, created_by).await?;
                 Ok(response(&id, false))
             }
             AccountDecision::Refuse(refusal) => Err(Trouble::Refused(refusal.to_string())),
@@ -105,21 +99,37 @@ impl Provider {
         }
     }
 
-    /// Gives the stack the Spot account, so that no other stack's end deletes it. A stack that was deleted has to ask for
-    /// it `anew`.
+    /// Gives somebody the Spot account, so that nobody else's end deletes it.
     pub(super) async fn take_hold(
         &self,
         request: &ResourceRequest,
         id: &SpotAccountId,
-        anew: bool,
+        holder: &Holder,
     ) -> Result<(), Trouble> {
-        let (account, stack) = (request.account, &request.stack_id);
-        if self.intents.hold(account, id, stack, anew).await? {
+        let (account, asked) = (request.account, asked_at(request));
+        if self.intents.hold(account, id, holder, asked).await? {
             return Ok(());
         }
         Err(Trouble::Passing(format!(
             "another request is working on Spot account {id}"
         )))
+    }
+
+    /// Assigns a Spot account to the requesting AWS account, and gives it to the resource that asks.
+    async fn assign(
+        &self,
+        request: &ResourceRequest,
+        id: &SpotAccountId,
+        created_by: Option<StackId>,
+    ) -> Result<bool, Trouble> {
+        let assignment = Assignment {
+            spot_account: id.clone(),
+            at: Timestamp::now(),
+            holder: Holder::of(request),
+            asked: asked_at(request),
+            created_by,
+        };
+        Ok(self.intents.assign(request.account, &assignment).await?)
     }
 
     /// A Spot account that is linked to an AWS account, by a question about that account alone.
@@ -241,10 +251,7 @@ impl Provider {
         match &result {
             Ok(created) => {
                 *self.names_need_letters.lock() = Some(*name == lettered);
-                let now = jiff::Timestamp::now();
-                let stack = &request.stack_id;
-                self.intents
-                    .assign(stack, account, &created.id, now, Some(stack))
+                self.assign(request, &created.id, Some(request.stack_id.clone()))
                     .await?;
             }
             Err(error) if error.class() == ErrorClass::Ambiguous => {

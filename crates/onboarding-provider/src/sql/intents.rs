@@ -1,18 +1,20 @@
 //! Claims and intents: one row for each AWS account, which is the lock between all who work on it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use onboarding_core::{
-    custom_resource::ResourceResponse,
+    custom_resource::{Holder, ResourceResponse},
     ids::{AwsAccountId, SpotAccountId, StackId},
 };
+use serde::{Deserialize, Serialize};
 use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
 use super::{Database, store};
 use crate::intents::{
-    Claim, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent, Tombstone,
+    Assignment, Claim, Departure, Intent, Intents, IntentsError, Owner, RememberedExternalId,
+    SendIntent, Tombstone,
 };
 
 #[async_trait]
@@ -108,34 +110,30 @@ impl Intents for Database {
 
     async fn assign(
         &self,
-        stack: &StackId,
         account: AwsAccountId,
-        spot_account: &SpotAccountId,
-        at: Timestamp,
-        created_by: Option<&StackId>,
-    ) -> Result<(), IntentsError> {
+        assignment: &Assignment,
+    ) -> Result<bool, IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
         let mut intent = intent_of(&locked(&mut tx, account).await?)?;
-        intent.assign(spot_account, at, stack, created_by);
+        let held = intent.assign(assignment);
         write(&mut tx, account, &intent).await?;
-        tx.commit().await.map_err(store)
+        tx.commit().await.map_err(store)?;
+        Ok(held)
     }
 
     async fn hold(
         &self,
         account: AwsAccountId,
         spot_account: &SpotAccountId,
-        stack: &StackId,
-        anew: bool,
+        holder: &Holder,
+        asked: Timestamp,
     ) -> Result<bool, IntentsError> {
         let now = Timestamp::now();
         let mut tx = self.write().await.map_err(store)?;
         let row = locked(&mut tx, account).await?;
-        let held_until: Option<i64> = row.try_get("held_until").map_err(store)?;
-        let claimed = held_until.is_some_and(|until| until > now.as_millisecond());
         let mut intent = intent_of(&row)?;
         let before = intent.clone();
-        if claimed || !intent.hold(spot_account, stack, anew, now) {
+        if is_claimed(&row, now)? || !intent.hold(spot_account, holder, asked, now) {
             return Ok(false);
         }
         if intent != before {
@@ -145,23 +143,28 @@ impl Intents for Database {
         Ok(true)
     }
 
-    async fn let_go(&self, account: AwsAccountId, stack: &StackId) -> Result<(), IntentsError> {
+    async fn let_go(
+        &self,
+        account: AwsAccountId,
+        departure: &Departure,
+    ) -> Result<Intent, IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
         let mut intent = intent_of(&locked(&mut tx, account).await?)?;
-        intent.let_go(stack);
+        intent.let_go(departure);
         write(&mut tx, account, &intent).await?;
-        tx.commit().await.map_err(store)
+        tx.commit().await.map_err(store)?;
+        Ok(intent)
     }
 
     async fn forget(
         &self,
         account: AwsAccountId,
         spot_account: &SpotAccountId,
-        stack: &StackId,
+        departure: Option<&Departure>,
     ) -> Result<(), IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
         let mut intent = intent_of(&locked(&mut tx, account).await?)?;
-        intent.forget(spot_account, stack);
+        intent.forget(spot_account, departure);
         write(&mut tx, account, &intent).await?;
         super::tombstones::forget(&mut tx, spot_account).await?;
         tx.commit().await.map_err(store)
@@ -229,24 +232,41 @@ async fn locked(
     .map_err(store)
 }
 
-/// Writes a locked row, all but who holds the claim.
+/// Whether somebody holds the claim of a row.
+fn is_claimed(row: &AnyRow, now: Timestamp) -> Result<bool, IntentsError> {
+    let held_until: Option<i64> = row.try_get("held_until").map_err(store)?;
+    Ok(held_until.is_some_and(|until| until > now.as_millisecond()))
+}
+
+/// One who has been deleted, as it is written.
+#[derive(Serialize, Deserialize)]
+struct Departed {
+    holder: Holder,
+    at: Option<Timestamp>,
+}
+
+/// Writes a locked row, all but who holds the claim. What an earlier version wrote about stacks is in the newer columns then.
 async fn write(
     tx: &mut Transaction<'static, Any>,
     account: AwsAccountId,
     intent: &Intent,
 ) -> Result<(), IntentsError> {
-    let json = |stacks: &BTreeSet<StackId>| serde_json::to_string(stacks).map_err(store);
+    let departed = intent.departed.iter().map(|(holder, at)| Departed {
+        holder: holder.clone(),
+        at: *at,
+    });
+    let departed: Vec<Departed> = departed.collect();
     let sent = intent.sent.as_ref().map(serde_json::to_string).transpose();
     sqlx::query(
-        "UPDATE intents SET assigned = $2, assigned_at = $3, created_by = $4, stacks = $5, departed = $6, sent = $7, \
-         removed = $8 WHERE account = $1",
+        "UPDATE intents SET assigned = $2, assigned_at = $3, created_by = $4, holders = $5, departures = $6, sent = $7, \
+         removed = $8, stacks = NULL, departed = NULL WHERE account = $1",
     )
     .bind(account.to_string())
     .bind(intent.assigned.as_ref().map(SpotAccountId::as_str))
     .bind(intent.assigned_at.map(Timestamp::as_millisecond))
     .bind(intent.created_by.as_ref().map(StackId::as_str))
-    .bind(json(&intent.stacks)?)
-    .bind(json(&intent.departed)?)
+    .bind(serde_json::to_string(&intent.holders).map_err(store)?)
+    .bind(serde_json::to_string(&departed).map_err(store)?)
     .bind(sent.map_err(store)?)
     .bind(intent.removed.as_ref().map(SpotAccountId::as_str))
     .execute(&mut **tx)
@@ -258,14 +278,23 @@ async fn write(
 fn intent_of(row: &AnyRow) -> Result<Intent, IntentsError> {
     let text = |column: &str| row.try_get::<Option<String>, _>(column).map_err(store);
     let assigned_at: Option<i64> = row.try_get("assigned_at").map_err(store)?;
-    let stacks = |column: &str| match text(column)? {
-        Some(stacks) => serde_json::from_str(&stacks).map_err(store),
-        None => Ok(BTreeSet::new()),
-    };
     let sent = text("sent")?.map(|sent| serde_json::from_str(&sent));
     let assigned = text("assigned")?.map(|id| id.parse());
     let created_by = text("created_by")?.map(|stack| stack.parse());
     let removed = text("removed")?.map(|id| id.parse());
+    // An earlier version knew stacks only.
+    let stacks = |column: &str| -> Result<Vec<Holder>, IntentsError> {
+        let stacks: Vec<StackId> = list(text(column)?)?;
+        Ok(stacks.iter().map(Holder::stack).collect())
+    };
+    let mut holders: BTreeSet<Holder> = list(text("holders")?)?.into_iter().collect();
+    holders.extend(stacks("stacks")?);
+    let known: Vec<Departed> = list(text("departures")?)?;
+    let mut departed: BTreeMap<_, _> = known
+        .into_iter()
+        .map(|one| (one.holder, one.at))
+        .collect();
+    departed.extend(stacks("departed")?.into_iter().map(|stack| (stack, None)));
     Ok(Intent {
         assigned: assigned.transpose().map_err(store)?,
         assigned_at: assigned_at
@@ -273,9 +302,14 @@ fn intent_of(row: &AnyRow) -> Result<Intent, IntentsError> {
             .transpose()
             .map_err(store)?,
         created_by: created_by.transpose().map_err(store)?,
-        stacks: stacks("stacks")?,
-        departed: stacks("departed")?,
+        holders,
+        departed,
         sent: sent.transpose().map_err(store)?,
         removed: removed.transpose().map_err(store)?,
     })
+}
+
+/// A JSON array; one that is not there is empty.
+fn list<T: serde::de::DeserializeOwned>(text: Option<String>) -> Result<Vec<T>, IntentsError> {
+    text.map_or_else(|| Ok(Vec::new()), |text| serde_json::from_str(&text).map_err(store))
 }

@@ -1,16 +1,22 @@
 //! What the Delete of a stack's resources does: the rule of ownership, vetoes, tombstones.
 
 use onboarding_core::{
-    custom_resource::{Status, TombstoneReason},
+    custom_resource::{Holder, Status, TombstoneReason},
     template::Deletion,
 };
 use onboarding_provider::{
-    AdoptRule, Intents as _, Provider, ProviderSettings, ResourceResponse, events::no_events,
+    AdoptRule, Assignment, Departure, Intents as _, Provider, ProviderSettings, ResourceResponse,
+    events::no_events,
 };
+
+use serde_json::json;
 
 use super::{
     spot::Fault,
-    stack::{ACCOUNT, Home, KINDS, OTHER, create_stack, delete, in_time, request, settings},
+    stack::{
+        ACCOUNT, Home, KINDS, OTHER, create_event, create_stack, delete, delete_resource, in_time,
+        request, resource_event, role, settings,
+    },
 };
 
 fn deleting(home: &Home) -> Provider {
@@ -265,6 +271,119 @@ async fn a_fault_at_any_call_of_a_deletion_ends_in_one_deleted_account() {
         })
     });
     futures_util::future::join_all(runs).await;
+}
+
+const CLEANUP: &str = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS";
+
+/// A stack of which one more resource stands for the Spot account.
+async fn with_resource(home: &Home, stack: &str, resource: &str) -> String {
+    let id = create_stack(home, stack, ACCOUNT).await;
+    let created = resource_event(stack, ACCOUNT, resource, "Create");
+    let answer = home.provider().handle(&request(&created), in_time()).await;
+    assert_eq!(answer.physical_resource_id, id, "{}", answer.reason);
+    id
+}
+
+async fn ended(provider: &Provider, resource: &str, id: &str) -> ResourceResponse {
+    let event = delete_resource("stack", ACCOUNT, resource, id);
+    let answer = provider.handle(&request(&event), in_time()).await;
+    assert_eq!(answer.status, Status::Success, "{}", answer.reason);
+    answer
+}
+
+#[tokio::test]
+async fn a_resource_that_is_renamed_does_not_take_the_spot_account_with_it() {
+    // With and without somebody who can tell what the stack does.
+    for status in [Some(CLEANUP), None] {
+        let home = Home::new().await;
+        let id = with_resource(&home, "stack", "Renamed").await;
+        let provider = deleting(&home);
+        home.says("stack", status);
+        let answer = ended(&provider, "SpotAccount", &id).await;
+        assert!(answer.reason.contains("another resource"), "{}", answer.reason);
+        assert_eq!(deleted(&home), Vec::<String>::new());
+        assert_eq!(tombstone(&home, &id), None);
+        // The stack goes on.
+        home.says("stack", None);
+        let mut update = create_event("stack", ACCOUNT, "SpotLinkedCredentials", &id);
+        update["RequestType"] = json!("Update");
+        update["RequestId"] = json!("update");
+        update["PhysicalResourceId"] = json!(id);
+        update["OldResourceProperties"] = update["ResourceProperties"].clone();
+        update["ResourceProperties"]["IamRoleArn"] = json!(role(ACCOUNT, "newer"));
+        let answer = provider.handle(&request(&update), in_time()).await;
+        assert_eq!(answer.status, Status::Success, "{}", answer.reason);
+        // And ends with its new name.
+        home.says("stack", "DELETE_IN_PROGRESS");
+        ended(&provider, "Renamed", &id).await;
+        assert_eq!(deleted(&home), [id]);
+    }
+}
+
+#[tokio::test]
+async fn of_several_resources_the_last_one_takes_the_spot_account_with_it() {
+    for order in [["SpotAccount", "Second"], ["Second", "SpotAccount"]] {
+        let home = Home::new().await;
+        let id = with_resource(&home, "stack", "Second").await;
+        let provider = deleting(&home);
+        home.says("stack", "DELETE_IN_PROGRESS");
+        ended(&provider, order[0], &id).await;
+        assert_eq!(deleted(&home), Vec::<String>::new());
+        // Should the other one have been retained, this is what is left of them.
+        let reason = TombstoneReason::HeldByAnotherResource;
+        assert_eq!(tombstone(&home, &id), Some(reason));
+        ended(&provider, order[1], &id).await;
+        assert_eq!(deleted(&home), [id.as_str()]);
+        assert_eq!(tombstone(&home, &id), None);
+    }
+    for _ in 0..10 {
+        let home = Home::new().await;
+        let id = with_resource(&home, "stack", "Second").await;
+        let (one, two) = (deleting(&home), deleting(&home));
+        home.says("stack", "DELETE_IN_PROGRESS");
+        tokio::join!(
+            ended(&one, "SpotAccount", &id),
+            ended(&two, "Second", &id)
+        );
+        assert_eq!(deleted(&home), [id]);
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_gave_to_a_stack_is_deleted_only_when_the_whole_stack_ends() {
+    let account = ACCOUNT.parse().unwrap();
+    for status in [Some("DELETE_IN_PROGRESS"), Some(CLEANUP), None] {
+        let home = Home::new().await;
+        let id = create_stack(&home, "stack", ACCOUNT).await;
+        // As that version wrote it down: by the stack alone.
+        let spot_account = id.parse().unwrap();
+        let owner = home.intents.owner(&spot_account).await.unwrap().unwrap();
+        let now = jiff::Timestamp::now();
+        let assignment = Assignment {
+            spot_account,
+            at: now,
+            holder: Holder::stack(&owner.stack_id),
+            asked: now,
+            created_by: None,
+        };
+        let resource = Holder {
+            stack: owner.stack_id,
+            resource: Some("SpotAccount".to_owned()),
+        };
+        let departure = Departure {
+            holder: resource,
+            at: now,
+            ends: false,
+        };
+        home.intents.let_go(account, &departure).await.unwrap();
+        home.intents.assign(account, &assignment).await.unwrap();
+        home.says("stack", status);
+        ended(&deleting(&home), "SpotAccount", &id).await;
+        let whole = status == Some("DELETE_IN_PROGRESS");
+        assert_eq!(deleted(&home).len(), usize::from(whole), "{status:?}");
+        let left = (!whole).then_some(TombstoneReason::UnclearResource);
+        assert_eq!(tombstone(&home, &id), left, "{status:?}");
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 
 use super::{
     spot::Fault,
-    stack::{ACCOUNT, Home, KINDS, OTHER, create_event, delete, in_time, request, role, settings},
+    stack::{
+        ACCOUNT, Home, KINDS, OTHER, create_event, delete, delete_resource, in_time, request,
+        resource_event, role, settings,
+    },
 };
 
 /// What happens at a call from now on: how many calls later, and what.
@@ -30,12 +33,22 @@ enum Step {
     Move,
     /// The newest stack gets another role.
     Update { fate: Fate },
+    /// The newest stack is updated with one more `Custom::SpotAccount`, which stays beside the others, takes the place of
+    /// the first one (a new name), or goes again because the update is rolled back.
+    Resource { then: Then, fate: Fate },
     /// An earlier request is delivered again.
     Repeat(prop::sample::Index),
     /// A request of a stack that is gone, or was never heard of, is delivered past its deadline.
     Late(prop::sample::Index),
     /// A request of a deleted stack that was never answered is delivered in time.
     Stray(prop::sample::Index),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    Stays,
+    Replaces,
+    RollsBack,
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +80,8 @@ fn steps() -> impl Strategy<Value = Step> {
         3 => (any::<bool>(), fates()).prop_map(|(in_order, fate)| Step::Delete { in_order, fate }),
         2 => Just(Step::Move),
         2 => fates().prop_map(|fate| Step::Update { fate }),
+        3 => (prop::sample::select(vec![Then::Stays, Then::Replaces, Then::RollsBack]), fates())
+            .prop_map(|(then, fate)| Step::Resource { then, fate }),
         1 => any::<prop::sample::Index>().prop_map(Step::Repeat),
         1 => any::<prop::sample::Index>().prop_map(Step::Late),
         1 => any::<prop::sample::Index>().prop_map(Step::Stray),
@@ -89,12 +104,31 @@ fn histories() -> impl Strategy<Value = History> {
         })
 }
 
+/// A stack that is there.
+struct Stack {
+    name: String,
+    /// The Spot account that it was given.
+    id: String,
+    /// The logical ids of its `Custom::SpotAccount`.
+    resources: Vec<String>,
+}
+
+impl Stack {
+    fn new(name: &str, id: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            id: id.to_owned(),
+            resources: vec!["SpotAccount".to_owned()],
+        }
+    }
+}
+
 /// An account's stacks as CloudFormation has them.
 struct Account {
     home: Home,
     deletion: Deletion,
-    /// Stacks that are there, oldest first, and the Spot account that each was given.
-    live: Vec<(String, String)>,
+    /// Stacks that are there, oldest first.
+    live: Vec<Stack>,
     /// The role that each stack has made last.
     roles: BTreeMap<String, String>,
     gone: Vec<String>,
@@ -155,30 +189,79 @@ impl Account {
         (spot_account, sent)
     }
 
-    async fn delete(&self, stack: &str, id: &str, resources: usize, in_order: bool) -> Vec<Value> {
-        let mut kinds = KINDS[..resources].to_vec();
+    /// Deletes the first resources of a stack, in the right order or in the wrong one.
+    async fn delete(&self, stack: &Stack, resources: usize, in_order: bool) -> Vec<Value> {
+        let (name, id) = (&stack.name, &stack.id);
+        let of = |kind: &&str| match *kind {
+            "SpotAccount" => stack
+                .resources
+                .iter()
+                .map(|resource| delete_resource(name, ACCOUNT, resource, id))
+                .collect(),
+            kind => vec![delete(name, ACCOUNT, kind, id)],
+        };
+        let mut sent: Vec<Value> = KINDS[..resources].iter().flat_map(of).collect();
         if in_order {
-            kinds.reverse();
+            sent.reverse();
         }
-        let mut sent = Vec::new();
-        for kind in kinds {
-            let event = delete(stack, ACCOUNT, kind, id);
-            let answer = self.deliver(&event).await;
-            assert_eq!(answer.status, Status::Success, "{kind}: {}", answer.reason);
-            sent.push(event);
+        self.home.says(name, "DELETE_IN_PROGRESS");
+        for event in &sent {
+            let answer = self.deliver(event).await;
+            assert_eq!(answer.status, Status::Success, "{}", answer.reason);
         }
+        // Later nobody can tell.
+        self.home.says(name, None);
         sent
     }
 
+    /// Updates the newest stack with another `Custom::SpotAccount`.
+    async fn add_resource(&mut self, then: Then) {
+        let Some(mut stack) = self.live.pop() else {
+            return;
+        };
+        self.made += 1;
+        let added = format!("SpotAccount{}", self.made);
+        let name = &stack.name;
+        let created = resource_event(name, ACCOUNT, &added, "Create");
+        let answer = self.deliver(&created).await;
+        assert_eq!(answer.status, Status::Success, "{}", answer.reason);
+        assert_eq!(answer.physical_resource_id, stack.id);
+        self.sent.push(created);
+        let (ends, status) = match then {
+            Then::Stays => (None, ""),
+            Then::Replaces => (
+                Some(stack.resources.remove(0)),
+                "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+            ),
+            Then::RollsBack => (
+                Some(added.clone()),
+                "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+            ),
+        };
+        if !matches!(then, Then::RollsBack) {
+            stack.resources.push(added);
+        }
+        if let Some(ended) = ends {
+            self.home.says(name, status);
+            let event = delete_resource(name, ACCOUNT, &ended, &stack.id);
+            let answer = self.deliver(&event).await;
+            assert_eq!(answer.status, Status::Success, "{}", answer.reason);
+            self.sent.push(event);
+            self.home.says(name, None);
+        }
+        self.live.push(stack);
+    }
+
     /// Nothing was deleted but, when `stack` was, what was given to it alone and not adopted.
-    fn check_deletions(&self, before: usize, stack: Option<(&str, &str)>) {
+    fn check_deletions(&self, before: usize, stack: Option<&Stack>) {
         let world = self.home.spot.world.lock();
         for id in &world.deleted[before..] {
             assert_eq!(self.deletion, Deletion::Stack);
             assert_ne!(Some(id), self.adopted.as_ref(), "adopted");
-            assert_eq!(stack.map(|(_, given)| given), Some(id.as_str()));
-            let others = self.live.iter().any(|(_, given)| given == id);
-            assert!(!others, "{id} was given to {:?}", self.live);
+            assert_eq!(stack.map(|stack| &stack.id), Some(id));
+            let other = self.live.iter().find(|stack| stack.id == *id);
+            let other = other.map(|stack| &stack.name);
+            assert_eq!(other, None, "{id} was given to it");
         }
         assert_eq!(world.account("act-1").linked.as_deref(), Some(OTHER));
     }
@@ -192,46 +275,51 @@ impl Account {
                 self.fate(*fate);
                 let (id, sent) = self.create(&stack, *resources).await;
                 self.sent.extend(sent);
+                let stack = Stack::new(&stack, &id);
                 if *resources == KINDS.len() {
-                    self.live.push((stack, id));
+                    self.live.push(stack);
                 } else {
-                    let sent = self.delete(&stack, &id, *resources, true).await;
+                    let sent = self.delete(&stack, *resources, true).await;
                     self.sent.extend(sent);
-                    self.gone.push(stack.clone());
-                    ended = Some((stack, id));
+                    self.gone.push(stack.name.clone());
+                    ended = Some(stack);
                 }
             }
             Step::Delete { in_order, fate } => {
                 if self.live.is_empty() {
                     return;
                 }
-                let (stack, id) = self.live.remove(0);
+                let stack = self.live.remove(0);
                 self.fate(*fate);
-                let sent = self.delete(&stack, &id, KINDS.len(), *in_order).await;
+                let sent = self.delete(&stack, KINDS.len(), *in_order).await;
                 self.sent.extend(sent);
-                self.gone.push(stack.clone());
-                ended = Some((stack, id));
+                self.gone.push(stack.name.clone());
+                ended = Some(stack);
             }
             Step::Move => {
                 if self.live.is_empty() {
                     return;
                 }
-                let (old, id) = self.live.remove(0);
+                let old = self.live.remove(0);
                 let new = self.new_stack();
                 self.fate(None);
                 let ((given, created), sent) = tokio::join!(
                     self.create(&new, KINDS.len()),
-                    self.delete(&old, &id, KINDS.len(), true)
+                    self.delete(&old, KINDS.len(), true)
                 );
                 self.sent.extend(created);
                 self.sent.extend(sent);
-                self.live.push((new, given));
-                self.gone.push(old.clone());
-                ended = Some((old, id));
+                self.live.push(Stack::new(&new, &given));
+                self.gone.push(old.name.clone());
+                ended = Some(old);
             }
             Step::Update { fate } => {
                 self.fate(*fate);
                 self.update().await;
+            }
+            Step::Resource { then, fate } => {
+                self.fate(*fate);
+                self.add_resource(*then).await;
             }
             Step::Repeat(index) => {
                 if !self.sent.is_empty() {
@@ -255,7 +343,7 @@ impl Account {
                     return;
                 };
                 self.fate(None);
-                let given = self.live.last().map_or("act-2", |(_, given)| given);
+                let given = self.live.last().map_or("act-2", |stack| stack.id.as_str());
                 // A stray SpotAccount only finds or makes the account that the next stack uses.
                 let kind = KINDS[1 + index.index(KINDS.len() - 1)];
                 let mut event = create_event(stack, ACCOUNT, kind, given);
@@ -266,13 +354,13 @@ impl Account {
                 assert_eq!(self.home.spot.world.lock().writes().len(), writes);
             }
         }
-        let ended = ended.as_ref().map(|(stack, id)| (&**stack, &**id));
-        self.check_deletions(deleted, ended);
+        self.check_deletions(deleted, ended.as_ref());
     }
 
     /// Gives the newest stack another role, when there is a stack.
     async fn update(&mut self) -> Option<String> {
-        let (stack, id) = self.live.last()?.clone();
+        let Stack { name, id, .. } = self.live.last()?;
+        let (stack, id) = (name.clone(), id.clone());
         self.made += 1;
         let old = self.roles[&stack].clone();
         let new = role(ACCOUNT, &format!("{stack}-{}", self.made));
@@ -298,11 +386,11 @@ impl Account {
             None => {
                 let stack = self.new_stack();
                 let (id, _) = self.create(&stack, KINDS.len()).await;
-                self.live.push((stack.clone(), id));
+                self.live.push(Stack::new(&stack, &id));
                 self.roles[&stack].clone()
             }
         };
-        let (stack, id) = self.live.last().unwrap();
+        let Stack { name: stack, id, .. } = self.live.last().unwrap();
         let owner = self.home.intents.owner(&id.parse().unwrap()).await.unwrap();
         let world = self.home.spot.world.lock();
         let ours: Vec<_> = world

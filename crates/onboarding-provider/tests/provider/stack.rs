@@ -1,6 +1,6 @@
 //! Requests as CloudFormation sends them, and a provider to send them to.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -28,8 +28,10 @@ pub(crate) struct Directory {
     pub(crate) left: Mutex<Option<AwsAccountId>>,
     pub(crate) details: Mutex<AccountDetails>,
     pub(crate) in_use: Mutex<Option<ExternalId>>,
-    /// What a stack that is asked about says, and how often that happened.
+    /// What every stack that is asked about says, and how often that happened.
     pub(crate) stack_status: Mutex<(Option<&'static str>, usize)>,
+    /// What stacks say by their names, where not every stack says the same.
+    pub(crate) stack_statuses: Mutex<BTreeMap<String, &'static str>>,
 }
 
 #[async_trait]
@@ -50,10 +52,11 @@ impl AccountDirectory for Directory {
         Ok(self.in_use.lock().clone())
     }
 
-    async fn stack_status(&self, _: &StackId) -> Option<String> {
+    async fn stack_status(&self, stack: &StackId) -> Option<String> {
         let mut status = self.stack_status.lock();
         status.1 += 1;
-        status.0.map(str::to_owned)
+        let own = self.stack_statuses.lock().get(stack.name()).copied();
+        status.0.or(own).map(str::to_owned)
     }
 }
 
@@ -80,6 +83,15 @@ impl Home {
         let home = Self::new().await;
         home.directory.details.lock().adopt = adopt;
         home
+    }
+
+    /// Lets a stack say its status; without one, nobody can tell.
+    pub(crate) fn says(&self, stack: &str, status: impl Into<Option<&'static str>>) {
+        let mut statuses = self.directory.stack_statuses.lock();
+        match status.into() {
+            Some(status) => statuses.insert(stack.to_owned(), status),
+            None => statuses.remove(stack),
+        };
     }
 
     pub(crate) fn provider(&self) -> Provider {
@@ -193,6 +205,22 @@ pub(crate) fn delete(stack: &str, account: &str, kind: &str, physical_id: &str) 
     delete["RequestId"] = json!(format!("{stack}-{kind}-delete"));
     delete["PhysicalResourceId"] = json!(physical_id);
     delete
+}
+
+/// A request about another `Custom::SpotAccount` of a stack than its first one.
+pub(crate) fn resource_event(stack: &str, account: &str, resource: &str, kind: &str) -> Value {
+    let mut event = create_event(stack, account, "SpotAccount", "");
+    event["RequestType"] = json!(kind);
+    event["RequestId"] = json!(format!("{stack}-{resource}-{kind}"));
+    event["LogicalResourceId"] = json!(resource);
+    event
+}
+
+/// The Delete of one of them.
+pub(crate) fn delete_resource(stack: &str, account: &str, resource: &str, id: &str) -> Value {
+    let mut event = resource_event(stack, account, resource, "Delete");
+    event["PhysicalResourceId"] = json!(id);
+    event
 }
 
 /// Creates a whole stack; every request is repeated by a new provider when the old one died. Returns the Spot account.

@@ -103,6 +103,7 @@ impl Subject<'_> {
             service_token: None,
             // No stack waits for the answer, so none is asked whether it still does.
             service_timeout: Duration::ZERO,
+            published: None,
         })
     }
 }

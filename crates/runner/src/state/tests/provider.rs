@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{Timestamp, ToSpan as _};
 use onboarding_core::{
-    custom_resource::TombstoneReason,
+    custom_resource::{Holder, TombstoneReason},
     ids::{AwsAccountId, SpotAccountId, StackId},
     stackset_sync::spot_links::HostedLink,
 };
 use onboarding_provider::{
-    Claim, Intent, Intents as _, IntentsError, Owner, RememberedExternalId, ResourceResponse,
-    SendIntent, SentCall, Tombstone,
+    Assignment, Claim, Departure, Intent, Intents as _, IntentsError, Owner, RememberedExternalId,
+    ResourceResponse, SendIntent, SentCall, Tombstone,
 };
 
 use super::{Place, on_both};
@@ -27,6 +27,32 @@ fn spot_account() -> SpotAccountId {
 
 fn stack() -> StackId {
     STACK.parse().unwrap()
+}
+
+/// A resource of a stack.
+fn holder(stack: StackId) -> Holder {
+    Holder {
+        stack,
+        resource: Some("SpotAccount".to_owned()),
+    }
+}
+
+fn assignment(created_by: Option<StackId>) -> Assignment {
+    Assignment {
+        spot_account: spot_account(),
+        at: now(),
+        holder: holder(stack()),
+        asked: now(),
+        created_by,
+    }
+}
+
+fn departure(stack: StackId) -> Departure {
+    Departure {
+        holder: holder(stack),
+        at: now(),
+        ends: true,
+    }
 }
 
 /// Now, in the precision of the state.
@@ -55,6 +81,7 @@ on_both! {
     nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten,
     a_link_cancels_a_tombstone,
     stacks_that_are_given_an_account_at_the_same_time_are_all_known,
+    what_an_earlier_version_wrote_about_stacks_is_kept,
     one_of_many_claims_is_held,
 }
 
@@ -176,17 +203,14 @@ async fn an_assignment_settles_the_creation_and_makes_the_account_ours(place: Pl
         .write_intent(account(), "one", &send_intent())
         .await
         .unwrap();
-    let at = now();
-    state
-        .database()
-        .assign(&stack(), account(), &spot_account(), at, Some(&stack()))
-        .await
-        .unwrap();
+    let created = assignment(Some(stack()));
+    let held = state.database().assign(account(), &created).await;
+    assert!(held.unwrap());
     let expected = Intent {
         assigned: Some(spot_account()),
-        assigned_at: Some(at),
+        assigned_at: Some(created.at),
         created_by: Some(stack()),
-        stacks: [stack()].into(),
+        holders: [holder(stack())].into(),
         ..Intent::default()
     };
     assert_eq!(state.database().intent(account()).await.unwrap(), expected);
@@ -325,29 +349,29 @@ async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten(
     let hold = async |stack: &StackId| {
         state
             .database()
-            .hold(account(), &id, stack, true)
+            .hold(account(), &id, &holder(stack.clone()), now() + 1.minute())
             .await
             .unwrap()
     };
     state
         .database()
-        .assign(&stack(), account(), &id, now(), None)
+        .assign(account(), &assignment(None))
         .await
         .unwrap();
     assert!(hold(&other).await);
-    assert_eq!(
-        state
-            .database()
-            .intent(account())
-            .await
-            .unwrap()
-            .stacks
-            .len(),
-        2
-    );
-    state.database().let_go(account(), &other).await.unwrap();
-    let late = state.database().hold(account(), &id, &other, false);
-    assert!(!late.await.unwrap(), "its stack is deleted");
+    let intent = state.database().intent(account()).await.unwrap();
+    assert_eq!(intent.holders.len(), 2);
+    let ended = departure(other.clone());
+    let after = state.database().let_go(account(), &ended).await.unwrap();
+    assert_eq!(after.holders, [holder(stack())].into());
+    assert_eq!(after, state.database().intent(account()).await.unwrap());
+    for (late, asked) in [
+        (holder(other.clone()), ended.at),
+        (Holder::stack(&other), now() + 1.minute()),
+    ] {
+        let late = state.database().hold(account(), &id, &late, asked);
+        assert!(!late.await.unwrap(), "its stack is deleted");
+    }
 
     let later = now() + 1.minute();
     state
@@ -385,15 +409,16 @@ async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten(
     assert!(hold(&other).await, "settled, and it is still there");
     assert_eq!(state.database().intent(account()).await.unwrap().sent, None);
 
+    let ended = departure(stack());
     state
         .database()
-        .forget(account(), &id, &stack())
+        .forget(account(), &id, Some(&ended))
         .await
         .unwrap();
     assert!(!hold(&other).await, "deleted");
     let expected = Intent {
-        stacks: [other].into(),
-        departed: [stack()].into(),
+        holders: [holder(other)].into(),
+        departed: [(ended.holder, Some(ended.at))].into(),
         removed: Some(id.clone()),
         ..Intent::default()
     };
@@ -432,22 +457,55 @@ async fn a_link_cancels_a_tombstone(place: Place) {
 
 async fn stacks_that_are_given_an_account_at_the_same_time_are_all_known(place: Place) {
     let states = [place.open().await, place.open().await];
-    let stacks: BTreeSet<StackId> = (0..24)
-        .map(|n| format!("{STACK}-{n}").parse().unwrap())
+    let holders: BTreeSet<Holder> = (0..24)
+        .map(|n| holder(format!("{STACK}-{n}").parse().unwrap()))
         .collect();
     let id = spot_account();
-    let given = stacks
+    let given = holders
         .iter()
         .zip(states.iter().cycle())
-        .map(|(stack, state)| {
+        .map(|(holder, state)| {
             let id = &id;
-            async move { state.database().hold(account(), id, stack, true).await }
+            async move { state.database().hold(account(), id, holder, now()).await }
         });
     for given in futures_util::future::join_all(given).await {
         assert!(given.unwrap());
     }
     let intent = states[0].database().intent(account()).await.unwrap();
-    assert_eq!(intent.stacks, stacks);
+    assert_eq!(intent.holders, holders);
+}
+
+async fn what_an_earlier_version_wrote_about_stacks_is_kept(place: Place) {
+    let state = place.open().await;
+    let gone: StackId = format!("{STACK}-gone").parse().unwrap();
+    sqlx::query("INSERT INTO intents (account, assigned, stacks, departed) VALUES ($1, $2, $3, $4)")
+        .bind(account().to_string())
+        .bind(spot_account().as_str())
+        .bind(serde_json::json!([STACK]).to_string())
+        .bind(serde_json::json!([gone]).to_string())
+        .execute(state.pool())
+        .await
+        .unwrap();
+    let mut expected = Intent {
+        assigned: Some(spot_account()),
+        holders: [Holder::stack(&stack())].into(),
+        departed: [(Holder::stack(&gone), None)].into(),
+        ..Intent::default()
+    };
+    let claim = state.database().claim(account(), "one", now()).await;
+    assert_eq!(claim.unwrap(), Claim::Held(expected.clone()));
+    // The next change writes it down anew, with what it adds.
+    let given = state.database();
+    let given = given.hold(account(), &spot_account(), &holder(stack()), now());
+    assert!(given.await.unwrap());
+    expected.holders.insert(holder(stack()));
+    assert_eq!(state.database().intent(account()).await.unwrap(), expected);
+    let left: (Option<String>, Option<String>) =
+        sqlx::query_as("SELECT stacks, departed FROM intents")
+            .fetch_one(state.pool())
+            .await
+            .unwrap();
+    assert_eq!(left, (None, None));
 }
 
 async fn one_of_many_claims_is_held(place: Place) {
