@@ -119,6 +119,9 @@ impl Provider {
                 "a stack in AWS account {account} may not ask about AWS account {asked_for}"
             ));
         }
+        if request.request_type == RequestType::Update {
+            self.check_before(request, resource).await?;
+        }
         if let Some(unchanged) = unchanged(request, resource) {
             return Ok(unchanged);
         }
@@ -177,6 +180,73 @@ impl Provider {
             Resource::SpotExternalId { .. } => response.with("ExternalId", id),
             _ => response.with("AccountId", id),
         })
+    }
+
+    /// Checks the Spot accounts that an Update has from before, in its PhysicalResourceId and its old properties. One that is
+    /// gone from Spot is nobody's, and who comes from it to another one is let through; but no resource stands for it.
+    async fn check_before(
+        &self,
+        request: &ResourceRequest,
+        resource: &Resource,
+    ) -> Result<(), Trouble> {
+        let account = request.account;
+        let physical = match resource {
+            Resource::SpotExternalId { .. } => None,
+            _ => request.physical_id.as_deref().map(str::parse).map(Result::ok),
+        };
+        let stands_for = matches!(resource, Resource::SpotAccount { .. });
+        if stands_for && physical.as_ref().is_none_or(Option::is_none) {
+            return Err(Trouble::Refused(
+                "its PhysicalResourceId is not a Spot account".to_owned(),
+            ));
+        }
+        let old = request.old_resource.as_ref();
+        let old = old.and_then(Resource::spot_account).cloned();
+        for id in physical.flatten().into_iter().chain(old) {
+            let belongs = self.belongs(request, &id).await?;
+            if belongs == Some(false) || (stands_for && belongs.is_none()) {
+                return Err(Trouble::Refused(format!(
+                    "Spot account {id}, which is its PhysicalResourceId or in its old properties, is not linked to AWS \
+                     account {account}, and was not created for it"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a Spot account is or was that of the requesting AWS account; none when Spot does not list it and our state does
+    /// not know it.
+    async fn belongs(
+        &self,
+        request: &ResourceRequest,
+        id: &SpotAccountId,
+    ) -> Result<Option<bool>, Trouble> {
+        let account = request.account;
+        let intent = self.intents.intent(account).await?;
+        let known = [&intent.assigned, &intent.removed];
+        if known.into_iter().flatten().any(|known| known == id)
+            || self.owner_of(account, id).await?.is_some()
+        {
+            return Ok(Some(true));
+        }
+        let mut listing = self.listings.recent().await?;
+        // A refusal needs a listing from now.
+        for last in [false, true] {
+            if let Some(record) = listing.known.get(id) {
+                let standing = Standing::of(record, account, None, false);
+                let standing = match standing {
+                    Standing::Foreign => self.standing_at_spot(request, record, standing).await?,
+                    standing => standing,
+                };
+                if standing != Standing::Foreign {
+                    return Ok(Some(true));
+                }
+            }
+            if !last {
+                listing = self.listings.since(Instant::now()).await?;
+            }
+        }
+        Ok(listing.known.get(id).map(|_| false))
     }
 
     /// Checks that a Spot account is linked to, or was created for, the requesting AWS account.

@@ -165,6 +165,17 @@ fn refused() -> Vec<(&'static str, Value)> {
     relink["RequestType"] = json!("Update");
     relink["PhysicalResourceId"] = json!("act-1");
     relink["OldResourceProperties"] = json!({"AccountId": "act-1", "IamRoleArn": role(OTHER, "x")});
+    let update = |kind: &str, physical_id: &str, old: Value, new: Value| {
+        let mut update = good(kind, new);
+        update["RequestType"] = json!("Update");
+        update["PhysicalResourceId"] = json!(physical_id);
+        update["OldResourceProperties"] = old;
+        update
+    };
+    let own = json!({"AwsAccountId": ACCOUNT});
+    let of = |id: &str| json!({"SpotAccountId": id});
+    let link = |id: &str| json!({"AccountId": id, "IamRoleArn": role(ACCOUNT, "stack")});
+    let named = |id: &str| json!({"SpotAccountId": id, "AwsAccountId": ACCOUNT});
     let mut huge = of_theirs("SpotExternalId", "SpotAccountId");
     huge["ResourceProperties"]["Token"] = json!("x".repeat(900_000));
     vec![
@@ -195,6 +206,62 @@ fn refused() -> Vec<(&'static str, Value)> {
         ),
         ("their link", theirs),
         ("their link, as an update", relink),
+        (
+            "an update of theirs",
+            update("SpotAccount", "act-1", own.clone(), own.clone()),
+        ),
+        (
+            "an update of what never was",
+            update("SpotAccount", "act-404", own.clone(), own.clone()),
+        ),
+        (
+            "an update of no account",
+            update("SpotAccount", "../act-1", own.clone(), own),
+        ),
+        (
+            "an update that leaves their external ID as it is",
+            update("SpotExternalId", "ext", of("act-1"), of("act-1")),
+        ),
+        (
+            "an update from their external ID",
+            update("SpotExternalId", "ext", of("act-1"), of("act-404")),
+        ),
+        (
+            "an update that leaves their link as it is",
+            update(
+                "SpotLinkedCredentials",
+                "act-404",
+                link("act-1"),
+                link("act-1"),
+            ),
+        ),
+        (
+            "an update of their link",
+            update(
+                "SpotLinkedCredentials",
+                "act-1",
+                link("act-404"),
+                link("act-404"),
+            ),
+        ),
+        (
+            "an update of their name",
+            update(
+                "RenamedSpotAccountByAlias",
+                "act-1",
+                named("act-404"),
+                named("act-404"),
+            ),
+        ),
+        (
+            "an update of their product",
+            update(
+                "EnableCostIntelligence",
+                "act-404",
+                of("act-1"),
+                of("act-404"),
+            ),
+        ),
         (
             "an id with a path",
             good("SpotExternalId", json!({"SpotAccountId": "act-1/../act-2"})),

@@ -440,6 +440,49 @@ async fn an_update_does_what_changed() {
     assert_eq!(role_now, Some(role(ACCOUNT, "other-role")));
 }
 
+#[tokio::test]
+async fn an_update_is_checked_for_the_spot_accounts_that_it_has_from_before() {
+    let home = Home::new().await;
+    let id = create_stack(&home, "stack", ACCOUNT).await;
+    let theirs = home.spot.world.lock().add("theirs", Some(OTHER));
+    let updated = async |kind: &str, physical: &str, old: &str, new: &str| {
+        let mut update = create_event("stack", ACCOUNT, kind, new);
+        update["RequestType"] = json!("Update");
+        update["RequestId"] = json!(format!("update-{}", rand_suffix()));
+        update["PhysicalResourceId"] = json!(physical);
+        update["OldResourceProperties"] = properties(kind, "old", ACCOUNT, old);
+        home.provider().handle(&request(&update), in_time()).await
+    };
+    let writes = home.spot.world.lock().writes().len();
+    for kind in &KINDS[1..] {
+        let refused = updated(kind, "act-404", &theirs, &id).await;
+        assert_eq!(refused.status, Status::Failed, "{kind}");
+        assert!(refused.reason.contains(&theirs), "{}", refused.reason);
+        if *kind != "SpotExternalId" {
+            let refused = updated(kind, &theirs, &id, &id).await;
+            assert_eq!(refused.status, Status::Failed, "{kind}");
+        }
+    }
+    assert_eq!(home.spot.world.lock().writes().len(), writes);
+
+    // One that was deleted at Spot: its stack goes on to the one that was made instead.
+    home.spot.world.lock().accounts.retain(|one| one.id != id);
+    let lagging = ProviderSettings {
+        listing_lag: Duration::ZERO,
+        ..settings()
+    };
+    let provider = home.provider_with(lagging, no_events());
+    let again = create_event("again", ACCOUNT, "SpotAccount", "");
+    let made = provider.handle(&request(&again), in_time()).await;
+    assert_eq!(made.status, Status::Success, "{}", made.reason);
+    let made = made.physical_resource_id;
+    assert_ne!(made, id);
+    for kind in &KINDS[1..] {
+        let answer = updated(kind, &id, &id, &made).await;
+        assert_eq!(answer.status, Status::Success, "{kind}: {}", answer.reason);
+    }
+}
+
 fn rand_suffix() -> u128 {
     rand::random()
 }
