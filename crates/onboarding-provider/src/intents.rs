@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use onboarding_core::{
     custom_resource::{Holder, ResourceResponse, TombstoneReason},
     ids::{AwsAccountId, ExternalId, RoleArn, SpotAccountId, StackId},
@@ -74,9 +74,33 @@ pub struct Departure {
     pub holder: Holder,
     /// When its Delete was asked for.
     pub at: Timestamp,
+    /// Whether it is a `Custom::SpotAccount`, which is given a Spot account.
+    pub is_account: bool,
     /// Whether its whole stack is known to end.
     pub ends: bool,
 }
+
+/// That a resource has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departed {
+    /// When that was asked for, where it is known.
+    pub at: Option<Timestamp>,
+    /// Whether it was a `Custom::SpotAccount`.
+    pub is_account: bool,
+}
+
+impl Departed {
+    /// As a version wrote it down that knew stacks only.
+    pub(crate) fn by_an_earlier_version() -> Self {
+        Self {
+            at: None,
+            is_account: true,
+        }
+    }
+}
+
+/// For how long the end of a resource is remembered: longer than any request may be late.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
 /// What the state has for one AWS account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,8 +113,8 @@ pub struct Intent {
     pub created_by: Option<StackId>,
     /// Who was given its Spot account, and has not been deleted since.
     pub holders: BTreeSet<Holder>,
-    /// Who has been deleted, and when that was asked for, where it is known.
-    pub departed: BTreeMap<Holder, Option<Timestamp>>,
+    /// The resources that have been deleted of late, of any type.
+    pub departed: BTreeMap<Holder, Departed>,
     /// A creation or deletion that has not been settled.
     pub sent: Option<SendIntent>,
     /// The Spot account that was deleted last. Spot may list it for some more time.
@@ -148,7 +172,7 @@ impl Intent {
         if holder.resource.is_none() {
             return self.is_departed(&holder.stack);
         }
-        let ended = self.departed.get(holder).copied().flatten();
+        let ended = self.departed.get(holder).and_then(|ended| ended.at);
         ended.is_some_and(|ended| asked <= ended)
     }
 
@@ -156,20 +180,33 @@ impl Intent {
     #[must_use]
     pub fn is_departed(&self, stack: &StackId) -> bool {
         let is_known = |holder: &Holder| holder.stack == *stack && holder.resource.is_some();
-        !self.holders.iter().any(is_known)
-            && self.departed.keys().any(|holder| holder.stack == *stack)
+        let has_ended = |(holder, ended): (&Holder, &Departed)| {
+            holder.stack == *stack && ended.is_account
+        };
+        !self.holders.iter().any(is_known) && self.departed.iter().any(has_ended)
     }
 
     /// Notes the end of a resource. The other resources of its stack stay, and so does one that is not known, unless the
     /// whole stack ends.
     pub fn let_go(&mut self, departure: &Departure) {
-        let Departure { holder, at, ends } = departure;
+        let Departure {
+            holder,
+            at,
+            is_account,
+            ends,
+        } = departure;
         self.holders.remove(holder);
         if *ends {
             self.holders.remove(&Holder::stack(&holder.stack));
         }
-        let ended = self.departed.entry(holder.clone()).or_default();
-        *ended = (*ended).max(Some(*at));
+        let is_late = |ended: Timestamp| at.duration_since(ended) > REMEMBERED;
+        self.departed.retain(|_, ended| !ended.at.is_some_and(is_late));
+        let before = self.departed.get(holder).and_then(|ended| ended.at);
+        let departed = Departed {
+            at: before.max(Some(*at)),
+            is_account: *is_account,
+        };
+        self.departed.insert(holder.clone(), departed);
     }
 
     /// Forgets a Spot account that is deleted, and notes the end that it was deleted with.
@@ -374,6 +411,7 @@ mod tests {
         Departure {
             holder: holder.clone(),
             at: at(second),
+            is_account: true,
             ends,
         }
     }
@@ -425,6 +463,25 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_another_resource_ends_no_stack_and_is_not_remembered_for_ever() {
+        let (account, link) = (holder("s", Some("A")), holder("s", Some("Link")));
+        let mut intent = Intent::default();
+        assert!(holds(&mut intent, &account, 1));
+        let ended = |second: i64| Departure {
+            is_account: false,
+            ..departure(&link, second, false)
+        };
+        intent.let_go(&ended(5));
+        assert!(intent.is_late(&link, at(4)) && !intent.is_late(&link, at(6)));
+        intent.holders.clear();
+        assert!(!intent.is_departed(&account.stack));
+        intent.let_go(&departure(&account, 5 + 24 * 3600, false));
+        assert!(intent.departed.contains_key(&link));
+        intent.let_go(&departure(&account, 6 + 24 * 3600, false));
+        assert!(!intent.departed.contains_key(&link) && intent.is_departed(&account.stack));
+    }
+
+    #[test]
     fn a_hold_of_an_earlier_version_stays_until_its_whole_stack_ends() {
         let (unknown, known) = (holder("s", None), holder("s", Some("A")));
         let mut intent = Intent {
@@ -439,7 +496,7 @@ mod tests {
         assert!(intent.holders.is_empty());
         // A stack that departed in an earlier version comes again.
         let mut intent = Intent {
-            departed: [(holder("s", None), None)].into(),
+            departed: [(holder("s", None), Departed::by_an_earlier_version())].into(),
             ..Intent::default()
         };
         assert!(intent.is_departed(&known.stack) && !holds(&mut intent, &holder("s", None), 5));

@@ -30,8 +30,8 @@ pub mod wire;
 pub use directory::{AccountDetails, AccountDirectory, DirectoryError};
 pub use events::{Event, EventSink, Phase};
 pub use intents::{
-    Assignment, Claim, Departure, Intent, Intents, IntentsError, Owner, RememberedExternalId,
-    SendIntent, SentCall, Tombstone,
+    Assignment, Claim, Departed, Departure, Intent, Intents, IntentsError, Owner,
+    RememberedExternalId, SendIntent, SentCall, Tombstone,
 };
 pub use lambda::{Invocation, InvocationError};
 pub use memory::MemoryIntents;

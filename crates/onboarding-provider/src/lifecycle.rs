@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{
-        AdoptRule, RequestType, Resource, ResourceRequest, ResourceResponse, Standing,
+        AdoptRule, Holder, RequestType, Resource, ResourceRequest, ResourceResponse, Standing,
     },
     ids::{AwsAccountId, SpotAccountId},
 };
@@ -192,7 +192,10 @@ impl Provider {
         let account = request.account;
         let physical = match resource {
             Resource::SpotExternalId { .. } => None,
-            _ => request.physical_id.as_deref().map(str::parse).map(Result::ok),
+            _ => {
+                let id = request.physical_id.as_deref();
+                id.map(|id| id.parse::<SpotAccountId>().ok())
+            }
         };
         let stands_for = matches!(resource, Resource::SpotAccount { .. });
         if stands_for && physical.as_ref().is_none_or(Option::is_none) {
@@ -263,6 +266,7 @@ impl Provider {
                     .to_owned(),
             ));
         }
+        check_not_late(request, &intent)?;
         if intent.removed.as_ref() == Some(id) {
             return Err(Trouble::Refused(format!(
                 "Spot account {id} was deleted with its stack"
@@ -336,6 +340,18 @@ impl Provider {
                 .assigned_at
                 .is_some_and(|at| now.duration_since(at).unsigned_abs() < self.settings.listing_lag)
     }
+}
+
+/// Checks that a Create is not one whose resource has been deleted since it was asked for.
+fn check_not_late(request: &ResourceRequest, intent: &Intent) -> Result<(), Trouble> {
+    let is_create = request.request_type == RequestType::Create;
+    if is_create && intent.is_late(&Holder::of(request), asked_at(request)) {
+        return Err(Trouble::Refused(
+            "its resource was deleted before this request came; nothing was changed at Spot"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// When a request was asked for: now, where nobody has said so.

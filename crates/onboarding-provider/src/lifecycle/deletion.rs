@@ -44,10 +44,6 @@ impl Provider {
         &self,
         request: &ResourceRequest,
     ) -> Result<ResourceResponse, Trouble> {
-        let nothing = "there is nothing to delete at Spot";
-        if request.resource_type != SPOT_ACCOUNT {
-            return Ok(ResourceResponse::unchanged(request, nothing));
-        }
         let status = self.directory.stack_status(&request.stack_id).await;
         if let Some(status) = &status
             && !still_waits(status, RequestType::Delete)
@@ -58,14 +54,11 @@ impl Provider {
                 format!("its stack is {status} and deletes nothing; nothing was changed at Spot");
             return Ok(ResourceResponse::unchanged(request, reason));
         }
-        let departure = Departure {
-            holder: Holder::of(request),
-            at: asked_at(request),
-            ends: status.as_deref().is_some_and(ends),
-        };
+        let departure = departure(request, status.as_deref());
         let Some(subject) = self.subject(request, &departure).await? else {
             self.let_go(request, &departure).await?;
-            return Ok(ResourceResponse::unchanged(request, nothing));
+            let reason = "there is nothing to delete at Spot";
+            return Ok(ResourceResponse::unchanged(request, reason));
         };
         match subject.decision {
             DeletionDecision::Spare(why) => {
@@ -90,11 +83,7 @@ impl Provider {
         request: &ResourceRequest,
         trouble: &str,
     ) -> ResourceResponse {
-        let departure = Departure {
-            holder: Holder::of(request),
-            at: asked_at(request),
-            ends: false,
-        };
+        let departure = departure(request, None);
         let left = async {
             match self.subject(request, &departure).await? {
                 Some(subject) if !matches!(subject.decision, DeletionDecision::Spare(_)) => {
@@ -122,7 +111,7 @@ impl Provider {
         departure: &Departure,
     ) -> Result<Option<Subject>, Trouble> {
         let (stack, holder) = (&request.stack_id, &departure.holder);
-        if request.resource_type != SPOT_ACCOUNT {
+        if !departure.is_account {
             return Ok(None);
         }
         let intent = self.intents.intent(request.account).await?;
@@ -296,6 +285,17 @@ impl Provider {
         };
         self.intents.release(account, &holder).await?;
         result
+    }
+}
+
+/// What a Delete ends, of a stack in this status.
+fn departure(request: &ResourceRequest, status: Option<&str>) -> Departure {
+    let is_account = request.resource_type == SPOT_ACCOUNT;
+    Departure {
+        holder: Holder::of(request),
+        at: asked_at(request),
+        is_account,
+        ends: is_account && status.is_some_and(ends),
     }
 }
 

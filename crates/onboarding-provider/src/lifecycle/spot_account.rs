@@ -10,8 +10,9 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{
-        AdoptRule, Holder, ResourceRequest, ResourceResponse,
+        AdoptRule, Holder, ResourceRequest, ResourceResponse, TombstoneReason,
         account::{AccountDecision, OurState, decide},
+        deletion::left_behind,
         naming::creation_names,
     },
     ids::{AwsAccountId, SpotAccountId, StackId},
@@ -19,10 +20,10 @@ use onboarding_core::{
 use spot_api::{CreatedAccount, ErrorClass, SpotError};
 use tokio::time::Instant;
 
-use super::{Patience, Trouble, asked_at};
+use super::{Patience, Trouble, asked_at, check_not_late};
 use crate::{
     directory::AccountDetails,
-    intents::{Assignment, Claim, Intent, SendIntent, SentCall},
+    intents::{Assignment, Claim, Intent, SendIntent, SentCall, Tombstone},
     listings::Listing,
     provider::{Provider, from_now, time_until},
 };
@@ -35,6 +36,7 @@ impl Provider {
     ) -> Result<ResourceResponse, Trouble> {
         let (account, holder) = (request.account, Holder::of(request));
         let intent = self.intents.intent(account).await?;
+        check_not_late(request, &intent)?;
         let listing = self.listing_after(request, &intent).await?;
         let linked_by_us = match listing.known.linked_to(account).next() {
             Some(linked) => {
@@ -248,11 +250,12 @@ impl Provider {
         }
         self.intents.write_intent(account, &holder, &intent).await?;
         let result = slot.send(name, SystemTime::from(send_by)).await;
+        let mut held = true;
         match &result {
             Ok(created) => {
                 *self.names_need_letters.lock() = Some(*name == lettered);
-                self.assign(request, &created.id, Some(request.stack_id.clone()))
-                    .await?;
+                let created_by = Some(request.stack_id.clone());
+                held = self.assign(request, &created.id, created_by).await?;
             }
             Err(error) if error.class() == ErrorClass::Ambiguous => {
                 // The request has ended on our side, so a listing tells earlier than after a crash.
@@ -265,7 +268,33 @@ impl Provider {
             Err(_) => self.intents.clear_intent(account, &holder).await?,
         }
         self.intents.release(account, &holder).await?;
-        result.map_err(|error| self.not_created(error, *name == plain))
+        let created = result.map_err(|error| self.not_created(error, *name == plain))?;
+        if !held {
+            return Err(self.created_too_late(request, created.id).await?);
+        }
+        Ok(created)
+    }
+
+    /// Leaves a Spot account to the next stack that was created while its resource was deleted.
+    async fn created_too_late(
+        &self,
+        request: &ResourceRequest,
+        spot_account: SpotAccountId,
+    ) -> Result<Trouble, Trouble> {
+        let reason = TombstoneReason::CreateFailed;
+        let trouble = Trouble::Refused(format!(
+            "its resource was deleted meanwhile; {}",
+            left_behind(&spot_account, reason, &[])
+        ));
+        let tombstone = Tombstone {
+            spot_account,
+            account: request.account,
+            stack_id: request.stack_id.clone(),
+            at: Timestamp::now(),
+            reason,
+        };
+        self.intents.leave_tombstone(&tombstone).await?;
+        Ok(trouble)
     }
 
     fn not_created(&self, error: SpotError, plain: bool) -> Trouble {

@@ -13,7 +13,7 @@ use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
 use super::{Database, store};
 use crate::intents::{
-    Assignment, Claim, Departure, Intent, Intents, IntentsError, Owner, RememberedExternalId,
+    Assignment, Claim, Departed, Departure, Intent, Intents, IntentsError, Owner, RememberedExternalId,
     SendIntent, Tombstone,
 };
 
@@ -240,9 +240,9 @@ fn is_claimed(row: &AnyRow, now: Timestamp) -> Result<bool, IntentsError> {
 
 /// One who has been deleted, as it is written.
 #[derive(Serialize, Deserialize)]
-struct Departed {
+struct Ended {
     holder: Holder,
-    at: Option<Timestamp>,
+    departed: Departed,
 }
 
 /// Writes a locked row, all but who holds the claim. What an earlier version wrote about stacks is in the newer columns then.
@@ -251,11 +251,11 @@ async fn write(
     account: AwsAccountId,
     intent: &Intent,
 ) -> Result<(), IntentsError> {
-    let departed = intent.departed.iter().map(|(holder, at)| Departed {
+    let departed = intent.departed.iter().map(|(holder, departed)| Ended {
         holder: holder.clone(),
-        at: *at,
+        departed: *departed,
     });
-    let departed: Vec<Departed> = departed.collect();
+    let departed: Vec<Ended> = departed.collect();
     let sent = intent.sent.as_ref().map(serde_json::to_string).transpose();
     sqlx::query(
         "UPDATE intents SET assigned = $2, assigned_at = $3, created_by = $4, holders = $5, departures = $6, sent = $7, \
@@ -289,12 +289,11 @@ fn intent_of(row: &AnyRow) -> Result<Intent, IntentsError> {
     };
     let mut holders: BTreeSet<Holder> = list(text("holders")?)?.into_iter().collect();
     holders.extend(stacks("stacks")?);
-    let known: Vec<Departed> = list(text("departures")?)?;
-    let mut departed: BTreeMap<_, _> = known
-        .into_iter()
-        .map(|one| (one.holder, one.at))
-        .collect();
-    departed.extend(stacks("departed")?.into_iter().map(|stack| (stack, None)));
+    let known: Vec<Ended> = list(text("departures")?)?;
+    let known = known.into_iter().map(|one| (one.holder, one.departed));
+    let stacks = stacks("departed")?.into_iter();
+    let stacks = stacks.map(|stack| (stack, Departed::by_an_earlier_version()));
+    let departed: BTreeMap<_, _> = known.chain(stacks).collect();
     Ok(Intent {
         assigned: assigned.transpose().map_err(store)?,
         assigned_at: assigned_at

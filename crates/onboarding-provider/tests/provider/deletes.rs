@@ -373,6 +373,7 @@ async fn what_an_earlier_version_gave_to_a_stack_is_deleted_only_when_the_whole_
         let departure = Departure {
             holder: resource,
             at: now,
+            is_account: true,
             ends: false,
         };
         home.intents.let_go(account, &departure).await.unwrap();

@@ -40,7 +40,7 @@ enum Step {
     Repeat(prop::sample::Index),
     /// A request of a stack that is gone, or was never heard of, is delivered past its deadline.
     Late(prop::sample::Index),
-    /// A request of a deleted stack that was never answered is delivered in time.
+    /// A request of a deleted stack, from before its end, that was never answered is delivered in time.
     Stray(prop::sample::Index),
 }
 
@@ -344,9 +344,9 @@ impl Account {
                 };
                 self.fate(None);
                 let given = self.live.last().map_or("act-2", |stack| stack.id.as_str());
-                // A stray SpotAccount only finds or makes the account that the next stack uses.
-                let kind = KINDS[1 + index.index(KINDS.len() - 1)];
+                let kind = KINDS[index.index(KINDS.len())];
                 let mut event = create_event(stack, ACCOUNT, kind, given);
+                event["Published"] = json!(1);
                 event["RequestId"] = json!(format!("stray-{}", rand::random::<u64>()));
                 let writes = self.home.spot.world.lock().writes().len();
                 let answer = self.deliver(&event).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use onboarding_core::{
-    custom_resource::{ServedStacks, Status},
+    custom_resource::{ServedStacks, Status, TombstoneReason},
     template::Deletion,
 };
 use onboarding_provider::{AdoptRule, Intents as _, ProviderSettings, events::no_events};
@@ -378,6 +378,69 @@ async fn a_late_request_is_served_only_when_its_stack_still_waits() {
     let delete = ask(Some("DELETE_COMPLETE"), 120, "Delete", "delete").await;
     assert_eq!(delete.status, Status::Success, "{}", delete.reason);
     assert_eq!(home.directory.stack_status.lock().1, 7);
+}
+
+/// A request of a stack that was published at this second.
+fn published(mut event: Value, second: i64) -> Value {
+    event["RequestId"] = json!(format!("{}-{second}", event["RequestId"].as_str().unwrap()));
+    event["Published"] = json!(second * 1000);
+    event
+}
+
+#[tokio::test]
+async fn a_create_that_comes_after_the_delete_of_its_resource_changes_nothing() {
+    let home = Home::new().await;
+    let provider = home.provider();
+    let served = async |event: Value| provider.handle(&request(&event), in_time()).await;
+    let create = |second| published(create_event("stack", ACCOUNT, "SpotAccount", ""), second);
+    // CloudFormation makes an id up for what was never answered.
+    let made_up = delete("stack", ACCOUNT, "SpotAccount", "stack-SpotAccount-1A2B3C");
+    let deleted = served(published(made_up, 20)).await;
+    assert_eq!(deleted.status, Status::Success, "{}", deleted.reason);
+    let late = served(create(10)).await;
+    assert_eq!(late.status, Status::Failed);
+    assert!(late.reason.contains("was deleted"), "{}", late.reason);
+    assert_eq!(home.spot.world.lock().writes(), Vec::<String>::new());
+    // The next update of the stack makes it again.
+    let again = served(create(30)).await;
+    assert_eq!(again.status, Status::Success, "{}", again.reason);
+    let id = again.physical_resource_id;
+    let writes = home.spot.world.lock().writes();
+    for kind in &KINDS[1..] {
+        let deleted = served(published(delete("stack", ACCOUNT, kind, &id), 50)).await;
+        assert_eq!(deleted.status, Status::Success, "{kind}");
+        let create = |second| published(create_event("stack", ACCOUNT, kind, &id), second);
+        let late = served(create(40)).await;
+        assert_eq!(late.status, Status::Failed, "{kind}");
+        assert_eq!(home.spot.world.lock().writes(), writes, "{kind}");
+    }
+    let again = published(create_event("stack", ACCOUNT, "SpotExternalId", &id), 60);
+    assert_eq!(served(again).await.status, Status::Success);
+}
+
+#[tokio::test]
+async fn a_creation_whose_resource_is_deleted_meanwhile_leaves_its_account_to_the_next_stack() {
+    let home = Home::new().await;
+    let takes = Duration::from_millis(300);
+    let slow = ("POST /setup/account".to_owned(), takes);
+    home.spot.world.lock().answers_take.extend([slow]);
+    let (provider, other) = (home.provider(), home.provider());
+    let create = published(create_event("stack", ACCOUNT, "SpotAccount", ""), 10);
+    let made_up = delete("stack", ACCOUNT, "SpotAccount", "stack-SpotAccount-1A2B3C");
+    let made_up = published(made_up, 20);
+    let (create, made_up) = (request(&create), request(&made_up));
+    let (created, deleted) = tokio::join!(provider.handle(&create, in_time()), async {
+        home.spot.called(3).await;
+        other.handle(&made_up, in_time()).await
+    });
+    assert_eq!(deleted.status, Status::Success, "{}", deleted.reason);
+    assert_eq!(created.status, Status::Failed);
+    assert!(created.reason.contains("deleted meanwhile"), "{}", created.reason);
+    let id = home.spot.world.lock().accounts[0].id.clone();
+    let left = home.intents.tombstone(&id.parse().unwrap()).unwrap();
+    assert_eq!(left.reason, TombstoneReason::CreateFailed);
+    assert_eq!(create_stack(&home, "next", ACCOUNT).await, id);
+    assert_eq!(home.spot.world.lock().accounts.len(), 1);
 }
 
 #[tokio::test]

@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) user_group: Option<Value>,
     /// How long a listing of all accounts takes.
     pub(crate) listing_takes: Duration,
+    /// How long the answer to the next call of these takes, after its effect.
+    pub(crate) answers_take: BTreeMap<String, Duration>,
     /// Every call fails while this is set.
     pub(crate) down: bool,
     /// Accounts that are not listed yet.
@@ -312,7 +314,7 @@ async fn serve(spot: Spot, request: Request) -> Response {
         let takes = spot.world.lock().listing_takes;
         tokio::time::sleep(takes).await;
     }
-    let (response, fault) = {
+    let (response, fault, takes) = {
         let mut world = spot.world.lock();
         let number = world.calls.len();
         world.calls.push(if query.starts_with("cloudAccountId=") {
@@ -321,16 +323,18 @@ async fn serve(spot: Spot, request: Request) -> Response {
             call.clone()
         });
         let fault = world.faults.remove(&number);
+        let takes = world.answers_take.remove(&call);
         if world.down || matches!(fault, Some(Fault::DieBefore | Fault::ErrorBefore)) {
-            (refused(503, "down"), fault)
+            (refused(503, "down"), fault, takes)
         } else {
             let response = world.serve(&call, &query, &body);
             match fault {
-                Some(_) => (refused(500, "failed after all"), fault),
-                None => (response, None),
+                Some(_) => (refused(500, "failed after all"), fault, takes),
+                None => (response, None, takes),
             }
         }
     };
+    tokio::time::sleep(takes.unwrap_or_default()).await;
     if matches!(fault, Some(Fault::DieBefore | Fault::DieAfter)) {
         spot.died.notify_one();
         std::future::pending::<()>().await;

@@ -143,8 +143,11 @@ pub(crate) fn event(stack: &str, account: &str, kind: &str, properties: Value) -
     })
 }
 
+/// The request of an event. `Published` in it says when it was, in Unix milliseconds.
 pub(crate) fn request(event: &Value) -> ResourceRequest {
-    ResourceRequest::parse(&event.to_string()).unwrap()
+    let mut request = ResourceRequest::parse(&event.to_string()).unwrap();
+    request.published = event["Published"].as_i64();
+    request
 }
 
 pub(crate) fn in_time() -> Timestamp {

@@ -9,8 +9,8 @@ use onboarding_core::{
     stackset_sync::spot_links::HostedLink,
 };
 use onboarding_provider::{
-    Assignment, Claim, Departure, Intent, Intents as _, IntentsError, Owner, RememberedExternalId,
-    ResourceResponse, SendIntent, SentCall, Tombstone,
+    Assignment, Claim, Departed, Departure, Intent, Intents as _, IntentsError, Owner,
+    RememberedExternalId, ResourceResponse, SendIntent, SentCall, Tombstone,
 };
 
 use super::{Place, on_both};
@@ -51,7 +51,15 @@ fn departure(stack: StackId) -> Departure {
     Departure {
         holder: holder(stack),
         at: now(),
+        is_account: true,
         ends: true,
+    }
+}
+
+fn departed(at: Option<Timestamp>) -> Departed {
+    Departed {
+        at,
+        is_account: true,
     }
 }
 
@@ -418,7 +426,7 @@ async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten(
     assert!(!hold(&other).await, "deleted");
     let expected = Intent {
         holders: [holder(other)].into(),
-        departed: [(ended.holder, Some(ended.at))].into(),
+        departed: [(ended.holder, departed(Some(ended.at)))].into(),
         removed: Some(id.clone()),
         ..Intent::default()
     };
@@ -489,7 +497,7 @@ async fn what_an_earlier_version_wrote_about_stacks_is_kept(place: Place) {
     let mut expected = Intent {
         assigned: Some(spot_account()),
         holders: [Holder::stack(&stack())].into(),
-        departed: [(Holder::stack(&gone), None)].into(),
+        departed: [(Holder::stack(&gone), departed(None))].into(),
         ..Intent::default()
     };
     let claim = state.database().claim(account(), "one", now()).await;
