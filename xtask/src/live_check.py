@@ -32,6 +32,9 @@ service_timeout = "15m"
 name_prefix = "{prefix}"
 [bootstrap]
 encryption = "{encryption}"
+[audit]
+enabled = true
+role_name = "{role}"
 [[profiles]]
 name = "default"
 products = ["elastigroup-ocean"]
@@ -56,7 +59,7 @@ class LiveCheck:
         pages = self.clients["organizations"].get_paginator("list_accounts_for_parent").paginate(ParentId=options.unit)
         self.accounts = sorted(one["Id"] for page in pages for one in page["Accounts"] if one["Status"] == "ACTIVE")
         config = CONFIG.format(region=options.region, topic=self.topic, prefix=PREFIX, unit=options.unit,
-                               encryption=options.encryption)
+                               encryption=options.encryption, role=options.member_role)
         (self.path / "config/jobs").mkdir(parents=True)
         (self.path / "config/runner.toml").write_text(config)
         (self.path / "config/jobs/stackset-sync.toml").write_text(JOB)

@@ -38,6 +38,15 @@ pub(crate) enum StatePlace {
     Parameter(String),
 }
 
+/// The role that is in every account, and that the status of a stack is read through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AuditRole {
+    /// Its path, which begins and ends with `/`.
+    pub(crate) path: String,
+    /// Its name.
+    pub(crate) name: String,
+}
+
 /// Which accounts of the organization are served.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Targets {
@@ -65,6 +74,8 @@ pub(crate) struct Config {
     pub(crate) state_ca_file: Option<String>,
     /// What deleting a stack does to its Spot account.
     pub(crate) deletion: Deletion,
+    /// How accounts are read, when they are.
+    pub(crate) audit_role: Option<AuditRole>,
     /// Spot's address, where it is not Spot's own.
     pub(crate) spot_url: Option<String>,
     /// The topic that templates name; without it only direct invocations are served.
@@ -103,6 +114,11 @@ pub(crate) enum ConfigError {
          is known to the state alone"
     )]
     Deletion,
+    #[error(
+        "PROVIDER_DELETION is \"stack\", which needs PROVIDER_AUDIT_ROLE: without a role in the accounts nobody can tell whether \
+         a stack is really being deleted; or leave it at \"reconcile\""
+    )]
+    Unverified,
     #[error(
         "set one of PROVIDER_STATE_URL, PROVIDER_STATE_SECRET_ARN and PROVIDER_STATE_PARAMETER: they say where the state is"
     )]
@@ -154,11 +170,17 @@ impl Config {
         if deletion == Deletion::Stack && state.is_none() {
             return Err(ConfigError::Deletion);
         }
+        let audit_role = given("PROVIDER_AUDIT_ROLE").map(|text| audit_role(&text));
+        let audit_role = audit_role.transpose()?;
+        if deletion == Deletion::Stack && audit_role.is_none() {
+            return Err(ConfigError::Unverified);
+        }
         Ok(Self {
             token,
             state,
             state_ca_file,
             deletion,
+            audit_role,
             spot_url: given("SPOT_API_URL"),
             topic: given("PROVIDER_TOPIC_ARN")
                 .map(|arn| topic(&arn))
@@ -240,6 +262,31 @@ fn deletion(text: &str) -> Result<Deletion, ConfigError> {
             "it must be reconcile or stack",
         )),
     }
+}
+
+/// The name of a role, with its path when it has one (IAM API reference, CreateRole).
+fn audit_role(text: &str) -> Result<AuditRole, ConfigError> {
+    let (path, name) = text.trim_start_matches('/').rsplit_once('/').unwrap_or(("", text));
+    let is_of = |part: &str, others: &[u8]| {
+        part.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
+    };
+    let name = name.trim_start_matches('/');
+    if !(1..=64).contains(&name.len()) || !is_of(name, b"_+=,.@-") || !is_of(path, b"_+=,.@-/") {
+        return Err(wrong(
+            "PROVIDER_AUDIT_ROLE",
+            text,
+            "it must be the name of a role, with its path when it has one: reader, or /spot/reader",
+        ));
+    }
+    let path = match path {
+        "" => "/".to_owned(),
+        path => format!("/{path}/"),
+    };
+    Ok(AuditRole {
+        path,
+        name: name.to_owned(),
+    })
 }
 
 fn targets(text: &str) -> Result<Targets, ConfigError> {
@@ -339,9 +386,12 @@ mod tests {
         let parameter = ("PROVIDER_STATE_PARAMETER", "/spot/state");
         let with = |more: &[(&str, &str)]| read(&[&[("SPOTINST_TOKEN", "t")], more].concat());
         let stack = ("PROVIDER_DELETION", "stack");
-        assert_eq!(with(&[stack]).unwrap_err(), ConfigError::Deletion);
+        let role = ("PROVIDER_AUDIT_ROLE", "reader");
+        assert_eq!(with(&[stack, role]).unwrap_err(), ConfigError::Deletion);
         for state in [url, secret, parameter] {
-            let config = with(&[stack, state]).unwrap();
+            let unverified = with(&[stack, state]).unwrap_err();
+            assert_eq!(unverified, ConfigError::Unverified);
+            let config = with(&[stack, state, role]).unwrap();
             assert_eq!(config.deletion, Deletion::Stack);
             assert!(!format!("{config:?}").contains("canary"));
         }
@@ -368,6 +418,8 @@ mod tests {
             ("PROVIDER_ADOPT", "keep", "keep-link, relink or refuse"),
             ("PROVIDER_RENAME", "{nobody}", "placeholder"),
             ("PROVIDER_DELETION", "Stack", "reconcile or stack"),
+            ("PROVIDER_AUDIT_ROLE", "role name", "name of a role"),
+            ("PROVIDER_AUDIT_ROLE", "/spot/", "name of a role"),
             (
                 "PROVIDER_TARGETS",
                 "111111111111,everybody",
@@ -378,6 +430,19 @@ mod tests {
             let error = read(&[("SPOTINST_TOKEN", "t"), (name, value)]).unwrap_err();
             let text = error.to_string();
             assert!(text.contains(name) && text.contains(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_audit_role_is_a_name_with_a_path_when_it_has_one() {
+        for (text, path, name) in [
+            ("reader", "/", "reader"),
+            ("/reader", "/", "reader"),
+            ("spot/reader", "/spot/", "reader"),
+            ("/spot/audit/reader", "/spot/audit/", "reader"),
+        ] {
+            let role = audit_role(text).unwrap();
+            assert_eq!((&*role.path, &*role.name), (path, name), "{text}");
         }
     }
 

@@ -7,9 +7,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use onboarding_core::{ids::AwsAccountId, inventory::AccountState};
+use aws_ops::{AccessRole, AccountAccess, AwsError};
+use onboarding_core::{
+    ids::{AwsAccountId, StackId},
+    inventory::AccountState,
+};
 use onboarding_provider::{AccountDetails, AccountDirectory, DirectoryError};
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 
 use crate::{aws::LazyAws, config::Config};
 
@@ -22,6 +27,7 @@ pub(crate) struct Directory {
     config: Arc<Config>,
     /// Accounts that are served. One that is not is asked about every time: it may have just joined or moved.
     served: Mutex<HashMap<AwsAccountId, (Instant, AccountDetails)>>,
+    access: OnceCell<AccountAccess>,
 }
 
 impl Directory {
@@ -30,6 +36,7 @@ impl Directory {
             aws,
             config,
             served: Mutex::default(),
+            access: OnceCell::new(),
         }
     }
 
@@ -37,6 +44,27 @@ impl Directory {
         let served = self.served.lock();
         let (at, details) = served.get(&account)?;
         (at.elapsed() < LONGEST_AGE).then(|| details.clone())
+    }
+
+    /// How accounts are read: through the audit role, when there is one.
+    async fn access(&self, partition: &str) -> Option<&AccountAccess> {
+        let role = self.config.audit_role.as_ref()?;
+        let connect = async || {
+            let role = AccessRole {
+                partition: partition.to_owned(),
+                path: role.path.clone(),
+                name: role.name.clone(),
+                session_name: "spot-onboarding".to_owned(),
+            };
+            Ok::<_, AwsError>(AccountAccess::new(self.aws.get().await?, role))
+        };
+        match self.access.get_or_try_init(connect).await {
+            Ok(access) => Some(access),
+            Err(error) => {
+                tracing::warn!(%error, "accounts cannot be read");
+                None
+            }
+        }
     }
 
     async fn look_up(&self, account: AwsAccountId) -> Result<Option<AccountDetails>, String> {
@@ -82,5 +110,17 @@ impl AccountDirectory for Directory {
             self.served.lock().insert(account, now);
         }
         Ok(found)
+    }
+    async fn stack_status(&self, stack: &StackId) -> Option<String> {
+        // All accounts are of the function's own partition.
+        let partition = stack.as_str().split(':').nth(1)?;
+        match self.access(partition).await?.stack(stack).await {
+            Ok(Some(found)) => Some(found.status),
+            Ok(None) => Some("DELETE_COMPLETE".to_owned()),
+            Err(error) => {
+                tracing::warn!(%stack, %error, "the status of a stack cannot be read");
+                None
+            }
+        }
     }
 }

@@ -27,4 +27,4 @@ pub use naming::{AccountNames, Naming, NamingError};
 pub use request::{InvalidResource, RequestType, Resource, ResourceRequest, Unanswerable};
 pub use response::{ROLE_NOT_ASSUMABLE, ResourceResponse, Status};
 pub use served_stacks::ServedStacks;
-pub use stack_status::{ends, still_waits};
+pub use stack_status::{deletes, ends, still_waits};

@@ -63,7 +63,8 @@ pub trait AccountDirectory: Send + Sync {
     }
 
     /// The status of a stack as CloudFormation has it (`ROLLBACK_COMPLETE`), `DELETE_COMPLETE` when there is none any
-    /// more, and none when it cannot be read. Asked for only when a request is not fresh; as it is now, for a stack that goes
+    /// more, and none when it cannot be read: then nothing is deleted at Spot. Asked for at a Delete, and when another request
+    /// is not fresh; as it is now, for a stack that goes
     /// on to its next operation waits again.
     async fn stack_status(&self, stack: &StackId) -> Option<String> {
         let _ = stack;

@@ -37,7 +37,8 @@ impl Enrolled {
         rehearsal.write(
             "config/runner.toml",
             &format!(
-                "[enrollment]\ndeletion = {deletion:?}\n[aws]\nregion = \"us-east-1\"\n{}{}",
+                "[enrollment]\ndeletion = {deletion:?}\n[aws]\nregion = \"us-east-1\"\n\
+                 [audit]\nenabled = true\nrole_name = \"OrganizationAccountAccessRole\"\n{}{}",
                 profile("first", &units[0]),
                 profile("second", &units[1])
             ),

@@ -8,18 +8,7 @@ use super::RequestType;
 #[must_use]
 pub fn still_waits(status: &str, request: RequestType) -> bool {
     match request {
-        // Of its own deletion, of a rollback, and of what an update has replaced or taken away.
-        RequestType::Delete => {
-            matches!(
-                status,
-                "DELETE_IN_PROGRESS"
-                    | "ROLLBACK_IN_PROGRESS"
-                    | "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
-                    | "UPDATE_ROLLBACK_IN_PROGRESS"
-                    | "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"
-                    | "IMPORT_ROLLBACK_IN_PROGRESS"
-            ) || !is_known(status)
-        }
+        RequestType::Delete => deletes(status) || !is_known(status),
         RequestType::Create => {
             matches!(
                 status,
@@ -40,6 +29,21 @@ pub fn still_waits(status: &str, request: RequestType) -> bool {
             ) || !is_known(status)
         }
     }
+}
+
+/// Whether a stack in this status is known to delete resources: those of its own deletion, of a rollback, or what an update has
+/// replaced or taken away.
+#[must_use]
+pub fn deletes(status: &str) -> bool {
+    matches!(
+        status,
+        "DELETE_IN_PROGRESS"
+            | "ROLLBACK_IN_PROGRESS"
+            | "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
+            | "UPDATE_ROLLBACK_IN_PROGRESS"
+            | "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS"
+            | "IMPORT_ROLLBACK_IN_PROGRESS"
+    )
 }
 
 /// Whether a stack in this status ends as a whole: it is deleted, or its creation is rolled back. A Delete that any other
@@ -92,6 +96,8 @@ mod tests {
         ] {
             let waits = [Create, Update, Delete].map(|request| still_waits(status, request));
             assert_eq!(waits, [create, update, delete], "{status}");
+            // Of a status that is not known, nothing is.
+            assert_eq!(deletes(status), delete && !create, "{status}");
             // What ends waits for nothing but Deletes.
             assert!(!ends(status) || waits == [false, false, true], "{status}");
         }

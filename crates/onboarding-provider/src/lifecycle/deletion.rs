@@ -1,5 +1,5 @@
 //! The Delete of a resource. Only that of `Custom::SpotAccount` can have an effect at Spot: it deletes the Spot account
-//! by the rules of onboarding-core's `deletion`.
+//! by the rules of onboarding-core's `deletion`, and only when its stack says that it deletes something.
 //!
 //! The order, each step committed before the next: wait for the rate governor; look at Spot; claim the AWS account;
 //! check that nothing changed in our state since we looked; write the intent; send, unless the send deadline has passed; forget the
@@ -12,7 +12,7 @@ use onboarding_core::{
     custom_resource::{
         DeletionDecision, Holder, RequestType, ResourceRequest, ResourceResponse, TombstoneReason,
         deletion::{Held, Spared, decide, left_behind, veto},
-        ends,
+        deletes, ends,
         response::is_marker,
         still_waits,
     },
@@ -21,7 +21,7 @@ use onboarding_core::{
 use spot_api::{DeleteSlot, ErrorClass, SpotError};
 use tokio::time::Instant;
 
-use super::{Trouble, asked_at};
+use super::{Patience, Trouble, asked_at};
 use crate::{
     intents::{Claim, Departure, Intent, SendIntent, SentCall, Tombstone},
     provider::{Provider, from_now, time_until},
@@ -72,6 +72,14 @@ impl Provider {
             DeletionDecision::Leave(reason) => {
                 self.leave(request, &subject.id, &departure, reason, &[])
                     .await
+            }
+            DeletionDecision::Delete if !status.as_deref().is_some_and(deletes) => {
+                // Whoever can write to the queue can ask for it; what is not done now stays, with a tombstone.
+                Err(Trouble::PassingFor(
+                    "nobody can tell whether its stack deletes it: the audit role cannot read the stack's status"
+                        .to_owned(),
+                    Patience::Refusal,
+                ))
             }
             DeletionDecision::Delete => self.delete_account(request, &subject, &departure).await,
         }

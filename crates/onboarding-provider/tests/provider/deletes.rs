@@ -28,7 +28,13 @@ fn deleting(home: &Home) -> Provider {
 }
 
 /// Deletes the resources of a stack as CloudFormation does; returns the answer of the Spot account.
-async fn delete_stack(provider: &Provider, stack: &str, id: &str) -> ResourceResponse {
+async fn delete_stack(
+    home: &Home,
+    provider: &Provider,
+    stack: &str,
+    id: &str,
+) -> ResourceResponse {
+    home.says(stack, "DELETE_IN_PROGRESS");
     let mut last = None;
     for kind in KINDS.into_iter().rev() {
         let answer = provider
@@ -57,7 +63,7 @@ fn deleted(home: &Home) -> Vec<String> {
 async fn a_stack_takes_its_spot_account_with_it_and_the_next_one_gets_a_new_one() {
     let home = Home::new().await;
     let id = create_stack(&home, "stack", ACCOUNT).await;
-    let answer = delete_stack(&deleting(&home), "stack", &id).await;
+    let answer = delete_stack(&home, &deleting(&home), "stack", &id).await;
     assert!(answer.reason.contains("is deleted"), "{}", answer.reason);
     assert_eq!(deleted(&home), [id.as_str()]);
     assert_eq!(tombstone(&home, &id), None);
@@ -75,7 +81,7 @@ async fn by_default_a_spot_account_stays_with_a_tombstone_that_the_next_link_can
     let home = Home::new().await;
     let id = create_stack(&home, "stack", ACCOUNT).await;
     let calls = home.spot.world.lock().calls.len();
-    let answer = delete_stack(&home.provider(), "stack", &id).await;
+    let answer = delete_stack(&home, &home.provider(), "stack", &id).await;
     assert!(answer.reason.contains("reconciling"), "{}", answer.reason);
     assert_eq!(home.spot.world.lock().calls.len(), calls);
     let left = home.intents.tombstone(&id.parse().unwrap()).unwrap();
@@ -92,7 +98,7 @@ async fn an_account_that_was_adopted_is_never_deleted() {
         let home = Home::with_rule(rule).await;
         let id = home.spot.world.lock().add("theirs", Some(ACCOUNT));
         assert_eq!(create_stack(&home, "stack", ACCOUNT).await, id);
-        delete_stack(&deleting(&home), "stack", &id).await;
+        delete_stack(&home, &deleting(&home), "stack", &id).await;
         assert_eq!(deleted(&home), Vec::<String>::new());
         let expected = (rule == AdoptRule::Relink).then_some(TombstoneReason::Adopted);
         assert_eq!(tombstone(&home, &id), expected, "{rule:?}");
@@ -111,12 +117,12 @@ async fn an_account_that_moved_belongs_to_its_new_stack_whichever_request_comes_
             let answer = provider.handle(&request(&event), in_time()).await;
             assert_eq!(answer.status, Status::Success, "{}", answer.reason);
         }
-        delete_stack(&provider, "old", &id).await;
+        delete_stack(&home, &provider, "old", &id).await;
         assert_eq!(deleted(&home), Vec::<String>::new());
         // The rest of the new stack finds everything in its place.
         assert_eq!(create_stack(&home, "new", ACCOUNT).await, id);
         assert_eq!(tombstone(&home, &id), None);
-        delete_stack(&provider, "new", &id).await;
+        delete_stack(&home, &provider, "new", &id).await;
         assert_eq!(deleted(&home), [id]);
     }
 }
@@ -126,7 +132,7 @@ async fn a_new_stack_that_rolls_back_does_not_take_the_account_of_the_old_one() 
     let home = Home::new().await;
     let id = create_stack(&home, "old", ACCOUNT).await;
     create_stack(&home, "new", ACCOUNT).await;
-    delete_stack(&deleting(&home), "new", &id).await;
+    delete_stack(&home, &deleting(&home), "new", &id).await;
     assert_eq!(deleted(&home), Vec::<String>::new());
     assert_eq!(tombstone(&home, &id), Some(TombstoneReason::HeldByAnother));
 }
@@ -143,6 +149,7 @@ async fn a_rollback_removes_only_what_its_own_stack_created() {
         let answer = provider.handle(&request(&event), in_time()).await;
         let id = answer.physical_resource_id;
         // The link fails, so the stack is rolled back.
+        home.says("stack", "ROLLBACK_IN_PROGRESS");
         let rollback = delete("stack", ACCOUNT, "SpotAccount", &id);
         let answer = provider.handle(&request(&rollback), in_time()).await;
         assert_eq!(answer.status, Status::Success);
@@ -172,7 +179,7 @@ async fn nothing_is_deleted_under_running_groups() {
     let home = Home::new().await;
     let id = create_stack(&home, "stack", ACCOUNT).await;
     home.spot.world.lock().accounts[0].running = vec!["web"];
-    let answer = delete_stack(&deleting(&home), "stack", &id).await;
+    let answer = delete_stack(&home, &deleting(&home), "stack", &id).await;
     assert!(answer.reason.contains("(web)"), "{}", answer.reason);
     assert_eq!(deleted(&home), Vec::<String>::new());
     assert_eq!(tombstone(&home, &id), Some(TombstoneReason::Running));
@@ -187,7 +194,7 @@ async fn a_deletion_that_spot_refuses_does_not_hold_the_stack_up() {
         let home = Home::new().await;
         let id = create_stack(&home, "stack", ACCOUNT).await;
         home.spot.world.lock().refuse_deletions = Some(refusal);
-        let answer = delete_stack(&deleting(&home), "stack", &id).await;
+        let answer = delete_stack(&home, &deleting(&home), "stack", &id).await;
         assert!(answer.reason.contains(refusal.1), "{}", answer.reason);
         assert_eq!(tombstone(&home, &id), Some(TombstoneReason::NotDone));
         // Whoever comes next may use it.
@@ -224,7 +231,7 @@ async fn what_never_was_and_what_is_gone_are_deleted_without_a_call() {
         ..settings()
     };
     let provider = home.provider_with(gone, no_events());
-    let answer = delete_stack(&provider, "stack", &id).await;
+    let answer = delete_stack(&home, &provider, "stack", &id).await;
     assert!(answer.reason.contains("gone already"), "{}", answer.reason);
     assert_eq!(
         home.spot.world.lock().writes().last().unwrap(),
@@ -250,6 +257,7 @@ async fn a_fault_at_any_call_of_a_deletion_ends_in_one_deleted_account() {
                 let next = world.calls.len() + call;
                 world.faults.insert(next, fault);
             }
+            home.says("stack", "DELETE_IN_PROGRESS");
             let event = request(&delete("stack", ACCOUNT, "SpotAccount", &id));
             let mut provider = deleting(&home);
             let answer = loop {
@@ -385,6 +393,37 @@ async fn what_an_earlier_version_gave_to_a_stack_is_deleted_only_when_the_whole_
         let left = (!whole).then_some(TombstoneReason::UnclearResource);
         assert_eq!(tombstone(&home, &id), left, "{status:?}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_while_nobody_can_tell_what_the_stack_does() {
+    for status in [None, Some("SOMETHING_NEW")] {
+        let home = Home::new().await;
+        let id = create_stack(&home, "stack", ACCOUNT).await;
+        home.says("stack", status);
+        let answer = ended(&deleting(&home), "SpotAccount", &id).await;
+        assert!(answer.reason.contains("nobody can tell"), "{}", answer.reason);
+        assert_eq!(deleted(&home), Vec::<String>::new());
+        assert_eq!(tombstone(&home, &id), Some(TombstoneReason::NotDone));
+    }
+    // For some time it is looked at again.
+    let home = Home::new().await;
+    let id = create_stack(&home, "stack", ACCOUNT).await;
+    let patient = ProviderSettings {
+        deletion: Deletion::Stack,
+        refusal_patience: std::time::Duration::from_secs(10),
+        ..settings()
+    };
+    let provider = home.provider_with(patient, no_events());
+    let looked = || home.directory.stack_status.lock().1;
+    let before = looked();
+    tokio::join!(ended(&provider, "SpotAccount", &id), async {
+        while looked() < before + 2 {
+            tokio::task::yield_now().await;
+        }
+        home.says("stack", "DELETE_IN_PROGRESS");
+    });
+    assert_eq!(deleted(&home), [id]);
 }
 
 #[tokio::test]

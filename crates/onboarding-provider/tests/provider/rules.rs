@@ -481,6 +481,7 @@ async fn a_stack_of_another_name_gets_nothing_and_loses_nothing() {
     }
     assert_eq!(home.spot.world.lock().writes(), writes);
     // Ours is served as before.
+    home.says("StackSet-ours-0b1c", "DELETE_IN_PROGRESS");
     let deleted = handled(&delete("StackSet-ours-0b1c", ACCOUNT, "SpotAccount", &id)).await;
     assert_eq!(deleted.status, Status::Success);
     assert_ne!(home.spot.world.lock().writes(), writes);

@@ -164,6 +164,19 @@ fn enrollment(config: &RunnerConfig, checks: &mut Checks<'_>) {
             "leave deletion out, or use provider = \"queue\"",
         );
     }
+    if enrollment.provider == ProviderKind::Queue
+        && enrollment.deletion == Deletion::Stack
+        && config.audit.role().is_none()
+    {
+        checks.report(
+            &["enrollment", "deletion"],
+            "`enrollment.deletion` is \"stack\", but without an audit role nobody can tell whether a stack is really being \
+             deleted: a forged or stale Delete would take a Spot account with it"
+                .to_owned(),
+            "set audit.enabled = true, with audit.role_name for a role that every account has already; or leave deletion \
+             at \"reconcile\"",
+        );
+    }
     if enrollment.provider == ProviderKind::SpotHosted
         && enrollment.cost_intelligence_lambda.is_none()
     {

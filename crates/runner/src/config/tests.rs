@@ -427,6 +427,25 @@ fn the_audit_role_needs_who_may_assume_it_and_a_place_of_its_own() {
 }
 
 #[test]
+fn stacks_delete_spot_accounts_only_where_their_status_can_be_read() {
+    const STACK: &str = "[enrollment]\ndeletion = \"stack\"\n";
+    let error = errors_of(STACK, "");
+    for words in ["forged or stale", "audit.role_name", "\"reconcile\""] {
+        assert!(error.contains(words), "{error}");
+    }
+    for sections in [
+        format!("{STACK}{AUDIT}"),
+        format!("{STACK}[audit]\nenabled = true\nrole_name = \"reader\"\n"),
+        "[enrollment]\ndeletion = \"stack\"\nprovider = \"spot-hosted\"\n\
+         cost_intelligence_lambda = \"arn:aws:lambda:us-east-1:178579023202:function:x\"\n"
+            .to_owned(),
+    ] {
+        let loaded = Directory::new(&runner_toml(&sections, "")).load(&[]);
+        assert!(loaded.is_ok(), "{sections}");
+    }
+}
+
+#[test]
 fn the_audit_role_is_deployed_by_aws_where_aws_deploys_every_profile() {
     let audit = |sections: &str, profile: &str| {
         let directory = Directory::new(&runner_toml(sections, profile));
