@@ -69,7 +69,12 @@ def bucket():
 
 
 def test_a_stack_takes_the_spot_account_with_it_that_another_process_created(ministack, sandbox, accounts, state):
-    stack = Enrollment(ministack, sandbox, next(accounts), PROVIDER_STATE_URL=state, PROVIDER_DELETION="stack")
+    # What the stack does is read in its account.
+    read = {f"AWS_ENDPOINT_URL_{service}": ministack.endpoint for service in ("STS", "CLOUDFORMATION")}
+    stack = Enrollment(ministack, sandbox, next(accounts), PROVIDER_STATE_URL=state, PROVIDER_DELETION="stack",
+                       PROVIDER_AUDIT_ROLE="/spot/reader", **read)
+    iam = ministack.client("iam", stack.account)
+    iam.create_role(RoleName="reader", Path="/spot/", AssumeRolePolicyDocument="{}")
     with stack.mirrored():
         stack.create(template(stack.function))
         assert stack.settled() == "CREATE_COMPLETE", stack.reasons()

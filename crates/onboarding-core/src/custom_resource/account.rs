@@ -222,6 +222,26 @@ pub fn decide(
         })
 }
 
+/// Which Spot account is kept instead of one that was just created, when another process that we know nothing of had one for
+/// the same AWS account.
+///
+/// Spot does not list when an account was created, and its ids have no order in time (Spot API, Get Accounts), so nobody
+/// can tell which one is older. One that is linked is kept, else the one with the lowest id: all who see the same list keep
+/// the same one.
+#[must_use]
+pub fn kept_instead<'a>(
+    known: &'a KnownAccounts,
+    account: AwsAccountId,
+    created: &SpotAccountId,
+) -> Option<&'a SpotAccountId> {
+    let linked = known.linked_to(account).map(|one| &one.id).min();
+    let lowest = || known.leftovers_of(account).map(|one| &one.id).min();
+    match linked {
+        Some(linked) => Some(linked).filter(|linked| *linked != created),
+        None => lowest().filter(|lowest| *lowest < created),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -361,6 +381,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn all_who_create_at_the_same_time_keep_one_and_the_same(
+            links in prop::collection::vec(prop::bool::weighted(0.2), 1..6),
+            not_listed in any::<prop::sample::Index>(),
+        ) {
+            let records: Vec<_> = links
+                .iter()
+                .enumerate()
+                .map(|(n, linked)| record(&format!("act-{n}"), ACCOUNT, linked.then_some(ACCOUNT)))
+                .collect();
+            let known = KnownAccounts::new(records.clone());
+            let keeps: Vec<_> = records.iter().filter(|one| kept_instead(&known, account(), &one.id).is_none()).collect();
+            prop_assert_eq!(keeps.len(), 1);
+            let any_linked = links.contains(&true);
+            prop_assert_eq!(keeps[0].unlinked, !any_linked);
+            // One that does not see its own account yet never keeps it against one that is linked.
+            let late = not_listed.get(&records);
+            let others = records.iter().filter(|one| one.id != late.id).cloned().collect();
+            let kept = KnownAccounts::new(others);
+            let linked = kept.linked_to(account()).count() > 0;
+            prop_assert!(!linked || kept_instead(&kept, account(), &late.id).is_some());
+        }
+
         #[test]
         fn nobody_gets_an_account_that_is_linked_to_somebody_else(
             records in prop::collection::vec((0..6_u8, 0..4_u8, 0..3_u8), 0..8),

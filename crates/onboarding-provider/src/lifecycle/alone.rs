@@ -8,7 +8,10 @@
 use std::time::SystemTime;
 
 use onboarding_core::{
-    custom_resource::{Holder, Resource, ResourceRequest, Standing, naming::creation_names},
+    custom_resource::{
+        Holder, Resource, ResourceRequest, Standing, account::kept_instead,
+        naming::creation_names,
+    },
     ids::{RoleArn, SpotAccountId},
     inventory::SpotAccountRecord,
 };
@@ -55,8 +58,8 @@ impl Provider {
         Ok(role.is_some_and(|role| is_of_stack(&role, request)))
     }
 
-    /// Takes an account back that was created although there is another one for the AWS account: one that is linked, or
-    /// of several that are not the one with the lowest id, so that everyone keeps the same.
+    /// Takes an account back that was created although there is another one for the AWS account, by the rule of core's
+    /// `kept_instead`. Only one that is linked to nothing is.
     pub(super) async fn confirm_creation(
         &self,
         request: &ResourceRequest,
@@ -67,15 +70,15 @@ impl Provider {
         }
         let (account, holder) = (request.account, Holder::of(request));
         let listing = self.listings.since(Instant::now()).await?;
-        let known = &listing.known;
-        let linked = known.linked_to(account).map(|one| &one.id).next();
-        let lowest = known.leftovers_of(account).map(|one| &one.id).min();
-        let Some(kept) = linked.or(lowest).filter(|kept| *kept != created) else {
+        if kept_instead(&listing.known, account, created).is_none() {
+            return Ok(());
+        }
+        let slot = self.spot.reserve_delete().await;
+        // The governor may have held us back for minutes, in which somebody may have used it, or given the other one up.
+        let now = self.listings.since(Instant::now()).await?;
+        let Some(kept) = kept_instead(&now.known, account, created) else {
             return Ok(());
         };
-        let slot = self.spot.reserve_delete().await;
-        // The governor may have held us back for minutes, in which somebody may have used it.
-        let now = self.listings.since(Instant::now()).await?;
         let unlinked = now.known.get(created).is_some_and(|record| record.unlinked);
         let held = self.intents.intent(account).await?.holders;
         if !unlinked || held.iter().any(|other| *other != holder) {

@@ -1,13 +1,14 @@
 //! Providers that share no state: each request may be served by a process that knows nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use onboarding_core::custom_resource::Status;
 use onboarding_provider::{
-    AdoptRule, MemoryIntents, Provider, ProviderSettings, events::no_events,
+    AdoptRule, MemoryIntents, Provider, ProviderSettings, ResourceResponse, events::no_events,
 };
 use serde_json::json;
 
+use super::spot::{Account, World};
 use super::stack::{
     ACCOUNT, Home, KINDS, OTHER, create_event, delete, event, in_time, properties, request, role,
     settings,
@@ -126,6 +127,57 @@ async fn two_processes_that_create_at_the_same_time_end_with_one_account() {
         assert_eq!(one.physical_resource_id, two.physical_resource_id);
         assert_eq!(home.spot.world.lock().accounts.len(), 1);
     }
+}
+
+/// What another process does while the answer to our creation is on its way.
+async fn created_while(change: impl Fn(&mut World)) -> (Home, ResourceResponse) {
+    let home = Home::new().await;
+    let slow = ("POST /setup/account".to_owned(), Duration::from_millis(200));
+    home.spot.world.lock().answers_take.extend([slow]);
+    let request = request(&create_event("spot", ACCOUNT, "SpotAccount", ""));
+    let process = new_process(&home);
+    let (answer, ()) = tokio::join!(process.handle(&request, in_time()), async {
+        home.spot.called(3).await;
+        change(&mut home.spot.world.lock());
+    });
+    assert_eq!(answer.status, Status::Success, "{}", answer.reason);
+    (home, answer)
+}
+
+/// An account of that other process.
+fn another(id: &str, linked: Option<&str>) -> Account {
+    Account {
+        id: id.to_owned(),
+        name: ACCOUNT.to_owned(),
+        linked: linked.map(str::to_owned),
+        ..Account::default()
+    }
+}
+
+#[tokio::test]
+async fn of_two_that_were_created_at_once_the_lowest_id_is_kept_unless_one_is_linked() {
+    // Ours is act-1.
+    for (other, linked, kept) in [
+        ("act-0", None, "act-0"),
+        ("act-2", None, "act-1"),
+        ("act-0", Some(ACCOUNT), "act-0"),
+        ("act-2", Some(ACCOUNT), "act-2"),
+    ] {
+        let (home, answer) =
+            created_while(|world| world.accounts.push(another(other, linked))).await;
+        assert_eq!(answer.physical_resource_id, kept, "{other} {linked:?}");
+        let deleted = home.spot.world.lock().deleted.clone();
+        let ours = (kept != "act-1").then(|| "act-1".to_owned());
+        assert_eq!(deleted, Vec::from_iter(ours), "{other} {linked:?}");
+    }
+    // Somebody has found ours, and linked it.
+    let (home, answer) = created_while(|world| {
+        world.accounts[0].linked = Some(ACCOUNT.to_owned());
+        world.accounts.push(another("act-0", None));
+    })
+    .await;
+    assert_eq!(answer.physical_resource_id, "act-1");
+    assert_eq!(home.spot.world.lock().deleted, Vec::<String>::new());
 }
 
 #[tokio::test]
