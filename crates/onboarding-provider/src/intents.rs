@@ -355,11 +355,13 @@ pub trait Intents: Send + Sync {
     /// The stack that a Spot account belongs to.
     async fn owner(&self, spot_account: &SpotAccountId) -> Result<Option<Owner>, IntentsError>;
 
-    /// Makes a stack the owner, which also cancels a tombstone of the Spot account.
+    /// Makes a stack the owner, which also cancels a tombstone of the Spot account. Fails with [`IntentsError::ClaimLost`]
+    /// unless `holder` has the claim on the AWS account, unexpired: who links later is to be the owner.
     async fn set_owner(
         &self,
         spot_account: &SpotAccountId,
         owner: &Owner,
+        holder: &str,
     ) -> Result<(), IntentsError>;
 
     /// The external ID that was made last for a Spot account.

@@ -20,6 +20,7 @@ use crate::{
 
 pub(crate) mod access;
 mod alone;
+mod claim;
 mod cost_intelligence;
 mod credentials;
 mod deletion;

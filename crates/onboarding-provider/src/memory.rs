@@ -101,13 +101,11 @@ impl Intents for MemoryIntents {
     ) -> Result<(), IntentsError> {
         let mut tables = self.0.lock();
         let row = tables.rows.entry(account).or_default();
-        match &row.holder {
-            Some((by, until)) if by == holder && *until > Timestamp::now() => {
-                row.intent.sent = Some(intent.clone());
-                Ok(())
-            }
-            _ => Err(IntentsError::ClaimLost(account)),
+        if !(row.is_held_by(holder) && row.is_claimed(Timestamp::now())) {
+            return Err(IntentsError::ClaimLost(account));
         }
+        row.intent.sent = Some(intent.clone());
+        Ok(())
     }
 
     async fn clear_intent(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError> {
@@ -187,8 +185,13 @@ impl Intents for MemoryIntents {
         &self,
         spot_account: &SpotAccountId,
         owner: &Owner,
+        holder: &str,
     ) -> Result<(), IntentsError> {
         let mut tables = self.0.lock();
+        let row = tables.rows.entry(owner.account).or_default();
+        if !(row.is_held_by(holder) && row.is_claimed(Timestamp::now())) {
+            return Err(IntentsError::ClaimLost(owner.account));
+        }
         tables.owners.insert(spot_account.clone(), owner.clone());
         tables.tombstones.remove(spot_account);
         Ok(())

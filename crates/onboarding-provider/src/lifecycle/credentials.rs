@@ -12,7 +12,7 @@ use onboarding_core::{
 
 use spot_api::SpotError;
 
-use super::{Named, Patience, Trouble};
+use super::{Named, Patience, Trouble, asked_at, check_not_late, claim::holder_name};
 use crate::{intents::Owner, provider::Provider};
 
 impl Provider {
@@ -26,6 +26,34 @@ impl Provider {
         // Before the link: from now on no other stack's end deletes the Spot account.
         let stack = Holder::stack(&request.stack_id);
         self.take_hold(request, named.id, &stack).await?;
+        // Of two stacks that link at the same time, the later one must be the owner, too.
+        let holder = holder_name(request);
+        let linked = self.link_claimed(request, named, role, &holder);
+        self.while_claimed(request, &holder, linked).await?;
+        let mut response = ResourceResponse::success(request, named.id.as_str())
+            .with("AccountId", named.id.as_str())
+            .with("IamRoleArn", role.as_str());
+        if let Some(refused) = self.grant_access(named.id, access).await {
+            response.reason = refused;
+        }
+        Ok(response)
+    }
+
+    async fn link_claimed(
+        &self,
+        request: &ResourceRequest,
+        named: &Named<'_>,
+        role: &RoleArn,
+        holder: &str,
+    ) -> Result<(), Trouble> {
+        let stack = Holder::stack(&request.stack_id);
+        let now = self.intents.intent(request.account).await?;
+        if now.is_late(&stack, asked_at(request)) || now.removed.as_ref() == Some(named.id) {
+            return Err(Trouble::Passing(
+                "its stack was deleted meanwhile".to_owned(),
+            ));
+        }
+        check_not_late(request, &now)?;
         if let Err(error) = self.spot.set_aws_credentials(named.id, role).await {
             if !named.linked
                 && error.is_role_not_assumable()
@@ -48,14 +76,8 @@ impl Provider {
                 || before.is_some_and(|before| before.adopted),
             linked_at: Timestamp::now(),
         };
-        self.intents.set_owner(named.id, &owner).await?;
-        let mut response = ResourceResponse::success(request, named.id.as_str())
-            .with("AccountId", named.id.as_str())
-            .with("IamRoleArn", role.as_str());
-        if let Some(refused) = self.grant_access(named.id, access).await {
-            response.reason = refused;
-        }
-        Ok(response)
+        self.intents.set_owner(named.id, &owner, holder).await?;
+        Ok(())
     }
 
     /// When the external ID that was made for a Spot account's first link expired, if it has.

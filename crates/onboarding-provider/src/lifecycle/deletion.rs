@@ -21,7 +21,7 @@ use onboarding_core::{
 use spot_api::{DeleteSlot, ErrorClass, SpotError};
 use tokio::time::Instant;
 
-use super::{Patience, Trouble, asked_at};
+use super::{Patience, Trouble, asked_at, claim::holder_name};
 use crate::{
     intents::{Claim, Departure, Intent, SendIntent, SentCall, Tombstone},
     provider::{Provider, from_now, time_until},
@@ -249,7 +249,7 @@ impl Provider {
         slot: DeleteSlot,
     ) -> Result<(), Trouble> {
         let (account, id) = (request.account, &subject.id);
-        let holder = format!("{}/{:032x}", request.request_id, rand::random::<u128>());
+        let holder = holder_name(request);
         let window = self.settings.send_window;
         let send_by = from_now(window);
         let intent = SendIntent {

@@ -9,12 +9,8 @@ use onboarding_core::{
     ids::ExternalId,
 };
 
-use super::{Named, Trouble};
-use crate::{
-    directory::AccountDetails,
-    intents::{Claim, RememberedExternalId},
-    provider::{Provider, from_now},
-};
+use super::{Named, Trouble, claim::holder_name};
+use crate::{directory::AccountDetails, intents::RememberedExternalId, provider::Provider};
 
 impl Provider {
     pub(super) async fn external_id(
@@ -70,34 +66,9 @@ impl Provider {
         named: &Named<'_>,
         details: &AccountDetails,
     ) -> Result<ExternalId, Trouble> {
-        let holder = format!("{}/{:032x}", request.request_id, rand::random::<u128>());
-        self.hold(request, &holder).await?;
-        // The rate governor may hold the call back for longer than a claim lasts.
-        let prolonged = async {
-            loop {
-                tokio::time::sleep(self.spot.call_timeout()).await;
-                if let Err(lost) = self.hold(request, &holder).await {
-                    return lost;
-                }
-            }
-        };
-        let minted = tokio::select! {
-            minted = self.mint_claimed(request, named, details) => minted,
-            lost = prolonged => Err(lost),
-        };
-        self.intents.release(request.account, &holder).await?;
-        minted
-    }
-
-    async fn hold(&self, request: &ResourceRequest, holder: &str) -> Result<(), Trouble> {
-        let until = from_now(self.spot.call_timeout() * 2);
-        let claim = self.intents.claim(request.account, holder, until);
-        match claim.await? {
-            Claim::Held(_) => Ok(()),
-            Claim::Busy { .. } => Err(Trouble::Passing(
-                "another request is working on the Spot account".to_owned(),
-            )),
-        }
+        let holder = holder_name(request);
+        let minted = self.mint_claimed(request, named, details);
+        self.while_claimed(request, &holder, minted).await
     }
 
     async fn mint_claimed(

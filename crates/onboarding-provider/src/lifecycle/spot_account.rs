@@ -20,7 +20,7 @@ use onboarding_core::{
 use spot_api::{CreatedAccount, ErrorClass, SpotError};
 use tokio::time::Instant;
 
-use super::{Patience, Trouble, asked_at, check_not_late};
+use super::{Patience, Trouble, asked_at, check_not_late, claim::holder_name};
 use crate::{
     directory::AccountDetails,
     intents::{Assignment, Claim, Intent, SendIntent, SentCall, Tombstone},
@@ -217,7 +217,7 @@ impl Provider {
         };
         // The governor may hold us back for many minutes: nothing is claimed before it lets us through.
         let slot = self.spot.reserve_create().await;
-        let holder = format!("{}/{:032x}", request.request_id, rand::random::<u128>());
+        let holder = holder_name(request);
         let send_by = from_now(self.settings.send_window);
         let intent = SendIntent {
             call: SentCall::Create {

@@ -182,8 +182,9 @@ impl Intents for Database {
         &self,
         spot_account: &SpotAccountId,
         owner: &Owner,
+        holder: &str,
     ) -> Result<(), IntentsError> {
-        self.write_owner(spot_account, owner).await
+        self.write_owner(spot_account, owner, holder).await
     }
 
     async fn external_id(
@@ -218,7 +219,7 @@ impl Intents for Database {
 }
 
 /// The row of an AWS account, made when it is missing, and locked until the transaction ends.
-async fn locked(
+pub(super) async fn locked(
     tx: &mut Transaction<'static, Any>,
     account: AwsAccountId,
 ) -> Result<AnyRow, IntentsError> {
@@ -233,7 +234,7 @@ async fn locked(
 }
 
 /// Whether somebody holds the claim of a row.
-fn is_claimed(row: &AnyRow, now: Timestamp) -> Result<bool, IntentsError> {
+pub(super) fn is_claimed(row: &AnyRow, now: Timestamp) -> Result<bool, IntentsError> {
     let held_until: Option<i64> = row.try_get("held_until").map_err(store)?;
     Ok(held_until.is_some_and(|until| until > now.as_millisecond()))
 }

@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use onboarding_core::ids::SpotAccountId;
 use sqlx::{Row as _, any::AnyRow};
 
-use super::{Database, store};
+use super::{
+    Database,
+    intents::{is_claimed, locked},
+    store,
+};
 use crate::intents::{IntentsError, Owner, RememberedExternalId};
 
 impl Database {
@@ -24,8 +28,15 @@ impl Database {
         &self,
         spot_account: &SpotAccountId,
         owner: &Owner,
+        holder: &str,
     ) -> Result<(), IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
+        // The account's row before all others, as where a Spot account is forgotten: so these two never wait for each other.
+        let row = locked(&mut tx, owner.account).await?;
+        let holds: Option<String> = row.try_get("holder").map_err(store)?;
+        if holds.as_deref() != Some(holder) || !is_claimed(&row, Timestamp::now())? {
+            return Err(IntentsError::ClaimLost(owner.account));
+        }
         sqlx::query("DELETE FROM tombstones WHERE spot_account = $1")
             .bind(spot_account.as_str())
             .execute(&mut *tx)

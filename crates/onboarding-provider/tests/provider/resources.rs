@@ -122,6 +122,37 @@ async fn another_stack_of_the_account_finds_everything_and_becomes_the_owner() {
 }
 
 #[tokio::test]
+async fn of_two_stacks_that_link_at_the_same_time_the_later_one_is_the_owner() {
+    let home = Home::new().await;
+    for stack in ["old", "new"] {
+        let created = create_event(stack, ACCOUNT, "SpotAccount", "");
+        let created = home.provider().handle(&request(&created), in_time()).await;
+        assert_eq!(created.physical_resource_id, "act-1");
+    }
+    let link = "POST /setup/credentials/aws".to_owned();
+    let slow = (link.clone(), Duration::from_millis(300));
+    home.spot.world.lock().answers_take.extend([slow]);
+    let (one, two) = (home.provider(), home.provider());
+    let linked = |stack| request(&create_event(stack, ACCOUNT, "SpotLinkedCredentials", "act-1"));
+    let (old, new) = (linked("old"), linked("new"));
+    let (old, new) = tokio::join!(one.handle(&old, in_time()), async {
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !home.spot.world.lock().calls.contains(&link) {
+            assert!(std::time::Instant::now() < deadline, "no link");
+            tokio::task::yield_now().await;
+        }
+        two.handle(&new, in_time()).await
+    });
+    assert_eq!((old.status, new.status), (Status::Success, Status::Success));
+    let owner = home.intents.owner(&"act-1".parse().unwrap()).await.unwrap();
+    let owner = owner.unwrap();
+    let linked = home.spot.world.lock().account("act-1").role.clone();
+    assert_eq!(linked, Some(role(ACCOUNT, "new")));
+    assert_eq!(owner.role.to_string(), role(ACCOUNT, "new"));
+    assert!(owner.stack_id.as_str().contains("stack/new/"));
+}
+
+#[tokio::test]
 async fn a_role_that_is_not_visible_yet_is_tried_again() {
     let home = Home::new().await;
     home.spot.world.lock().not_assumable = 5;

@@ -13,7 +13,7 @@ use onboarding_provider::{
     RememberedExternalId, ResourceResponse, SendIntent, SentCall, Tombstone,
 };
 
-use super::{Place, on_both};
+use super::{Place, State, on_both};
 
 const STACK: &str = "arn:aws:cloudformation:eu-west-1:000000000001:stack/s/uuid";
 
@@ -61,6 +61,16 @@ fn departed(at: Option<Timestamp>) -> Departed {
         at,
         is_account: true,
     }
+}
+
+/// Makes a stack the owner, as a link does.
+async fn link(state: &State, owner: &Owner) {
+    let database = state.database();
+    let until = now() + 1.minute();
+    database.claim(account(), "link", until).await.unwrap();
+    let owned = database.set_owner(&spot_account(), owner, "link").await;
+    owned.unwrap();
+    database.release(account(), "link").await.unwrap();
 }
 
 /// Now, in the precision of the state.
@@ -242,17 +252,13 @@ async fn owners_and_external_ids_are_the_last_ones(place: Place) {
         adopted: true,
         linked_at: now(),
     };
-    state
-        .database()
-        .set_owner(&spot_account(), &owner)
-        .await
-        .unwrap();
+    link(&state, &owner).await;
     owner.adopted = false;
-    state
-        .database()
-        .set_owner(&spot_account(), &owner)
-        .await
-        .unwrap();
+    link(&state, &owner).await;
+    // Who does not hold the claim any more has been overtaken by another one that links.
+    let overtaken = state.database();
+    let overtaken = overtaken.set_owner(&spot_account(), &owner, "link").await;
+    assert!(matches!(overtaken, Err(IntentsError::ClaimLost(_))));
     assert_eq!(
         state.database().owner(&spot_account()).await.unwrap(),
         Some(owner)
@@ -327,11 +333,7 @@ async fn the_first_answer_stays_and_an_adoption_is_known_until_we_link(place: Pl
         adopted: true,
         linked_at: now(),
     };
-    state
-        .database()
-        .set_owner(&spot_account(), &owner)
-        .await
-        .unwrap();
+    link(&state, &owner).await;
     let links = state.spot_links().await.unwrap();
     assert!(links.kept.is_empty() && links.owned.contains_key(&account()));
 }
@@ -455,11 +457,7 @@ async fn a_link_cancels_a_tombstone(place: Place) {
         adopted: false,
         linked_at: now(),
     };
-    state
-        .database()
-        .set_owner(&spot_account(), &owner)
-        .await
-        .unwrap();
+    link(&state, &owner).await;
     assert_eq!(state.tombstones().await.unwrap(), []);
 }
 
