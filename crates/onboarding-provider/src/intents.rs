@@ -324,6 +324,15 @@ pub trait Intents: Send + Sync {
         assignment: &Assignment,
     ) -> Result<bool, IntentsError>;
 
+    /// Assigns a Spot account that was found, unless the state has anything else for the AWS account by now than was `seen`, or
+    /// somebody holds the claim: then it may be gone. False then, and when its holder does not get it.
+    async fn take_over(
+        &self,
+        account: AwsAccountId,
+        seen: &Intent,
+        assignment: &Assignment,
+    ) -> Result<bool, IntentsError>;
+
     /// Gives somebody the Spot account of the AWS account, see [`Intent::hold`]. Also false while somebody holds the claim:
     /// it may be deleting.
     async fn hold(

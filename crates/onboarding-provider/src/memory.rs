@@ -131,6 +131,18 @@ impl Intents for MemoryIntents {
             .assign(assignment))
     }
 
+    async fn take_over(
+        &self,
+        account: AwsAccountId,
+        seen: &Intent,
+        assignment: &Assignment,
+    ) -> Result<bool, IntentsError> {
+        let mut tables = self.0.lock();
+        let row = tables.rows.entry(account).or_default();
+        let is_free = !row.is_claimed(Timestamp::now()) && row.intent == *seen;
+        Ok(is_free && row.intent.assign(assignment))
+    }
+
     async fn hold(
         &self,
         account: AwsAccountId,

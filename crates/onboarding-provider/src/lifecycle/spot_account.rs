@@ -37,6 +37,7 @@ impl Provider {
         let (account, holder) = (request.account, Holder::of(request));
         let intent = self.intents.intent(account).await?;
         check_not_late(request, &intent)?;
+        let asked = Instant::now();
         let listing = self.listing_after(request, &intent).await?;
         let linked_by_us = match listing.known.linked_to(account).next() {
             Some(linked) => {
@@ -74,15 +75,7 @@ impl Provider {
                 Ok(response)
             }
             AccountDecision::Leftover(id) => {
-                // With the name of a creation whose answer was lost, it is what that creation made.
-                let name = listing.known.get(&id).map(|left| &*left.name);
-                let created_by = match intent.sent.as_ref().map(|sent| &sent.call) {
-                    Some(SentCall::Create { name: sent, stack }) if name == Some(sent) => {
-                        Some(stack.clone())
-                    }
-                    _ => None,
-                };
-                self.assign(request, &id, created_by).await?;
+                self.take_over(request, &intent, &id, asked).await?;
                 Ok(response(&id, false))
             }
             AccountDecision::Refuse(refusal) => Err(Trouble::Refused(refusal.to_string())),
@@ -117,21 +110,35 @@ impl Provider {
         )))
     }
 
-    /// Assigns a Spot account to the requesting AWS account, and gives it to the resource that asks.
-    async fn assign(
+    /// Gives the resource a Spot account that an earlier attempt had left, when it is there in a listing that was asked for at
+    /// this moment or later, and nobody has worked on the AWS account since `seen`.
+    async fn take_over(
         &self,
         request: &ResourceRequest,
+        seen: &Intent,
         id: &SpotAccountId,
-        created_by: Option<StackId>,
-    ) -> Result<bool, Trouble> {
-        let assignment = Assignment {
-            spot_account: id.clone(),
-            at: Timestamp::now(),
-            holder: Holder::of(request),
-            asked: asked_at(request),
-            created_by,
+        asked: Instant,
+    ) -> Result<(), Trouble> {
+        let listing = self.listings.since(asked).await?;
+        let left = listing.known.get(id).filter(|left| left.unlinked);
+        let Some(left) = left else {
+            return Err(Trouble::Passing(format!(
+                "Spot account {id}, which an earlier attempt had left, is not there any more"
+            )));
         };
-        Ok(self.intents.assign(request.account, &assignment).await?)
+        // With the name of a creation whose answer was lost, it is what that creation made.
+        let created_by = match seen.sent.as_ref().map(|sent| &sent.call) {
+            Some(SentCall::Create { name, stack }) if *name == *left.name => Some(stack.clone()),
+            _ => None,
+        };
+        let assignment = assignment(request, id, created_by);
+        let taken = self.intents.take_over(request.account, seen, &assignment);
+        if taken.await? {
+            return Ok(());
+        }
+        Err(Trouble::Passing(
+            "another request has worked on the Spot account".to_owned(),
+        ))
     }
 
     /// A Spot account that is linked to an AWS account, by a question about that account alone.
@@ -255,7 +262,8 @@ impl Provider {
             Ok(created) => {
                 *self.names_need_letters.lock() = Some(*name == lettered);
                 let created_by = Some(request.stack_id.clone());
-                held = self.assign(request, &created.id, created_by).await?;
+                let assignment = assignment(request, &created.id, created_by);
+                held = self.intents.assign(account, &assignment).await?;
             }
             Err(error) if error.class() == ErrorClass::Ambiguous => {
                 // The request has ended on our side, so a listing tells earlier than after a crash.
@@ -316,5 +324,20 @@ impl Provider {
             )),
             _ => error.into(),
         }
+    }
+}
+
+/// A Spot account for the requesting AWS account, which is given to the resource that asks.
+fn assignment(
+    request: &ResourceRequest,
+    id: &SpotAccountId,
+    created_by: Option<StackId>,
+) -> Assignment {
+    Assignment {
+        spot_account: id.clone(),
+        at: Timestamp::now(),
+        holder: Holder::of(request),
+        asked: asked_at(request),
+        created_by,
     }
 }

@@ -121,6 +121,23 @@ impl Intents for Database {
         Ok(held)
     }
 
+    async fn take_over(
+        &self,
+        account: AwsAccountId,
+        seen: &Intent,
+        assignment: &Assignment,
+    ) -> Result<bool, IntentsError> {
+        let mut tx = self.write().await.map_err(store)?;
+        let row = locked(&mut tx, account).await?;
+        let mut intent = intent_of(&row)?;
+        if is_claimed(&row, Timestamp::now())? || intent != *seen || !intent.assign(assignment) {
+            return Ok(false);
+        }
+        write(&mut tx, account, &intent).await?;
+        tx.commit().await.map_err(store)?;
+        Ok(true)
+    }
+
     async fn hold(
         &self,
         account: AwsAccountId,

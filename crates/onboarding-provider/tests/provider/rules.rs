@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use onboarding_core::{
-    custom_resource::{ServedStacks, Status, TombstoneReason},
+    custom_resource::{Holder, ServedStacks, Status, TombstoneReason},
     template::Deletion,
 };
-use onboarding_provider::{AdoptRule, Intents as _, ProviderSettings, events::no_events};
+use onboarding_provider::{
+    AdoptRule, Assignment, Intents as _, ProviderSettings, events::no_events,
+};
 use serde_json::{Value, json};
 
 use super::stack::{
@@ -169,6 +171,61 @@ async fn a_leftover_of_an_earlier_attempt_is_taken_and_not_doubled() {
         assert_eq!(create_stack(&home, "stack", ACCOUNT).await, id);
         assert_eq!(home.spot.world.lock().accounts.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_leftover_that_is_gone_by_now_is_not_given_out() {
+    let home = Home::new().await;
+    let left = home.spot.world.lock().add(ACCOUNT, None);
+    let provider = home.provider();
+    // Its listing is recent, and has the one that is left.
+    let other = create_event("other", OTHER, "SpotAccount", "");
+    let other = provider.handle(&request(&other), in_time()).await;
+    assert_eq!(other.status, Status::Success, "{}", other.reason);
+    home.spot.world.lock().accounts.retain(|one| one.id != left);
+    let created = create_event("stack", ACCOUNT, "SpotAccount", "");
+    let created = provider.handle(&request(&created), in_time()).await;
+    assert_eq!(created.status, Status::Success, "{}", created.reason);
+    assert_ne!(created.physical_resource_id, left);
+    let there = home.spot.world.lock();
+    assert_eq!(there.account(&created.physical_resource_id).name, ACCOUNT);
+}
+
+#[tokio::test]
+async fn a_leftover_is_not_given_out_while_a_stack_that_has_it_is_deleted() {
+    let home = Home::new().await;
+    let created = create_event("old", ACCOUNT, "SpotAccount", "");
+    let created = home.provider().handle(&request(&created), in_time()).await;
+    let id = created.physical_resource_id;
+    // The other one has seen what the state had before, and comes when the account is gone.
+    let seen = home.intents.intent(ACCOUNT.parse().unwrap()).await.unwrap();
+    let deleting = ProviderSettings {
+        deletion: Deletion::Stack,
+        ..settings()
+    };
+    home.says("old", "ROLLBACK_IN_PROGRESS");
+    let gone = request(&delete("old", ACCOUNT, "SpotAccount", &id));
+    let provider = home.provider_with(deleting, no_events());
+    provider.handle(&gone, in_time()).await;
+    assert_eq!(home.spot.world.lock().deleted, [id.as_str()]);
+    let now = jiff::Timestamp::now();
+    let assignment = Assignment {
+        spot_account: id.parse().unwrap(),
+        at: now,
+        holder: Holder::of(&gone),
+        asked: now,
+        created_by: None,
+    };
+    let taken = home.intents.take_over(gone.account, &seen, &assignment);
+    assert!(!taken.await.unwrap());
+    let account = ACCOUNT.parse().unwrap();
+    let after = home.intents.intent(account).await.unwrap();
+    assert_eq!(after.assigned, None);
+    // Not either while somebody holds the claim.
+    let until = now + Duration::from_secs(60);
+    home.intents.claim(account, "one", until).await.unwrap();
+    let taken = home.intents.take_over(account, &after, &assignment);
+    assert!(!taken.await.unwrap());
 }
 
 #[tokio::test]

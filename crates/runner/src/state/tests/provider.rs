@@ -100,6 +100,7 @@ on_both! {
     a_link_cancels_a_tombstone,
     stacks_that_are_given_an_account_at_the_same_time_are_all_known,
     what_an_earlier_version_wrote_about_stacks_is_kept,
+    a_leftover_is_taken_over_only_from_what_was_seen,
     one_of_many_claims_is_held,
 }
 
@@ -528,4 +529,28 @@ async fn one_of_many_claims_is_held(place: Place) {
         .into_iter()
         .filter(|claim| matches!(claim, Ok(Claim::Held(_))));
     assert_eq!(held.count(), 1);
+}
+
+async fn a_leftover_is_taken_over_only_from_what_was_seen(place: Place) {
+    let state = place.open().await;
+    let found = assignment(None);
+    let taken = async |seen: &Intent| {
+        let taken = state.database().take_over(account(), seen, &found);
+        taken.await.unwrap()
+    };
+    let before = Intent::default();
+    let claimed = state.database();
+    claimed
+        .claim(account(), "one", now() + 1.minute())
+        .await
+        .unwrap();
+    assert!(!taken(&before).await, "claimed");
+    claimed.release(account(), "one").await.unwrap();
+    let ended = departure(format!("{STACK}-other").parse().unwrap());
+    let after = state.database().let_go(account(), &ended).await.unwrap();
+    assert!(!taken(&before).await, "changed since");
+    assert!(taken(&after).await);
+    let intent = state.database().intent(account()).await.unwrap();
+    assert_eq!(intent.assigned, Some(spot_account()));
+    assert_eq!(intent.holders, [found.holder.clone()].into());
 }
