@@ -12,7 +12,11 @@ mod postgres;
 mod tombstones;
 mod windows;
 
-use std::{str::FromStr as _, time::Duration};
+use std::{
+    str::FromStr as _,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
 use sqlx::{
     Any, AnyPool, Connection as _, Transaction,
@@ -25,7 +29,7 @@ pub use postgres::{PostgresUrl, PostgresUrlError, redacted};
 use crate::intents::IntentsError;
 
 /// The newest migration that this code was written for.
-pub const VERSION: i64 = 9;
+pub const VERSION: i64 = 10;
 
 /// How long a connection is waited for, and a row that another transaction has locked.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -84,13 +88,19 @@ pub enum DatabaseError {
 pub struct Database {
     pool: AnyPool,
     backend: Backend,
+    /// When old answers were forgotten last, in Unix milliseconds.
+    pruned: Arc<AtomicI64>,
 }
 
 impl Database {
     /// Over connections that were set up elsewhere.
     #[must_use]
     pub fn new(pool: AnyPool, backend: Backend) -> Self {
-        Self { pool, backend }
+        Self {
+            pool,
+            backend,
+            pruned: Arc::default(),
+        }
     }
 
     /// Connects to PostgreSQL with up to so many connections.

@@ -1,10 +1,22 @@
-//! Answers that custom resources got, so that a request that comes again gets the same one.
+//! Answers that custom resources got, so that a request that comes again gets the same one. Those that nobody can ask for any
+//! more are forgotten.
 
-use jiff::Timestamp;
-use onboarding_core::{custom_resource::ResourceResponse, ids::StackId};
+use std::sync::atomic::Ordering;
+
+use jiff::{SignedDuration, Timestamp};
+use onboarding_core::{
+    custom_resource::ResourceResponse, desired::DirectEnrollment, ids::StackId,
+};
 
 use super::{Database, store};
 use crate::intents::IntentsError;
+
+/// How long an answer is kept: longer than the 14 days for which SQS keeps a message at most (SQS API reference,
+/// MessageRetentionPeriod) and the hour for which CloudFormation waits.
+const KEPT: SignedDuration = SignedDuration::from_hours(15 * 24);
+
+/// How often a process that writes answers looks for old ones.
+const PRUNED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 impl Database {
     pub(super) async fn read_answer(
@@ -57,8 +69,38 @@ impl Database {
             .map_err(store)?;
         }
         tx.commit().await.map_err(store)?;
+        self.prune_answers(now).await;
         Ok(stays)
     }
+
+    /// Forgets old answers, now and then. What was written down about accounts that were enrolled without custom resources is
+    /// in the same table, and stays.
+    async fn prune_answers(&self, now: i64) {
+        let due = |last: i64| now.saturating_sub(last) >= millis(PRUNED_EVERY);
+        let claimed = |last: i64| due(last).then_some(now);
+        let order = Ordering::Relaxed;
+        if self.pruned.fetch_update(order, order, claimed).is_err() {
+            return;
+        }
+        let mark = DirectEnrollment::MARK;
+        let pruned = sqlx::query(
+            "DELETE FROM answered_requests WHERE answered_at < $1 \
+             AND substr(request_id, 1, CAST($2 AS INTEGER)) <> $3",
+        )
+        .bind(now.saturating_sub(millis(KEPT)))
+        .bind(i64::try_from(mark.len()).unwrap_or(i64::MAX))
+        .bind(mark)
+        .execute(&self.pool)
+        .await;
+        match pruned {
+            Ok(pruned) => tracing::debug!(answers = pruned.rows_affected(), "old answers forgotten"),
+            Err(error) => tracing::warn!(%error, "old answers are not forgotten"),
+        }
+    }
+}
+
+fn millis(duration: SignedDuration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The AWS account and the Spot account of an answer that says: linked before us (`Adopted`).

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{Timestamp, ToSpan as _};
 use onboarding_core::{
     custom_resource::{Holder, TombstoneReason},
+    desired::DirectEnrollment,
     ids::{AwsAccountId, SpotAccountId, StackId},
     stackset_sync::spot_links::HostedLink,
 };
@@ -101,6 +102,7 @@ on_both! {
     stacks_that_are_given_an_account_at_the_same_time_are_all_known,
     what_an_earlier_version_wrote_about_stacks_is_kept,
     a_leftover_is_taken_over_only_from_what_was_seen,
+    answers_that_nobody_can_ask_for_any_more_are_forgotten,
     one_of_many_claims_is_held,
 }
 
@@ -553,4 +555,40 @@ async fn a_leftover_is_taken_over_only_from_what_was_seen(place: Place) {
     let intent = state.database().intent(account()).await.unwrap();
     assert_eq!(intent.assigned, Some(spot_account()));
     assert_eq!(intent.holders, [found.holder.clone()].into());
+}
+
+async fn answers_that_nobody_can_ask_for_any_more_are_forgotten(place: Place) {
+    let state = place.open().await;
+    let answer = |request_id: &str| -> ResourceResponse {
+        serde_json::from_value(serde_json::json!({
+            "Status": "SUCCESS",
+            "PhysicalResourceId": "act-1234abcd",
+            "StackId": STACK,
+            "RequestId": request_id,
+            "LogicalResourceId": "SpotAccount",
+        }))
+        .unwrap()
+    };
+    // What `direct` has finished is written down in the same table, for good.
+    let finished = format!("{}role SpotRole", DirectEnrollment::MARK);
+    for (request_id, age) in [("old", 16), (&*finished, 400), ("recent", 14)] {
+        sqlx::query(
+            "INSERT INTO answered_requests (stack_id, request_id, answer, answered_at) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(STACK)
+        .bind(request_id)
+        .bind(serde_json::to_string(&answer(request_id)).unwrap())
+        .bind((now() - (24 * age).hours()).as_millisecond())
+        .execute(state.pool())
+        .await
+        .unwrap();
+    }
+    let database = state.database();
+    database.remember_answer(&answer("new")).await.unwrap();
+    for (request_id, kept) in [("old", false), (&finished, true), ("recent", true), ("new", true)] {
+        let found = database.answer(&stack(), request_id).await.unwrap();
+        assert_eq!(found.is_some(), kept, "{request_id}");
+    }
+    let marks = state.answered(DirectEnrollment::MARK).await.unwrap();
+    assert_eq!(marks[&account()], BTreeSet::from([finished]));
 }
