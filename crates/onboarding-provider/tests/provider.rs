@@ -1,5 +1,5 @@
 //! The provider against a small Spot of the tests' own, over real HTTP: every resource, hostile requests, crashes
-//! between any two calls, and the queue.
+//! between any two calls and any two writes of the state, and the queue.
 
 #[cfg(test)]
 mod provider {
@@ -14,4 +14,5 @@ mod provider {
     mod rules;
     pub(crate) mod spot;
     pub(crate) mod stack;
+    pub(crate) mod state;
 }

@@ -41,6 +41,28 @@ async fn a_fault_at_any_one_call_leaves_one_account() {
 }
 
 #[tokio::test]
+async fn a_fault_at_any_one_write_of_the_state_leaves_one_account() {
+    // As many as a stack makes when nothing goes wrong, and a few more.
+    let home = Home::new().await;
+    create_stack(&home, "stack", ACCOUNT).await;
+    let runs = (0..home.writes.made() + 3).flat_map(|write| {
+        FAULTS.map(|fault| async move {
+            let home = Home::new().await;
+            home.writes.fate(Some((write, fault)));
+            let id = create_stack(&home, "stack", ACCOUNT).await;
+            let owner = home.intents.owner(&id.parse().unwrap()).await.unwrap();
+            let world = home.spot.world.lock();
+            assert_eq!(world.accounts.len(), 1, "{write} {fault:?}: {:?}", world.calls);
+            let live = role(ACCOUNT, "stack");
+            assert_eq!(world.account(&id).role.as_ref(), Some(&live), "{write} {fault:?}");
+            let owned = owner.map(|owner| owner.role.to_string());
+            assert_eq!(owned, Some(live), "{write} {fault:?}");
+        })
+    });
+    futures_util::future::join_all(runs).await;
+}
+
+#[tokio::test]
 async fn two_stacks_at_once_with_a_fault_share_one_account() {
     let runs = (0..CALLS * 2).flat_map(|call| {
         [Fault::ErrorBefore, Fault::ErrorAfter].map(|fault| async move {

@@ -281,6 +281,39 @@ async fn a_fault_at_any_call_of_a_deletion_ends_in_one_deleted_account() {
     futures_util::future::join_all(runs).await;
 }
 
+#[tokio::test]
+async fn a_fault_at_any_write_of_a_deletion_ends_in_one_deleted_account() {
+    let faults = [
+        Fault::DieBefore,
+        Fault::DieAfter,
+        Fault::ErrorBefore,
+        Fault::ErrorAfter,
+    ];
+    let runs = (0..6).flat_map(|write| {
+        faults.map(|fault| async move {
+            let home = Home::new().await;
+            let id = create_stack(&home, "stack", ACCOUNT).await;
+            home.says("stack", "DELETE_IN_PROGRESS");
+            home.writes.fate(Some((write, fault)));
+            let event = request(&delete("stack", ACCOUNT, "SpotAccount", &id));
+            let mut provider = deleting(&home);
+            let answer = loop {
+                tokio::select! {
+                    answer = provider.handle(&event, in_time()) => break answer,
+                    () = home.spot.died.notified() => provider = deleting(&home),
+                }
+            };
+            assert_eq!(answer.status, Status::Success);
+            let reason = format!("{write} {fault:?}: {}", answer.reason);
+            assert_eq!(deleted(&home), [id.as_str()], "{reason}");
+            let next = create_stack(&home, "next", ACCOUNT).await;
+            assert_ne!(next, id);
+            assert_eq!(home.spot.world.lock().accounts.len(), 1, "{reason}");
+        })
+    });
+    futures_util::future::join_all(runs).await;
+}
+
 const CLEANUP: &str = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS";
 
 /// A stack of which one more resource stands for the Spot account.

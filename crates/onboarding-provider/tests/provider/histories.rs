@@ -20,8 +20,15 @@ use super::{
     },
 };
 
-/// What happens at a call from now on: how many calls later, and what.
-type Fate = Option<(usize, Fault)>;
+/// What happens from now on.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Nothing,
+    /// At a call of Spot, so many calls later.
+    Call(usize, Fault),
+    /// At a write of the state, likewise.
+    Write(usize, Fault),
+}
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -67,7 +74,12 @@ fn fates() -> impl Strategy<Value = Fate> {
         Fault::ErrorBefore,
         Fault::ErrorAfter,
     ];
-    prop::option::weighted(0.4, (0..8_usize, prop::sample::select(faults)))
+    let fault = prop::sample::select(faults);
+    prop_oneof![
+        4 => Just(Fate::Nothing),
+        3 => (0..8_usize, fault.clone()).prop_map(|(after, fault)| Fate::Call(after, fault)),
+        4 => (0..24_usize, fault).prop_map(|(after, fault)| Fate::Write(after, fault)),
+    ]
 }
 
 fn resources() -> impl Strategy<Value = usize> {
@@ -156,10 +168,14 @@ impl Account {
     fn fate(&self, fate: Fate) {
         let mut world = self.home.spot.world.lock();
         world.faults.clear();
-        if let Some((after, fault)) = fate {
+        if let Fate::Call(after, fault) = fate {
             let at = world.calls.len() + after;
             world.faults.insert(at, fault);
         }
+        self.home.writes.fate(match fate {
+            Fate::Write(after, fault) => Some((after, fault)),
+            _ => None,
+        });
     }
 
     /// Delivers a request, again to a new provider when the one that had it died.
@@ -302,7 +318,7 @@ impl Account {
                 }
                 let old = self.live.remove(0);
                 let new = self.new_stack();
-                self.fate(None);
+                self.fate(Fate::Nothing);
                 let ((given, created), sent) = tokio::join!(
                     self.create(&new, KINDS.len()),
                     self.delete(&old, KINDS.len(), true)
@@ -322,10 +338,17 @@ impl Account {
                 self.add_resource(*then).await;
             }
             Step::Repeat(index) => {
-                if !self.sent.is_empty() {
-                    self.fate(None);
+                if self.sent.is_empty() {
+                    return;
+                }
+                let event = &self.sent[index.index(self.sent.len())];
+                let again = request(event);
+                let answer = self.home.intents.answer(&again.stack_id, &again.request_id);
+                // One whose answer could not be written down is evaluated again.
+                if answer.await.unwrap().is_some() {
+                    self.fate(Fate::Nothing);
                     let writes = self.home.spot.world.lock().writes().len();
-                    self.deliver(&self.sent[index.index(self.sent.len())]).await;
+                    self.deliver(event).await;
                     assert_eq!(self.home.spot.world.lock().writes().len(), writes);
                 }
             }
@@ -342,7 +365,7 @@ impl Account {
                 let Some(stack) = self.gone.last() else {
                     return;
                 };
-                self.fate(None);
+                self.fate(Fate::Nothing);
                 let given = self.live.last().map_or("act-2", |stack| stack.id.as_str());
                 let kind = KINDS[index.index(KINDS.len())];
                 let mut event = create_event(stack, ACCOUNT, kind, given);
@@ -380,7 +403,7 @@ impl Account {
 
     /// One good run of the stack that is there, and what must be true then.
     async fn end(&mut self, kept: bool) {
-        self.fate(None);
+        self.fate(Fate::Nothing);
         let live_role = match self.update().await {
             Some(role) => role,
             None => {

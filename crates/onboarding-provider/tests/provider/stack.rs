@@ -16,7 +16,10 @@ use onboarding_provider::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::spot::Spot;
+use super::{
+    spot::Spot,
+    state::{Faulty, Writes},
+};
 
 pub(crate) const ACCOUNT: &str = "111111111111";
 pub(crate) const OTHER: &str = "222222222222";
@@ -65,6 +68,7 @@ impl AccountDirectory for Directory {
 pub(crate) struct Home {
     pub(crate) spot: Spot,
     pub(crate) intents: Arc<MemoryIntents>,
+    pub(crate) writes: Arc<Writes>,
     pub(crate) directory: Arc<Directory>,
 }
 
@@ -75,6 +79,7 @@ impl Home {
         Self {
             spot: Spot::start().await,
             intents: Arc::default(),
+            writes: Arc::default(),
             directory: Arc::new(directory),
         }
     }
@@ -99,9 +104,14 @@ impl Home {
     }
 
     pub(crate) fn provider_with(&self, settings: ProviderSettings, events: EventSink) -> Provider {
+        let state = Faulty {
+            state: self.intents.clone(),
+            writes: self.writes.clone(),
+            died: self.spot.died.clone(),
+        };
         Provider::new(
             self.spot.client(),
-            self.intents.clone(),
+            Arc::new(state),
             self.directory.clone(),
             settings,
             events,

@@ -1,0 +1,214 @@
+//! The state of a test, with faults at chosen writes, as Spot has them at chosen calls.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use onboarding_core::{
+    custom_resource::Holder,
+    ids::{AwsAccountId, SpotAccountId, StackId},
+};
+use onboarding_provider::{
+    Assignment, Claim, Departure, Intent, Intents, IntentsError, MemoryIntents, Owner,
+    RememberedExternalId, ResourceResponse, SendIntent, Tombstone,
+};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::spot::Fault;
+
+/// What happens at which write, counted from the first one of the test.
+#[derive(Default)]
+pub(crate) struct Writes {
+    made: AtomicUsize,
+    faults: Mutex<BTreeMap<usize, Fault>>,
+}
+
+impl Writes {
+    /// Lets this happen at the write that comes after so many others, and nothing else any more.
+    pub(crate) fn fate(&self, fate: Option<(usize, Fault)>) {
+        let mut faults = self.faults.lock();
+        faults.clear();
+        if let Some((after, fault)) = fate {
+            faults.insert(self.made.load(Ordering::Relaxed) + after, fault);
+        }
+    }
+
+    /// How many were made.
+    pub(crate) fn made(&self) -> usize {
+        self.made.load(Ordering::Relaxed)
+    }
+}
+
+/// The state as one process sees it.
+pub(crate) struct Faulty {
+    pub(crate) state: Arc<MemoryIntents>,
+    pub(crate) writes: Arc<Writes>,
+    /// A caller was left to die.
+    pub(crate) died: Arc<Notify>,
+}
+
+impl Faulty {
+    async fn write<T: Send>(
+        &self,
+        written: impl Future<Output = Result<T, IntentsError>> + Send,
+    ) -> Result<T, IntentsError> {
+        let number = self.writes.made.fetch_add(1, Ordering::Relaxed);
+        let fault = self.writes.faults.lock().remove(&number);
+        let failed = || Err(IntentsError::Store("the database is gone".into()));
+        match fault {
+            None => written.await,
+            Some(Fault::ErrorBefore) => failed(),
+            Some(Fault::ErrorAfter) => {
+                written.await?;
+                failed()
+            }
+            Some(Fault::DieBefore) => self.die().await,
+            Some(Fault::DieAfter) => {
+                written.await?;
+                self.die().await
+            }
+        }
+    }
+
+    async fn die<T>(&self) -> T {
+        self.died.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl Intents for Faulty {
+    async fn claim(
+        &self,
+        account: AwsAccountId,
+        holder: &str,
+        until: Timestamp,
+    ) -> Result<Claim, IntentsError> {
+        self.write(self.state.claim(account, holder, until)).await
+    }
+
+    async fn release(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError> {
+        self.write(self.state.release(account, holder)).await
+    }
+
+    async fn intent(&self, account: AwsAccountId) -> Result<Intent, IntentsError> {
+        self.state.intent(account).await
+    }
+
+    async fn write_intent(
+        &self,
+        account: AwsAccountId,
+        holder: &str,
+        intent: &SendIntent,
+    ) -> Result<(), IntentsError> {
+        self.write(self.state.write_intent(account, holder, intent))
+            .await
+    }
+
+    async fn clear_intent(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError> {
+        self.write(self.state.clear_intent(account, holder)).await
+    }
+
+    async fn assign(
+        &self,
+        account: AwsAccountId,
+        assignment: &Assignment,
+    ) -> Result<bool, IntentsError> {
+        self.write(self.state.assign(account, assignment)).await
+    }
+
+    async fn take_over(
+        &self,
+        account: AwsAccountId,
+        seen: &Intent,
+        assignment: &Assignment,
+    ) -> Result<bool, IntentsError> {
+        self.write(self.state.take_over(account, seen, assignment))
+            .await
+    }
+
+    async fn hold(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+        holder: &Holder,
+        asked: Timestamp,
+    ) -> Result<bool, IntentsError> {
+        self.write(self.state.hold(account, spot_account, holder, asked))
+            .await
+    }
+
+    async fn let_go(
+        &self,
+        account: AwsAccountId,
+        departure: &Departure,
+    ) -> Result<Intent, IntentsError> {
+        self.write(self.state.let_go(account, departure)).await
+    }
+
+    async fn forget(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+        departure: Option<&Departure>,
+    ) -> Result<(), IntentsError> {
+        self.write(self.state.forget(account, spot_account, departure))
+            .await
+    }
+
+    async fn leave_tombstone(&self, tombstone: &Tombstone) -> Result<(), IntentsError> {
+        self.write(self.state.leave_tombstone(tombstone)).await
+    }
+
+    async fn owner(&self, spot_account: &SpotAccountId) -> Result<Option<Owner>, IntentsError> {
+        self.state.owner(spot_account).await
+    }
+
+    async fn set_owner(
+        &self,
+        spot_account: &SpotAccountId,
+        owner: &Owner,
+        holder: &str,
+    ) -> Result<(), IntentsError> {
+        self.write(self.state.set_owner(spot_account, owner, holder))
+            .await
+    }
+
+    async fn external_id(
+        &self,
+        spot_account: &SpotAccountId,
+    ) -> Result<Option<RememberedExternalId>, IntentsError> {
+        self.state.external_id(spot_account).await
+    }
+
+    async fn remember_external_id(
+        &self,
+        spot_account: &SpotAccountId,
+        external_id: &RememberedExternalId,
+    ) -> Result<(), IntentsError> {
+        self.write(self.state.remember_external_id(spot_account, external_id))
+            .await
+    }
+
+    async fn answer(
+        &self,
+        stack_id: &StackId,
+        request_id: &str,
+    ) -> Result<Option<ResourceResponse>, IntentsError> {
+        self.state.answer(stack_id, request_id).await
+    }
+
+    async fn remember_answer(
+        &self,
+        answer: &ResourceResponse,
+    ) -> Result<ResourceResponse, IntentsError> {
+        self.write(self.state.remember_answer(answer)).await
+    }
+}
