@@ -12,8 +12,8 @@ use super::{
 };
 
 /// The audit role: what is really in an account can only be read with a role in it. With it, the runner knows the alias of
-/// an account, the external ID that a role trusts, whether a late request's stack still waits, and whether the role of a
-/// link lets Spot in.
+/// an account, the external ID that a role trusts, whether a late request's stack still waits, whether a stack really is
+/// being deleted, and whether the role of a link lets Spot in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditConfig {

@@ -294,7 +294,8 @@ pub enum Deletion {
     /// Nothing: custom resources are retained, and what is left over is found and decided by reconciling.
     Reconcile,
     /// It is deleted with its stack, as Spot's own template does; also when an account moves to another OU. Ours (the
-    /// provider `queue`) deletes only what the stack owns, did not adopt, and nothing runs in: see `docs/provider.md`.
+    /// provider `queue`) deletes only what the stack owns, did not adopt, and nothing runs in, and needs the audit role: see
+    /// `docs/provider.md`.
     Stack,
 }
 
