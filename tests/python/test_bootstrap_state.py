@@ -68,13 +68,18 @@ def bucket():
     bucket.server.server_close()
 
 
-def test_a_stack_takes_the_spot_account_with_it_that_another_process_created(ministack, sandbox, accounts, state):
-    # What the stack does is read in its account.
+@pytest.fixture
+def stack(ministack, sandbox, accounts, state):
+    """A stack that takes its Spot account with it; what it does is read in its account."""
     read = {f"AWS_ENDPOINT_URL_{service}": ministack.endpoint for service in ("STS", "CLOUDFORMATION")}
     stack = Enrollment(ministack, sandbox, next(accounts), PROVIDER_STATE_URL=state, PROVIDER_DELETION="stack",
                        PROVIDER_AUDIT_ROLE="/spot/reader", **read)
     iam = ministack.client("iam", stack.account)
     iam.create_role(RoleName="reader", Path="/spot/", AssumeRolePolicyDocument="{}")
+    return stack
+
+
+def test_a_stack_takes_the_spot_account_with_it_that_another_process_created(stack):
     with stack.mirrored():
         stack.create(template(stack.function))
         assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
@@ -85,6 +90,27 @@ def test_a_stack_takes_the_spot_account_with_it_that_another_process_created(min
         stack.cold()
         assert stack.settled(stack.delete()) == "DELETE_COMPLETE"
     assert stack.spot_accounts() == []
+
+
+def test_a_resource_with_a_new_name_keeps_the_spot_account(stack):
+    with stack.mirrored():
+        stack.create(template(stack.function))
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+        [made] = stack.spot_accounts()
+        stack.cold()
+        renamed = template(stack.function).replace('"SpotAccount"', '"RenamedAccount"')
+        stack.update(renamed)
+        assert stack.settled() == "UPDATE_COMPLETE", stack.reasons()
+        # ministack deletes the old one without going into UPDATE_COMPLETE_CLEANUP_IN_PROGRESS.
+        [kept] = stack.spot_accounts()
+        assert kept["id"] == made["id"] == stack.outputs()["AccountId"]
+
+
+def test_nothing_is_deleted_without_a_role_that_can_tell_whether_the_stack_is(ministack, sandbox, accounts, state):
+    stack = Enrollment(ministack, sandbox, next(accounts), PROVIDER_STATE_URL=state, PROVIDER_DELETION="stack")
+    answer, failed = stack.invoke({"Records": []})
+    assert failed
+    assert "PROVIDER_AUDIT_ROLE" in ministack.output(), answer
 
 
 def test_a_repeated_request_gets_the_same_external_id_from_another_process(ministack, sandbox, accounts, state, bucket):

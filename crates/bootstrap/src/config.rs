@@ -266,7 +266,10 @@ fn deletion(text: &str) -> Result<Deletion, ConfigError> {
 
 /// The name of a role, with its path when it has one (IAM API reference, CreateRole).
 fn audit_role(text: &str) -> Result<AuditRole, ConfigError> {
-    let (path, name) = text.trim_start_matches('/').rsplit_once('/').unwrap_or(("", text));
+    let (path, name) = text
+        .trim_start_matches('/')
+        .rsplit_once('/')
+        .unwrap_or(("", text));
     let is_of = |part: &str, others: &[u8]| {
         part.bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))

@@ -180,9 +180,8 @@ impl Intent {
     #[must_use]
     pub fn is_departed(&self, stack: &StackId) -> bool {
         let is_known = |holder: &Holder| holder.stack == *stack && holder.resource.is_some();
-        let has_ended = |(holder, ended): (&Holder, &Departed)| {
-            holder.stack == *stack && ended.is_account
-        };
+        let has_ended =
+            |(holder, ended): (&Holder, &Departed)| holder.stack == *stack && ended.is_account;
         !self.holders.iter().any(is_known) && self.departed.iter().any(has_ended)
     }
 
@@ -200,7 +199,8 @@ impl Intent {
             self.holders.remove(&Holder::stack(&holder.stack));
         }
         let is_late = |ended: Timestamp| at.duration_since(ended) > REMEMBERED;
-        self.departed.retain(|_, ended| !ended.at.is_some_and(is_late));
+        self.departed
+            .retain(|_, ended| !ended.at.is_some_and(is_late));
         let before = self.departed.get(holder).and_then(|ended| ended.at);
         let departed = Departed {
             at: before.max(Some(*at)),

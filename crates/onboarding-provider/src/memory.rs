@@ -14,7 +14,8 @@ use onboarding_core::{
 use parking_lot::Mutex;
 
 use crate::intents::{
-    Assignment, Claim, Departure, Intent, Intents, IntentsError, Owner, RememberedExternalId, SendIntent, Tombstone,
+    Assignment, Claim, Departure, Intent, Intents, IntentsError, Owner, RememberedExternalId,
+    SendIntent, Tombstone,
 };
 
 /// [`Intents`] in memory. Several providers of one process may share it, as several replicas share a database.

@@ -158,7 +158,7 @@ impl Provider {
     async fn answer(&self, request: &ResourceRequest, deadline: Timestamp) -> ResourceResponse {
         let mut response = self.served(request, deadline).await;
         if request.request_type == RequestType::Delete && response.status == Status::Failed {
-            response = self.not_deleted(request, &response.reason).await;
+            response = Box::pin(self.not_deleted(request, &response.reason)).await;
         }
         match self.intents.remember_answer(&response).await {
             Ok(stays) => stays,
@@ -222,7 +222,8 @@ impl Provider {
             {
                 return ResourceResponse::failure(request, reason);
             }
-            let (reason, wait) = match self.attempt(request).await {
+            // On the heap: it is large, and whoever serves many has one for each.
+            let (reason, wait) = match Box::pin(self.attempt(request)).await {
                 Ok(response) => return response,
                 Err(Trouble::Refused(reason)) => return ResourceResponse::failure(request, reason),
                 Err(Trouble::PassingFor(reason, patience))

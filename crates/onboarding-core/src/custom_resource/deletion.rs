@@ -110,9 +110,7 @@ impl TombstoneReason {
             Self::Reconcile => "deletions are decided by reconciling",
             Self::Adopted => "somebody else had linked it before us",
             Self::HeldByAnother => "another stack was given it as well",
-            Self::HeldByAnotherResource => {
-                "another resource of its stack was given it as well"
-            }
+            Self::HeldByAnotherResource => "another resource of its stack was given it as well",
             Self::UnclearResource => {
                 "an earlier version of this program gave it to the stack, which may have another resource for it"
             }

@@ -9,8 +9,7 @@ use std::time::SystemTime;
 
 use onboarding_core::{
     custom_resource::{
-        Holder, Resource, ResourceRequest, Standing, account::kept_instead,
-        naming::creation_names,
+        Holder, Resource, ResourceRequest, Standing, account::kept_instead, naming::creation_names,
     },
     ids::{RoleArn, SpotAccountId},
     inventory::SpotAccountRecord,

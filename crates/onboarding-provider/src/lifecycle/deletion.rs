@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{
         DeletionDecision, Holder, RequestType, ResourceRequest, ResourceResponse, TombstoneReason,
+        deletes,
         deletion::{Held, Spared, decide, left_behind, veto},
-        deletes, ends,
+        ends,
         response::is_marker,
         still_waits,
     },

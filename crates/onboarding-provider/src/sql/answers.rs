@@ -4,9 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
-use onboarding_core::{
-    custom_resource::ResourceResponse, desired::DirectEnrollment, ids::StackId,
-};
+use onboarding_core::{custom_resource::ResourceResponse, desired::DirectEnrollment, ids::StackId};
 
 use super::{Database, store};
 use crate::intents::IntentsError;
@@ -93,7 +91,9 @@ impl Database {
         .execute(&self.pool)
         .await;
         match pruned {
-            Ok(pruned) => tracing::debug!(answers = pruned.rows_affected(), "old answers forgotten"),
+            Ok(pruned) => {
+                tracing::debug!(answers = pruned.rows_affected(), "old answers forgotten")
+            }
             Err(error) => tracing::warn!(%error, "old answers are not forgotten"),
         }
     }

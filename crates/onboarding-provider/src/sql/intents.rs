@@ -13,8 +13,8 @@ use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
 use super::{Database, store};
 use crate::intents::{
-    Assignment, Claim, Departed, Departure, Intent, Intents, IntentsError, Owner, RememberedExternalId,
-    SendIntent, Tombstone,
+    Assignment, Claim, Departed, Departure, Intent, Intents, IntentsError, Owner,
+    RememberedExternalId, SendIntent, Tombstone,
 };
 
 #[async_trait]
@@ -328,5 +328,8 @@ fn intent_of(row: &AnyRow) -> Result<Intent, IntentsError> {
 
 /// A JSON array; one that is not there is empty.
 fn list<T: serde::de::DeserializeOwned>(text: Option<String>) -> Result<Vec<T>, IntentsError> {
-    text.map_or_else(|| Ok(Vec::new()), |text| serde_json::from_str(&text).map_err(store))
+    text.map_or_else(
+        || Ok(Vec::new()),
+        |text| serde_json::from_str(&text).map_err(store),
+    )
 }

@@ -5,7 +5,7 @@ use onboarding_core::{
     template::Deletion,
 };
 use onboarding_provider::{
-    AdoptRule, Assignment, Departure, Intents as _, Provider, ProviderSettings, ResourceResponse,
+    AdoptRule, Assignment, Intents as _, Owner, Provider, ProviderSettings, ResourceResponse,
     events::no_events,
 };
 
@@ -28,12 +28,7 @@ fn deleting(home: &Home) -> Provider {
 }
 
 /// Deletes the resources of a stack as CloudFormation does; returns the answer of the Spot account.
-async fn delete_stack(
-    home: &Home,
-    provider: &Provider,
-    stack: &str,
-    id: &str,
-) -> ResourceResponse {
+async fn delete_stack(home: &Home, provider: &Provider, stack: &str, id: &str) -> ResourceResponse {
     home.says(stack, "DELETE_IN_PROGRESS");
     let mut last = None;
     for kind in KINDS.into_iter().rev() {
@@ -341,7 +336,11 @@ async fn a_resource_that_is_renamed_does_not_take_the_spot_account_with_it() {
         let provider = deleting(&home);
         home.says("stack", status);
         let answer = ended(&provider, "SpotAccount", &id).await;
-        assert!(answer.reason.contains("another resource"), "{}", answer.reason);
+        assert!(
+            answer.reason.contains("another resource"),
+            "{}",
+            answer.reason
+        );
         assert_eq!(deleted(&home), Vec::<String>::new());
         assert_eq!(tombstone(&home, &id), None);
         // The stack goes on.
@@ -382,10 +381,7 @@ async fn of_several_resources_the_last_one_takes_the_spot_account_with_it() {
         let id = with_resource(&home, "stack", "Second").await;
         let (one, two) = (deleting(&home), deleting(&home));
         home.says("stack", "DELETE_IN_PROGRESS");
-        tokio::join!(
-            ended(&one, "SpotAccount", &id),
-            ended(&two, "Second", &id)
-        );
+        tokio::join!(ended(&one, "SpotAccount", &id), ended(&two, "Second", &id));
         assert_eq!(deleted(&home), [id]);
     }
 }
@@ -395,30 +391,33 @@ async fn what_an_earlier_version_gave_to_a_stack_is_deleted_only_when_the_whole_
     let account = ACCOUNT.parse().unwrap();
     for status in [Some("DELETE_IN_PROGRESS"), Some(CLEANUP), None] {
         let home = Home::new().await;
-        let id = create_stack(&home, "stack", ACCOUNT).await;
-        // As that version wrote it down: by the stack alone.
+        let id = home.spot.world.lock().add("ours", Some(ACCOUNT));
         let spot_account = id.parse().unwrap();
-        let owner = home.intents.owner(&spot_account).await.unwrap().unwrap();
+        let event = request(&create_event("stack", ACCOUNT, "SpotAccount", &id));
+        // As that version wrote it down: by the stack alone.
         let now = jiff::Timestamp::now();
         let assignment = Assignment {
             spot_account,
             at: now,
-            holder: Holder::stack(&owner.stack_id),
+            holder: Holder::stack(&event.stack_id),
             asked: now,
             created_by: None,
         };
-        let resource = Holder {
-            stack: owner.stack_id,
-            resource: Some("SpotAccount".to_owned()),
+        assert!(home.intents.assign(account, &assignment).await.unwrap());
+        let owner = Owner {
+            stack_id: event.stack_id,
+            account,
+            role: role(ACCOUNT, "stack").parse().unwrap(),
+            adopted: false,
+            linked_at: now,
         };
-        let departure = Departure {
-            holder: resource,
-            at: now,
-            is_account: true,
-            ends: false,
-        };
-        home.intents.let_go(account, &departure).await.unwrap();
-        home.intents.assign(account, &assignment).await.unwrap();
+        let until = now + std::time::Duration::from_secs(60);
+        home.intents.claim(account, "link", until).await.unwrap();
+        home.intents
+            .set_owner(&assignment.spot_account, &owner, "link")
+            .await
+            .unwrap();
+        home.intents.release(account, "link").await.unwrap();
         home.says("stack", status);
         ended(&deleting(&home), "SpotAccount", &id).await;
         let whole = status == Some("DELETE_IN_PROGRESS");
@@ -435,7 +434,11 @@ async fn nothing_is_deleted_while_nobody_can_tell_what_the_stack_does() {
         let id = create_stack(&home, "stack", ACCOUNT).await;
         home.says("stack", status);
         let answer = ended(&deleting(&home), "SpotAccount", &id).await;
-        assert!(answer.reason.contains("nobody can tell"), "{}", answer.reason);
+        assert!(
+            answer.reason.contains("nobody can tell"),
+            "{}",
+            answer.reason
+        );
         assert_eq!(deleted(&home), Vec::<String>::new());
         assert_eq!(tombstone(&home, &id), Some(TombstoneReason::NotDone));
     }

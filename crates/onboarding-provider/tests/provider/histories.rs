@@ -413,7 +413,9 @@ impl Account {
                 self.roles[&stack].clone()
             }
         };
-        let Stack { name: stack, id, .. } = self.live.last().unwrap();
+        let Stack {
+            name: stack, id, ..
+        } = self.live.last().unwrap();
         let owner = self.home.intents.owner(&id.parse().unwrap()).await.unwrap();
         let world = self.home.spot.world.lock();
         let ours: Vec<_> = world

@@ -133,7 +133,14 @@ async fn of_two_stacks_that_link_at_the_same_time_the_later_one_is_the_owner() {
     let slow = (link.clone(), Duration::from_millis(300));
     home.spot.world.lock().answers_take.extend([slow]);
     let (one, two) = (home.provider(), home.provider());
-    let linked = |stack| request(&create_event(stack, ACCOUNT, "SpotLinkedCredentials", "act-1"));
+    let linked = |stack| {
+        request(&create_event(
+            stack,
+            ACCOUNT,
+            "SpotLinkedCredentials",
+            "act-1",
+        ))
+    };
     let (old, new) = (linked("old"), linked("new"));
     let (old, new) = tokio::join!(one.handle(&old, in_time()), async {
         let deadline = std::time::Instant::now() + Duration::from_secs(10);

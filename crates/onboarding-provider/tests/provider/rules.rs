@@ -492,7 +492,11 @@ async fn a_creation_whose_resource_is_deleted_meanwhile_leaves_its_account_to_th
     });
     assert_eq!(deleted.status, Status::Success, "{}", deleted.reason);
     assert_eq!(created.status, Status::Failed);
-    assert!(created.reason.contains("deleted meanwhile"), "{}", created.reason);
+    assert!(
+        created.reason.contains("deleted meanwhile"),
+        "{}",
+        created.reason
+    );
     let id = home.spot.world.lock().accounts[0].id.clone();
     let left = home.intents.tombstone(&id.parse().unwrap()).unwrap();
     assert_eq!(left.reason, TombstoneReason::CreateFailed);

@@ -437,7 +437,7 @@ fn stacks_delete_spot_accounts_only_where_their_status_can_be_read() {
         format!("{STACK}{AUDIT}"),
         format!("{STACK}[audit]\nenabled = true\nrole_name = \"reader\"\n"),
         "[enrollment]\ndeletion = \"stack\"\nprovider = \"spot-hosted\"\n\
-         cost_intelligence_lambda = \"arn:aws:lambda:us-east-1:178579023202:function:x\"\n"
+         cost_intelligence_lambda = \"their-function\"\n"
             .to_owned(),
     ] {
         let loaded = Directory::new(&runner_toml(&sections, "")).load(&[]);

@@ -487,14 +487,16 @@ async fn stacks_that_are_given_an_account_at_the_same_time_are_all_known(place: 
 async fn what_an_earlier_version_wrote_about_stacks_is_kept(place: Place) {
     let state = place.open().await;
     let gone: StackId = format!("{STACK}-gone").parse().unwrap();
-    sqlx::query("INSERT INTO intents (account, assigned, stacks, departed) VALUES ($1, $2, $3, $4)")
-        .bind(account().to_string())
-        .bind(spot_account().as_str())
-        .bind(serde_json::json!([STACK]).to_string())
-        .bind(serde_json::json!([gone]).to_string())
-        .execute(state.pool())
-        .await
-        .unwrap();
+    sqlx::query(
+        "INSERT INTO intents (account, assigned, stacks, departed) VALUES ($1, $2, $3, $4)",
+    )
+    .bind(account().to_string())
+    .bind(spot_account().as_str())
+    .bind(serde_json::json!([STACK]).to_string())
+    .bind(serde_json::json!([gone]).to_string())
+    .execute(state.pool())
+    .await
+    .unwrap();
     let mut expected = Intent {
         assigned: Some(spot_account()),
         holders: [Holder::stack(&stack())].into(),
@@ -504,8 +506,8 @@ async fn what_an_earlier_version_wrote_about_stacks_is_kept(place: Place) {
     let claim = state.database().claim(account(), "one", now()).await;
     assert_eq!(claim.unwrap(), Claim::Held(expected.clone()));
     // The next change writes it down anew, with what it adds.
-    let given = state.database();
-    let given = given.hold(account(), &spot_account(), &holder(stack()), now());
+    let (id, known) = (spot_account(), holder(stack()));
+    let given = state.database().hold(account(), &id, &known, now());
     assert!(given.await.unwrap());
     expected.holders.insert(holder(stack()));
     assert_eq!(state.database().intent(account()).await.unwrap(), expected);
@@ -585,7 +587,12 @@ async fn answers_that_nobody_can_ask_for_any_more_are_forgotten(place: Place) {
     }
     let database = state.database();
     database.remember_answer(&answer("new")).await.unwrap();
-    for (request_id, kept) in [("old", false), (&finished, true), ("recent", true), ("new", true)] {
+    for (request_id, kept) in [
+        ("old", false),
+        (&finished, true),
+        ("recent", true),
+        ("new", true),
+    ] {
         let found = database.answer(&stack(), request_id).await.unwrap();
         assert_eq!(found.is_some(), kept, "{request_id}");
     }
