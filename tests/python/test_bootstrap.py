@@ -373,6 +373,15 @@ s3_key = "bootstrap.zip"
 """
 
 
+# An audit role that lets the function in.
+AUDIT = """
+[audit]
+enabled = true
+path = "/spot/"
+principals = ["role/spot-onboarding-*"]
+organization_id = "o-abcdefghij"
+"""
+
 # The same with the runner's state. The password in `state.url` stays with the runner.
 STATE = """
 [state]
@@ -430,10 +439,11 @@ def test_the_function_takes_the_environment_that_the_home_stack_gives_it(tmp_pat
 def test_a_function_with_the_runners_state_is_told_where_it_is(tmp_path, runtime):
     variables = rendered_function(tmp_path, LAMBDA)["Function"]["Properties"]["Environment"]["Variables"]
     text = LAMBDA.replace("[bootstrap.lambda]", STATE).replace("[enrollment]", '[enrollment]\ndeletion = "stack"')
-    resources = rendered_function(tmp_path, text)
+    resources = rendered_function(tmp_path, text + AUDIT)
     with_state = resources["Function"]["Properties"]["Environment"]["Variables"]
     assert {name: value for name, value in with_state.items() if variables.get(name) != value} == {
         "PROVIDER_DELETION": "stack",
+        "PROVIDER_AUDIT_ROLE": "/spot/spot-onboarding-audit",
         "PROVIDER_STATE_PARAMETER": "/spot/state",
         "PROVIDER_STATE_CA_FILE": "/var/task/global-bundle.pem",
     }
@@ -443,6 +453,8 @@ def test_a_function_with_the_runners_state_is_told_where_it_is(tmp_path, runtime
     assert resources["FunctionEvents"]["Properties"]["MaximumRetryAttempts"] == 2
     assert resources["Function"]["Properties"]["VpcConfig"]["SubnetIds"] == ["subnet-0123abcd"]
     [policy] = resources["FunctionRole"]["Properties"]["Policies"]
+    assert resources["FunctionRole"]["Properties"]["RoleName"] == "spot-onboarding-function"
+    assert "arn:aws:iam::*:role/spot/spot-onboarding-audit" in json.dumps(policy)
     assert "parameter/spot/state" in json.dumps(policy) and "canary" not in json.dumps(resources)
 
 
@@ -467,6 +479,7 @@ def test_a_configuration_that_the_function_could_not_serve_is_refused(tmp_path):
         ('s3_key = "bootstrap.zip"', 's3_key = "b.zip"\nsubnets = ["vpc-0123abcd"]', "the id of a subnet"),
         ("[bootstrap.lambda]", STATE.replace("concurrency = 20", "concurrency = 1001"), "between 2 and 1000"),
         ("[bootstrap.lambda]", STATE.replace("/var/task/", ""), "from /"),
+        ("[bootstrap.lambda]", AUDIT.replace("-*", "-runner") + "[bootstrap.lambda]", "role/spot-onboarding-function"),
     ]:
         assert old in LAMBDA
         said = rendered_function(tmp_path, LAMBDA.replace(old, new, 1))

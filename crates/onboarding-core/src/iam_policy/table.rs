@@ -435,6 +435,7 @@ pub const FUNCTION_PERMISSIONS: &[Permission] = &[
         Scope::Organization,
         &["organizations:DescribeAccount", "organizations:ListParents"],
     ),
+    calls(Need::AuditRole, Scope::AuditRole, &["sts:AssumeRole"]),
     calls(
         Need::Queue,
         Scope::ServedQueue,

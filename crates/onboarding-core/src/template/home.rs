@@ -28,6 +28,7 @@ pub use error::HomeError;
 pub use function::{FunctionSpec, FunctionVpc};
 pub(crate) use messaging::PROVIDER_QUEUE_ENDINGS;
 pub use messaging::TOPIC_LOGICAL_ID;
+pub use role::function_role_name;
 pub use spec::{Encryption, HomeSpec, RunnerPrincipal};
 
 use super::{

@@ -66,6 +66,31 @@ impl AuditConfig {
     pub fn is_deployed(&self) -> bool {
         self.enabled && self.role_name.is_none()
     }
+
+    /// The path and name of the role that accounts are read through.
+    #[must_use]
+    pub fn role_path_and_name(&self) -> Option<String> {
+        self.role().map(|role| format!("{}{role}", self.path.0))
+    }
+
+    /// Whether the role that the runner deploys lets this role of the home account in, by its path and name.
+    #[must_use]
+    pub fn lets_in(&self, role: &str) -> bool {
+        let principal = format!("role/{role}");
+        let mut principals = self.principals.iter();
+        principals.any(|pattern| covers(&pattern.0.0, &principal))
+    }
+}
+
+/// Whether a pattern, in which `*` stands for any characters, covers a text.
+fn covers(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    text.strip_prefix(head).is_some_and(|text| {
+        let mut tails = text.char_indices().map(|(at, _)| &text[at..]);
+        covers(rest, "") || tails.any(|tail| covers(rest, tail))
+    })
 }
 
 /// A text of letters, digits and some others.
@@ -163,6 +188,26 @@ mod tests {
             (theirs.role(), theirs.is_deployed()),
             (Some("Auditor"), false)
         );
+    }
+
+    #[test]
+    fn who_is_let_in_is_told_by_name_or_pattern() {
+        for (pattern, lets_in) in [
+            ("role/spot-function", true),
+            ("role/*", true),
+            ("role/s*-fun*", true),
+            ("role/spot-function*", true),
+            ("role/spot", false),
+            ("role/*-runner", false),
+            ("user/*", false),
+        ] {
+            let config = AuditConfig {
+                principals: vec![Text(pattern.parse().unwrap())],
+                ..AuditConfig::default()
+            };
+            assert_eq!(config.lets_in("spot-function"), lets_in, "{pattern}");
+        }
+        assert!(!AuditConfig::default().lets_in("spot-function"));
     }
 
     #[test]

@@ -77,10 +77,7 @@ impl Loaded {
             tags_stack_sets: !config.stack_set.tags.is_empty(),
             activates_trusted_access: config.prerequisites.activate_trusted_access,
             reads_account_tags,
-            audit_role: config
-                .audit
-                .role()
-                .map(|name| format!("{}{name}", config.audit.path.0)),
+            audit_role: config.audit.role_path_and_name(),
             queue: (config.enrollment.provider == ProviderKind::Queue)
                 .then(|| self.queue(place.account)),
             token: match &config.spot.token {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use onboarding_core::{
     desired::{AdoptRule, OuRef},
     iam_policy::{self, FunctionAccess, RunnerPolicySpec, SecretPlace},
-    template::home::{FunctionSpec, FunctionVpc},
+    template::home::{FunctionSpec, FunctionVpc, function_role_name},
 };
 use onboarding_provider::sql::PostgresUrl;
 use schemars::JsonSchema;
@@ -186,6 +186,13 @@ fn environment(
             ));
         }
     };
+    let role = function_role_name(&config.stack_set.name_prefix);
+    if config.audit.is_deployed() && !config.audit.lets_in(&role) {
+        return Err(refused(
+            "the audit role does not let it in",
+            &format!("add \"role/{role}\" to audit.principals"),
+        ));
+    }
     let state = lambda.state.as_ref().map(|state| match state {
         StateSource::SecretsManager(id) => ("PROVIDER_STATE_SECRET_ARN", id.clone()),
         StateSource::SsmParameter(name) => ("PROVIDER_STATE_PARAMETER", name.clone()),
@@ -207,6 +214,10 @@ fn environment(
         Some(("PROVIDER_TOPIC_ARN", topic.to_owned())),
         Some(("PROVIDER_SERVICE_TIMEOUT", timeout)),
         Some(("PROVIDER_DELETION", deletion.to_owned())),
+        config
+            .audit
+            .role_path_and_name()
+            .map(|role| ("PROVIDER_AUDIT_ROLE", role)),
         state,
         ca_file.map(|path| ("PROVIDER_STATE_CA_FILE", path)),
         Some(("PROVIDER_STACKS", config.served_stacks().names().join(","))),

@@ -9,6 +9,7 @@ use super::{
     HomeError, HomeSpec, messaging,
     policy::{document, service},
     resource,
+    role::function_role_name,
 };
 use crate::{
     iam_policy::NETWORK_INTERFACES,
@@ -185,6 +186,10 @@ pub(super) fn resources(spec: &HomeSpec) -> Vec<Resource> {
         "FunctionRole",
         "AWS::IAM::Role",
         [
+            (
+                "RoleName",
+                function_role_name(&spec.stack_name_prefix).into(),
+            ),
             ("Description", "The Spot provider's Lambda function".into()),
             ("AssumeRolePolicyDocument", trust),
             (

@@ -5,8 +5,14 @@ use serde_json::{Map, Value, json};
 use super::{HomeSpec, RunnerPrincipal, policy::document, resource};
 use crate::template::Resource;
 
-/// What the name of the runner's role ends with; a role's name has at most 64 characters.
-pub(super) const ROLE_NAME_ENDING: &str = "-runner";
+/// What the name of the runner's role ends with.
+const RUNNER: &str = "-runner";
+
+/// What the name of the function's role ends with.
+const FUNCTION: &str = "-function";
+
+/// The longest beginning of names: a role's name has at most 64 characters.
+pub(super) const MAX_PREFIX: usize = 64 - FUNCTION.len();
 
 pub(super) fn role(spec: &HomeSpec) -> Resource {
     resource(
@@ -27,10 +33,17 @@ pub(super) fn role(spec: &HomeSpec) -> Resource {
     )
 }
 
+/// The name of the function's role: known beforehand, for the trust policy of the audit role. `prefix` is the beginning of
+/// the home stack's name.
+#[must_use]
+pub fn function_role_name(prefix: &str) -> String {
+    format!("{prefix}{FUNCTION}")
+}
+
 impl HomeSpec {
     /// The name of the runner's role: known beforehand, for the trust policy of the audit role.
     fn runner_role_name(&self) -> String {
-        format!("{}{ROLE_NAME_ENDING}", self.stack_name_prefix)
+        format!("{}{RUNNER}", self.stack_name_prefix)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{super::Partition, FunctionSpec, HomeError, role::ROLE_NAME_ENDING};
+use super::{super::Partition, FunctionSpec, HomeError, role::MAX_PREFIX};
 use crate::{
     ids::{AwsAccountId, OrganizationId, Region, StackSetName, TopicArn},
     policy::PolicyDocument,
@@ -11,9 +11,6 @@ use crate::{
 
 /// The longest name of a topic: SQS allows 80 characters, and queues get the longest ending `-wake-up-dlq`.
 const MAX_TOPIC_NAME: usize = 64;
-
-/// The longest beginning of names: a role's name has at most 64 characters.
-const MAX_PREFIX: usize = 64 - ROLE_NAME_ENDING.len();
 
 /// Everything that decides how the home stacks look.
 #[derive(Debug, Clone, PartialEq, Eq)]
