@@ -207,6 +207,7 @@ impl Function {
         };
         let provider = Provider::new(
             spot,
+                spot.share_locks(Arc::new(database.clone()));
             intents,
             Arc::new(Directory::new(
                 Arc::clone(&self.aws),

@@ -7,6 +7,7 @@
 
 mod answers;
 mod intents;
+mod leases;
 mod owners;
 mod postgres;
 mod tombstones;
@@ -29,7 +30,7 @@ pub use postgres::{PostgresUrl, PostgresUrlError, redacted};
 use crate::intents::IntentsError;
 
 /// The newest migration that this code was written for.
-pub const VERSION: i64 = 10;
+pub const VERSION: i64 = 11;
 
 /// How long a connection is waited for, and a row that another transaction has locked.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -55,6 +55,7 @@ impl Home {
             .map_err(spot_error)?;
         let state = State::open(&config.runner.state.url).await?;
         spot.share_windows(Arc::new(state.database().clone()));
+        spot.share_locks(Arc::new(state.database().clone()));
         let identity = aws.caller_identity().await.map_err(aws_error)?;
         export(&aws, &spot);
         let access = access(&config.runner, &aws);

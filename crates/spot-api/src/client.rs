@@ -1,6 +1,11 @@
 //! The client: one HTTP connection pool, one governor, one retry function, one count of calls, shared by all clones.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use onboarding_core::{governor::spot::WindowSnapshot, secret::SecretText};
 use parking_lot::Mutex;
@@ -16,12 +21,14 @@ pub(crate) mod envelope;
 mod exchange;
 pub(crate) mod gate;
 mod line;
+pub mod locks;
 pub(crate) mod retry;
 pub mod route;
 pub mod settings;
 pub mod shared;
 
 use gate::Gate;
+use locks::Locks;
 use route::Route;
 use settings::SpotSettings;
 use shared::SharedWindows;
@@ -35,13 +42,15 @@ pub struct SpotClient {
 pub(crate) struct Inner {
     http: reqwest::Client,
     base: Url,
-    settings: SpotSettings,
+    pub(crate) settings: SpotSettings,
     tokens: Arc<dyn TokenSource>,
     pub(crate) gate: Arc<Gate>,
     calls: Mutex<BTreeMap<Route, u64>>,
     observer: Option<Arc<dyn CallObserver>>,
-    /// Held while a user group is read, changed and read again.
+    /// Held within this process while a user group is read, changed and read again.
     pub(crate) access: tokio::sync::Mutex<()>,
+    /// Against other processes.
+    locks: OnceLock<Locks>,
 }
 
 impl fmt::Debug for SpotClient {
@@ -92,6 +101,7 @@ impl SpotClient {
                 calls: Mutex::new(BTreeMap::new()),
                 observer,
                 access: tokio::sync::Mutex::default(),
+                locks: OnceLock::new(),
             }),
         })
     }

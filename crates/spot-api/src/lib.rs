@@ -16,6 +16,7 @@ pub mod verbs;
 
 pub use client::{
     SpotClient,
+    locks::SharedLocks,
     settings::SpotSettings,
     shared::{SharedWindows, WindowChange},
 };

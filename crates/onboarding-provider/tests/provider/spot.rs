@@ -284,6 +284,7 @@ impl Spot {
             call_timeout: Duration::from_secs(1),
             attempts: 1,
             retry_initial: Duration::from_millis(1),
+            access_recheck: Duration::from_millis(1),
             governor: GovernorSettings {
                 window: Duration::from_millis(100),
                 margin: Duration::from_millis(1),

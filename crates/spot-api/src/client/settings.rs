@@ -22,6 +22,9 @@ pub struct SpotSettings {
     pub attempts: u32,
     /// The pause before the second request; it doubles with each further one, with jitter.
     pub retry_initial: Duration,
+    /// When the change of a user group that no lock kept apart from other processes' is looked at again: after this, or up to
+    /// twice as long.
+    pub access_recheck: Duration,
     /// What the rate governor assumes about Spot's window.
     pub governor: GovernorSettings,
 }
@@ -35,6 +38,7 @@ impl Default for SpotSettings {
             user_agent: concat!("spot-onboarding/", env!("CARGO_PKG_VERSION")).to_owned(),
             attempts: 4,
             retry_initial: Duration::from_millis(500),
+            access_recheck: Duration::from_secs(5),
             governor: GovernorSettings::default(),
         }
     }

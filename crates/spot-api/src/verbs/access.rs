@@ -2,8 +2,10 @@
 //! userGroup).
 //!
 //! Spot has no call that adds one account. A group's policies are replaced as a whole, and nothing tells that they were
-//! changed since they were read. So within a process one addition is made after the other, and each is read again after it
-//! was written: one that somebody else's overwrote meanwhile is made again.
+//! changed since they were read. So one addition is made after the other: within a process always, and among processes where
+//! they share locks. Each is read again after it was written, because nothing holds back people in Spot's console; where
+//! processes share no locks it is read once more a little later, when what another one had read before has been written, too.
+//! One that somebody else's overwrote meanwhile is made again.
 
 use std::collections::BTreeSet;
 
@@ -109,6 +111,31 @@ impl SpotClient {
         wanted: &Accounts,
     ) -> Result<bool, AccessError> {
         let _turn = self.inner.access.lock().await;
+        let lock = format!("user-group/{group}");
+        if let Some(added) = self
+            .locked(&lock, Box::pin(self.add_access(group, wanted)))
+            .await
+        {
+            return added;
+        }
+        let mut changed = false;
+        for _ in 0..=ATTEMPTS {
+            if !Box::pin(self.add_access(group, wanted)).await? {
+                return Ok(changed);
+            }
+            changed = true;
+            let pause = rand::random_range(1.0..2.0);
+            tokio::time::sleep(self.inner.settings.access_recheck.mul_f64(pause)).await;
+        }
+        Err(AccessError::NotKept(group.clone()))
+    }
+
+    /// Reads, adds what is missing, and reads again, until nothing is missing.
+    async fn add_access(
+        &self,
+        group: &UserGroupId,
+        wanted: &Accounts,
+    ) -> Result<bool, AccessError> {
         for attempt in 0..=ATTEMPTS {
             let current = self.user_group(group).await?;
             let missing = access::missing(&current, wanted);

@@ -79,6 +79,7 @@ pub(crate) fn settings(address: SocketAddr) -> SpotSettings {
         base_url: format!("http://{address}"),
         call_timeout: Duration::from_secs(10),
         retry_initial: Duration::from_millis(1),
+        access_recheck: Duration::from_millis(1),
         governor: GovernorSettings {
             window: Duration::from_millis(300),
             margin: Duration::from_millis(20),

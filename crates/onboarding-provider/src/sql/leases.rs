@@ -1,0 +1,80 @@
+//! Locks that processes on this state share, by name: held for a while by the database's clock, and then anybody's.
+
+use std::{error::Error, time::Duration};
+
+use async_trait::async_trait;
+use spot_api::SharedLocks;
+
+use super::{Backend, Database};
+
+/// Makes, takes over or prolongs a lock, unless somebody else holds it; `$now` is the clock in milliseconds.
+macro_rules! take {
+    ($now:literal) => {
+        concat!(
+            "INSERT INTO leases (name, holder, held_until) VALUES ($1, $2, ",
+            $now,
+            " + $3) ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until \
+             WHERE leases.holder = excluded.holder OR leases.held_until <= ",
+            $now,
+            " RETURNING name"
+        )
+    };
+}
+
+/// How much longer a lock is held.
+macro_rules! left {
+    ($now:literal) => {
+        concat!("SELECT held_until - ", $now, " FROM leases WHERE name = $1")
+    };
+}
+
+const TAKE_ON_POSTGRES: &str =
+    take!("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)");
+const TAKE_ON_SQLITE: &str = take!("CAST(unixepoch('subsec') * 1000 AS INTEGER)");
+const LEFT_ON_POSTGRES: &str =
+    left!("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)");
+const LEFT_ON_SQLITE: &str = left!("CAST(unixepoch('subsec') * 1000 AS INTEGER)");
+
+#[async_trait]
+impl SharedLocks for Database {
+    async fn take(
+        &self,
+        name: &str,
+        holder: &str,
+        lease: Duration,
+    ) -> Result<Option<Duration>, Box<dyn Error + Send + Sync>> {
+        let (take, left) = match self.backend {
+            Backend::Postgres => (TAKE_ON_POSTGRES, LEFT_ON_POSTGRES),
+            Backend::Sqlite => (TAKE_ON_SQLITE, LEFT_ON_SQLITE),
+        };
+        let taken = sqlx::query(take)
+            .bind(name)
+            .bind(holder)
+            .bind(i64::try_from(lease.as_millis())?)
+            .fetch_optional(&self.pool)
+            .await?;
+        if taken.is_some() {
+            return Ok(None);
+        }
+        let left: Option<i64> = sqlx::query_scalar(left)
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await?;
+        // Given back between the two statements: it can be had at once.
+        let left = left.and_then(|left| u64::try_from(left).ok());
+        Ok(Some(Duration::from_millis(left.unwrap_or_default())))
+    }
+
+    async fn give_back(
+        &self,
+        name: &str,
+        holder: &str,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        sqlx::query("DELETE FROM leases WHERE name = $1 AND holder = $2")
+            .bind(name)
+            .bind(holder)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
