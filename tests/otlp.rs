@@ -34,8 +34,8 @@ pub struct Received {
     pub spans: Vec<Span>,
     /// The names of the metrics.
     pub metrics: BTreeSet<String>,
-    /// The values of each metric that says something of calls, in the order of arrival: metric, then `rpc.method`. A
-    /// histogram's value is the sum of what it recorded.
+    /// The values of each metric that says something of calls or errors, in the order of arrival: metric, then `rpc.method`, or
+    /// `error.type` where that is all. A histogram's value is the sum of what it recorded.
     pub calls: BTreeMap<String, BTreeMap<String, Vec<f64>>>,
     /// The attributes of the resource that sent them.
     pub resource: BTreeMap<String, String>,
@@ -93,7 +93,7 @@ impl Received {
         self.spans.iter().filter(move |span| span.name == name)
     }
 
-    /// What a metric said last of a call (`rpc.method`).
+    /// What a metric said last of a call (`rpc.method`) or a kind of error (`error.type`).
     #[must_use]
     pub fn last(&self, metric: &str, method: &str) -> Option<f64> {
         self.calls.get(metric)?.get(method)?.last().copied()
@@ -162,7 +162,8 @@ impl MetricsService for Service {
         for metric in scopes.flat_map(|scope| scope.metrics) {
             received.metrics.insert(metric.name.clone());
             for (attributes, value) in metric.data.into_iter().flat_map(points) {
-                let method = attributes.iter().find(|pair| pair.key == "rpc.method");
+                let named = |key| attributes.iter().find(|pair| pair.key == key);
+                let method = named("rpc.method").or_else(|| named("error.type"));
                 if let Some(method) = method.and_then(text) {
                     let calls = received.calls.entry(metric.name.clone()).or_default();
                     calls.entry(method.to_owned()).or_default().push(value);

@@ -7,9 +7,11 @@ use e2e::{
     otlp::{OtlpReceiver, Received, attribute},
     runner::Runner,
     tls,
+    wire::Wire,
 };
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use sandbox::{Sandbox, Scenario};
+use serde_json::{Value, json};
 
 const SCENARIO: &str = r#"
 seed = 1
@@ -91,6 +93,119 @@ async fn run_and_look() -> Result<()> {
             .is_some_and(|name| name == "runner")
     );
     Ok(())
+}
+
+#[test]
+fn what_the_provider_refuses_arrives_at_the_collector_by_reason() {
+    tls::install();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(refuse_and_look()).unwrap();
+}
+
+async fn refuse_and_look() -> Result<()> {
+    let sandbox = Sandbox::start(Scenario::parse(SCENARIO)?, "127.0.0.1:0".parse()?).await?;
+    let receiver = OtlpReceiver::start().await?;
+    let mut environment = sandbox.environment().clone();
+    let wire = Wire::new(sandbox.endpoint(), &environment["AWS_ACCESS_KEY_ID"]);
+    let events = hostile(&sandbox, &wire).await?;
+    let queue = json!({ "QueueName": "spot-onboarding" });
+    let queue = wire.json("sqs", "AmazonSQS.GetQueueUrl", &queue).await?;
+    for (_, body) in &events {
+        let message = json!({ "QueueUrl": queue["QueueUrl"], "MessageBody": body });
+        wire.json("sqs", "AmazonSQS.SendMessage", &message).await?;
+    }
+    environment.insert(
+        "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
+        receiver.endpoint.clone(),
+    );
+    environment.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), "grpc".to_owned());
+    let runner = Runner::new(environment)?;
+    let ended = tokio::task::spawn_blocking(move || runner.run(&["provider", "--once"])).await??;
+    ensure!(ended.code == 0, "{}", ended.stderr);
+    ensure!(!ended.stderr.contains("canary"), "{}", ended.stderr);
+    let received = receiver.received();
+    let reasons = received.calls.get("runner.provider.refused");
+    let reasons: BTreeSet<_> = reasons.context("no metric")?.keys().cloned().collect();
+    let expected: BTreeSet<_> = events
+        .iter()
+        .map(|(reason, _)| (*reason).to_owned())
+        .collect();
+    ensure!(reasons == expected, "{reasons:?}\n{}", ended.stderr);
+    for reason in &expected {
+        ensure!(received.last("runner.provider.refused", reason) >= Some(1.0));
+    }
+    // Nothing was done for any of them.
+    let calls = wire.admin("calls", None).await?;
+    let calls = calls["calls"].as_object().context("no calls")?;
+    let mut to_spot = calls.keys().filter(|call| call.starts_with("spot:"));
+    ensure!(
+        to_spot.all(|call| call.starts_with("spot:GET ")),
+        "{calls:?}"
+    );
+    Ok(())
+}
+
+/// Messages that are refused, each with the reason.
+async fn hostile(sandbox: &Sandbox, wire: &Wire) -> Result<Vec<(&'static str, String)>> {
+    let state = wire.admin("state", None).await?;
+    let management = state["organization"]["management"].as_str();
+    let topic = format!(
+        "arn:aws:sns:us-east-1:{}:spot-onboarding",
+        management.context("no management account")?
+    );
+    let accounts = wire.admin("accounts", None).await?;
+    let accounts = accounts["accounts"].as_array().context("no accounts")?;
+    let mut members = accounts.iter().filter(|one| one["management"] == false);
+    let mut member = || members.next().and_then(|one| one["id"].as_str());
+    let mine = member().context("no account")?;
+    let theirs = member().context("no other account")?;
+    let stack =
+        |name: &str| format!("arn:aws:cloudformation:us-east-1:{mine}:stack/{name}/0b1c2d3e");
+    // Answers that come here are refused, too, so nothing is tried again.
+    let nowhere = format!("{}/_cloudformation/response/nobody", sandbox.endpoint());
+    let request = json!({
+        "RequestType": "Create", "RequestId": "request", "LogicalResourceId": "SpotAccount",
+        "ResourceType": "Custom::SpotAccount", "StackId": stack("StackSet-spot-onboarding-default-0b1c"),
+        "ResponseURL": nowhere, "ServiceToken": topic,
+        "ResourceProperties": { "ServiceToken": topic, "AwsAccountId": mine, "Token": "canary" },
+    });
+    let with = |name: &str, value: Value| {
+        let mut request = request.clone();
+        request[name] = value;
+        request["RequestId"] = json!(format!("request-{name}"));
+        request
+    };
+    let foreign = json!({ "ServiceToken": topic, "AwsAccountId": theirs });
+    let late = json!({
+        "Type": "Notification", "Timestamp": "2026-01-01T00:00:00Z",
+        "Message": with("LogicalResourceId", json!("Late")).to_string(),
+    });
+    let mut not_theirs = with("ResourceType", json!("Custom::SpotExternalId"));
+    not_theirs["ResourceProperties"] =
+        json!({ "ServiceToken": topic, "SpotAccountId": "act-0000dead" });
+    not_theirs["RequestId"] = json!("request-not-theirs");
+    Ok(vec![
+        ("not-a-request", "{\"Token\": \"canary\"}".to_owned()),
+        (
+            "service-token",
+            with("ServiceToken", json!(format!("{topic}-other"))).to_string(),
+        ),
+        (
+            "response-url",
+            with("ResponseURL", json!("https://example.com/canary")).to_string(),
+        ),
+        ("expired", late.to_string()),
+        ("stack", with("StackId", json!(stack("mine"))).to_string()),
+        (
+            "resource",
+            with("ResourceType", json!("Custom::Other")).to_string(),
+        ),
+        (
+            "other-account",
+            with("ResourceProperties", foreign).to_string(),
+        ),
+        ("foreign-spot-account", not_theirs.to_string()),
+    ])
 }
 
 /// The run's own count of its calls has all but those that were made before it began.

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 
 import pytest
 
@@ -302,19 +303,40 @@ def test_the_token_may_be_in_aws(enroll, ministack, accounts, sandbox, place):
 
 
 class Lambda:
-    """What Lambda offers to a custom runtime, without any invocation: it only tells when the function asks for one."""
+    """What Lambda offers to a custom runtime: it tells when the function asks for an invocation, and hands out those that wait."""
 
     def __init__(self):
-        asked = self.asked = threading.Event()
+        asked, waiting, answers = self.asked, self.waiting, self.answers = threading.Event(), [], []
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_GET(self):
                 if self.path.endswith("/runtime/invocation/next"):
                     asked.set()
-                # Nothing comes, until the function is ended.
-                self.connection.settimeout(DEADLINE_SECONDS)
-                with contextlib.suppress(OSError):
-                    self.rfile.read(1)
+                if not waiting:
+                    # Nothing comes, until the function is ended.
+                    self.connection.settimeout(DEADLINE_SECONDS)
+                    with contextlib.suppress(OSError):
+                        self.rfile.read(1)
+                    return
+                self.answer(200, json.dumps(waiting.pop(0)).encode(), {
+                    "Lambda-Runtime-Aws-Request-Id": "0b1c2d3e",
+                    "Lambda-Runtime-Deadline-Ms": str(int((time.time() + 60) * 1000)),
+                    "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:us-east-1:999999999999:function:provider",
+                })
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                answers.append((self.path.rsplit("/", 1)[1], json.loads(body)))
+                self.answer(202, b"", {})
+
+            def answer(self, status, body, headers):
+                self.send_response(status)
+                for name, value in (headers | {"Content-Length": str(len(body))}).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, *_):
                 pass
@@ -322,14 +344,29 @@ class Lambda:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def starts(self, variables):
-        """Whether the function comes to ask for an invocation with these variables and no others; otherwise what it logs."""
-        runtime = {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.server.server_port}", "AWS_LAMBDA_FUNCTION_NAME": "provider",
+    def environment(self):
+        return {"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.server.server_port}", "AWS_LAMBDA_FUNCTION_NAME": "provider",
                    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256", "AWS_LAMBDA_FUNCTION_VERSION": "1",
                    "AWS_LAMBDA_LOG_STREAM_NAME": "s", "AWS_LAMBDA_LOG_GROUP_NAME": "g", "AWS_REGION": "us-east-1"}
+
+    def invokes(self, variables, *events):
+        """What the function answers to each event, and what it prints into its log beside its own lines."""
+        self.waiting.extend(events)
+        with tempfile.TemporaryFile() as printed:
+            process = subprocess.Popen([bootstrap()], env=self.environment() | variables, stdout=printed, stderr=subprocess.DEVNULL)
+            try:
+                until(lambda: len(self.answers) == len(events) or process.poll() is not None, "all events are answered")
+            finally:
+                process.kill()
+                process.wait()
+            printed.seek(0)
+            return self.answers, [json.loads(line) for line in printed.read().decode().splitlines()]
+
+    def starts(self, variables):
+        """Whether the function comes to ask for an invocation with these variables and no others; otherwise what it logs."""
         self.asked.clear()
         with tempfile.TemporaryFile() as log:
-            process = subprocess.Popen([bootstrap()], env=runtime | variables, stderr=log)
+            process = subprocess.Popen([bootstrap()], env=self.environment() | variables, stderr=log)
             try:
                 until(lambda: self.asked.is_set() or process.poll() is not None, "the function asks, or ends")
             finally:
@@ -541,6 +578,39 @@ def test_a_batch_is_answered_and_what_could_not_be_is_left(enroll, accounts, buc
     assert bucket.answers.keys() == {"good"}
     assert bucket.answers["good"]["Status"] == "SUCCESS"
     assert [one["id"] for one in stack.spot_accounts()] == [bucket.answers["good"]["PhysicalResourceId"]]
+
+
+def test_what_is_refused_is_counted_by_reason_and_the_home_stack_has_an_alarm_on_it(sandbox, runtime, bucket, tmp_path):
+    account, other = [one["id"] for one in sandbox.members(state="ACTIVE")][:2]
+    own = {"ServiceToken": TOPIC, "AwsAccountId": other, "Token": "canary"}
+    late = {"Type": "Notification", "Message": json.dumps(request(bucket, account, "late")), "Timestamp": "2026-01-01T00:00:00Z"}
+    bodies = {
+        "not-a-request": '{"Token": "canary"}',
+        "service-token": json.dumps(request(bucket, account, "topic", token=f"{TOPIC}-other")),
+        "response-url": json.dumps(request(bucket, account, "url", ResponseURL="https://example.com/canary")),
+        "expired": json.dumps(late),
+        "other-account": json.dumps(request(bucket, account, "other", ResourceProperties=own)),
+    }
+    batch = {"Records": [record(name, body) for name, body in bodies.items()]}
+    answers, lines = runtime.invokes(
+        sandbox.environment | {"PROVIDER_TOPIC_ARN": TOPIC}, batch, {"Records": [{"eventSource": "aws:s3"}]})
+    assert [kind for kind, _ in answers] == ["response", "error"], answers
+    left = {one["itemIdentifier"] for one in answers[0][1]["batchItemFailures"]}
+    assert left == {"not-a-request", "service-token", "response-url"}
+    assert {name: answer["Status"] for name, answer in bucket.answers.items()} == {"other": "FAILED"}
+    assert sorted(line["Reason"] for line in lines) == sorted([*bodies, "not-an-event"])
+    assert "canary" not in json.dumps(lines)
+
+    # Each line is in the embedded metric format, and the alarm looks at the metric that CloudWatch makes of it.
+    alarm = rendered_function(tmp_path, LAMBDA)["FunctionRefusedAlarm"]["Properties"]
+    for line in lines:
+        [metric] = line["_aws"]["CloudWatchMetrics"]
+        assert metric["Namespace"] == alarm["Namespace"]
+        assert [one["Name"] for one in metric["Metrics"]] == [alarm["MetricName"]] and line[alarm["MetricName"]] == 1
+        [dimension] = alarm["Dimensions"]
+        assert dimension == {"Name": "FunctionName", "Value": {"Ref": "Function"}}
+        assert [dimension["Name"]] in metric["Dimensions"] and line[dimension["Name"]] == "provider"
+        assert abs(line["_aws"]["Timestamp"] / 1000 - time.time()) < 3600
 
 
 def test_a_notification_is_answered_and_one_without_a_topic_is_not_swallowed(enroll, accounts, bucket):

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use onboarding_provider::{
     ConsumeSettings, Contract, Intents, Invocation, MemoryIntents, Message, Provider,
-    ProviderSettings, Responder, consume, events::no_events, lambda, sql::Database,
+    ProviderSettings, Refusal, Responder, consume, lambda, sql::Database,
 };
 use serde_json::{Value, json};
 use spot_api::{SpotClient, SpotSettings};
@@ -23,6 +23,7 @@ use crate::{
     batch::Batch,
     config::Config,
     directory::Directory,
+    metrics,
     state::{self, StateError},
     token,
 };
@@ -73,6 +74,8 @@ struct Made {
 
 /// The function, for as long as its process lives.
 pub(crate) struct Function {
+    /// Its name in AWS.
+    name: Arc<str>,
     config: Arc<Config>,
     aws: Arc<LazyAws>,
     made: Mutex<Option<Arc<Made>>>,
@@ -80,8 +83,9 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, name: &str) -> Self {
         Self {
+            name: name.into(),
             config: Arc::new(config),
             aws: Arc::default(),
             made: Mutex::default(),
@@ -93,7 +97,9 @@ impl Function {
     pub(crate) async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Value, InvokeError> {
         let (event, context) = event.into_parts();
         let times = Times::of(&context);
-        let (messages, function) = match lambda::read(&event, Timestamp::now())? {
+        let read = lambda::read(&event, Timestamp::now());
+        let read = read.inspect_err(|error| metrics::refused(&self.name, Refusal::from(error)));
+        let (messages, function) = match read? {
             Invocation::Queue(messages) => {
                 self.has_topic()?;
                 let left = self.serve(messages, None, &times).await?;
@@ -201,13 +207,13 @@ impl Function {
         let intents: Arc<dyn Intents> = match &database {
             Some(database) => {
                 spot.share_windows(Arc::new(database.clone()));
+                spot.share_locks(Arc::new(database.clone()));
                 Arc::new(database.clone())
             }
             None => Arc::new(MemoryIntents::default()),
         };
         let provider = Provider::new(
             spot,
-                spot.share_locks(Arc::new(database.clone()));
             intents,
             Arc::new(Directory::new(
                 Arc::clone(&self.aws),
@@ -219,7 +225,7 @@ impl Function {
                 stacks: self.config.stacks.clone(),
                 ..ProviderSettings::default()
             },
-            no_events(),
+            metrics::sink(&self.name),
         );
         Ok(Made { provider, database })
     }

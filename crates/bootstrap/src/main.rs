@@ -8,6 +8,7 @@ mod batch;
 mod config;
 mod directory;
 mod function;
+mod metrics;
 mod state;
 mod token;
 
@@ -39,13 +40,14 @@ fn main() -> ExitCode {
 fn serve() -> Result<(), String> {
     let config =
         Config::read(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
+    let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     // One crypto provider for every TLS client in the process.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("the async runtime could not be started: {error}"))?;
-    let function = Arc::new(Function::new(config));
+    let function = Arc::new(Function::new(config, &name));
     let handler = service_fn(move |event: LambdaEvent<Value>| {
         let function = Arc::clone(&function);
         async move { function.invoke(event).await }

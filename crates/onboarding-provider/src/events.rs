@@ -7,6 +7,8 @@ use onboarding_core::{
     ids::{AwsAccountId, StackId},
 };
 
+use crate::refusal::Refusal;
+
 /// How far a request is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
@@ -33,8 +35,12 @@ pub enum Phase {
     },
     /// Its deadline had passed before it was taken up: nothing was changed.
     Expired,
-    /// A message that is no request. It is left for the dead-letter queue.
+    /// It asks for something that it may not have, or its stack does not wait any more. Its answer says so.
+    Refused(Refusal),
+    /// A message that is no request, or none of our templates. It is not answered.
     Poison {
+        /// The kind of what is wrong with it.
+        refusal: Refusal,
         /// What is wrong with it, without its content.
         reason: String,
     },
@@ -69,14 +75,28 @@ impl Event {
         }
     }
 
-    pub(crate) fn poison(reason: String) -> Self {
+    pub(crate) fn poison(refusal: Refusal, reason: String) -> Self {
         Self {
             request_id: String::new(),
             stack_id: None,
             account: None,
             resource_type: String::new(),
             request_type: None,
-            phase: Phase::Poison { reason },
+            phase: Phase::Poison { refusal, reason },
+        }
+    }
+
+    /// Why something was refused, if this tells of a refusal. Each delivery of an event that is refused tells of one.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match &self.phase {
+            Phase::Refused(refusal) | Phase::Poison { refusal, .. } => Some(*refusal),
+            Phase::Expired => Some(Refusal::Expired),
+            Phase::Received
+            | Phase::Waiting { .. }
+            | Phase::Answered { .. }
+            | Phase::Delivered
+            | Phase::Undeliverable { .. } => None,
         }
     }
 }

@@ -10,7 +10,8 @@
 //! - a request whose deadline has passed changes nothing;
 //! - a Delete never fails a stack, and deletes only what its stack owns, did not adopt, and nobody else was given;
 //! - a repeated request gets the same answer;
-//! - a request that is not for our topic, or whose answer would not go to CloudFormation, is neither served nor answered.
+//! - a request that is not for our topic, or whose answer would not go to CloudFormation, is neither served nor answered;
+//! - whatever is refused is told to the event sink, with a reason of a closed set.
 
 pub mod directory;
 pub mod events;
@@ -22,6 +23,7 @@ pub mod memory;
 pub mod origin;
 pub mod provider;
 pub mod queue;
+pub mod refusal;
 pub mod responder;
 #[cfg(feature = "sql")]
 pub mod sql;
@@ -38,5 +40,6 @@ pub use memory::MemoryIntents;
 pub use onboarding_core::custom_resource::{AdoptRule, Naming, ResourceRequest, ResourceResponse};
 pub use provider::{Provider, ProviderSettings};
 pub use queue::{ConsumeSettings, Message, Queue, QueueError, consume};
+pub use refusal::Refusal;
 pub use responder::{Responder, ResponderError};
 pub use wire::Contract;

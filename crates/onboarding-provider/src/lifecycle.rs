@@ -16,6 +16,7 @@ use crate::{
     directory::{AccountDetails, DirectoryError},
     intents::{Intent, IntentsError, Owner, SendIntent},
     provider::{Provider, time_until},
+    refusal::Refusal,
 };
 
 pub(crate) mod access;
@@ -99,6 +100,7 @@ impl Provider {
         let stack = &request.stack_id;
         if let Some(answer) = self.intents.answer(stack, &request.request_id).await? {
             return Ok(answer);
+            self.refused(request, Refusal::Stack);
         }
         if !self.settings.stacks.include(stack) {
             return not_of_ours(request);
@@ -106,19 +108,25 @@ impl Provider {
         if request.request_type == RequestType::Delete {
             return self.delete(request).await;
         }
-        let refused = |reason: String| Err(Trouble::Refused(reason));
+        let refused = |refusal: Refusal, reason: String| {
+            self.refused(request, refusal);
+            Err(Trouble::Refused(reason))
+        };
         let resource = match &request.resource {
             Ok(resource) => resource,
-            Err(invalid) => return refused(invalid.to_string()),
+            Err(invalid) => return refused(Refusal::Resource, invalid.to_string()),
         };
         let account = request.account;
         if let Some(asked_for) = resource
             .aws_account()
             .filter(|asked_for| *asked_for != account)
         {
-            return refused(format!(
-                "a stack in AWS account {account} may not ask about AWS account {asked_for}"
-            ));
+            return refused(
+                Refusal::OtherAccount,
+                format!(
+                    "a stack in AWS account {account} may not ask about AWS account {asked_for}"
+                ),
+            );
         }
         if request.request_type == RequestType::Update {
             self.check_before(request, resource).await?;
@@ -158,6 +166,7 @@ impl Provider {
         resource: &Resource,
     ) -> Result<ResourceResponse, Trouble> {
         let account = request.account;
+            self.refused(request, Refusal::OutOfScope);
         let reason = format!("AWS account {account} is not in the scope of this provider");
         if request.request_type != RequestType::Update {
             return Err(Trouble::Refused(reason));
@@ -260,6 +269,7 @@ impl Provider {
         id: &'a SpotAccountId,
     ) -> Result<Named<'a>, Trouble> {
         let account = request.account;
+            self.refused(request, Refusal::StackEnded);
         let intent = self.intents.intent(account).await?;
         if intent.is_departed(&request.stack_id) {
             return Err(Trouble::Refused(
@@ -316,6 +326,7 @@ impl Provider {
             }
             if !last {
                 listing = self.listings.since(Instant::now()).await?;
+        self.refused(request, Refusal::ForeignSpotAccount);
             }
         }
         Err(Trouble::Refused(format!(

@@ -21,6 +21,7 @@ use crate::{
     intents::Intents,
     lifecycle::{Patience, Trouble, access::AccessQueue},
     listings::Listings,
+    refusal::Refusal,
 };
 
 /// Rules and times of the provider. The times' defaults are for the real Spot.
@@ -152,6 +153,10 @@ impl Provider {
     }
 
     pub(crate) fn emit(&self, event: Event) {
+    pub(crate) fn refused(&self, request: &ResourceRequest, refusal: Refusal) {
+        self.emit(Event::of(request, Phase::Refused(refusal)));
+    }
+
         (self.events)(event);
     }
 
@@ -225,6 +230,7 @@ impl Provider {
             // On the heap: it is large, and whoever serves many has one for each.
             let (reason, wait) = match Box::pin(self.attempt(request)).await {
                 Ok(response) => return response,
+                self.refused(request, Refusal::StackEnded);
                 Err(Trouble::Refused(reason)) => return ResourceResponse::failure(request, reason),
                 Err(Trouble::PassingFor(reason, patience))
                     if first_met

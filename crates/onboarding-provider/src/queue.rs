@@ -2,7 +2,7 @@
 //!
 //! A message is deleted only after CloudFormation has its answer (or can have none any more). While it is worked on, its
 //! visibility is extended, until the queue no longer knows this delivery of it. A message that is no request stays for the
-//! dead-letter queue. One task does it all: it spawns nothing, so dropping it ends everything.
+//! dead-letter queue; so does a request that is refused, for as long as it could be served under another configuration. One task does it all: it spawns nothing, so dropping it ends everything.
 
 use std::{collections::HashSet, convert::Infallible, time::Duration};
 
@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     events::{Event, Phase},
     provider::{Provider, time_until},
+    refusal::Refusal,
     responder::{Responder, ResponderError},
-    wire::{self, Contract},
+    wire::{self, Contract, WireError},
 };
 
 /// A received message.
@@ -94,7 +95,7 @@ impl Default for ConsumeSettings {
 pub struct Consumed {
     /// Messages whose answer CloudFormation has.
     pub delivered: u64,
-    /// Messages that were past their deadline, or whose answer was refused.
+    /// Messages that were past their deadline, ours or not, or whose answer was refused.
     pub given_up: u64,
     /// Messages left in the queue: no request, or not answered before the consumer was stopped.
     pub left: u64,
@@ -224,6 +225,36 @@ async fn keep_hidden(queue: &dyn Queue, receipt: &str, invisible: Duration) -> I
     }
 }
 
+/// What becomes of a message that is not served. A request that is not ours is kept while it may be one after all (the topic
+/// may be configured wrongly). After its deadline nobody could answer it any more, so it goes, and what it carries does not
+/// get into the dead-letter queue: with Spot's own templates that is a token.
+fn refused(message: &Message, error: &WireError) -> End {
+    match error {
+        WireError::Origin { refused, .. } if time_until(refused.deadline).is_zero() => {
+            let request = &refused.request;
+            tracing::warn!(
+                request_id = request.request_id, account = %request.account, stack_id = %request.stack_id, %error,
+                "refused, and past its deadline"
+            );
+            End::GivenUp
+        }
+        WireError::Origin { refused, .. } => {
+            let request = &refused.request;
+            tracing::warn!(
+                request_id = request.request_id, account = %request.account, stack_id = %request.stack_id, %error,
+                receive_count = message.receive_count, "refused, and left until its deadline"
+            );
+            End::Left(message.id.clone())
+        }
+        WireError::TooLong(_) | WireError::Unanswerable(_) => {
+            tracing::warn!(
+                receive_count = message.receive_count, %error, "poison message left for the dead-letter queue"
+            );
+            End::Left(message.id.clone())
+        }
+    }
+}
+
 async fn answer(
     provider: &Provider,
     responder: &Responder,
@@ -233,9 +264,8 @@ async fn answer(
     let delivered = match wire::read(&message.body, message.sent_at, &settings.contract) {
         Ok(delivered) => delivered,
         Err(error) => {
-            tracing::warn!(receive_count = message.receive_count, %error, "poison message left for the dead-letter queue");
-            provider.emit(Event::poison(error.to_string()));
-            return End::Left(message.id.clone());
+            provider.emit(Event::poison(Refusal::from(&error), error.to_string()));
+            return refused(message, &error);
         }
     };
     let request = &delivered.request;

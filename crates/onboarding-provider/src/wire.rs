@@ -65,8 +65,13 @@ pub enum WireError {
     #[error(transparent)]
     Unanswerable(#[from] Unanswerable),
     /// It is none that CloudFormation sends for our templates.
-    #[error("not a request of our templates: {0}")]
-    Origin(#[from] OriginError),
+    #[error("not a request of our templates: {reason}")]
+    Origin {
+        /// Why.
+        reason: OriginError,
+        /// What it asks for, and until when CloudFormation would wait for an answer.
+        refused: Box<Delivered>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -99,7 +104,7 @@ pub fn read(body: &str, sent_at: Timestamp, contract: &Contract) -> Result<Deliv
         ),
         None => (ResourceRequest::parse(body)?, None),
     };
-    origin::check(&request, contract)?;
+    let origin = origin::check(&request, contract);
     let timeout = request.service_timeout.min(contract.service_timeout);
     let signature = Signature::of(request.response_url.expose());
     let undated = || match contract.function {
@@ -111,14 +116,21 @@ pub fn read(body: &str, sent_at: Timestamp, contract: &Contract) -> Result<Deliv
         .or(signature.signed)
         .unwrap_or_else(undated)
         .min(sent_at);
-    let deadline = [signature.expires, contract.ends]
-        .into_iter()
-        .flatten()
-        .fold(after(published, timeout), Timestamp::min);
+    let deadline = after(published, timeout);
+    let deadline = signature.expires.unwrap_or(deadline).min(deadline);
     // How old the request is, is told from these two.
     request.service_timeout = timeout;
     request.published = Some(published.as_millisecond());
-    Ok(Delivered { request, deadline })
+    match origin {
+        Ok(()) => Ok(Delivered {
+            deadline: contract.ends.map_or(deadline, |ends| deadline.min(ends)),
+            request,
+        }),
+        Err(reason) => Err(WireError::Origin {
+            reason,
+            refused: Box::new(Delivered { request, deadline }),
+        }),
+    }
 }
 
 /// What the address for the answer says about its time. CloudFormation signs one for each request, and a function that it

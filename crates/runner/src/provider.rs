@@ -13,13 +13,14 @@ use onboarding_core::{
     inventory::{AccountTags, OrganizationSnapshot},
 };
 use onboarding_provider::{
-    ConsumeSettings, Contract, Provider, ProviderSettings, Responder, consume, events::no_events,
+    ConsumeSettings, Contract, Provider, ProviderSettings, Responder, consume,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::{ErrorClass, JobError},
     home::{Home, aws_error},
+    telemetry::metrics,
 };
 
 use directory::Directory;
@@ -144,7 +145,7 @@ pub async fn lifecycle(
             stacks,
             ..ProviderSettings::default()
         },
-        no_events(),
+        Arc::new(|event| metrics::provider_event(&event)),
     ))
 }
 

@@ -23,6 +23,7 @@ mod relay;
 mod role;
 mod spec;
 
+pub use alarms::REFUSED;
 pub(crate) use encryption::key_alias;
 pub use error::HomeError;
 pub use function::{FunctionSpec, FunctionVpc};

@@ -1,12 +1,18 @@
 //! The consumer over a queue in memory, with real answers over HTTP.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use axum::{Router, body::Body, extract::Request, response::Response};
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan as _};
 use onboarding_provider::{
-    ConsumeSettings, Contract, Event, Message, Phase, Queue, QueueError, Responder, consume,
+    ConsumeSettings, Contract, Event, Message, Phase, Queue, QueueError, Refusal, Responder,
+    consume,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -190,6 +196,15 @@ impl Bench {
         consume(&self.queue, &provider, &responder, &settings, drain, abort).await
     }
 
+    /// Why anything was refused.
+    fn refusals(&self) -> BTreeSet<&'static str> {
+        let events = self.events.lock();
+        events
+            .iter()
+            .filter_map(|event| event.refusal().map(Refusal::code))
+            .collect()
+    }
+
     fn phases(&self) -> Vec<Phase> {
         self.events
             .lock()
@@ -246,13 +261,31 @@ async fn a_poison_message_stays_and_shows_nothing() {
     assert_eq!((consumed.delivered, consumed.left), (1, 3));
     assert_eq!(bench.bucket.answers.lock().len(), 1);
     assert_eq!(*bench.queue.deleted.lock(), ["good"]);
-    assert!(
-        bench
-            .phases()
-            .iter()
-            .any(|phase| matches!(phase, Phase::Poison { .. }))
+    assert_eq!(
+        bench.refusals(),
+        BTreeSet::from(["not-a-request", "response-url", "service-token"])
     );
     assert!(!format!("{:?}", bench.events.lock()).contains("canary"));
+}
+
+#[tokio::test]
+async fn what_is_refused_is_kept_until_its_deadline_and_then_goes_with_its_token() {
+    let bench = Bench::new().await;
+    let mut other = event("s", ACCOUNT, "SpotAccount", json!({"Token": "canary"}));
+    other["ResponseURL"] = json!(format!("http://{}/x", bench.address));
+    other["ServiceToken"] = json!("arn:aws:sns:us-east-1:999999999999:other");
+    let published = |at: Timestamp| {
+        json!({"Type": "Notification", "Message": other.to_string(), "Timestamp": at}).to_string()
+    };
+    bench.queue.send("fresh", published(Timestamp::now()));
+    bench
+        .queue
+        .send("late", published(Timestamp::now() - 2.hours()));
+    let consumed = bench.run_once().await;
+    assert_eq!((consumed.given_up, consumed.left), (1, 1));
+    assert_eq!(*bench.queue.deleted.lock(), ["late"]);
+    assert_eq!(bench.refusals(), BTreeSet::from(["service-token"]));
+    assert!(bench.bucket.answers.lock().is_empty());
 }
 
 #[tokio::test]

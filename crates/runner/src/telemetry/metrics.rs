@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Display, sync::LazyLock, time::Duration};
 
 use onboarding_core::governor::spot::WindowSnapshot;
+use onboarding_provider::Event;
 use opentelemetry::{
     KeyValue, global,
     metrics::{Counter, Histogram, Meter},
@@ -22,6 +23,7 @@ struct Instruments {
     retries: Counter<u64>,
     spot_wait_seconds: Histogram<f64>,
     spot_retries: Counter<u64>,
+    refused: Counter<u64>,
 }
 
 /// Made at first use, which is after [`super::init`] has installed the meter provider.
@@ -61,6 +63,10 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
             .u64_counter("runner.spot.retries")
             .with_description("Requests to Spot that failed and were repeated, by reason")
             .build(),
+        refused: meter
+            .u64_counter("runner.provider.refused")
+            .with_description("Events that the provider refused, at each delivery, by reason")
+            .build(),
     }
 });
 
@@ -98,6 +104,14 @@ pub fn step_retried(kind: &'static str, action: &str, class: ErrorClass) {
         KeyValue::new("error.type", class.code()),
     ];
     INSTRUMENTS.retries.add(1, &labels);
+}
+
+/// Something happened to a request of the provider.
+pub fn provider_event(event: &Event) {
+    if let Some(refusal) = event.refusal() {
+        let labels = [KeyValue::new("error.type", refusal.code())];
+        INSTRUMENTS.refused.add(1, &labels);
+    }
 }
 
 /// Counts what happens to calls of Spot.
