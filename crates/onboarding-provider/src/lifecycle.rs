@@ -46,8 +46,6 @@ pub(crate) enum Trouble {
 pub(crate) enum Patience {
     /// Spot refuses a token that was just renewed, or an account that was just created; or a proxy answered.
     Refusal,
-    /// Spot cannot assume the role.
-    Role,
     /// Cost Intelligence finds something wrong.
     Validation,
 }
@@ -100,9 +98,9 @@ impl Provider {
         let stack = &request.stack_id;
         if let Some(answer) = self.intents.answer(stack, &request.request_id).await? {
             return Ok(answer);
-            self.refused(request, Refusal::Stack);
         }
         if !self.settings.stacks.include(stack) {
+            self.refused(request, Refusal::Stack);
             return not_of_ours(request);
         }
         if request.request_type == RequestType::Delete {
@@ -166,9 +164,9 @@ impl Provider {
         resource: &Resource,
     ) -> Result<ResourceResponse, Trouble> {
         let account = request.account;
-            self.refused(request, Refusal::OutOfScope);
         let reason = format!("AWS account {account} is not in the scope of this provider");
         if request.request_type != RequestType::Update {
+            self.refused(request, Refusal::OutOfScope);
             return Err(Trouble::Refused(reason));
         }
         if let Resource::SpotLinkedCredentials {
@@ -209,6 +207,7 @@ impl Provider {
         };
         let stands_for = matches!(resource, Resource::SpotAccount { .. });
         if stands_for && physical.as_ref().is_none_or(Option::is_none) {
+            self.refused(request, Refusal::Resource);
             return Err(Trouble::Refused(
                 "its PhysicalResourceId is not a Spot account".to_owned(),
             ));
@@ -218,6 +217,7 @@ impl Provider {
         for id in physical.flatten().into_iter().chain(old) {
             let belongs = self.belongs(request, &id).await?;
             if belongs == Some(false) || (stands_for && belongs.is_none()) {
+                self.refused(request, Refusal::ForeignSpotAccount);
                 return Err(Trouble::Refused(format!(
                     "Spot account {id}, which is its PhysicalResourceId or in its old properties, is not linked to AWS \
                      account {account}, and was not created for it"
@@ -262,6 +262,19 @@ impl Provider {
         Ok(listing.known.get(id).map(|_| false))
     }
 
+    /// Checks that a Create is not one whose resource has been deleted since it was asked for.
+    fn check_not_late(&self, request: &ResourceRequest, intent: &Intent) -> Result<(), Trouble> {
+        let is_create = request.request_type == RequestType::Create;
+        if is_create && intent.is_late(&Holder::of(request), asked_at(request)) {
+            self.refused(request, Refusal::StackEnded);
+            return Err(Trouble::Refused(
+                "its resource was deleted before this request came; nothing was changed at Spot"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     /// Checks that a Spot account is linked to, or was created for, the requesting AWS account.
     async fn named<'a>(
         &self,
@@ -269,15 +282,15 @@ impl Provider {
         id: &'a SpotAccountId,
     ) -> Result<Named<'a>, Trouble> {
         let account = request.account;
-            self.refused(request, Refusal::StackEnded);
         let intent = self.intents.intent(account).await?;
         if intent.is_departed(&request.stack_id) {
+            self.refused(request, Refusal::StackEnded);
             return Err(Trouble::Refused(
                 "its stack was deleted before this request came; nothing was changed at Spot"
                     .to_owned(),
             ));
         }
-        check_not_late(request, &intent)?;
+        self.check_not_late(request, &intent)?;
         if intent.removed.as_ref() == Some(id) {
             return Err(Trouble::Refused(format!(
                 "Spot account {id} was deleted with its stack"
@@ -326,9 +339,9 @@ impl Provider {
             }
             if !last {
                 listing = self.listings.since(Instant::now()).await?;
-        self.refused(request, Refusal::ForeignSpotAccount);
             }
         }
+        self.refused(request, Refusal::ForeignSpotAccount);
         Err(Trouble::Refused(format!(
             "Spot account {id} is not linked to AWS account {account}, and was not created for it"
         )))
@@ -352,18 +365,6 @@ impl Provider {
                 .assigned_at
                 .is_some_and(|at| now.duration_since(at).unsigned_abs() < self.settings.listing_lag)
     }
-}
-
-/// Checks that a Create is not one whose resource has been deleted since it was asked for.
-fn check_not_late(request: &ResourceRequest, intent: &Intent) -> Result<(), Trouble> {
-    let is_create = request.request_type == RequestType::Create;
-    if is_create && intent.is_late(&Holder::of(request), asked_at(request)) {
-        return Err(Trouble::Refused(
-            "its resource was deleted before this request came; nothing was changed at Spot"
-                .to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 /// When a request was asked for: now, where nobody has said so.

@@ -42,8 +42,6 @@ pub struct ProviderSettings {
     pub settle: Duration,
     /// How long an account that was created may be missing from listings before it counts as deleted.
     pub listing_lag: Duration,
-    /// How long a link is repeated that fails because Spot cannot assume the role: a new role takes seconds to spread.
-    pub role_patience: Duration,
     /// How long a call is repeated that Spot refuses as not permitted, or whose account it says it does not know.
     pub refusal_patience: Duration,
     /// How long a failing Cost Intelligence validation is repeated: a new role's policies spread slowly.
@@ -52,7 +50,7 @@ pub struct ProviderSettings {
     pub access_patience: Duration,
     /// The pause before the second attempt; it doubles, with jitter.
     pub retry_initial: Duration,
-    /// The longest pause between attempts.
+    /// The longest pause between attempts, in the first minutes; later four times as long at most.
     pub retry_max: Duration,
     /// How old a request may be before its stack is asked whether it still waits for the answer. A stack hardly rolls back
     /// sooner, and a queue delivers a second time only later.
@@ -71,7 +69,6 @@ impl Default for ProviderSettings {
             send_window: Duration::from_secs(10),
             settle: Duration::from_secs(120),
             listing_lag: Duration::from_secs(120),
-            role_patience: Duration::from_secs(600),
             refusal_patience: Duration::from_secs(120),
             validation_patience: Duration::from_secs(120),
             access_patience: Duration::from_secs(60),
@@ -153,11 +150,11 @@ impl Provider {
     }
 
     pub(crate) fn emit(&self, event: Event) {
-    pub(crate) fn refused(&self, request: &ResourceRequest, refusal: Refusal) {
-        self.emit(Event::of(request, Phase::Refused(refusal)));
+        (self.events)(event);
     }
 
-        (self.events)(event);
+    pub(crate) fn refused(&self, request: &ResourceRequest, refusal: Refusal) {
+        self.emit(Event::of(request, Phase::Refused(refusal)));
     }
 
     async fn answer(&self, request: &ResourceRequest, deadline: Timestamp) -> ResourceResponse {
@@ -205,9 +202,15 @@ impl Provider {
     fn limit(&self, patience: Patience) -> Duration {
         match patience {
             Patience::Refusal => self.settings.refusal_patience,
-            Patience::Role => self.settings.role_patience,
             Patience::Validation => self.settings.validation_patience,
         }
+    }
+
+    /// The longest pause for a request that has been attempted for so long. What has not passed for minutes may not pass at all
+    /// (a policy that denies the role), and must not take Spot's rate limit from the others.
+    fn longest_pause(&self, attempted_for: Duration) -> Duration {
+        let shortest = self.settings.retry_max;
+        (attempted_for / 5).clamp(shortest, 4 * shortest)
     }
 
     /// Attempts until done or refused. `waiting_for` always has the last reason to wait.
@@ -218,6 +221,7 @@ impl Provider {
         waiting_for: &Mutex<String>,
     ) -> ResourceResponse {
         let mut first_met: HashMap<Patience, Instant> = HashMap::new();
+        let begun = Instant::now();
         let mut pause = self.settings.retry_initial;
         let mut looked = None;
         loop {
@@ -225,12 +229,12 @@ impl Provider {
                 .no_longer_waited_for(request, deadline, &mut looked)
                 .await
             {
+                self.refused(request, Refusal::StackEnded);
                 return ResourceResponse::failure(request, reason);
             }
             // On the heap: it is large, and whoever serves many has one for each.
             let (reason, wait) = match Box::pin(self.attempt(request)).await {
                 Ok(response) => return response,
-                self.refused(request, Refusal::StackEnded);
                 Err(Trouble::Refused(reason)) => return ResourceResponse::failure(request, reason),
                 Err(Trouble::PassingFor(reason, patience))
                     if first_met
@@ -243,7 +247,7 @@ impl Provider {
                 }
                 Err(Trouble::Passing(reason) | Trouble::PassingFor(reason, _)) => {
                     let wait = pause.mul_f64(rand::random_range(0.5..1.0));
-                    pause = (pause * 2).min(self.settings.retry_max);
+                    pause = (pause * 2).min(self.longest_pause(begun.elapsed()));
                     (reason, wait)
                 }
             };

@@ -12,7 +12,7 @@ use onboarding_core::{
 
 use spot_api::SpotError;
 
-use super::{Named, Patience, Trouble, asked_at, check_not_late, claim::holder_name};
+use super::{Named, Trouble, asked_at, claim::holder_name};
 use crate::{intents::Owner, provider::Provider};
 
 impl Provider {
@@ -53,7 +53,7 @@ impl Provider {
                 "its stack was deleted meanwhile".to_owned(),
             ));
         }
-        check_not_late(request, &now)?;
+        self.check_not_late(request, &now)?;
         if let Err(error) = self.spot.set_aws_credentials(named.id, role).await {
             if !named.linked
                 && error.is_role_not_assumable()
@@ -92,12 +92,10 @@ fn not_linked(error: SpotError) -> Trouble {
     if !error.is_role_not_assumable() {
         return error.into();
     }
-    // For seconds after the role was made; for ever when a policy of the organization denies it.
-    Trouble::PassingFor(
-        format!(
-            "{error}. {ROLE_NOT_ASSUMABLE}: look at its trust policy and external ID, and at organization policies that \
-             deny sts:AssumeRole"
-        ),
-        Patience::Role,
-    )
+    // For seconds after the role was made, or until somebody has mended its trust; for ever when a policy of the organization
+    // denies it. Spot says the same of all, so it is tried until the deadline.
+    Trouble::Passing(format!(
+        "{error}. {ROLE_NOT_ASSUMABLE}: look at its trust policy and external ID, and at organization policies that deny \
+         sts:AssumeRole"
+    ))
 }

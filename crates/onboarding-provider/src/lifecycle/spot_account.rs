@@ -20,7 +20,7 @@ use onboarding_core::{
 use spot_api::{CreatedAccount, ErrorClass, SpotError};
 use tokio::time::Instant;
 
-use super::{Patience, Trouble, asked_at, check_not_late, claim::holder_name};
+use super::{Patience, Trouble, asked_at, claim::holder_name};
 use crate::{
     directory::AccountDetails,
     intents::{Assignment, Claim, Intent, SendIntent, SentCall, Tombstone},
@@ -36,7 +36,7 @@ impl Provider {
     ) -> Result<ResourceResponse, Trouble> {
         let (account, holder) = (request.account, Holder::of(request));
         let intent = self.intents.intent(account).await?;
-        check_not_late(request, &intent)?;
+        self.check_not_late(request, &intent)?;
         let asked = Instant::now();
         let listing = self.listing_after(request, &intent).await?;
         let linked_by_us = match listing.known.linked_to(account).next() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::{Timestamp, ToSpan as _};
 use onboarding_core::custom_resource::Status;
 use onboarding_provider::{
     Intents as _, ProviderSettings, RememberedExternalId, events::no_events,
@@ -239,24 +240,41 @@ async fn an_external_id_that_expired_before_the_first_link_says_so() {
 }
 
 #[tokio::test]
-async fn a_role_that_cannot_be_assumed_is_not_waited_for_until_the_deadline() {
+async fn a_role_that_cannot_be_assumed_is_tried_until_the_deadline_and_a_definite_refusal_is_not() {
     let home = Home::new().await;
     home.spot.world.lock().not_assumable = u32::MAX;
-    let impatient = ProviderSettings {
-        role_patience: Duration::from_millis(100),
-        ..settings()
-    };
-    let provider = home.provider_with(impatient, no_events());
+    let provider = home.provider();
     create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})).await;
     let properties = properties("SpotLinkedCredentials", "stack", ACCOUNT, "act-1");
-    let response = create(&provider, "SpotLinkedCredentials", properties).await;
+    let link = event("stack", ACCOUNT, "SpotLinkedCredentials", properties);
+    let deadline = Timestamp::now() + 1.second();
+    let response = provider.handle(&request(&link), deadline).await;
+    assert_eq!(response.status, Status::Failed);
+    for words in ["not done in time", "Spot cannot assume the role"] {
+        assert!(response.reason.contains(words), "{}", response.reason);
+    }
+    let links = |home: &Home| {
+        let world = home.spot.world.lock();
+        let calls = world.calls.iter();
+        calls
+            .filter(|call| *call == "POST /setup/credentials/aws")
+            .count()
+    };
+    let tried = links(&home);
+    assert!(tried > 3, "{tried}");
+
+    home.spot.world.lock().refuse_links = Some((400, "the role is malformed"));
+    let mut again = link.clone();
+    again["RequestId"] = json!("again");
+    let response = provider.handle(&request(&again), in_time()).await;
     assert_eq!(response.status, Status::Failed);
     assert!(
-        response.reason.contains("Spot cannot assume the role")
+        response.reason.contains("the role is malformed")
             && !response.reason.contains("not done in time"),
         "{}",
         response.reason
     );
+    assert_eq!(links(&home), tried + 1);
 }
 
 #[tokio::test]

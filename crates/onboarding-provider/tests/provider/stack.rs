@@ -128,7 +128,6 @@ pub(crate) fn settings() -> ProviderSettings {
         send_window: Duration::from_millis(100),
         settle: Duration::from_millis(200),
         listing_lag: Duration::from_millis(300),
-        role_patience: Duration::from_secs(10),
         refusal_patience: Duration::from_millis(100),
         validation_patience: Duration::from_millis(100),
         access_patience: Duration::from_secs(5),
