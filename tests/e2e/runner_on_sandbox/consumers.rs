@@ -92,6 +92,62 @@ fn a_message_that_is_no_request_ends_in_the_dead_letter_queue_and_is_not_shown()
 }
 
 #[test]
+#[test]
+fn a_token_in_a_message_is_never_shown() {
+    let rehearsal = Rehearsal::new(SMALL);
+    let management = text(&rehearsal.admin("state", None)["organization"]["management"]);
+    let account = rehearsal.members()[0].clone();
+    let topic = format!("arn:aws:sns:us-east-1:{management}:spot-onboarding");
+    let properties = json!({ "ServiceToken": topic, "AwsAccountId": account, "Token": "canary" });
+    let request = json!({
+        "RequestType": "Update", "RequestId": "request", "LogicalResourceId": "SpotAccount", "PhysicalResourceId": "act-1",
+        "ResourceType": "Custom::SpotAccount", "ServiceToken": topic,
+        "StackId": format!("arn:aws:cloudformation:us-east-1:{account}:stack/StackSet-spot-onboarding-default-0b1c/0b1c2d3e"),
+        "ResponseURL": format!("{}/_cloudformation/response/canary", rehearsal.environment["AWS_ENDPOINT_URL"]),
+        "ResourceProperties": properties, "OldResourceProperties": properties,
+    });
+    let queue = queue_url(&rehearsal);
+    let sent = json!({ "QueueUrl": queue, "MessageBody": request.to_string() });
+    let send = rehearsal.wire.json("sqs", "AmazonSQS.SendMessage", &sent);
+    rehearsal.runtime.block_on(send).unwrap();
+    let listed = letters(&rehearsal, &["--queue-url", &queue]);
+    assert_eq!(
+        listed[0]["request"]["account"],
+        account.as_str(),
+        "{listed:#?}"
+    );
+    for command in [
+        &["-vv", "provider", "dead-letters", "--queue-url", &queue][..],
+        &[
+            "-vv",
+            "--output",
+            "json",
+            "provider",
+            "dead-letters",
+            "--queue-url",
+            &queue,
+        ],
+        &[
+            "-vv",
+            "provider",
+            "dead-letters",
+            "--redrive",
+            "--queue-url",
+            &queue,
+        ],
+    ] {
+        let ended = rehearsal.run(command);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let shown = ended.stdout + &ended.stderr;
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+    assert_eq!(
+        letters(&rehearsal, &["--queue-url", &queue]),
+        Vec::<Value>::new()
+    );
+    assert!(!any_file_contains(rehearsal.runner.directory(), "canary"));
+}
+
 fn a_run_with_auto_deployment_is_refused_without_the_provider_that_configuration_promises() {
     let rehearsal = Rehearsal::new(SMALL);
     let served = "[enrollment]\nserved_by = \"provider\"\n";
