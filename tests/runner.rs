@@ -36,7 +36,7 @@ pub struct Ended {
 }
 
 impl Runner {
-    /// Copies `config/`; `environment` says which AWS and Spot to talk to, usually a sandbox's.
+    /// Copies `config/`, with one setting that is not the default: `served_by = "run"`. `environment` says which AWS and Spot to talk to, usually a sandbox's.
     ///
     /// # Errors
     /// The tests were not started by `cargo xtask test`, or the copy fails.
@@ -45,6 +45,13 @@ impl Runner {
         copy(
             &components::checkout().join("config"),
             &directory.path().join("config"),
+        )?;
+        // Most tests have nobody who serves between runs, and mean it.
+        let path = directory.path().join("config/runner.toml");
+        let text = fs::read_to_string(&path)?;
+        fs::write(
+            &path,
+            text.replace("#served_by = \"provider\"", "served_by = \"run\""),
         )?;
         Ok(Self {
             program: components::runner()?,

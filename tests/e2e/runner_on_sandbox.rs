@@ -90,12 +90,20 @@ impl Rehearsal {
         }
     }
 
-    /// Writes runner.toml: `sections` stand before the one profile, `profile` in it, `targets` in its targets.
+    /// Writes runner.toml: `sections` stand before the one profile, `profile` in it, `targets` in its targets. Unless it says
+    /// who serves between runs, nobody does.
     fn configure(&self, sections: &str, profile: &str, targets: &str) {
         let text = format!(
             "{sections}\n[aws]\nregion = \"us-east-1\"\n[[profiles]]\nname = \"default\"\n{profile}\n\
              [profiles.targets]\n{targets}\n"
         );
+        let text = if text.contains("served_by") {
+            text
+        } else if text.contains("[enrollment]\n") {
+            text.replace("[enrollment]\n", "[enrollment]\nserved_by = \"run\"\n")
+        } else {
+            text + "[enrollment]\nserved_by = \"run\"\n"
+        };
         self.write("config/runner.toml", &text);
     }
 

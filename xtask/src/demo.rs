@@ -17,6 +17,8 @@ use crate::{paths, process};
 
 const SCENARIO: &str = "crates/sandbox/scenarios/demo.toml";
 const NEW_ACCOUNT: &str = "data-platform-new";
+/// How long the provider may take to serve.
+const START: Duration = Duration::from_secs(20);
 /// How long the new account may take to be enrolled.
 const ENROLLMENT: Duration = Duration::from_secs(40);
 
@@ -39,6 +41,22 @@ pub(crate) fn run() -> Result<()> {
         environment: sandbox.environment().clone(),
     };
 
+    say("runner provider, from now on: it answers the stacks, also those that AWS makes by itself");
+    let log = directory.path().join("provider.log");
+    let mut provider = Background::start(
+        "runner provider",
+        runner
+            .command(&["provider"])
+            .stdout(File::create(&log)?)
+            .stderr(File::options().append(true).open(&log)?),
+    )?;
+    process::wait_until(START, || {
+        provider.check()?;
+        Ok(sandbox.was_called("sqs:ReceiveMessage")?.then_some(()))
+    })
+    .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
+    println!("it serves the queue spot-onboarding");
+
     say("runner exec stackset-sync");
     let status = runner
         .command(&["exec", "stackset-sync"])
@@ -50,24 +68,14 @@ pub(crate) fn run() -> Result<()> {
     println!("\nexit code {code} (0: nothing wrong, 3: some accounts need a person)");
     ensure!(matches!(code, 0 | 3), "enrolling the organization failed");
 
-    say("A new account joins an organizational unit while `runner provider` runs");
-    let log = directory.path().join("provider.log");
-    let mut provider = Background::start(
-        "runner provider",
-        runner
-            .command(&["provider"])
-            .stdout(File::create(&log)?)
-            .stderr(File::options().append(true).open(&log)?),
-    )?;
+    say("A new account joins an organizational unit, and nobody starts a job");
     let units = sandbox.units()?;
     let unit = units
         .last()
         .context("the sandbox has no organizational units")?;
     let (unit, unit_name) = (text(unit, "id")?, text(unit, "name")?);
     let account = sandbox.create_account(NEW_ACCOUNT, unit)?;
-    println!(
-        "account {account} ({NEW_ACCOUNT}) was created and moved to {unit_name}; nobody starts a job"
-    );
+    println!("account {account} ({NEW_ACCOUNT}) was created and moved to {unit_name}");
     let enrolled = process::wait_until(ENROLLMENT, || {
         provider.check()?;
         Ok((runner.reason(&account)?.as_deref() == Some("enrolled")).then_some(()))

@@ -28,6 +28,7 @@ region = "{region}"
 topic_arn = "{topic}"
 deletion = "stack"
 service_timeout = "15m"
+served_by = "run"
 [stack_set]
 name_prefix = "{prefix}"
 [bootstrap]

@@ -111,6 +111,12 @@ impl Sandbox {
             .to_owned())
     }
 
+    /// Whether an operation was called, such as `sqs:ReceiveMessage`.
+    pub(crate) fn was_called(&self, operation: &str) -> Result<bool> {
+        let calls = self.request("GET", "/_sandbox/calls", None)?;
+        Ok(!calls["calls"][operation].is_null())
+    }
+
     fn list(&self, what: &str) -> Result<Vec<Value>> {
         match self.request("GET", &format!("/_sandbox/{what}"), None)?[what].take() {
             Value::Array(entries) => Ok(entries),

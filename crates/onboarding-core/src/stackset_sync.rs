@@ -131,8 +131,10 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
                 &mut plan,
                 "live-consumer",
                 format!(
-                    "AWS deploys to new accounts of profile {:?} by itself, and nobody serves what their stacks ask for: start \
-                     `runner provider` on this state first, or set deployment = \"runner\" or enrollment.served_by",
+                    "AWS deploys to new accounts of profile {:?} by itself, and nobody serves what their stacks ask for between \
+                     runs: start `runner provider` on this state first (or deploy the function, with enrollment.served_by = \
+                     \"lambda\"), or set the profile's deployment = \"runner\"; enrollment.served_by = \"run\" says that such \
+                     stacks are meant to fail until a run",
                     profile.name
                 ),
             );

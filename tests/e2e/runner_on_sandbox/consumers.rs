@@ -1,6 +1,6 @@
 //! Who serves the queue: a provider beside runs, one that ends by itself, and the look at what nobody answered.
 
-use e2e::postgres::Postgres;
+use e2e::{components, postgres::Postgres};
 use rustix::process::Signal;
 
 use super::*;
@@ -92,7 +92,6 @@ fn a_message_that_is_no_request_ends_in_the_dead_letter_queue_and_is_not_shown()
 }
 
 #[test]
-#[test]
 fn a_token_in_a_message_is_never_shown() {
     let rehearsal = Rehearsal::new(SMALL);
     let management = text(&rehearsal.admin("state", None)["organization"]["management"]);
@@ -148,10 +147,12 @@ fn a_token_in_a_message_is_never_shown() {
     assert!(!any_file_contains(rehearsal.runner.directory(), "canary"));
 }
 
+#[test]
 fn a_run_with_auto_deployment_is_refused_without_the_provider_that_configuration_promises() {
     let rehearsal = Rehearsal::new(SMALL);
-    let served = "[enrollment]\nserved_by = \"provider\"\n";
-    rehearsal.configure(served, "", "ous = [\"root\"]");
+    // The shipped configuration as it is.
+    let shipped = components::checkout().join("config/runner.toml");
+    fs::copy(shipped, rehearsal.path("config/runner.toml")).unwrap();
     let calls = rehearsal.calls();
     let refused = rehearsal.sync_ends(4, &[]);
     assert_eq!(
@@ -178,8 +179,17 @@ fn a_run_with_auto_deployment_is_refused_without_the_provider_that_configuration
     // A provider that was killed is none.
     provider.signal(Signal::KILL).unwrap();
     assert!(provider.wait(LIMIT).is_err(), "a signal ended it");
-    rehearsal.sync_ends(4, &[]);
+    let refused = rehearsal.sync_ends(4, &[]);
+    let message = text(&refused["refusals"][0]["message"]);
+    for way_out in [
+        "`runner provider`",
+        "deployment = \"runner\"",
+        "served_by = \"run\"",
+    ] {
+        assert!(message.contains(way_out), "{message}");
+    }
     // Nobody has to serve when the runner deploys: it serves while it does.
+    let served = "[enrollment]\nserved_by = \"provider\"\n";
     rehearsal.configure(served, "deployment = \"runner\"", "ous = [\"root\"]");
     rehearsal.sync_ends(0, &[]);
 }

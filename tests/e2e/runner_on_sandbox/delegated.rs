@@ -31,7 +31,7 @@ fn register(rehearsal: &Rehearsal, account: &str) {
 fn configured(call_as: &str) -> String {
     format!(
         "[aws]\nregion = \"us-east-1\"\ncall_as = \"{call_as}\"\n[[profiles]]\nname = \"default\"\n\
-         [profiles.targets]\nous = [\"root\"]\n"
+         [profiles.targets]\nous = [\"root\"]\n[enrollment]\nserved_by = \"run\"\n"
     )
 }
 

@@ -37,7 +37,7 @@ impl Enrolled {
         rehearsal.write(
             "config/runner.toml",
             &format!(
-                "[enrollment]\ndeletion = {deletion:?}\n[aws]\nregion = \"us-east-1\"\n\
+                "[enrollment]\nserved_by = \"run\"\ndeletion = {deletion:?}\n[aws]\nregion = \"us-east-1\"\n\
                  [audit]\nenabled = true\nrole_name = \"OrganizationAccountAccessRole\"\n{}{}",
                 profile("first", &units[0]),
                 profile("second", &units[1])

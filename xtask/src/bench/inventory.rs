@@ -282,6 +282,13 @@ fn nothing_to_do(runner: &Path, accounts: usize, units: usize) -> Result<(Value,
         &paths::root().join("config"),
         &directory.path().join("config"),
     )?;
+    // Nobody serves between the two runs.
+    let runner_toml = directory.path().join("config/runner.toml");
+    let text = fs::read_to_string(&runner_toml)?;
+    fs::write(
+        &runner_toml,
+        text.replace("#served_by = \"provider\"", "served_by = \"run\""),
+    )?;
     let scenario = directory.path().join("scenario.toml");
     fs::write(
         &scenario,

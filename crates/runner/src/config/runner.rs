@@ -253,7 +253,7 @@ impl Default for EnrollmentConfig {
             other_stacks: Vec::new(),
             service_timeout: duration::seconds(3600),
             deletion: Deletion::Reconcile,
-            served_by: ServedBy::Run,
+            served_by: ServedBy::Provider,
             consumers: 1024,
             cost_intelligence_lambda: None,
         }
@@ -274,14 +274,15 @@ pub enum ProviderKind {
 }
 
 /// Who serves the provider's queue between runs. Without anybody, the stack of an account that AWS adds by itself hangs for
-/// `service_timeout` and is rolled back.
+/// `service_timeout` and is rolled back; so a run that would have AWS do that is refused, unless it is said to be meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServedBy {
-    /// Each run, while it waits for stacks. A run with auto-deployment warns when no `runner provider` runs beside it.
-    Run,
     /// A `runner provider` on the same state: a run with auto-deployment is refused without a live one.
     Provider,
+    /// Nobody, and that is meant: only runs serve, while they wait for stacks. A run with auto-deployment warns when no
+    /// `runner provider` runs beside it.
+    Run,
     /// The Lambda function `bootstrap`, which no run can see. Only it serves: no run does, and no `runner provider`, unless both
     /// have one state (`bootstrap.lambda.state`).
     Lambda,

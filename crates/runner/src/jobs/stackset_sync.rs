@@ -167,7 +167,7 @@ impl Job for StackSetSync {
                 if needed && state.is_served().await.is_ok_and(|served| !served) {
                     tracing::warn!(
                         "no `runner provider` is running: when this run ends, nobody serves the stacks of accounts that AWS \
-                         adds by itself; start one, or set deployment = \"runner\" or enrollment.served_by"
+                         adds by itself, as enrollment.served_by = \"run\" says; start one, or set deployment = \"runner\""
                     );
                 }
                 serving.await;
