@@ -123,16 +123,18 @@ async fn refuse_and_look() -> Result<()> {
     let ended = tokio::task::spawn_blocking(move || runner.run(&["provider", "--once"])).await??;
     ensure!(ended.code == 0, "{}", ended.stderr);
     ensure!(!ended.stderr.contains("canary"), "{}", ended.stderr);
-    let received = receiver.received();
-    let reasons = received.calls.get("runner.provider.refused");
-    let reasons: BTreeSet<_> = reasons.context("no metric")?.keys().cloned().collect();
-    let expected: BTreeSet<_> = events
-        .iter()
-        .map(|(reason, _)| (*reason).to_owned())
-        .collect();
-    ensure!(reasons == expected, "{reasons:?}\n{}", ended.stderr);
-    for reason in &expected {
-        ensure!(received.last("runner.provider.refused", reason) >= Some(1.0));
+    {
+        let received = receiver.received();
+        let reasons = received.calls.get("runner.provider.refused");
+        let reasons: BTreeSet<_> = reasons.context("no metric")?.keys().cloned().collect();
+        let expected: BTreeSet<_> = events
+            .iter()
+            .map(|(reason, _)| (*reason).to_owned())
+            .collect();
+        ensure!(reasons == expected, "{reasons:?}\n{}", ended.stderr);
+        for reason in &expected {
+            ensure!(received.last("runner.provider.refused", reason) >= Some(1.0));
+        }
     }
     // Nothing was done for any of them.
     let calls = wire.admin("calls", None).await?;
