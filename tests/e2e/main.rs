@@ -5,5 +5,6 @@
 mod aws_ops_on_moto;
 mod clients_on_sandbox;
 mod operations;
+mod policy_diff;
 mod runner_on_sandbox;
 mod telemetry;

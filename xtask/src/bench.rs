@@ -5,6 +5,7 @@ mod bootstrap;
 mod bound;
 mod inventory;
 mod measure;
+mod policy;
 
 use anyhow::Result;
 
@@ -14,6 +15,12 @@ pub(crate) enum Bench {
     /// Read an organization of 10,000 accounts (and one of 100,000), and run a stackset-sync that has nothing to do.
     Inventory {
         /// A small organization and the dev profile; figures are printed but not held against their limits.
+        #[arg(long)]
+        smoke: bool,
+    },
+    /// Compare policies of the greatest length, again and again.
+    Policy {
+        /// Two rounds and the dev profile; figures are printed but not held against their limits.
         #[arg(long)]
         smoke: bool,
     },
@@ -27,9 +34,10 @@ pub(crate) enum Bench {
 
 impl Bench {
     /// What continuous integration runs.
-    pub(crate) fn smoke() -> [Self; 2] {
+    pub(crate) fn smoke() -> [Self; 3] {
         [
             Self::Inventory { smoke: true },
+            Self::Policy { smoke: true },
             Self::Bootstrap { smoke: true },
         ]
     }
@@ -39,6 +47,7 @@ impl Bench {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Inventory { smoke } => inventory::run(*smoke),
+        Bench::Policy { smoke } => policy::run(*smoke),
         Bench::Bootstrap { smoke } => bootstrap::run(*smoke),
     }
 }

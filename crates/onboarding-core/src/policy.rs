@@ -1,12 +1,16 @@
-//! IAM policy documents: parsing, size as IAM counts it, and splitting one document over several managed policies.
+//! IAM policy documents: parsing, size as IAM counts it, splitting one document over several managed policies, and comparing
+//! two by what they grant.
 //!
-//! Only identity policies are read here (what a role may do). Whom a role trusts is written by the template alone.
+//! Only identity policies (what a role may do) are deployed from documents: whom a role trusts is written by the template
+//! alone. Trust policies can be compared too.
 
+pub mod compare;
 mod document;
 mod error;
 mod split;
 mod statement;
 
+pub use compare::compare;
 pub use document::PolicyDocument;
 pub use error::{PolicyError, StatementProblem};
 pub use statement::Statement;

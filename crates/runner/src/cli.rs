@@ -7,6 +7,7 @@ mod generate;
 mod home_place;
 mod iam_policy;
 mod jobs;
+mod policy;
 mod provider;
 mod runs;
 mod sandbox;
@@ -75,6 +76,9 @@ pub enum Command {
     Bootstrap(bootstrap::Bootstrap),
     /// Print the policy that the runner's identity in AWS needs, and nothing broader.
     IamPolicy(iam_policy::IamPolicy),
+    /// IAM policy documents.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Serve the custom resources of the stacks from the provider's queue, until a signal.
     Provider(provider::Provider),
     /// Start a simulated AWS Organization and a simulated Spot on this machine, for rehearsal.
@@ -102,6 +106,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Template(command) => command.run(&cli.global),
         Command::Bootstrap(command) => command.run(&cli.global).await,
         Command::IamPolicy(command) => command.run(&cli.global).await,
+        Command::Policy(command) => command.run(&cli.global),
         Command::Provider(command) => Box::pin(command.run(&cli.global)).await,
         Command::Sandbox(command) => command.run().await,
         Command::Completions { shell } => {
