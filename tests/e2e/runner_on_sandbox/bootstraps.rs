@@ -450,6 +450,7 @@ fn the_function_is_deployed_when_its_code_is_there_and_goes_with_it() {
             "FunctionEvents",
             "FunctionLog",
             "FunctionQueue",
+            "FunctionRefusedAlarm",
             "FunctionRole"
         ]
     );
