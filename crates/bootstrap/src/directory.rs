@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use aws_ops::{AccessRole, AccountAccess, AwsError};
 use onboarding_core::{
-    ids::{AwsAccountId, StackId},
+    ids::{AwsAccountId, Region, StackId},
     inventory::AccountState,
 };
 use onboarding_provider::{AccountDetails, AccountDirectory, DirectoryError};
@@ -47,16 +47,19 @@ impl Directory {
     }
 
     /// How accounts are read: through the audit role, when there is one.
-    async fn access(&self, partition: &str) -> Option<&AccountAccess> {
+    async fn access(&self) -> Option<&AccountAccess> {
         let role = self.config.audit_role.as_ref()?;
         let connect = async || {
+            let aws = self.aws.get().await?;
+            let region = aws.region().parse::<Region>();
             let role = AccessRole {
-                partition: partition.to_owned(),
+                // All accounts are of the function's own partition, whatever a request says.
+                partition: region.map_or("aws", |region| region.partition()).to_owned(),
                 path: role.path.clone(),
                 name: role.name.clone(),
                 session_name: "spot-onboarding".to_owned(),
             };
-            Ok::<_, AwsError>(AccountAccess::new(self.aws.get().await?, role))
+            Ok::<_, AwsError>(AccountAccess::new(aws, role))
         };
         match self.access.get_or_try_init(connect).await {
             Ok(access) => Some(access),
@@ -111,10 +114,9 @@ impl AccountDirectory for Directory {
         }
         Ok(found)
     }
+
     async fn stack_status(&self, stack: &StackId) -> Option<String> {
-        // All accounts are of the function's own partition.
-        let partition = stack.as_str().split(':').nth(1)?;
-        match self.access(partition).await?.stack(stack).await {
+        match self.access().await?.stack(stack).await {
             Ok(Some(found)) => Some(found.status),
             Ok(None) => Some("DELETE_COMPLETE".to_owned()),
             Err(error) => {

@@ -191,7 +191,7 @@ impl Provider {
     }
 
     /// Checks the Spot accounts that an Update has from before, in its PhysicalResourceId and its old properties. One that is
-    /// gone from Spot is nobody's, and who comes from it to another one is let through; but no resource stands for it.
+    /// gone from Spot is nobody's: who has it is let through, or its stack could neither be changed any more nor rolled back.
     async fn check_before(
         &self,
         request: &ResourceRequest,
@@ -215,8 +215,7 @@ impl Provider {
         let old = request.old_resource.as_ref();
         let old = old.and_then(Resource::spot_account).cloned();
         for id in physical.flatten().into_iter().chain(old) {
-            let belongs = self.belongs(request, &id).await?;
-            if belongs == Some(false) || (stands_for && belongs.is_none()) {
+            if self.belongs(request, &id).await? == Some(false) {
                 self.refused(request, Refusal::ForeignSpotAccount);
                 return Err(Trouble::Refused(format!(
                     "Spot account {id}, which is its PhysicalResourceId or in its old properties, is not linked to AWS \

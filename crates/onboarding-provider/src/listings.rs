@@ -41,6 +41,11 @@ impl Listings {
         self.asked_after(None).await
     }
 
+    /// The last listing, however old.
+    pub(crate) fn last(&self) -> Option<Listing> {
+        self.last.lock().clone()
+    }
+
     /// A listing that was asked for at this moment or later.
     pub(crate) async fn since(&self, moment: Instant) -> Result<Listing, SpotError> {
         self.asked_after(Some(moment)).await

@@ -33,6 +33,11 @@ pub(crate) fn check(request: &ResourceRequest, contract: &Contract) -> Result<()
     if ours.is_some_and(|ours| request.service_token.as_deref() != Some(ours)) {
         return Err(OriginError::ServiceToken);
     }
+    // No stack can name what is in another partition.
+    let partition = |arn: &str| arn.split(':').nth(1).map(str::to_owned);
+    if ours.is_some_and(|ours| partition(ours) != partition(request.stack_id.as_str())) {
+        return Err(OriginError::ServiceToken);
+    }
     let url = Url::parse(request.response_url.expose()).map_err(|_| OriginError::ResponseUrl)?;
     if contract.simulated && is_of_this_machine(&url) {
         return Ok(());

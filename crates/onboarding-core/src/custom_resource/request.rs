@@ -216,6 +216,11 @@ impl ResourceRequest {
                 Err(Unanswerable::Malformed(what))
             }
         };
+        // Our state marks what the runner has done by itself under ids with a space.
+        let request_id = bounded("RequestId", wire.request_id, 128)?;
+        if request_id.contains(char::is_whitespace) {
+            return Err(Unanswerable::Malformed("RequestId"));
+        }
         // The answer echoes these ids and must fit into 4,096 bytes even when every byte is escaped.
         let stack_id: StackId = bounded("StackId", wire.stack_id, 512)?
             .parse()
@@ -225,7 +230,7 @@ impl ResourceRequest {
             .ok_or(Unanswerable::Malformed("StackId"))?;
         Ok(Self {
             request_type: wire.request_type,
-            request_id: bounded("RequestId", wire.request_id, 128)?,
+            request_id,
             account,
             stack_id,
             logical_id: bounded("LogicalResourceId", wire.logical_resource_id, 255)?,

@@ -5,7 +5,7 @@
 //! check that nothing changed in our state since we looked; write the intent; send, unless the send deadline has passed; forget the
 //! account. From the claim on nobody is given it. A deletion that is repeated names the same id, so it is harmless.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use onboarding_core::{
@@ -18,18 +18,23 @@ use onboarding_core::{
         still_waits,
     },
     ids::SpotAccountId,
+    template::Deletion,
 };
 use spot_api::{DeleteSlot, ErrorClass, SpotError};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Patience, Trouble, asked_at, claim::holder_name};
 use crate::{
     intents::{Claim, Departure, Intent, SendIntent, SentCall, Tombstone},
     provider::{Provider, from_now, time_until},
+    refusal::Refusal,
 };
 
 /// The only resource whose Delete can have an effect at Spot.
 const SPOT_ACCOUNT: &str = "Custom::SpotAccount";
+
+/// How long the status of a stack may take whose Delete has no time left.
+const STATUS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A Spot account whose stack asks for its deletion.
 struct Subject {
@@ -46,14 +51,8 @@ impl Provider {
         request: &ResourceRequest,
     ) -> Result<ResourceResponse, Trouble> {
         let status = self.directory.stack_status(&request.stack_id).await;
-        if let Some(status) = &status
-            && !still_waits(status, RequestType::Delete)
-        {
-            // Somebody else has sent it: not even the state is changed.
-            tracing::warn!(status, "a Delete that its stack cannot have sent");
-            let reason =
-                format!("its stack is {status} and deletes nothing; nothing was changed at Spot");
-            return Ok(ResourceResponse::unchanged(request, reason));
+        if let Some(answer) = self.not_sent_by_its_stack(request, status.as_deref()) {
+            return Ok(answer);
         }
         let departure = departure(request, status.as_deref());
         let Some(subject) = self.subject(request, &departure).await? else {
@@ -63,6 +62,7 @@ impl Provider {
         };
         match subject.decision {
             DeletionDecision::Spare(why) => {
+                self.count_foreign(request, &subject.id).await?;
                 let after = self.let_go(request, &departure).await?;
                 if why == Spared::OfAnotherResource {
                     still_stands(&departure.holder, &after)?;
@@ -86,22 +86,64 @@ impl Provider {
         }
     }
 
+    /// The answer to a Delete whose stack, by its status, deletes nothing. Somebody else has sent it: not even the state is
+    /// changed.
+    fn not_sent_by_its_stack(
+        &self,
+        request: &ResourceRequest,
+        status: Option<&str>,
+    ) -> Option<ResourceResponse> {
+        let status = status.filter(|status| !still_waits(status, RequestType::Delete))?;
+        tracing::warn!(status, "a Delete that its stack cannot have sent");
+        self.refused(request, Refusal::StackEnded);
+        let reason =
+            format!("its stack is {status} and deletes nothing; nothing was changed at Spot");
+        Some(ResourceResponse::unchanged(request, reason))
+    }
+
     /// The answer to a Delete that could not be done. It is a success: a stack that cannot be deleted helps nobody.
+    ///
+    /// It may not be its stack's: how long it may take is for its sender to say, so the status is asked for here as well.
+    /// Where it has to be known and is not, the account is still held for the stack, whose later requests would be refused
+    /// otherwise; the tombstone says that somebody asked.
     pub(crate) async fn not_deleted(
         &self,
         request: &ResourceRequest,
         trouble: &str,
     ) -> ResourceResponse {
-        let departure = departure(request, None);
+        let asked = self.directory.stack_status(&request.stack_id);
+        let status = timeout(STATUS_PATIENCE, asked).await.ok().flatten();
+        if let Some(answer) = self.not_sent_by_its_stack(request, status.as_deref()) {
+            return answer;
+        }
+        let departure = departure(request, status.as_deref());
+        let is_unverified =
+            self.settings.deletion == Deletion::Stack && !status.as_deref().is_some_and(deletes);
         let left = async {
-            match self.subject(request, &departure).await? {
-                Some(subject) if !matches!(subject.decision, DeletionDecision::Spare(_)) => {
-                    let reason = TombstoneReason::NotDone;
-                    self.leave(request, &subject.id, &departure, reason, &[])
-                        .await
+            let subject = self.subject(request, &departure).await?;
+            let is_spared = |subject: &Subject| match subject.decision {
+                DeletionDecision::Spare(why) => Some(why),
+                DeletionDecision::Leave(_) | DeletionDecision::Delete => None,
+            };
+            let reason = TombstoneReason::NotDone;
+            match subject.map(|subject| (is_spared(&subject), subject.id)) {
+                Some((None, id)) if is_unverified => {
+                    self.leave_tombstone(request, &id, reason).await?;
+                    let reason = left_behind(&id, reason, &[]);
+                    return Ok(ResourceResponse::unchanged(request, reason));
                 }
-                _ => self.delete(request).await,
+                Some((None, id)) => {
+                    return self.leave(request, &id, &departure, reason, &[]).await;
+                }
+                Some(_) | None if is_unverified => {}
+                Some((Some(Spared::OfAnotherResource), _)) => {
+                    let after = self.let_go(request, &departure).await?;
+                    still_stands(&departure.holder, &after)?;
+                }
+                Some(_) | None => drop(self.let_go(request, &departure).await?),
             }
+            let reason = "nothing was deleted at Spot";
+            Ok::<_, Trouble>(ResourceResponse::unchanged(request, reason))
         };
         let why = match left.await {
             Ok(answer) => answer.reason,
@@ -179,6 +221,23 @@ impl Provider {
         reason: TombstoneReason,
         running: &[String],
     ) -> Result<ResourceResponse, Trouble> {
+        self.leave_tombstone(request, id, reason).await?;
+        let after = self.let_go(request, departure).await?;
+        if reason == TombstoneReason::HeldByAnotherResource {
+            still_stands(&departure.holder, &after)?;
+        }
+        Ok(ResourceResponse::unchanged(
+            request,
+            left_behind(id, reason, running),
+        ))
+    }
+
+    async fn leave_tombstone(
+        &self,
+        request: &ResourceRequest,
+        id: &SpotAccountId,
+        reason: TombstoneReason,
+    ) -> Result<(), Trouble> {
         let tombstone = Tombstone {
             spot_account: id.clone(),
             account: request.account,
@@ -187,15 +246,27 @@ impl Provider {
             reason,
         };
         self.intents.leave_tombstone(&tombstone).await?;
-        let after = self.let_go(request, departure).await?;
-        if reason == TombstoneReason::HeldByAnotherResource {
-            still_stands(&departure.holder, &after)?;
-        }
         tracing::warn!(spot_account = %id, reason = reason.as_str(), "tombstone left");
-        Ok(ResourceResponse::unchanged(
-            request,
-            left_behind(id, reason, running),
-        ))
+        Ok(())
+    }
+
+    /// Counts a Delete that names a Spot account which, as far as is known without asking Spot, is another AWS account's.
+    async fn count_foreign(
+        &self,
+        request: &ResourceRequest,
+        id: &SpotAccountId,
+    ) -> Result<(), Trouble> {
+        let owner = self.intents.owner(id).await?;
+        let listing = self.listings.last();
+        let listed = listing.and_then(|listing| listing.known.get(id)?.aws_account);
+        let accounts = owner.map(|owner| owner.account).into_iter().chain(listed);
+        if accounts
+            .into_iter()
+            .any(|account| account != request.account)
+        {
+            self.refused(request, Refusal::ForeignSpotAccount);
+        }
+        Ok(())
     }
 
     async fn delete_account(

@@ -1,14 +1,17 @@
 //! What the Delete of a stack's resources does: the rule of ownership, vetoes, tombstones.
 
+use std::sync::Arc;
+
 use onboarding_core::{
     custom_resource::{Holder, Status, TombstoneReason},
     template::Deletion,
 };
 use onboarding_provider::{
-    AdoptRule, Assignment, Intents as _, Owner, Provider, ProviderSettings, ResourceResponse,
-    events::no_events,
+    AdoptRule, Assignment, Event, Intents as _, Owner, Provider, ProviderSettings, Refusal,
+    ResourceResponse, events::no_events,
 };
 
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::{
@@ -25,6 +28,19 @@ fn deleting(home: &Home) -> Provider {
         ..settings()
     };
     home.provider_with(settings, no_events())
+}
+
+/// The same, with the codes of what it refuses.
+fn counting(home: &Home) -> (Provider, Arc<Mutex<Vec<&'static str>>>) {
+    let refusals = Arc::new(Mutex::new(Vec::new()));
+    let sink = refusals.clone();
+    let settings = ProviderSettings {
+        deletion: Deletion::Stack,
+        ..settings()
+    };
+    let events =
+        Arc::new(move |event: Event| sink.lock().extend(event.refusal().map(Refusal::code)));
+    (home.provider_with(settings, events), refusals)
 }
 
 /// Deletes the resources of a stack as CloudFormation does; returns the answer of the Spot account.
@@ -202,7 +218,7 @@ async fn a_deletion_that_spot_refuses_does_not_hold_the_stack_up() {
 async fn what_never_was_and_what_is_gone_are_deleted_without_a_call() {
     let home = Home::new().await;
     let id = create_stack(&home, "stack", ACCOUNT).await;
-    let provider = deleting(&home);
+    let (provider, refusals) = counting(&home);
     let calls = home.spot.world.lock().calls.len();
     for (stack, account, id) in [
         ("stack", ACCOUNT, "SpotAccount-CREATE_FAILED"),
@@ -219,6 +235,8 @@ async fn what_never_was_and_what_is_gone_are_deleted_without_a_call() {
         assert_eq!(answer.physical_resource_id, id);
     }
     assert_eq!(home.spot.world.lock().calls.len(), calls);
+    // Of another AWS account's.
+    assert_eq!(*refusals.lock(), ["foreign-spot-account"]);
     home.spot.world.lock().accounts.clear();
     let gone = ProviderSettings {
         deletion: Deletion::Stack,
@@ -466,13 +484,14 @@ async fn nothing_is_deleted_while_nobody_can_tell_what_the_stack_does() {
 async fn a_delete_that_its_stack_cannot_have_sent_changes_nothing() {
     let home = Home::new().await;
     let id = create_stack(&home, "stack", ACCOUNT).await;
-    let provider = deleting(&home);
-    let asked = async |name: &str, status| {
-        *home.directory.stack_status.lock() = (Some(status), 0);
+    let (provider, refusals) = counting(&home);
+    let asked_until = async |name: &str, status, deadline| {
+        *home.directory.stack_status.lock() = (status, 0);
         let mut event = delete("stack", ACCOUNT, "SpotAccount", &id);
         event["RequestId"] = name.into();
-        provider.handle(&request(&event), in_time()).await
+        provider.handle(&request(&event), deadline).await
     };
+    let asked = async |name, status| asked_until(name, Some(status), in_time()).await;
     let intent = home.intents.intent(ACCOUNT.parse().unwrap()).await.unwrap();
     for status in ["CREATE_COMPLETE", "UPDATE_IN_PROGRESS", "DELETE_COMPLETE"] {
         let answer = asked(status, status).await;
@@ -483,9 +502,25 @@ async fn a_delete_that_its_stack_cannot_have_sent_changes_nothing() {
             answer.reason
         );
     }
+    // Its sender says how long it may take: with no time left it is the same.
+    let over = jiff::Timestamp::now();
+    let answer = asked_until("late", Some("CREATE_COMPLETE"), over).await;
+    assert!(
+        answer.reason.contains("deletes nothing"),
+        "{}",
+        answer.reason
+    );
+    assert_eq!(*refusals.lock(), ["stack-ended"; 4]);
+    assert_eq!(tombstone(&home, &id), None);
+    // While nobody can tell, the stack still stands for it.
+    for status in [None, Some("SOMETHING_NEW")] {
+        let answer = asked_until(status.unwrap_or("unknown"), status, over).await;
+        assert_eq!(answer.status, Status::Success);
+        assert_eq!(tombstone(&home, &id), Some(TombstoneReason::NotDone));
+    }
     assert_eq!(deleted(&home), Vec::<String>::new());
     let unchanged = home.intents.intent(ACCOUNT.parse().unwrap()).await.unwrap();
     assert_eq!(unchanged, intent);
-    asked("its own", "DELETE_IN_PROGRESS").await;
+    asked("its-own", "DELETE_IN_PROGRESS").await;
     assert_eq!(deleted(&home), [id]);
 }

@@ -521,8 +521,12 @@ async fn an_update_is_checked_for_the_spot_accounts_that_it_has_from_before() {
     }
     assert_eq!(home.spot.world.lock().writes().len(), writes);
 
-    // One that was deleted at Spot: its stack goes on to the one that was made instead.
+    // One that was deleted at Spot: its stack can still be changed, and rolled back,
     home.spot.world.lock().accounts.retain(|one| one.id != id);
+    let kept = updated("SpotAccount", &id, "", "").await;
+    assert_eq!(kept.status, Status::Success, "{}", kept.reason);
+    assert_eq!(kept.physical_resource_id, id);
+    // and goes on to the one that was made instead.
     let lagging = ProviderSettings {
         listing_lag: Duration::ZERO,
         ..settings()
