@@ -14,15 +14,21 @@ mod direct;
 mod enrolls;
 mod faults;
 mod interrupts;
+mod late_requests;
 mod load;
 mod moves;
+mod plain_stacks;
 mod prerequisites;
+mod relay;
 mod removes;
 mod replicas;
 mod reports;
 mod retries;
+mod rotations;
 mod secrets;
 mod tags;
+mod tombstones;
+mod twins;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
