@@ -232,7 +232,8 @@ impl Provider {
         ))
     }
 
-    async fn leave_tombstone(
+    /// Remembers a Spot account that stays without the resource that asked.
+    pub(super) async fn leave_tombstone(
         &self,
         request: &ResourceRequest,
         id: &SpotAccountId,

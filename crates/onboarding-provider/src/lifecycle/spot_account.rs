@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::{Patience, Trouble, asked_at, claim::holder_name};
 use crate::{
     directory::AccountDetails,
-    intents::{Assignment, Claim, Intent, SendIntent, SentCall, Tombstone},
+    intents::{Assignment, Claim, Intent, SendIntent, SentCall},
     listings::Listing,
     provider::{Provider, from_now, time_until},
 };
@@ -294,14 +294,7 @@ impl Provider {
             "its resource was deleted meanwhile; {}",
             left_behind(&spot_account, reason, &[])
         ));
-        let tombstone = Tombstone {
-            spot_account,
-            account: request.account,
-            stack_id: request.stack_id.clone(),
-            at: Timestamp::now(),
-            reason,
-        };
-        self.intents.leave_tombstone(&tombstone).await?;
+        self.leave_tombstone(request, &spot_account, reason).await?;
         Ok(trouble)
     }
 
