@@ -68,6 +68,8 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # A real service sends its answer at once.
+    disable_nagle_algorithm = True
 
     def answer(self, status, body=None, headers=()):
         content = b"" if body is None else json.dumps(body).encode()
@@ -160,7 +162,7 @@ class World:
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{runtime.server_port}", "AWS_LAMBDA_FUNCTION_NAME": "provider",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128", "AWS_LAMBDA_FUNCTION_VERSION": "1", "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "AKIABENCH", "AWS_SECRET_ACCESS_KEY": "bench", "AWS_ENDPOINT_URL": endpoint,
-            "SPOT_API_URL": endpoint, "SPOTINST_TOKEN": "bench", "SSL_CERT_FILE": str(directory / "store.pem"),
+            "SPOT_API_URL": endpoint, "PROVIDER_RESPONSE_HOSTS": "127.0.0.1", "SPOTINST_TOKEN": "bench", "SSL_CERT_FILE": str(directory / "store.pem"),
         }
         self.started = time.monotonic()
         process = subprocess.Popen([PROGRAM], env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
