@@ -64,10 +64,11 @@ pub(crate) async fn serve(State(world): State<SharedWorld>, request: Request) ->
     aws::serve(&world, &incoming).await
 }
 
-/// Waits until a moment, if it is ahead. The timer rounds up to its next tick: one tick less comes out nearest.
+/// Waits until a moment, if it is ahead. The timer rounds up to its next tick, and so does the kernel's poll under it: a
+/// tick and a half less comes out nearest.
 async fn until(moment: Instant) {
-    const TICK: Duration = Duration::from_millis(1);
-    let moment = moment - TICK;
+    const LATE: Duration = Duration::from_micros(1_500);
+    let moment = moment - LATE;
     if moment > Instant::now() {
         sleep_until(moment).await;
     }

@@ -119,9 +119,11 @@ fn the_tree_is_walked_with_all_its_pages() {
 fn without_paths_the_first_page_of_accounts_leads_to_a_walk() {
     with_moto(async |moto, aws| {
         organization(&moto, ACCOUNTS).await?;
-        let listing = aws
-            .organization_snapshot(&SnapshotOptions::default())
-            .await?;
+        let options = SnapshotOptions {
+            strategy: StrategyChoice::Fixed(SnapshotStrategy::ListAccounts),
+            ..SnapshotOptions::default()
+        };
+        let listing = aws.organization_snapshot(&options).await?;
         assert_eq!(listing.strategy, SnapshotStrategy::Walk);
         assert_eq!(listing.snapshot.accounts.len(), ACCOUNTS + 1);
         assert_eq!(aws.api_calls()["organizations:ListAccounts"], 1);

@@ -72,15 +72,13 @@ impl Aws {
         &self,
         options: &SnapshotOptions,
     ) -> Result<Listing, AwsError> {
-        let (organization, tree, strategy) = match options.strategy {
-            StrategyChoice::Fixed(SnapshotStrategy::Walk) => {
+        let (organization, tree, strategy) = match self.choose(options) {
+            SnapshotStrategy::Walk => {
                 let (organization, tree) =
                     tokio::try_join!(self.describe_organization(), self.walk_all())?;
                 (organization, tree, SnapshotStrategy::Walk)
             }
-            StrategyChoice::Auto | StrategyChoice::Fixed(SnapshotStrategy::ListAccounts) => {
-                self.read_after_first_page(options).await?
-            }
+            SnapshotStrategy::ListAccounts => self.read_after_first_page(options).await?,
         };
         let operation = match strategy {
             SnapshotStrategy::ListAccounts => LIST_ACCOUNTS,
@@ -94,8 +92,22 @@ impl Aws {
         })
     }
 
-    /// The first page of ListAccounts tells whether AWS sends `Paths` and whether there is more; it costs one call when
-    /// the walk is chosen after all. The root is read beside it when both strategies need it: without known names.
+    fn choose(&self, options: &SnapshotOptions) -> SnapshotStrategy {
+        match options.strategy {
+            StrategyChoice::Fixed(strategy) => strategy,
+            StrategyChoice::Auto => {
+                // What is right for a large organization costs a small one little.
+                let shape = options
+                    .shape
+                    .unwrap_or_else(|| ListingShape::even(10_000, 400));
+                self.estimate(&shape, !options.known_names.is_empty())
+                    .better()
+            }
+        }
+    }
+
+    /// The first page of ListAccounts tells whether AWS sends `Paths`; it costs one call when it does not. The root is
+    /// read beside it when both strategies need it: without known names.
     async fn read_after_first_page(
         &self,
         options: &SnapshotOptions,
@@ -106,7 +118,11 @@ impl Aws {
             self.accounts_page(None),
             async { root.await.transpose() }
         )?;
-        if self.choose(options, &first) == SnapshotStrategy::ListAccounts
+        let paths = first
+            .accounts
+            .iter()
+            .all(|account| !account.paths().is_empty());
+        if paths
             && let ByPaths::Tree(tree) = self.read_by_paths(options, first, root.clone()).await?
         {
             return Ok((organization, *tree, SnapshotStrategy::ListAccounts));
@@ -116,26 +132,6 @@ impl Aws {
             None => self.walk_all().await?,
         };
         Ok((organization, tree, SnapshotStrategy::Walk))
-    }
-
-    fn choose(&self, options: &SnapshotOptions, first: &AccountsPage) -> SnapshotStrategy {
-        if first
-            .accounts
-            .iter()
-            .any(|account| account.paths().is_empty())
-        {
-            return SnapshotStrategy::Walk;
-        }
-        if let StrategyChoice::Fixed(strategy) = options.strategy {
-            return strategy;
-        }
-        let names_known = !options.known_names.is_empty();
-        let shape = options.shape.unwrap_or_else(|| match &first.next {
-            None => ListingShape::even(first.accounts.len() as u64, 0),
-            // Nothing is known but that there is more: what is right for a large organization costs a small one little.
-            Some(_) => ListingShape::even(10_000, 400),
-        });
-        self.estimate(&shape, names_known).better()
     }
 
     async fn walk_all(&self) -> Result<Tree, AwsError> {
