@@ -108,8 +108,12 @@ impl Choices {
                         for (operator, keys) in value.as_object().unwrap() {
                             let operator = self.recased(operator);
                             for (key, values) in keys.as_object().unwrap() {
-                                let key = self.recased(key);
-                                operators[&operator][&key] = self.rewritten(values);
+                                let mut recased = self.recased(key);
+                                // Two keys that differ in case alone are two, and stay two.
+                                while operators[&operator].get(&recased).is_some() {
+                                    recased = self.recased(key);
+                                }
+                                operators[&operator][&recased] = self.rewritten(values);
                             }
                         }
                         operators
