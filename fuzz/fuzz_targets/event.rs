@@ -14,7 +14,7 @@ static NOW: LazyLock<Timestamp> = LazyLock::new(Timestamp::now);
 fn check(body: &str, sent_at: Timestamp) {
     for contract in [
         Contract {
-            simulated: true,
+            response_hosts: "127.0.0.1".parse().unwrap_or_default(),
             ..Contract::default()
         },
         Contract {

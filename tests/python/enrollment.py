@@ -89,7 +89,7 @@ class Enrollment:
         self.ministack, self.sandbox, self.account = ministack, sandbox, account
         self.cloudformation = ministack.client("cloudformation", account)
         self.functions = ministack.client("lambda", account)
-        variables = sandbox.environment | variables
+        variables = sandbox.environment | {"PROVIDER_RESPONSE_HOSTS": "127.0.0.1,localhost"} | variables
         exports = "".join(f"export {name}='{value}'\n" for name, value in variables.items() if value is not None)
         # The program itself is large, and what runs is the same.
         script = f"#!/bin/sh\nunset AWS_SESSION_TOKEN {' '.join(n for n, v in variables.items() if v is None)}\n{exports}exec {bootstrap()}\n"

@@ -69,7 +69,13 @@ class Postgres:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start: {(self.directory / 'log').read_text()}")
             time.sleep(0.01)
+        self.psql = binaries / "psql"
         self.url = f"postgres://postgres@{urllib.parse.quote(str(socket), safe='')}"
+
+    def sql(self, text, database="postgres"):
+        """Runs SQL."""
+        subprocess.run([self.psql, "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--host", self.socket, "--username=postgres", database],
+                       input=text, check=True, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
 
     def end(self):
         """Ends it at once, and leaves nothing."""

@@ -32,6 +32,7 @@ def test_it_prints_one_line_of_json_and_ends_on_sigterm(start_sandbox):
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",
         "SPOT_API_URL",
+        "PROVIDER_RESPONSE_HOSTS",
         "SPOTINST_TOKEN",
     }
     assert sandbox.stop() == 0

@@ -667,7 +667,7 @@ def test_another_stack_or_another_address_gets_nothing(enroll, accounts, sandbox
     assert "does not serve stacks named spot" in bucket.answers["other"]["Reason"]
     arn = f"arn:aws:cloudformation:us-east-1:{stack.account}:stack/StackSet-ours-0b1c/x"
     for name, address in {"link-local": "http://169.254.169.254/latest/", "elsewhere": "https://example.com/answer",
-                          "redirect": f"{bucket.endpoint.replace('http', 'https')}/x"}.items():
+                          "another": bucket.endpoint.replace("127.0.0.1", "127.0.0.2") + "/x"}.items():
         assert ask(name, StackId=arn, ResponseURL=address) == ({"batchItemFailures": [{"itemIdentifier": "1"}]}, False)
     assert stack.spot_accounts() == []
     assert ask("ours", StackId=arn) == ({"batchItemFailures": []}, False)

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import ROOT
 from emulators import start_ministack
-from enrollment import Enrollment, template
+from enrollment import Enrollment, rendered, template
 from postgres import Postgres
 from runtime import FUNCTION, Process
 from test_bootstrap import Bucket, request
@@ -92,6 +92,19 @@ def test_a_stack_takes_the_spot_account_with_it_that_another_process_created(sta
     assert stack.spot_accounts() == []
 
 
+def test_the_account_is_named_by_its_alias_which_the_audit_role_reads(ministack, sandbox, accounts):
+    read = {f"AWS_ENDPOINT_URL_{service}": ministack.endpoint for service in ("STS", "IAM", "CLOUDFORMATION")}
+    stack = Enrollment(ministack, sandbox, next(accounts), PROVIDER_RENAME="alias", PROVIDER_AUDIT_ROLE="reader", **read)
+    iam = ministack.client("iam", stack.account)
+    iam.create_role(RoleName="reader", AssumeRolePolicyDocument="{}")
+    iam.create_account_alias(AccountAlias="payments-prod")
+    with stack.mirrored():
+        stack.create(rendered(stack.function))
+        assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+    [made] = stack.spot_accounts()
+    assert made["name"] == "payments-prod"
+
+
 def test_a_resource_with_a_new_name_keeps_the_spot_account(stack):
     with stack.mirrored():
         stack.create(template(stack.function))
@@ -149,6 +162,26 @@ def test_a_state_that_nobody_has_made_is_refused(ministack, sandbox, accounts, c
     assert failed and "has no state yet" in answer["errorMessage"], answer
     assert "canary" not in str(answer) + ministack.output()
     assert bucket.answers == {} and stack.spot_accounts() == []
+
+
+def test_a_state_that_a_newer_version_has_changed_is_not_served_any_more(ministack, sandbox, accounts, cluster, state, bucket):
+    stack = Enrollment(ministack, sandbox, next(accounts), PROVIDER_STATE_URL=state)
+
+    def asked(name):
+        return stack.invoke(request(bucket, stack.account, name, token=stack.function))
+
+    assert asked("before") == (None, False)
+    try:
+        cluster.sql("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) "
+                    "SELECT 9999, description, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1")
+        # The process is the same, and has the state open.
+        answer, failed = asked("meanwhile")
+        assert failed and "migration 9999" in answer["errorMessage"], answer
+        assert "meanwhile" not in bucket.answers
+    finally:
+        cluster.sql("DELETE FROM _sqlx_migrations WHERE version = 9999")
+    assert asked("after") == (None, False)
+    assert bucket.answers["after"]["Status"] == "SUCCESS"
 
 
 @pytest.fixture

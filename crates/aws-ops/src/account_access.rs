@@ -10,8 +10,10 @@ use std::{
 };
 
 use onboarding_core::{
-    ids::{AwsAccountId, RoleArn, StackId},
+    custom_resource::external_id,
+    ids::{AwsAccountId, ExternalId, RoleArn, StackId},
     inventory::LiveRole,
+    trust::TrustPolicy,
 };
 use parking_lot::Mutex;
 
@@ -149,6 +151,41 @@ impl AccountAccess {
     ) -> Result<Option<LiveRole>, AccessError> {
         let read = |session: Aws| async move { session.get_role(name).await };
         self.read(account, read).await
+    }
+
+    /// The external ID that a role lets Spot in with: the one that the output of its stack names, or the only one. None when
+    /// there is no such role (any more), and when it does not tell.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn external_id_in_use(
+        &self,
+        role: &RoleArn,
+        spot_principal: &str,
+    ) -> Result<Option<ExternalId>, AccessError> {
+        let Some(account) = role.account() else {
+            return Ok(None);
+        };
+        let live = match self.role(account, role.role_name()).await? {
+            Some(live) if live.arn == *role => live,
+            _ => return Ok(None),
+        };
+        let Ok(trust) = TrustPolicy::parse(&live.trust_policy) else {
+            tracing::warn!(cloud.account.id = %account, %role, "the trust policy of the role cannot be read");
+            return Ok(None);
+        };
+        let output = match live.stack_id().and_then(|id| id.parse::<StackId>().ok()) {
+            Some(stack) if stack.account() == Some(account) => {
+                let stack = self.stack(&stack).await.ok().flatten();
+                stack.and_then(|mut stack| stack.outputs.remove("ExternalId"))
+            }
+            _ => None,
+        };
+        let id = external_id::in_use(&trust, spot_principal, output.as_deref());
+        if id.is_none() {
+            tracing::warn!(cloud.account.id = %account, %role, "the role does not tell which external ID Spot uses");
+        }
+        Ok(id)
     }
 
     /// The account's alias.

@@ -6,12 +6,13 @@ use std::{collections::BTreeSet, time::Duration};
 use onboarding_core::{
     custom_resource::{AdoptRule, Naming, NamingError, ServedStacks},
     desired::AccessGrant,
-    ids::{AwsAccountId, OuId, TopicArn},
+    ids::{AwsAccountId, OuId, Region, TopicArn},
     secret::SecretText,
-    template::Deletion,
+    template::{Deletion, Partition, SpotPrincipal},
 };
 use onboarding_provider::{
-    Contract,
+    Contract, ResponseHosts,
+    response_hosts::{self, InvalidHost},
     sql::{PostgresUrl, PostgresUrlError},
 };
 use tracing::level_filters::LevelFilter;
@@ -76,6 +77,10 @@ pub(crate) struct Config {
     pub(crate) deletion: Deletion,
     /// How accounts are read, when they are.
     pub(crate) audit_role: Option<AuditRole>,
+    /// Whom the roles let in, where it is not Spot's usual principal.
+    pub(crate) spot_principal: Option<SpotPrincipal>,
+    /// Where answers may go beside CloudFormation's own buckets.
+    pub(crate) response_hosts: ResponseHosts,
     /// Spot's address, where it is not Spot's own.
     pub(crate) spot_url: Option<String>,
     /// The topic that templates name; without it only direct invocations are served.
@@ -123,6 +128,8 @@ pub(crate) enum ConfigError {
         "set one of PROVIDER_STATE_URL, PROVIDER_STATE_SECRET_ARN and PROVIDER_STATE_PARAMETER: they say where the state is"
     )]
     State,
+    #[error(transparent)]
+    ResponseHosts(#[from] InvalidHost),
     #[error("PROVIDER_STATE_URL cannot be used: {0}")]
     StateUrl(#[from] PostgresUrlError),
 }
@@ -181,6 +188,11 @@ impl Config {
             state_ca_file,
             deletion,
             audit_role,
+            spot_principal: given("PROVIDER_SPOT_PRINCIPAL")
+                .map(|text| spot_principal(&text))
+                .transpose()?,
+            response_hosts: given(response_hosts::VARIABLE)
+                .map_or_else(|| Ok(ResponseHosts::default()), |text| text.parse())?,
             spot_url: given("SPOT_API_URL"),
             topic: given("PROVIDER_TOPIC_ARN")
                 .map(|arn| topic(&arn))
@@ -202,6 +214,31 @@ impl Config {
             access: given("PROVIDER_ACCESS").map_or(Ok(BTreeSet::new()), |text| access(&text))?,
         })
     }
+}
+
+impl Config {
+    /// The principal that Spot assumes roles with; none outside the partition `aws` unless it is configured.
+    pub(crate) fn spot_principal_in(&self, region: &str) -> Option<SpotPrincipal> {
+        let usual = || {
+            let region = region.parse::<Region>().ok()?;
+            region
+                .partition()
+                .parse::<Partition>()
+                .ok()?
+                .spot_principal()
+        };
+        self.spot_principal.clone().or_else(usual)
+    }
+}
+
+fn spot_principal(text: &str) -> Result<SpotPrincipal, ConfigError> {
+    text.parse().map_err(|_| {
+        wrong(
+            "PROVIDER_SPOT_PRINCIPAL",
+            text,
+            "it must be the ARN of an account, a role or a user",
+        )
+    })
 }
 
 fn wrong(name: &'static str, value: &str, expected: &'static str) -> ConfigError {

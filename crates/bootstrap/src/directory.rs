@@ -7,9 +7,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use aws_ops::{AccessRole, AccountAccess, AwsError};
+use aws_ops::{AccessError, AccessRole, AccountAccess, AwsError};
 use onboarding_core::{
-    ids::{AwsAccountId, Region, StackId},
+    ids::{AwsAccountId, ExternalId, Region, RoleArn, StackId},
     inventory::AccountState,
 };
 use onboarding_provider::{AccountDetails, AccountDirectory, DirectoryError};
@@ -86,12 +86,38 @@ impl Directory {
         }
         Ok(Some(AccountDetails {
             name: Some(member.name),
-            // It can only be read with a role in the account.
-            alias: None,
+            alias: self.alias(account).await?,
             adopt: self.config.adopt,
             naming: self.config.naming.clone(),
             access: self.config.access.clone(),
         }))
+    }
+
+    /// The account's alias, where a name needs it, it has one, and it may be read.
+    async fn alias(&self, account: AwsAccountId) -> Result<Option<String>, String> {
+        if !self.config.naming.needs_alias() {
+            return Ok(None);
+        }
+        let Some(access) = self.access().await else {
+            return Ok(None);
+        };
+        let alias = access.alias(account).await;
+        readable(account, "its alias", alias)
+    }
+}
+
+/// What was read in an account; nothing where that is denied, which stays.
+fn readable<T>(
+    account: AwsAccountId,
+    what: &str,
+    read: Result<Option<T>, AccessError>,
+) -> Result<Option<T>, String> {
+    match read {
+        Err(error) if error.is_denial() => {
+            tracing::warn!(cloud.account.id = %account, reason = %error, "{what} is not known");
+            Ok(None)
+        }
+        read => read.map_err(|error| error.to_string()),
     }
 }
 
@@ -113,6 +139,24 @@ impl AccountDirectory for Directory {
             self.served.lock().insert(account, now);
         }
         Ok(found)
+    }
+
+    async fn external_id_in_use(
+        &self,
+        account: AwsAccountId,
+        role: &RoleArn,
+    ) -> Result<Option<ExternalId>, DirectoryError> {
+        let failed = |reason| DirectoryError { account, reason };
+        let Some(access) = self.access().await else {
+            return Ok(None);
+        };
+        let aws = self.aws.get().await;
+        let aws = aws.map_err(|error| failed(error.to_string()))?;
+        let Some(principal) = self.config.spot_principal_in(aws.region()) else {
+            return Ok(None);
+        };
+        let id = access.external_id_in_use(role, principal.as_str()).await;
+        readable(account, "the role of its link", id).map_err(failed)
     }
 
     async fn stack_status(&self, stack: &StackId) -> Option<String> {

@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use spot_api::{SpotClient, SpotSettings};
 use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
-use url::{Host, Url};
 
 use crate::{
     aws::LazyAws,
@@ -143,7 +142,7 @@ impl Function {
                 function,
                 service_timeout: self.config.service_timeout,
                 ends: Some(times.answered),
-                simulated: self.is_simulated(),
+                response_hosts: self.config.response_hosts.clone(),
             },
             ..ConsumeSettings::default()
         };
@@ -178,7 +177,7 @@ impl Function {
     async fn made(&self, times: &Times) -> Result<Arc<Made>, InvokeError> {
         let mut known = self.made.lock().await;
         if let Some(made) = &*known
-            && state::answers(made.database.as_ref()).await
+            && state::is_current(made.database.as_ref()).await
         {
             return Ok(Arc::clone(made));
         }
@@ -228,18 +227,6 @@ impl Function {
             metrics::sink(&self.name),
         );
         Ok(Made { provider, database })
-    }
-
-    /// Whether Spot is on this machine, and then CloudFormation may be, too.
-    fn is_simulated(&self) -> bool {
-        let url = self.config.spot_url.as_deref();
-        let url = url.and_then(|url| Url::parse(url).ok());
-        url.is_some_and(|url| match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        })
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{error::Error as _, sync::Arc, time::Duration};
 
-use onboarding_provider::sql::{Database, DatabaseError, PostgresUrl, PostgresUrlError};
+use onboarding_provider::{
+    intents::Intents as _,
+    sql::{Database, DatabaseError, PostgresUrl, PostgresUrlError},
+};
 use tokio::time::Instant;
 
 use crate::{aws::LazyAws, config::StatePlace};
@@ -104,10 +107,10 @@ async fn read(place: &StatePlace, aws: &Arc<LazyAws>) -> Result<PostgresUrl, Sta
         .map_err(|source| StateError::Url { origin, source })
 }
 
-/// Whether the state still answers; without one there is nothing to ask.
-pub(crate) async fn answers(database: Option<&Database>) -> bool {
+/// Whether the state still answers, and is of our version; without one there is nothing to ask.
+pub(crate) async fn is_current(database: Option<&Database>) -> bool {
     match database {
-        Some(database) => database.answers().await,
+        Some(database) => database.is_current().await.unwrap_or(false),
         None => true,
     }
 }

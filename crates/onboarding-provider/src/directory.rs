@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use onboarding_core::{
     custom_resource::{AdoptRule, Naming},
     desired::AccessGrant,
-    ids::{AwsAccountId, ExternalId, SpotAccountId, StackId},
+    ids::{AwsAccountId, ExternalId, RoleArn, StackId},
 };
 
 /// An account that may be served.
@@ -47,18 +47,18 @@ pub trait AccountDirectory: Send + Sync {
         account: AwsAccountId,
     ) -> Result<Option<AccountDetails>, DirectoryError>;
 
-    /// The external ID that is in use on the AWS side (the output of an old stack, the live trust policy of the role that
-    /// Spot has stored), when it can be read and is trusted for Spot. Asked for only when neither Spot nor our state knows
-    /// it.
+    /// The external ID that is in use on the AWS side (the output of an old stack, the live trust policy of the role that is
+    /// linked, one of this account), when it can be read and is trusted for Spot. Asked for only when neither Spot nor our
+    /// state knows it.
     ///
     /// # Errors
     /// When it cannot tell now.
     async fn external_id_in_use(
         &self,
         account: AwsAccountId,
-        spot_account: &SpotAccountId,
+        role: &RoleArn,
     ) -> Result<Option<ExternalId>, DirectoryError> {
-        let _ = (account, spot_account);
+        let _ = (account, role);
         Ok(None)
     }
 

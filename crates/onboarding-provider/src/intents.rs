@@ -289,6 +289,10 @@ pub enum IntentsError {
 /// The provider's state.
 #[async_trait]
 pub trait Intents: Send + Sync {
+    /// Whether the state is still what this code knows: another version of the program may have changed it since it was
+    /// opened. Fails when it does not answer.
+    async fn is_current(&self) -> Result<bool, IntentsError>;
+
     /// Takes the one claim on an AWS account until a moment, when nobody else holds an unexpired one. A holder that
     /// claims again prolongs.
     async fn claim(

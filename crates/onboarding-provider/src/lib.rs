@@ -25,6 +25,7 @@ pub mod provider;
 pub mod queue;
 pub mod refusal;
 pub mod responder;
+pub mod response_hosts;
 #[cfg(feature = "sql")]
 pub mod sql;
 pub mod wire;
@@ -42,4 +43,5 @@ pub use provider::{Provider, ProviderSettings};
 pub use queue::{ConsumeSettings, Message, Queue, QueueError, consume};
 pub use refusal::Refusal;
 pub use responder::{Responder, ResponderError};
+pub use response_hosts::ResponseHosts;
 pub use wire::Contract;

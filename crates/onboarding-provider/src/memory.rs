@@ -57,6 +57,10 @@ impl MemoryIntents {
 
 #[async_trait]
 impl Intents for MemoryIntents {
+    async fn is_current(&self) -> Result<bool, IntentsError> {
+        Ok(true)
+    }
+
     async fn claim(
         &self,
         account: AwsAccountId,

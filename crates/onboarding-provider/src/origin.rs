@@ -39,7 +39,7 @@ pub(crate) fn check(request: &ResourceRequest, contract: &Contract) -> Result<()
         return Err(OriginError::ServiceToken);
     }
     let url = Url::parse(request.response_url.expose()).map_err(|_| OriginError::ResponseUrl)?;
-    if contract.simulated && is_of_this_machine(&url) {
+    if contract.response_hosts.include(&url) {
         return Ok(());
     }
     if !is_of_cloudformation(&url, request.stack_id.region()) {
@@ -58,17 +58,6 @@ fn stack_answered(url: &Url) -> Option<StackId> {
     let (_, key) = path.split_once("/arn:")?;
     let (stack, _) = key.split_once('|')?;
     format!("arn:{stack}").parse().ok()
-}
-
-/// Plain HTTP to a loopback address: a CloudFormation that is simulated here.
-fn is_of_this_machine(url: &Url) -> bool {
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
-    url.scheme() == "http" && loopback
 }
 
 /// The bucket is `cloudformation-custom-resource-response-` and the Region without dashes (CloudFormation user guide,
@@ -111,8 +100,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::response_hosts::ResponseHosts;
 
     const BUCKET: &str = "cloudformation-custom-resource-response-euwest1";
+
+    fn simulated() -> ResponseHosts {
+        "127.0.0.1, localhost, [::1]".parse().unwrap()
+    }
 
     fn checked(url: &str, region: &str, token: Option<&str>) -> Result<(), OriginError> {
         let event = json!({
@@ -128,7 +122,7 @@ mod tests {
         let request = ResourceRequest::parse(&event.to_string()).unwrap();
         let contract = Contract {
             topic: Some("arn:aws:sns:eu-west-1:999999999999:spot".parse().unwrap()),
-            simulated: true,
+            response_hosts: simulated(),
             ..Contract::default()
         };
         check(&request, &contract)
@@ -190,7 +184,7 @@ mod tests {
         for url in [
             "https://example.com/".to_owned(),
             "http://169.254.169.254/latest".to_owned(),
-            "https://127.0.0.1/x".to_owned(),
+            "https://127.0.0.2/x".to_owned(),
             format!("http://{BUCKET}.s3.amazonaws.com/x"),
             format!("https://{BUCKET}.s3.amazonaws.com.example.com/x"),
             format!("https://{BUCKET}.s3.amazonaws.com:8443/x"),
@@ -256,22 +250,25 @@ mod tests {
                 "ResourceProperties": {"ServiceToken": token},
             })
         };
-        let contract = |simulated| Contract {
+        let contract = |response_hosts| Contract {
             topic: Some("arn:aws:sns:eu-west-1:999999999999:spot".parse().unwrap()),
             function: Some(function.to_owned()),
-            simulated,
+            response_hosts,
             ..Contract::default()
         };
-        let checked = |token, simulated| {
+        let checked = |token, hosts| {
             let request = ResourceRequest::parse(&event(token).to_string()).unwrap();
-            check(&request, &contract(simulated))
+            check(&request, &contract(hosts))
         };
-        assert_eq!(checked(function, true), Ok(()));
+        assert_eq!(checked(function, simulated()), Ok(()));
         assert_eq!(
-            checked("arn:aws:sns:eu-west-1:999999999999:spot", true),
+            checked("arn:aws:sns:eu-west-1:999999999999:spot", simulated()),
             Err(OriginError::ServiceToken)
         );
         // The runtime API of a Lambda function is on this machine.
-        assert_eq!(checked(function, false), Err(OriginError::ResponseUrl));
+        assert_eq!(
+            checked(function, ResponseHosts::default()),
+            Err(OriginError::ResponseUrl)
+        );
     }
 }

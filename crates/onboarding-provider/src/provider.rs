@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use crate::{
     directory::AccountDirectory,
     events::{Event, EventSink, Phase},
-    intents::Intents,
+    intents::{Intents, IntentsError},
     lifecycle::{Patience, Trouble, access::AccessQueue},
     listings::Listings,
     refusal::Refusal,
@@ -120,6 +120,14 @@ impl Provider {
             settings,
             events,
         }
+    }
+
+    /// Whether its state can be used, see [`Intents::is_current`].
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn state_is_current(&self) -> Result<bool, IntentsError> {
+        self.intents.is_current().await
     }
 
     /// Serves one request. It comes back before the deadline, with a failure if it must; a request whose deadline has

@@ -7,7 +7,10 @@
 use std::{collections::HashSet, convert::Infallible, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::{
+    future::OptionFuture,
+    stream::{FuturesUnordered, StreamExt as _},
+};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -99,10 +102,13 @@ pub struct Consumed {
     pub given_up: u64,
     /// Messages left in the queue: no request, or not answered before the consumer was stopped.
     pub left: u64,
+    /// It stopped by itself, because another version of the program has changed the state.
+    pub outdated: bool,
 }
 
 /// Consumes until `drain` is cancelled and what was taken up is answered, or until `abort` is cancelled, which leaves at
-/// once: what was in work is delivered again to the next consumer.
+/// once: what was in work is delivered again to the next consumer. Nothing is received while the state does not answer, nor
+/// any more once another version of the program has changed it.
 pub async fn consume(
     queue: &dyn Queue,
     provider: &Provider,
@@ -126,7 +132,7 @@ pub async fn consume(
             }
         } else if polling.is_none() && free > 0 {
             // One poll at a time, kept across rounds: a poll that is dropped may lose what it has received for a while.
-            polling = Some(poll(queue, free, settings));
+            polling = Some(poll(queue, provider, free, settings));
         }
         tokio::select! {
             biased;
@@ -145,14 +151,22 @@ pub async fn consume(
                     }
                 }
             },
-            messages = async { polling.as_mut()?.as_mut().await }, if polling.is_some() => {
+            messages = async { OptionFuture::from(polling.as_mut()).await.unwrap_or(Polled::Failed) }, if polling.is_some() => {
                 polling = None;
                 match messages {
-                    Some(messages) if messages.iter().all(|message| left.contains(&message.id)) => {
+                    Polled::Outdated => {
+                        tracing::error!(
+                            "another version of the program has changed the state: nothing more is served by this one"
+                        );
+                        consumed.outdated = true;
+                        draining = true;
+                    }
+                    Polled::Failed => {}
+                    Polled::Messages(messages) if messages.iter().all(|message| left.contains(&message.id)) => {
                         draining |= settings.once && work.is_empty();
                     }
-                    messages => work.extend(
-                        messages.into_iter().flatten().map(|message| serve(queue, provider, responder, settings, message)),
+                    Polled::Messages(messages) => work.extend(
+                        messages.into_iter().map(|message| serve(queue, provider, responder, settings, message)),
                     ),
                 }
             }
@@ -160,19 +174,39 @@ pub async fn consume(
     }
 }
 
-/// A poll; none when the queue failed (after a pause).
+enum Polled {
+    Messages(Vec<Message>),
+    /// The queue or the state failed, and was given a pause.
+    Failed,
+    /// The state is not what we know any more.
+    Outdated,
+}
+
 fn poll<'a>(
     queue: &'a dyn Queue,
+    provider: &'a Provider,
     max: usize,
     settings: &'a ConsumeSettings,
-) -> std::pin::Pin<Box<dyn Future<Output = Option<Vec<Message>>> + Send + 'a>> {
+) -> std::pin::Pin<Box<dyn Future<Output = Polled> + Send + 'a>> {
     Box::pin(async move {
+        match provider.state_is_current().await {
+            Ok(true) => {}
+            Ok(false) => return Polled::Outdated,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "nothing is received"
+                );
+                tokio::time::sleep(settings.retry).await;
+                return Polled::Failed;
+            }
+        }
         match queue.receive(max, settings.poll).await {
-            Ok(messages) => Some(messages),
+            Ok(messages) => Polled::Messages(messages),
             Err(error) => {
                 tracing::warn!(%error, "provider queue");
                 tokio::time::sleep(settings.retry).await;
-                None
+                Polled::Failed
             }
         }
     })

@@ -8,9 +8,9 @@ use std::{sync::OnceLock, time::Duration};
 use jiff::Timestamp;
 use onboarding_core::secret::SecretText;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use url::{Host, Url};
+use url::Url;
 
-use crate::provider::time_until;
+use crate::{provider::time_until, response_hosts::is_this_machine};
 
 /// The answer did not get through.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,9 +127,7 @@ fn checked(address: &str) -> Result<(Url, bool), ResponderError> {
         return Err(ResponderError::Address("it has a user or password"));
     }
     let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(host) => is_this_machine(&host),
         None => return Err(ResponderError::Address("it has no host")),
     };
     match url.scheme() {

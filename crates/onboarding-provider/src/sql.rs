@@ -161,12 +161,7 @@ impl Database {
         if tables == 0 {
             return Err(DatabaseError::Empty { place: place() });
         }
-        let found: Option<i64> =
-            sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
-                .fetch_one(&self.pool)
-                .await
-                .map_err(connect)?;
-        match found {
+        match self.version().await.map_err(connect)? {
             None => Err(DatabaseError::Empty { place: place() }),
             Some(VERSION) => Ok(()),
             Some(found) => Err(DatabaseError::Version {
@@ -176,10 +171,11 @@ impl Database {
         }
     }
 
-    /// Whether it still answers.
-    pub async fn answers(&self) -> bool {
-        let asked = sqlx::query("SELECT 1").execute(&self.pool);
-        matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(_)))
+    /// The newest migration that its tables have had.
+    async fn version(&self) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
+            .fetch_one(&self.pool)
+            .await
     }
 
     /// The connections.

@@ -13,7 +13,10 @@ use onboarding_core::{
 use serde::Deserialize;
 use url::Url;
 
-use crate::origin::{self, OriginError};
+use crate::{
+    origin::{self, OriginError},
+    response_hosts::ResponseHosts,
+};
 
 /// The longest body that is read: SQS carries at most 1 MiB.
 pub const LONGEST_BODY: usize = 1 << 20;
@@ -29,8 +32,8 @@ pub struct Contract {
     pub service_timeout: Duration,
     /// When the one who serves ends: no request is worked on for longer.
     pub ends: Option<Timestamp>,
-    /// Whether answers may go to this machine by plain HTTP: to a CloudFormation that is simulated here.
-    pub simulated: bool,
+    /// Where answers may go beside CloudFormation's own buckets.
+    pub response_hosts: ResponseHosts,
 }
 
 impl Default for Contract {
@@ -40,7 +43,7 @@ impl Default for Contract {
             function: None,
             service_timeout: DEFAULT_SERVICE_TIMEOUT,
             ends: None,
-            simulated: false,
+            response_hosts: ResponseHosts::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ use onboarding_core::{
     secret::SecretText,
     stackset_sync::operation_targets::{self, SpotPace},
 };
+use onboarding_provider::response_hosts::{self, InvalidHost, ResponseHosts};
 use spot_api::{SpotClient, SpotError, SpotSettings, TokenSource};
 
 use crate::{
@@ -38,6 +39,8 @@ pub struct Home {
     pub identity: CallerIdentity,
     /// How member accounts are read, when they are.
     pub access: Option<AccountAccess>,
+    /// Where the answers of custom resources may go beside CloudFormation's own buckets.
+    pub response_hosts: ResponseHosts,
     tokens: Arc<dyn TokenSource>,
 }
 
@@ -48,6 +51,7 @@ impl Home {
     /// [`ErrorClass::Prerequisite`] when credentials or the token are missing or refused, [`ErrorClass::Transient`] when
     /// AWS cannot be reached, and what the state says when it cannot be opened.
     pub async fn connect(config: Arc<Loaded>) -> Result<Self, JobError> {
+        let response_hosts = response_hosts()?;
         let aws = Box::pin(connect_aws(&config)).await?;
         let tokens = tokens::source(&config.runner.spot.token, &aws)?;
         let observer = Arc::new(telemetry::metrics::SpotCalls);
@@ -66,6 +70,7 @@ impl Home {
             spot,
             state,
             identity,
+            response_hosts,
             tokens,
         })
     }
@@ -216,6 +221,12 @@ fn spot_settings(config: &Loaded) -> SpotSettings {
         settings.base_url = url;
     }
     settings
+}
+
+fn response_hosts() -> Result<ResponseHosts, JobError> {
+    let named = std::env::var(response_hosts::VARIABLE).unwrap_or_default();
+    let invalid = |error: InvalidHost| JobError::new(ErrorClass::Prerequisite, error.to_string());
+    named.parse().map_err(invalid)
 }
 
 /// An AWS client's error as the engine sees it.

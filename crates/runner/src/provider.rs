@@ -117,7 +117,7 @@ fn contract(home: &Home) -> Contract {
         service_timeout: home.config.runner.enrollment.service_timeout.get(),
         ends: None,
         function: None,
-        simulated: home.spot.is_on_this_machine(),
+        response_hosts: home.response_hosts.clone(),
     }
 }
 
@@ -198,7 +198,14 @@ impl Serving {
     }
 
     /// Serves until `drain` is cancelled and what was taken up is answered; `abort` leaves at once.
-    pub async fn run(&self, drain: &CancellationToken, abort: &CancellationToken) {
+    ///
+    /// # Errors
+    /// When it stopped by itself, because another version of the program has changed the state.
+    pub async fn run(
+        &self,
+        drain: &CancellationToken,
+        abort: &CancellationToken,
+    ) -> Result<(), JobError> {
         let consumed = consume(
             &self.queue,
             &self.provider,
@@ -214,6 +221,13 @@ impl Serving {
             left = consumed.left,
             "the provider stopped serving"
         );
+        if consumed.outdated {
+            return Err(prerequisite(
+                "another version of the program has changed the state, so this one stopped serving; run that version here, too"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -225,12 +239,15 @@ pub fn beside_a_run(
     stop: CancellationToken,
 ) -> BoxFuture<'static, ()> {
     Box::pin(async move {
-        match Serving::prepare(&home, known).await {
-            Ok(serving) => serving.run(&stop, &CancellationToken::new()).await,
-            Err(error) => tracing::error!(
+        let served = async {
+            let serving = Serving::prepare(&home, known).await?;
+            serving.run(&stop, &CancellationToken::new()).await
+        };
+        if let Err(error) = served.await {
+            tracing::error!(
                 error = error.chain(),
                 "custom resources are not answered by this run"
-            ),
+            );
         }
     })
 }

@@ -30,7 +30,7 @@ use std::{
 
 use onboarding_provider::sql::{Backend, Database, PostgresUrl, redacted};
 use sqlx::{
-    Any, AnyPool, Transaction,
+    Any, AnyConnection, AnyPool, Connection as _, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions},
     migrate::{MigrateError, Migrator},
 };
@@ -121,6 +121,11 @@ impl State {
         };
         let options =
             AnyConnectOptions::from_str(&file_url(&path).map_err(&open)?).map_err(open)?;
+        // Alone first: a pool would try a file that is no database again and again, until its patience ends.
+        let mut first = AnyConnection::connect_with(&options).await.map_err(open)?;
+        let set_up = sqlx::raw_sql(PRAGMAS).execute(&mut first).await;
+        set_up.map_err(open)?;
+        first.close().await.map_err(open)?;
         let pool = AnyPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(PATIENCE)

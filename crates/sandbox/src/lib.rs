@@ -143,6 +143,11 @@ impl Drop for Sandbox {
 
 fn environment(world: &World) -> BTreeMap<String, String> {
     let region = &world.scenario.region;
+    let endpoint = world.endpoint.trim_start_matches("http://");
+    let response_host = endpoint
+        .rsplit_once(':')
+        .map_or(endpoint, |(host, _)| host)
+        .to_owned();
     [
         ("AWS_ENDPOINT_URL", world.endpoint.clone()),
         ("AWS_REGION", region.clone()),
@@ -154,6 +159,8 @@ fn environment(world: &World) -> BTreeMap<String, String> {
         ("AWS_SECRET_ACCESS_KEY", "sandbox".into()),
         ("SPOT_API_URL", world.endpoint.clone()),
         ("SPOTINST_TOKEN", world.scenario.spot.token.clone()),
+        // Custom resources are answered here.
+        ("PROVIDER_RESPONSE_HOSTS", response_host),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

@@ -122,12 +122,6 @@ impl SpotClient {
         self.inner.gate.share(windows);
     }
 
-    /// Whether Spot is simulated on this machine, and then CloudFormation may be, too.
-    #[must_use]
-    pub fn is_on_this_machine(&self) -> bool {
-        settings::is_loopback(&self.inner.base)
-    }
-
     /// The rate windows as they are now, for metrics.
     #[must_use]
     pub fn windows(&self) -> Vec<WindowSnapshot> {

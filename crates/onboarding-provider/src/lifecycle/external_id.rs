@@ -6,7 +6,7 @@ use onboarding_core::{
         AdoptRule, ResourceRequest, ResourceResponse,
         external_id::{ExternalIdDecision, KnownExternalIds, decide},
     },
-    ids::ExternalId,
+    ids::{ExternalId, RoleArn, SpotAccountId},
 };
 
 use super::{Named, Trouble, claim::holder_name};
@@ -42,10 +42,14 @@ impl Provider {
         // A new account has none at Spot, and one that we made is known: only links need more look-ups.
         if named.linked {
             known.at_spot = self.spot.external_id(named.id).await?;
-            if known.at_spot.is_none() && known.remembered.is_none() {
+            if known.at_spot.is_none()
+                && known.remembered.is_none()
+                && let Some(role) = self.linked_role(named.id).await?
+                && role.account() == Some(request.account)
+            {
                 known.in_use = self
                     .directory
-                    .external_id_in_use(request.account, named.id)
+                    .external_id_in_use(request.account, &role)
                     .await?;
             }
         }
@@ -57,6 +61,15 @@ impl Provider {
             named.linked,
             known,
         ))
+    }
+
+    /// The role of a link, as Spot has it. Spot may not tell; then the one that we linked last is the best that is known.
+    async fn linked_role(&self, id: &SpotAccountId) -> Result<Option<RoleArn>, Trouble> {
+        if let Some(role) = self.spot.stored_role(id).await? {
+            return Ok(Some(role));
+        }
+        let owner = self.intents.owner(id).await?;
+        Ok(owner.map(|owner| owner.role))
     }
 
     /// Makes a new external ID, alone: of two, only the newest may be valid.

@@ -8,7 +8,10 @@ use onboarding_core::custom_resource::{RequestType, ResourceRequest, still_waits
 
 use tokio::time::Instant;
 
-use crate::provider::{Provider, time_until};
+use crate::{
+    intents::Intent,
+    provider::{Provider, time_until},
+};
 
 /// How long after a look at its stack a request that is still attempted has it looked at again.
 const AGAIN: Duration = Duration::from_secs(300);
@@ -36,6 +39,9 @@ impl Provider {
         if answer.await.is_ok_and(|answer| answer.is_some()) {
             return None;
         }
+        if !self.may_look(request).await {
+            return None;
+        }
         *looked = Some(Instant::now());
         let status = self.directory.stack_status(&request.stack_id).await?;
         if still_waits(&status, request.request_type) {
@@ -44,5 +50,19 @@ impl Provider {
         Some(format!(
             "its stack is {status} and does not wait for it any more; nothing was changed at Spot"
         ))
+    }
+
+    /// Whether the stack of a request is one of ours, in an account that we serve or have something of: nowhere else is a role
+    /// assumed because a message says so.
+    async fn may_look(&self, request: &ResourceRequest) -> bool {
+        if !self.settings.stacks.include(&request.stack_id) {
+            return false;
+        }
+        let account = request.account;
+        if matches!(self.directory.account(account).await, Ok(Some(_))) {
+            return true;
+        }
+        let intent = self.intents.intent(account).await;
+        intent.is_ok_and(|intent| intent != Intent::default())
     }
 }

@@ -11,7 +11,7 @@ use onboarding_core::{
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
-use super::{Database, store};
+use super::{Database, PATIENCE, VERSION, store};
 use crate::intents::{
     Assignment, Claim, Departed, Departure, Intent, Intents, IntentsError, Owner,
     RememberedExternalId, SendIntent, Tombstone,
@@ -19,6 +19,12 @@ use crate::intents::{
 
 #[async_trait]
 impl Intents for Database {
+    async fn is_current(&self) -> Result<bool, IntentsError> {
+        let version = tokio::time::timeout(PATIENCE, self.version()).await;
+        let version = version.map_err(store)?.map_err(store)?;
+        Ok(version == Some(VERSION))
+    }
+
     async fn claim(
         &self,
         account: AwsAccountId,

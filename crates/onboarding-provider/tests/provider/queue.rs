@@ -188,7 +188,7 @@ impl Bench {
             retry: Duration::from_millis(5),
             contract: Contract {
                 topic: Some("arn:aws:sns:us-east-1:999999999999:spot".parse().unwrap()),
-                simulated: true,
+                response_hosts: "127.0.0.1".parse().unwrap(),
                 ..Contract::default()
             },
             once: true,
@@ -241,6 +241,22 @@ async fn requests_are_answered_once_each_and_deleted() {
         assert_eq!(content_type.as_deref(), Some(""));
         assert!(length.as_deref().unwrap().parse::<usize>().unwrap() > 100);
     }
+}
+
+#[tokio::test]
+async fn nothing_is_received_once_another_version_has_changed_the_state() {
+    let bench = Bench::new().await;
+    *bench.home.writes.current_for.lock() = Some(1);
+    // As many as it takes with one receive, and one more.
+    for i in 0..9 {
+        let account = format!("3000000000{i:02}");
+        let body = notification(bench.address, &format!("s{i}"), &account);
+        bench.queue.send(&format!("r{i}"), body);
+    }
+    let consumed = bench.run_once().await;
+    assert!(consumed.outdated);
+    assert_eq!((consumed.delivered, consumed.left), (8, 0));
+    assert_eq!(bench.queue.messages.lock().len(), 1);
 }
 
 #[tokio::test]

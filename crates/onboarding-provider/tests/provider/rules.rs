@@ -437,6 +437,24 @@ async fn a_late_request_is_served_only_when_its_stack_still_waits() {
     assert_eq!(home.directory.stack_status.lock().1, 7);
 }
 
+#[tokio::test]
+async fn no_stack_is_looked_at_in_an_account_that_is_not_ours() {
+    let home = Home::new().await;
+    *home.directory.left.lock() = Some(ACCOUNT.parse().unwrap());
+    home.directory.stack_status.lock().0 = Some("ROLLBACK_COMPLETE");
+    let event = event(
+        "stack",
+        ACCOUNT,
+        "SpotAccount",
+        json!({"AwsAccountId": ACCOUNT}),
+    );
+    let deadline = in_time() + Duration::from_secs(3460);
+    let late = home.provider().handle(&request(&event), deadline).await;
+    assert_eq!(late.status, Status::Failed);
+    assert!(late.reason.contains("not in the scope"), "{}", late.reason);
+    assert_eq!(home.directory.stack_status.lock().1, 0);
+}
+
 /// A request of a stack that was published at this second.
 fn published(mut event: Value, second: i64) -> Value {
     event["RequestId"] = json!(format!("{}-{second}", event["RequestId"].as_str().unwrap()));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{ServedStacks, Status},
-    ids::{AwsAccountId, ExternalId, SpotAccountId, StackId},
+    ids::{AwsAccountId, ExternalId, RoleArn, StackId},
     template::Deletion,
 };
 use onboarding_provider::{
@@ -50,7 +50,7 @@ impl AccountDirectory for Directory {
     async fn external_id_in_use(
         &self,
         _: AwsAccountId,
-        _: &SpotAccountId,
+        _: &RoleArn,
     ) -> Result<Option<ExternalId>, DirectoryError> {
         Ok(self.in_use.lock().clone())
     }

@@ -109,10 +109,11 @@ async fn serve(global: &Global, config: Loaded, work: Work) -> Result<u8, Failur
             home.forget_spot_token().await;
         }
     };
-    tokio::select! {
-        () = serving.run(&drain, &abort) => {}
-        () = async { tokio::join!(signals, rotations); std::future::pending().await } => {}
-    }
+    let served = tokio::select! {
+        served = serving.run(&drain, &abort) => served,
+        served = async { tokio::join!(signals, rotations); std::future::pending().await } => served,
+    };
     guard.shutdown().await;
+    served?;
     Ok(0)
 }

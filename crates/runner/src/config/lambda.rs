@@ -218,6 +218,11 @@ fn environment(
             .audit
             .role_path_and_name()
             .map(|role| ("PROVIDER_AUDIT_ROLE", role)),
+        config
+            .spot
+            .principal
+            .as_ref()
+            .map(|principal| ("PROVIDER_SPOT_PRINCIPAL", principal.0.0.as_str().to_owned())),
         state,
         ca_file.map(|path| ("PROVIDER_STATE_CA_FILE", path)),
         Some(("PROVIDER_STACKS", config.served_stacks().names().join(","))),

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use onboarding_core::{
     custom_resource::{Naming, NamingError},
     desired::{AccessGrant, AdoptRule, Targets},
-    ids::{AwsAccountId, ExternalId, OuId, SpotAccountId, StackId},
+    ids::{AwsAccountId, ExternalId, OuId, RoleArn, StackId},
     inventory::{AccountState, Tags},
     stackset_sync::targets::{self, Missing},
 };
@@ -247,10 +247,10 @@ impl AccountDirectory for Directory {
     async fn external_id_in_use(
         &self,
         account: AwsAccountId,
-        spot_account: &SpotAccountId,
+        role: &RoleArn,
     ) -> Result<Option<ExternalId>, DirectoryError> {
         self.accounts
-            .external_id_in_use(account, spot_account)
+            .external_id_in_use(account, role)
             .await
             .map_err(|reason| DirectoryError { account, reason })
     }

@@ -8,12 +8,7 @@ use std::{
 };
 
 use aws_ops::AccessError;
-use onboarding_core::{
-    custom_resource::external_id,
-    ids::{AwsAccountId, ExternalId, SpotAccountId, StackId},
-    trust::TrustPolicy,
-};
-use onboarding_provider::Intents as _;
+use onboarding_core::ids::{AwsAccountId, ExternalId, RoleArn, StackId};
 use parking_lot::Mutex;
 
 use crate::home::Home;
@@ -62,56 +57,26 @@ impl Accounts {
         }
     }
 
-    /// The external ID that the linked role trusts Spot with: the one that the output of its stack names, or the only one.
+    /// The external ID that the linked role trusts Spot with.
     pub(super) async fn external_id_in_use(
         &self,
         account: AwsAccountId,
-        spot_account: &SpotAccountId,
+        role: &RoleArn,
     ) -> Result<Option<ExternalId>, String> {
         let (Some(access), Some(principal)) =
             (&self.home.access, self.home.config.runner.spot_principal())
         else {
             return Ok(None);
         };
-        let stored = self.home.spot.stored_role(spot_account).await;
-        let role = match stored.map_err(|error| error.to_string())? {
-            Some(role) => role,
-            // Spot may not tell; then the role that we linked last is the best that is known.
-            None => match self.home.state.database().owner(spot_account).await {
-                Ok(Some(owner)) => owner.role,
-                Ok(None) => return Ok(None),
-                Err(error) => return Err(error.to_string()),
-            },
-        };
-        if role.account() != Some(account) {
-            return Ok(None);
-        }
-        let live = match access.role(account, role.role_name()).await {
-            Ok(Some(live)) if live.arn == role => live,
-            Ok(_) => return Ok(None),
+        match access.external_id_in_use(role, principal.as_str()).await {
+            Ok(id) => Ok(id),
             // A guess could end a link that works; a denial stays, and then nobody can tell.
             Err(error) if error.is_denial() => {
                 unread(account, "the role of its link", &error);
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(error.to_string()),
-        };
-        let Ok(trust) = TrustPolicy::parse(&live.trust_policy) else {
-            tracing::warn!(cloud.account.id = %account, role = %role, "the trust policy of its role cannot be read");
-            return Ok(None);
-        };
-        let output = match live.stack_id().and_then(|id| id.parse::<StackId>().ok()) {
-            Some(stack) if stack.account() == Some(account) => {
-                let stack = access.stack(&stack).await.ok().flatten();
-                stack.and_then(|mut stack| stack.outputs.remove("ExternalId"))
-            }
-            _ => None,
-        };
-        let id = external_id::in_use(&trust, principal.as_str(), output.as_deref());
-        if id.is_none() {
-            tracing::warn!(cloud.account.id = %account, role = %role, "its role does not tell which external ID Spot uses");
+            Err(error) => Err(error.to_string()),
         }
-        Ok(id)
     }
 }
 
