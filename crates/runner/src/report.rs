@@ -1,6 +1,7 @@
 //! What people and programs see of a run: tables, one JSON document, progress. Everything here is computed from rows.
 
 pub mod coverage;
+pub mod file;
 pub mod json;
 pub mod progress;
 pub mod table;

@@ -29,3 +29,28 @@ fn a_report_file_is_the_document_that_json_output_prints() {
     let file = std::fs::read_to_string(rehearsal.path("report.json")).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&file).unwrap(), document);
 }
+
+#[test]
+fn a_run_is_reported_in_every_form_at_once() {
+    let rehearsal = Rehearsal::new(SMALL);
+    let files = ["report.csv", "report.xml", "report.html"];
+    let mut arguments = vec!["--dry-run"];
+    for file in files {
+        arguments.extend(["--report", file]);
+    }
+    let document = rehearsal.sync_ends(3, &arguments);
+    let [csv, xml, html] = files.map(|file| std::fs::read_to_string(rehearsal.path(file)).unwrap());
+    for member in rehearsal.members() {
+        for text in [&csv, &xml, &html] {
+            assert!(text.contains(&member), "{member}");
+        }
+    }
+    let planned = document["summary"]["planned"].as_u64().unwrap();
+    assert_eq!(csv.matches(",true,due,").count() as u64, planned);
+    let skipped = document["summary"]["skipped"].as_u64().unwrap();
+    assert_eq!(xml.matches("<skipped").count() as u64, planned + skipped);
+
+    let refused = rehearsal.run(&["exec", "stackset-sync", "--report", "report.pdf"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains(".html"), "{}", refused.stderr);
+}

@@ -1,6 +1,8 @@
 //! `runner exec`: one run of a job, from the first look to the report.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::{Failure, Global, complain, load, print, print_json, telemetry};
 use crate::{
@@ -8,7 +10,7 @@ use crate::{
     engine::{Interrupt, exit_code},
     home::Home,
     jobs,
-    report::{Output, json, progress::TerminalProgress, table},
+    report::{Output, file::ReportFile, json, progress::TerminalProgress, table},
 };
 
 /// Run a job once: observe, plan, guard, apply, verify.
@@ -22,9 +24,10 @@ pub struct Exec {
     /// Try accounts that failed again now, whatever their clock says.
     #[arg(long)]
     retry_failed: bool,
-    /// Write the JSON document of the run to this file, too.
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    /// Write a report of the run to this file, too, by its extension: .json (the document of --output json), .csv (a line for
+    /// each account), .xml (JUnit), .html (one page that needs nothing else). Can be given several times.
+    #[arg(long = "report", value_name = "FILE")]
+    reports: Vec<ReportFile>,
 }
 
 impl Exec {
@@ -63,14 +66,11 @@ impl Exec {
         state.close().await;
         guard.shutdown().await;
         let document = json::document(&report);
-        if let Some(file) = &self.report {
-            let text = serde_json::to_string_pretty(&document).map_err(|error| {
-                Failure::Failed(format!("the report could not be written as JSON: {error}"))
-            })?;
-            std::fs::write(file, text).map_err(|error| {
+        for file in &self.reports {
+            file.write(&report, Timestamp::now()).map_err(|error| {
                 Failure::Failed(format!(
                     "the report could not be written to {}: {error}",
-                    file.display()
+                    file.path().display()
                 ))
             })?;
         }
