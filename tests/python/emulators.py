@@ -76,10 +76,10 @@ def start_ministack():
     return Emulator(["ministack"], environment)
 
 
-def until(probe, what):
+def until(probe, what, seconds=DEADLINE_SECONDS):
     """Waits until a probe has a value, and returns it; fails at the deadline."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + seconds
     while not (value := probe()):
-        assert time.monotonic() < deadline, f"not within {DEADLINE_SECONDS} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.05)
     return value

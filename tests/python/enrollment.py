@@ -179,7 +179,7 @@ class Enrollment:
     def stack(self, name="spot"):
         return self.cloudformation.describe_stacks(StackName=name)["Stacks"][0]
 
-    def settled(self, name="spot"):
+    def settled(self, name="spot", **within):
         """The status of the stack as soon as nothing goes on."""
         stack = self.stack(name)["StackId"]
 
@@ -187,7 +187,7 @@ class Enrollment:
             status = self.stack(stack)["StackStatus"]
             return None if status.endswith("IN_PROGRESS") else status
 
-        return until(status, f"{name} settles")
+        return until(status, f"{name} settles", **within)
 
     def reasons(self, name="spot"):
         """Why things failed, in words."""

@@ -240,14 +240,30 @@ def test_a_stack_waits_for_a_spot_that_is_down(enroll, accounts, sandbox):
     try:
         with stack.mirrored():
             stack.create(template(stack.function))
-            until(lambda: sum(sandbox.calls().get(name, 0) for name in sandbox.calls() if name.startswith("spot:")) > 5,
-                  "Spot is asked again and again")
+            asked = lambda: sum(count for name, count in sandbox.calls().items() if name.startswith("spot:"))
+            until(asked, "Spot is asked")
+            since = time.monotonic()
+            until(lambda: time.monotonic() - since > 30, "Spot is down for half a minute")
+            assert asked() > 5, "Spot is asked again and again"
             assert stack.stack()["StackStatus"] == "CREATE_IN_PROGRESS"
             sandbox.admin("DELETE", "faults")
-            assert stack.settled() == "CREATE_COMPLETE", stack.reasons()
+            # The pauses have grown meanwhile.
+            assert stack.settled(seconds=100) == "CREATE_COMPLETE", stack.reasons()
             enrolled(stack)
     finally:
         sandbox.admin("DELETE", "faults")
+
+
+def test_an_external_id_that_expires_before_the_first_link_says_so(ministack, start_sandbox):
+    scenario = SCENARIO.replace("600.0", "1.0") + 'external_id_validity = "1s"\n'
+    sandbox = start_sandbox(f"seed = 7\n{scenario}")
+    stack = Enrollment(ministack, sandbox, sandbox.members(state="ACTIVE")[0]["id"])
+    # Nobody shows the role to Spot.
+    stack.create(template(stack.function))
+    assert stack.settled() == "ROLLBACK_COMPLETE"
+    for words in ("expired at 20", "create the stack again"):
+        assert words in stack.reasons()
+    sandbox.stop()
 
 
 def test_a_stack_waits_for_a_role_that_spot_does_not_see_yet(enroll, accounts, sandbox):

@@ -1,5 +1,6 @@
 """The compiled `bootstrap` in ministack with the runner's PostgreSQL state: what one process of it did, the next one knows."""
 
+import json
 import os
 import subprocess
 
@@ -10,7 +11,7 @@ from emulators import start_ministack
 from enrollment import Enrollment, rendered, template
 from postgres import Postgres
 from runtime import FUNCTION, Process
-from test_bootstrap import Bucket, request
+from test_bootstrap import TOPIC, Bucket, record, request
 from tls_front import TlsFront
 
 SCENARIO = """
@@ -158,14 +159,18 @@ def test_a_state_that_nobody_has_made_is_refused(ministack, sandbox, accounts, c
     account = next(accounts)
     url = f"{cluster.url.replace('postgres@', 'postgres:canary@')}/template1"
     stack = Enrollment(ministack, sandbox, account, PROVIDER_STATE_URL=url)
-    answer, failed = stack.invoke(request(bucket, account, "early", token=stack.function))
-    assert failed and "has no state yet" in answer["errorMessage"], answer
-    assert "canary" not in str(answer) + ministack.output()
-    assert bucket.answers == {} and stack.spot_accounts() == []
+    for kind, status in ("Create", "FAILED"), ("Delete", "SUCCESS"):
+        event = request(bucket, account, kind, token=stack.function, RequestType=kind, PhysicalResourceId="act-1")
+        assert stack.invoke(event) == (None, False)
+        assert bucket.answers[kind]["Status"] == status
+        assert "cannot serve now" in bucket.answers[kind]["Reason"]
+    assert "has no state yet" in ministack.output()
+    assert "canary" not in str(bucket.answers) + ministack.output()
+    assert stack.spot_accounts() == []
 
 
 def test_a_state_that_a_newer_version_has_changed_is_not_served_any_more(ministack, sandbox, accounts, cluster, state, bucket):
-    stack = Enrollment(ministack, sandbox, next(accounts), PROVIDER_STATE_URL=state)
+    stack = Enrollment(ministack, sandbox, next(accounts), PROVIDER_STATE_URL=state, PROVIDER_TOPIC_ARN=TOPIC)
 
     def asked(name):
         return stack.invoke(request(bucket, stack.account, name, token=stack.function))
@@ -175,9 +180,15 @@ def test_a_state_that_a_newer_version_has_changed_is_not_served_any_more(minista
         cluster.sql("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) "
                     "SELECT 9999, description, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1")
         # The process is the same, and has the state open.
-        answer, failed = asked("meanwhile")
+        made = stack.spot_accounts()
+        assert asked("meanwhile") == (None, False)
+        assert bucket.answers["meanwhile"]["Status"] == "FAILED" and "migration 9999" in ministack.output()
+        assert stack.spot_accounts() == made
+        # A queue delivers again.
+        batch = {"Records": [record("1", json.dumps(request(bucket, stack.account, "queued", token=TOPIC)))]}
+        answer, failed = stack.invoke(batch)
         assert failed and "migration 9999" in answer["errorMessage"], answer
-        assert "meanwhile" not in bucket.answers
+        assert "queued" not in bucket.answers
     finally:
         cluster.sql("DELETE FROM _sqlx_migrations WHERE version = 9999")
     assert asked("after") == (None, False)
@@ -234,10 +245,10 @@ def test_a_server_is_verified_with_the_bundle_that_the_function_brings(
     process = processes(variables)
     process.seconds = 6
     process.events.put(ask)
-    answer, failed = process.result()
-    assert failed and "sslrootcert" in answer["errorMessage"], answer
-    assert "canary" not in process.output() + str(answer)
-    assert (bucket.answers, front.encrypted) == ({}, 0)
+    assert process.result() == (None, False), process.output()
+    assert bucket.answers.pop("verified")["Status"] == "FAILED"
+    assert "sslrootcert" in process.output() and "canary" not in process.output()
+    assert front.encrypted == 0
 
     process = processes(variables | {"PROVIDER_STATE_CA_FILE": str(front.ca_file)})
     process.events.put(ask)

@@ -84,9 +84,10 @@ impl Directory {
         if !self.config.targets.include(account, &member.lineage) {
             return Ok(None);
         }
+        let alias = self.alias(account).await;
         Ok(Some(AccountDetails {
             name: Some(member.name),
-            alias: self.alias(account).await?,
+            alias,
             adopt: self.config.adopt,
             naming: self.config.naming.clone(),
             access: self.config.access.clone(),
@@ -94,30 +95,15 @@ impl Directory {
     }
 
     /// The account's alias, where a name needs it, it has one, and it may be read.
-    async fn alias(&self, account: AwsAccountId) -> Result<Option<String>, String> {
+    async fn alias(&self, account: AwsAccountId) -> Option<String> {
         if !self.config.naming.needs_alias() {
-            return Ok(None);
+            return None;
         }
-        let Some(access) = self.access().await else {
-            return Ok(None);
+        let alias = self.access().await?.alias(account).await;
+        let unknown = |error: &AccessError| {
+            tracing::warn!(cloud.account.id = %account, reason = %error, "its alias is not known");
         };
-        let alias = access.alias(account).await;
-        readable(account, "its alias", alias)
-    }
-}
-
-/// What was read in an account; nothing where that is denied, which stays.
-fn readable<T>(
-    account: AwsAccountId,
-    what: &str,
-    read: Result<Option<T>, AccessError>,
-) -> Result<Option<T>, String> {
-    match read {
-        Err(error) if error.is_denial() => {
-            tracing::warn!(cloud.account.id = %account, reason = %error, "{what} is not known");
-            Ok(None)
-        }
-        read => read.map_err(|error| error.to_string()),
+        alias.inspect_err(unknown).ok().flatten()
     }
 }
 
@@ -141,6 +127,10 @@ impl AccountDirectory for Directory {
         Ok(found)
     }
 
+    fn reads_roles(&self) -> bool {
+        self.config.audit_role.is_some()
+    }
+
     async fn external_id_in_use(
         &self,
         account: AwsAccountId,
@@ -155,8 +145,14 @@ impl AccountDirectory for Directory {
         let Some(principal) = self.config.spot_principal_in(aws.region()) else {
             return Ok(None);
         };
-        let id = access.external_id_in_use(role, principal.as_str()).await;
-        readable(account, "the role of its link", id).map_err(failed)
+        match access.external_id_in_use(role, principal.as_str()).await {
+            // A guess could end a link that works; a denial stays, and then nobody can tell.
+            Err(error) if error.is_denial() => {
+                tracing::warn!(cloud.account.id = %account, reason = %error, "the role of its link is not known");
+                Ok(None)
+            }
+            id => id.map_err(|error| failed(error.to_string())),
+        }
     }
 
     async fn stack_status(&self, stack: &StackId) -> Option<String> {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use onboarding_provider::{
     ConsumeSettings, Contract, Intents, Invocation, MemoryIntents, Message, Provider,
-    ProviderSettings, Refusal, Responder, consume, lambda, sql::Database,
+    ProviderSettings, Refusal, Responder, consume, lambda, queue::decline, sql::Database,
 };
 use serde_json::{Value, json};
 use spot_api::{SpotClient, SpotSettings};
@@ -134,16 +134,26 @@ impl Function {
         function: Option<String>,
         times: &Times,
     ) -> Result<Vec<String>, InvokeError> {
-        let made = self.made(times).await?;
+        let is_direct = function.is_some();
+        let contract = Contract {
+            topic: self.config.topic.clone(),
+            function,
+            service_timeout: self.config.service_timeout,
+            ends: Some(times.answered),
+            response_hosts: self.config.response_hosts.clone(),
+        };
+        let made = match self.made(times).await {
+            Ok(made) => made,
+            // A queue delivers again. Who invokes the function for one request hears of it now, or never.
+            Err(error) if is_direct => {
+                tracing::error!(%error, "requests are declined");
+                return Ok(self.declined(messages, &contract).await);
+            }
+            Err(error) => return Err(error),
+        };
         let settings = ConsumeSettings {
             concurrency: AT_ONCE,
-            contract: Contract {
-                topic: self.config.topic.clone(),
-                function,
-                service_timeout: self.config.service_timeout,
-                ends: Some(times.answered),
-                response_hosts: self.config.response_hosts.clone(),
-            },
+            contract,
             ..ConsumeSettings::default()
         };
         let batch = Batch::new(messages, times.taken_up);
@@ -170,6 +180,17 @@ impl Function {
             tracing::warn!(?left, ?consumed, "messages were not answered");
         }
         Ok(left.into_iter().collect())
+    }
+
+    /// Answers what cannot be served, and returns the receipts of what could not be answered either.
+    async fn declined(&self, messages: Vec<Message>, contract: &Contract) -> Vec<String> {
+        let mut left = Vec::new();
+        for message in messages {
+            if !decline(&message, &self.responder, contract, DECLINED).await {
+                left.push(message.receipt);
+            }
+        }
+        left
     }
 
     /// What serves: made once, and again when its state does not answer any more (its password may be another one now). A
@@ -229,6 +250,10 @@ impl Function {
         Ok(Made { provider, database })
     }
 }
+
+/// What a stack is told; the function's log says more.
+const DECLINED: &str =
+    "the enrollment provider cannot serve now, so nothing was changed at Spot; its log says why";
 
 /// The moments of an invocation, in their order.
 struct Times {

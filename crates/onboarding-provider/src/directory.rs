@@ -47,6 +47,11 @@ pub trait AccountDirectory: Send + Sync {
         account: AwsAccountId,
     ) -> Result<Option<AccountDetails>, DirectoryError>;
 
+    /// Whether roles of accounts can be read at all.
+    fn reads_roles(&self) -> bool {
+        false
+    }
+
     /// The external ID that is in use on the AWS side (the output of an old stack, the live trust policy of the role that is
     /// linked, one of this account), when it can be read and is trusted for Spot. Asked for only when neither Spot nor our
     /// state knows it.

@@ -12,6 +12,7 @@ use futures_util::{
     stream::{FuturesUnordered, StreamExt as _},
 };
 use jiff::Timestamp;
+use onboarding_core::custom_resource::{RequestType, ResourceResponse};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -107,8 +108,8 @@ pub struct Consumed {
 }
 
 /// Consumes until `drain` is cancelled and what was taken up is answered, or until `abort` is cancelled, which leaves at
-/// once: what was in work is delivered again to the next consumer. Nothing is received while the state does not answer, nor
-/// any more once another version of the program has changed it.
+/// once: what was in work is delivered again to the next consumer. Once another version of the program has changed the
+/// state, `drain` is cancelled.
 pub async fn consume(
     queue: &dyn Queue,
     provider: &Provider,
@@ -160,6 +161,7 @@ pub async fn consume(
                         );
                         consumed.outdated = true;
                         draining = true;
+                        drain.cancel();
                     }
                     Polled::Failed => {}
                     Polled::Messages(messages) if messages.iter().all(|message| left.contains(&message.id)) => {
@@ -189,17 +191,9 @@ fn poll<'a>(
     settings: &'a ConsumeSettings,
 ) -> std::pin::Pin<Box<dyn Future<Output = Polled> + Send + 'a>> {
     Box::pin(async move {
-        match provider.state_is_current().await {
-            Ok(true) => {}
-            Ok(false) => return Polled::Outdated,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "nothing is received"
-                );
-                tokio::time::sleep(settings.retry).await;
-                return Polled::Failed;
-            }
+        // One that does not answer may do so before the deadline of what is received; if not, that is answered all the same.
+        if let Ok(false) = provider.state_is_current().await {
+            return Polled::Outdated;
         }
         match queue.receive(max, settings.poll).await {
             Ok(messages) => Polled::Messages(messages),
@@ -210,6 +204,27 @@ fn poll<'a>(
             }
         }
     })
+}
+
+/// Answers a request that nobody can work on, for a reason of ours: a Create or Update fails with it, a Delete succeeds and
+/// changes nothing. False when CloudFormation could not be told.
+pub async fn decline(
+    message: &Message,
+    responder: &Responder,
+    contract: &Contract,
+    reason: &str,
+) -> bool {
+    let Ok(delivered) = wire::read(&message.body, message.sent_at, contract) else {
+        return false;
+    };
+    let request = &delivered.request;
+    let response = match request.request_type {
+        RequestType::Delete => ResourceResponse::unchanged(request, reason),
+        RequestType::Create | RequestType::Update => ResourceResponse::failure(request, reason),
+    };
+    let body = response.body();
+    let sent = responder.put(&request.response_url, &body, delivered.deadline);
+    sent.await.is_ok()
 }
 
 enum End {

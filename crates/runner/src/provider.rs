@@ -18,7 +18,7 @@ use onboarding_provider::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::{ErrorClass, JobError},
+    engine::{ErrorClass, Interrupt, JobError},
     home::{Home, aws_error},
     telemetry::metrics,
 };
@@ -231,17 +231,23 @@ impl Serving {
     }
 }
 
-/// Serves beside a run, until `stop` is cancelled. Trouble is logged: the run's own steps show what hangs because of it.
+/// Serves beside a run, until `stop` is cancelled. Trouble is logged: the run's own steps show what hangs because of it. A run
+/// that cannot serve any more, because another version of the program has changed the state, starts nothing new.
 #[must_use]
 pub fn beside_a_run(
     home: Home,
     known: Option<KnownOrganization>,
     stop: CancellationToken,
+    interrupt: Interrupt,
 ) -> BoxFuture<'static, ()> {
     Box::pin(async move {
         let served = async {
             let serving = Serving::prepare(&home, known).await?;
-            serving.run(&stop, &CancellationToken::new()).await
+            let served = serving.run(&stop, &CancellationToken::new()).await;
+            if served.is_err() && !interrupt.is_draining() {
+                interrupt.signal();
+            }
+            served
         };
         if let Err(error) = served.await {
             tracing::error!(

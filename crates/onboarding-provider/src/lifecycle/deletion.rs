@@ -50,7 +50,7 @@ impl Provider {
         &self,
         request: &ResourceRequest,
     ) -> Result<ResourceResponse, Trouble> {
-        let status = self.directory.stack_status(&request.stack_id).await;
+        let status = self.status_of_stack(request).await;
         if let Some(answer) = self.not_sent_by_its_stack(request, status.as_deref()) {
             return Ok(answer);
         }
@@ -111,7 +111,7 @@ impl Provider {
         request: &ResourceRequest,
         trouble: &str,
     ) -> ResourceResponse {
-        let asked = self.directory.stack_status(&request.stack_id);
+        let asked = self.status_of_stack(request);
         let status = timeout(STATUS_PATIENCE, asked).await.ok().flatten();
         if let Some(answer) = self.not_sent_by_its_stack(request, status.as_deref()) {
             return answer;

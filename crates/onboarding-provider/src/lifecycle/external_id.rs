@@ -44,6 +44,7 @@ impl Provider {
             known.at_spot = self.spot.external_id(named.id).await?;
             if known.at_spot.is_none()
                 && known.remembered.is_none()
+                && self.directory.reads_roles()
                 && let Some(role) = self.linked_role(named.id).await?
                 && role.account() == Some(request.account)
             {
@@ -65,7 +66,9 @@ impl Provider {
 
     /// The role of a link, as Spot has it. Spot may not tell; then the one that we linked last is the best that is known.
     async fn linked_role(&self, id: &SpotAccountId) -> Result<Option<RoleArn>, Trouble> {
-        if let Some(role) = self.spot.stored_role(id).await? {
+        // Whatever Spot says of a call that it does not document, it may say otherwise later.
+        let stored = self.spot.stored_role(id).await;
+        if let Some(role) = stored.map_err(|error| Trouble::Passing(error.to_string()))? {
             return Ok(Some(role));
         }
         let owner = self.intents.owner(id).await?;

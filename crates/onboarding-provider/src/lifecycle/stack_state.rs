@@ -39,11 +39,8 @@ impl Provider {
         if answer.await.is_ok_and(|answer| answer.is_some()) {
             return None;
         }
-        if !self.may_look(request).await {
-            return None;
-        }
         *looked = Some(Instant::now());
-        let status = self.directory.stack_status(&request.stack_id).await?;
+        let status = self.status_of_stack(request).await?;
         if still_waits(&status, request.request_type) {
             return None;
         }
@@ -52,17 +49,17 @@ impl Provider {
         ))
     }
 
-    /// Whether the stack of a request is one of ours, in an account that we serve or have something of: nowhere else is a role
-    /// assumed because a message says so.
-    async fn may_look(&self, request: &ResourceRequest) -> bool {
+    /// The status of the stack of a request, when it can be read. Only one of ours is looked at, in an account that we have
+    /// something of or serve: nowhere else is a role assumed because a message says so.
+    pub(super) async fn status_of_stack(&self, request: &ResourceRequest) -> Option<String> {
         if !self.settings.stacks.include(&request.stack_id) {
-            return false;
+            return None;
         }
         let account = request.account;
-        if matches!(self.directory.account(account).await, Ok(Some(_))) {
-            return true;
-        }
         let intent = self.intents.intent(account).await;
-        intent.is_ok_and(|intent| intent != Intent::default())
+        if !intent.is_ok_and(|intent| intent != Intent::default()) {
+            self.directory.account(account).await.ok().flatten()?;
+        }
+        self.directory.stack_status(&request.stack_id).await
     }
 }

@@ -353,6 +353,8 @@ impl Account {
                 }
             }
             Step::Late(index) => {
+                // What was to happen later would happen to a provider that nobody replaces.
+                self.fate(Fate::Nothing);
                 let kind = KINDS[index.index(KINDS.len())];
                 let event = create_event("late", ACCOUNT, kind, "act-2");
                 let late = in_time() - jiff::SignedDuration::from_secs(60);
@@ -477,9 +479,9 @@ async fn lived(history: &History) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 0, ..ProptestConfig::default() })]
 
-    // Most of a history is waiting, so many are lived at the same time.
+    // Most of a history is waiting, so many are lived at the same time. Shrinking would take longer than a test may.
     #[test]
     fn every_history_ends_with_one_spot_account(histories in prop::collection::vec(histories(), 12)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();

@@ -167,8 +167,8 @@ impl Bench {
 
     /// Consumes until the queue is empty.
     async fn run_once(&self) -> onboarding_provider::queue::Consumed {
-        let token = CancellationToken::new();
-        self.run(&token, &token.child_token()).await
+        self.run(&CancellationToken::new(), &CancellationToken::new())
+            .await
     }
 
     async fn run(

@@ -452,6 +452,12 @@ async fn no_stack_is_looked_at_in_an_account_that_is_not_ours() {
     let late = home.provider().handle(&request(&event), deadline).await;
     assert_eq!(late.status, Status::Failed);
     assert!(late.reason.contains("not in the scope"), "{}", late.reason);
+    let mut delete = event.clone();
+    delete["RequestId"] = json!("delete");
+    delete["RequestType"] = json!("Delete");
+    delete["PhysicalResourceId"] = json!("act-1");
+    let deleted = home.provider().handle(&request(&delete), deadline).await;
+    assert_eq!(deleted.status, Status::Success);
     assert_eq!(home.directory.stack_status.lock().1, 0);
 }
 

@@ -47,6 +47,10 @@ impl AccountDirectory for Directory {
         Ok(in_scope.then(|| self.details.lock().clone()))
     }
 
+    fn reads_roles(&self) -> bool {
+        true
+    }
+
     async fn external_id_in_use(
         &self,
         _: AwsAccountId,

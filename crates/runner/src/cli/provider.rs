@@ -97,7 +97,10 @@ async fn serve(global: &Global, config: Loaded, work: Work) -> Result<u8, Failur
     };
     let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
     let signals = async {
-        interrupt.draining().await;
+        tokio::select! {
+            () = interrupt.draining() => {}
+            () = drain.cancelled() => {}
+        }
         // What comes now is for others.
         drop(live);
         drain.cancel();

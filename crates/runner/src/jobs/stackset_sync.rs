@@ -160,8 +160,12 @@ impl Job for StackSetSync {
         let serves = enrollment.served_by != ServedBy::Lambda;
         (enrollment.provider == ProviderKind::Queue && serves).then(|| {
             let organization = self.organization.lock().clone();
-            let serving =
-                provider::beside_a_run(self.home.clone(), organization, cx.background_token());
+            let serving = provider::beside_a_run(
+                self.home.clone(),
+                organization,
+                cx.background_token(),
+                cx.interrupt().clone(),
+            );
             let (needed, state) = (self.needs_a_provider(), self.home.state.clone());
             Box::pin(async move {
                 if needed && state.is_served().await.is_ok_and(|served| !served) {

@@ -244,6 +244,10 @@ impl AccountDirectory for Directory {
             .map_err(|reason| DirectoryError { account, reason })
     }
 
+    fn reads_roles(&self) -> bool {
+        self.home.access.is_some()
+    }
+
     async fn external_id_in_use(
         &self,
         account: AwsAccountId,

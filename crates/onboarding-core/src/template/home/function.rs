@@ -223,6 +223,13 @@ pub(super) fn resources(spec: &HomeSpec) -> Vec<Resource> {
         let place = json!({"SubnetIds": vpc.subnets, "SecurityGroupIds": vpc.security_groups});
         program.properties.insert("VpcConfig".into(), place);
     }
+    if !function.shares_state {
+        // Its processes know nothing of each other, whoever invokes them.
+        let processes = function.maximum_concurrency.into();
+        program
+            .properties
+            .insert("ReservedConcurrentExecutions".into(), processes);
+    }
     // Of requests that name the function itself. One that failed is repeated by Lambda, which is harmless with a state only.
     let retries = if function.shares_state { 2 } else { 0 };
     let asynchronous = resource(
