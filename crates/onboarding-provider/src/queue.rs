@@ -178,7 +178,7 @@ pub async fn consume(
 
 enum Polled {
     Messages(Vec<Message>),
-    /// The queue or the state failed, and was given a pause.
+    /// The queue failed, and was given a pause.
     Failed,
     /// The state is not what we know any more.
     Outdated,
