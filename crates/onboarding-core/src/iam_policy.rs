@@ -58,6 +58,8 @@ pub struct FunctionAccess {
     pub state: Option<SecretPlace>,
     /// Whether it is in a VPC.
     pub in_vpc: bool,
+    /// The stack of the home account that has it, where only it serves.
+    pub stack: Option<String>,
 }
 
 /// A plain stack that enrolls the management account.
@@ -165,6 +167,7 @@ impl RunnerPolicySpec {
             Need::StateSecret => matches!(self.function.state, Some(SecretPlace::Secret(_))),
             Need::StateParameter => matches!(self.function.state, Some(SecretPlace::Parameter(_))),
             Need::Vpc => self.function.in_vpc,
+            Need::Function => self.function.stack.is_some(),
         }
     }
 
@@ -230,14 +233,14 @@ impl RunnerPolicySpec {
                 "arn:{partition}:iam::{account}:role/aws-service-role/stacksets.cloudformation.amazonaws.com/\
                  AWSServiceRoleForCloudFormationStackSetsOrgAdmin"
             )],
-            Scope::ManagementStacks => self
-                .management_stacks
-                .iter()
-                .map(|stack| {
-                    let name = &stack.name;
-                    format!("arn:{partition}:cloudformation:{region}:{account}:stack/{name}/*")
-                })
-                .collect(),
+            Scope::ManagementStacks => {
+                let names = self.management_stacks.iter();
+                names.map(|stack| self.stack_arn(&stack.name)).collect()
+            }
+            Scope::HomeStack => {
+                let names = self.function.stack.iter();
+                names.map(|name| self.stack_arn(name)).collect()
+            }
             Scope::ManagementRoles | Scope::ManagementRolePolicies => {
                 self.management_roles(|_| true)
             }
@@ -260,6 +263,12 @@ impl RunnerPolicySpec {
             Scope::Token => self.secret(self.token.as_ref()),
             Scope::State => self.secret(self.function.state.as_ref()),
         }
+    }
+
+    /// A plain stack of the home account, whatever its id.
+    fn stack_arn(&self, name: &impl std::fmt::Display) -> String {
+        let (partition, region, account) = (self.partition(), &self.region, self.account);
+        format!("arn:{partition}:cloudformation:{region}:{account}:stack/{name}/*")
     }
 
     /// Where a secret text is.

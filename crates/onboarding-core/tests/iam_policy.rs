@@ -42,6 +42,10 @@ fn largest() -> RunnerPolicySpec {
             key_of_topic: Some("spot-onboarding".to_owned()),
         }),
         token: Some(SecretPlace::Secret("spot/token".to_owned())),
+        function: FunctionAccess {
+            stack: Some("spot-onboarding-home".to_owned()),
+            ..FunctionAccess::default()
+        },
         ..smallest()
     }
 }
@@ -100,6 +104,10 @@ fn each_setting_adds_its_own_actions_and_no_others() {
     assert_eq!(
         added(&|spec| spec.audit_role = Some("/audit".to_owned())),
         ["sts:AssumeRole"]
+    );
+    assert_eq!(
+        added(&|spec| spec.function = largest().function),
+        ["cloudformation:DescribeStacks"]
     );
     let sets = |spec: &mut RunnerPolicySpec| {
         spec.stack_sets = largest().stack_sets;

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use onboarding_core::{
     custom_resource::ServedStacks,
     inventory::{AccountTags, OrganizationSnapshot},
+    template::home::FUNCTION_OUTPUT,
 };
 use onboarding_provider::{
     ConsumeSettings, Contract, Provider, ProviderSettings, Responder, consume,
@@ -18,6 +19,7 @@ use onboarding_provider::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    config::ServedBy,
     engine::{ErrorClass, Interrupt, JobError},
     home::{Home, aws_error},
     telemetry::metrics,
@@ -85,6 +87,47 @@ pub async fn check(home: &Home) -> Result<(), JobError> {
             "the provider's queue {arn} is neither in our account {} nor in that of its topic; look at \
              enrollment.queue_url and enrollment.topic_arn",
             home.identity.account
+        )));
+    }
+    function(home).await
+}
+
+/// Checks that the function is there, where nobody else serves the queue.
+async fn function(home: &Home) -> Result<(), JobError> {
+    let config = &home.config.runner;
+    if config.enrollment.served_by != ServedBy::Lambda {
+        return Ok(());
+    }
+    let Some(name) = config.function_stack() else {
+        tracing::warn!(
+            "enrollment.served_by is \"lambda\" and [bootstrap.lambda] names no code: that your own function serves the queue \
+             cannot be seen from here"
+        );
+        return Ok(());
+    };
+    let advice = "deploy it with `runner bootstrap`";
+    let stack = home.aws.describe_stack(&name).await.map_err(aws_error)?;
+    let Some(stack) = stack else {
+        return Err(prerequisite(format!(
+            "enrollment.served_by is \"lambda\", and there is no stack {name} with the function; {advice}"
+        )));
+    };
+    if !stack.outputs.contains_key(FUNCTION_OUTPUT) {
+        return Err(prerequisite(format!(
+            "enrollment.served_by is \"lambda\", and the stack {name} has no function; {advice}"
+        )));
+    }
+    // A change that failed went back to what worked; while one goes on, or when even going back failed, nobody can say.
+    const SOUND: [&str; 4] = [
+        "CREATE_COMPLETE",
+        "UPDATE_COMPLETE",
+        "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+        "UPDATE_ROLLBACK_COMPLETE",
+    ];
+    if !SOUND.contains(&stack.status.as_str()) {
+        return Err(prerequisite(format!(
+            "enrollment.served_by is \"lambda\", and the stack {name} with the function is {}; wait for its end, or {advice}",
+            stack.status
         )));
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! `runner bootstrap` and `runner iam-policy`: an account without anything gets what enrollment needs, the role that comes
 //! with it is enough for the runner and no more, and what stacks rely on is left alone.
 
+use e2e::moto::Moto;
+
 use super::*;
 
 /// Nothing of ours is in the account.
@@ -250,6 +252,57 @@ fn the_policy_is_what_the_runs_needed_and_what_the_operations_explain() {
         role["Properties"]["Policies"][0]["PolicyDocument"],
         policy.json().unwrap()
     );
+}
+
+#[test]
+fn a_run_that_the_function_is_to_serve_needs_the_function() {
+    let rehearsal = bare();
+    // The sandbox has no secrets.
+    let Some(moto) = Moto::start().unwrap() else {
+        return;
+    };
+    let token = &rehearsal.environment["SPOTINST_TOKEN"];
+    let secret = json!({ "Name": "spot/token", "SecretString": token, "ClientRequestToken": "0".repeat(32) });
+    let wire = moto.wire();
+    let put = wire.json("secretsmanager", "secretsmanager.CreateSecret", &secret);
+    rehearsal.runtime.block_on(put).unwrap();
+    let moto = moto.endpoint();
+    let elsewhere = ("AWS_ENDPOINT_URL_SECRETS_MANAGER", moto.as_str());
+
+    let code = "[bootstrap.lambda]\ns3_bucket = \"programs\"\ns3_key = \"bootstrap.zip\"\n";
+    let token = "[spot]\ntoken = { secrets_manager = \"spot/token\" }\n";
+    let runner = format!("{token}[enrollment]\nserved_by = \"run\"\n");
+    let function =
+        format!("{token}[enrollment]\nserved_by = \"lambda\"\nservice_timeout = \"14m\"\n{code}");
+    let made = |configured: &str| {
+        rehearsal.configure(configured, "", "ous = [\"root\"]");
+        let made = rehearsal.run_with(&[elsewhere], &["--output", "json", "bootstrap", "--yes"]);
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        made.json().unwrap()
+    };
+    let role = text(&made(&runner)["stacks"][0]["outputs"]["RunnerRoleArn"]);
+    let planned = |variables: &[(&str, &str)], code| {
+        let variables = [variables, &[elsewhere]].concat();
+        let dry_run = ["--output", "json", "exec", "stackset-sync", "--dry-run"];
+        let ended = rehearsal.run_with(&variables, &dry_run);
+        assert_eq!(ended.code, code, "{}", ended.stderr);
+        ended.stderr
+    };
+    rehearsal.configure(&function, "", "ous = [\"root\"]");
+    let refused = planned(&[], 5);
+    assert!(
+        refused.contains("spot-onboarding-home has no function"),
+        "{refused}"
+    );
+    assert!(refused.contains("`runner bootstrap`"), "{refused}");
+
+    made(&function);
+    // The runner's own role is enough to see it.
+    let session = rehearsal.session(&role);
+    let session = session
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    planned(&session, 3);
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub enum Need {
     StateParameter,
     /// The function is in a VPC (`bootstrap.lambda.subnets`).
     Vpc,
+    /// The function that `runner bootstrap` deploys is the one that serves (`enrollment.served_by = "lambda"`).
+    Function,
 }
 
 impl Need {
@@ -65,6 +67,7 @@ impl Need {
             Self::StateSecret => "`bootstrap.lambda.state` is in AWS Secrets Manager",
             Self::StateParameter => "`bootstrap.lambda.state` is in AWS Systems Manager",
             Self::Vpc => "`bootstrap.lambda.subnets`",
+            Self::Function => "`enrollment.served_by = \"lambda\"` with `bootstrap.lambda`",
         }
     }
 }
@@ -96,6 +99,8 @@ pub enum Scope {
     ManagementRolePolicies,
     /// The managed policies that those make: CloudFormation names them after the stack.
     ManagementPolicies,
+    /// The stack of the home account that has the function.
+    HomeStack,
     /// The audit role of any account.
     AuditRole,
     /// The provider's queue and its dead letters.
@@ -129,6 +134,7 @@ impl Scope {
             Self::BoundedRoles => "BoundedRoles",
             Self::ManagementRolePolicies => "ManagementRolePolicies",
             Self::ManagementPolicies => "ManagementPolicies",
+            Self::HomeStack => "HomeStack",
             Self::AuditRole => "AuditRole",
             Self::Queue | Self::ServedQueue => "Queue",
             Self::QueueKey => "QueueKey",
@@ -180,6 +186,7 @@ impl Scope {
                 "policies whose names begin with the stack's: CloudFormation makes the rest of them up; only when \
                  CloudFormation asks for the caller (`aws:CalledVia`)"
             }
+            Self::HomeStack => "the one stack of the home account, by name",
             Self::AuditRole => {
                 "the audit role, by path and name, in any account: of the organization by its own trust policy"
             }
@@ -389,6 +396,11 @@ pub const PERMISSIONS: &[Permission] = &[
         Need::TrustedAccess,
         Scope::StackSetsServiceRole,
         &["iam:CreateServiceLinkedRole", "iam:GetRole"],
+    ),
+    calls(
+        Need::Function,
+        Scope::HomeStack,
+        &["cloudformation:DescribeStacks"],
     ),
     calls(Need::AuditRole, Scope::AuditRole, &["sts:AssumeRole"]),
     calls(

@@ -38,6 +38,9 @@ use super::{
 };
 use crate::ids::Region;
 
+/// The output of the home Region's stack that tells that the function is there.
+pub const FUNCTION_OUTPUT: &str = "FunctionArn";
+
 /// A stack of the home account.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HomeStack {
@@ -56,7 +59,7 @@ pub struct HomeStack {
 pub fn stacks(spec: &HomeSpec) -> Result<Vec<HomeStack>, HomeError> {
     spec.check()?;
     let mut stacks = vec![HomeStack {
-        name: format!("{}-home", spec.stack_name_prefix),
+        name: stack_name(&spec.stack_name_prefix),
         region: spec.region.clone(),
         template: home_template(spec),
     }];
@@ -68,6 +71,12 @@ pub fn stacks(spec: &HomeSpec) -> Result<Vec<HomeStack>, HomeError> {
         });
     }
     Ok(stacks)
+}
+
+/// The name of the stack of the home Region.
+#[must_use]
+pub fn stack_name(prefix: &str) -> String {
+    format!("{prefix}-home")
 }
 
 fn home_template(spec: &HomeSpec) -> Template {
@@ -104,7 +113,7 @@ fn home_template(spec: &HomeSpec) -> Template {
     ];
     if spec.function.is_some() {
         outputs.push((
-            "FunctionArn",
+            FUNCTION_OUTPUT,
             "The function that serves the provider's queue",
             attribute("Function", "Arn"),
         ));

@@ -81,6 +81,7 @@ pub(crate) fn function_with_state(region: &str) -> FunctionSpec {
         function: FunctionAccess {
             state: Some(SecretPlace::Secret("spot/state".to_owned())),
             in_vpc: true,
+            stack: None,
         },
         ..policy_spec(region)
     };

@@ -85,7 +85,7 @@ impl Loaded {
                 TokenSource::SsmParameter(name) => Some(SecretPlace::Parameter(name.clone())),
                 TokenSource::Env(_) | TokenSource::File(_) => None,
             },
-            function: config.bootstrap.lambda.access(),
+            function: config.function_access(),
         }
     }
 

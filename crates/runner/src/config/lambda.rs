@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use onboarding_core::{
     desired::{AdoptRule, OuRef},
     iam_policy::{self, FunctionAccess, RunnerPolicySpec, SecretPlace},
-    template::home::{FunctionSpec, FunctionVpc, function_role_name},
+    template::home::{self, FunctionSpec, FunctionVpc, function_role_name},
 };
 use onboarding_provider::sql::PostgresUrl;
 use schemars::JsonSchema;
@@ -22,7 +22,7 @@ use super::{
     home::unusable,
     load::Loaded,
     naming::RenameRule,
-    runner::{Deletion, RunnerConfig, TokenSource},
+    runner::{Deletion, ProviderKind, RunnerConfig, ServedBy, TokenSource},
     text::Text,
 };
 
@@ -99,17 +99,6 @@ impl LambdaConfig {
         self.s3_bucket.is_some() || self.s3_key.is_some()
     }
 
-    /// What the function needs beside the runner's own.
-    pub(super) fn access(&self) -> FunctionAccess {
-        FunctionAccess {
-            state: self.state.as_ref().map(|state| match state {
-                StateSource::SecretsManager(id) => SecretPlace::Secret(id.clone()),
-                StateSource::SsmParameter(name) => SecretPlace::Parameter(name.clone()),
-            }),
-            in_vpc: !self.subnets.is_empty(),
-        }
-    }
-
     fn vpc(&self) -> Option<FunctionVpc> {
         (!self.subnets.is_empty()).then(|| FunctionVpc {
             subnets: self.subnets.iter().map(ToString::to_string).collect(),
@@ -127,6 +116,28 @@ impl RunnerConfig {
     #[must_use]
     pub fn shares_state_with_function(&self) -> bool {
         self.bootstrap.lambda.state.is_some() && PostgresUrl::is_meant(&self.state.url)
+    }
+
+    /// The stack that has the function, where only the function serves and `runner bootstrap` deploys it.
+    #[must_use]
+    pub fn function_stack(&self) -> Option<String> {
+        let serves = self.enrollment.provider == ProviderKind::Queue
+            && self.enrollment.served_by == ServedBy::Lambda;
+        (serves && self.bootstrap.lambda.is_deployed())
+            .then(|| home::stack_name(&self.stack_set.name_prefix))
+    }
+
+    /// What the function needs beside the runner's own, and what tells the runner that it is there.
+    pub(super) fn function_access(&self) -> FunctionAccess {
+        let lambda = &self.bootstrap.lambda;
+        FunctionAccess {
+            state: lambda.state.as_ref().map(|state| match state {
+                StateSource::SecretsManager(id) => SecretPlace::Secret(id.clone()),
+                StateSource::SsmParameter(name) => SecretPlace::Parameter(name.clone()),
+            }),
+            in_vpc: !lambda.subnets.is_empty(),
+            stack: self.function_stack(),
+        }
     }
 }
 

@@ -283,8 +283,9 @@ pub enum ServedBy {
     /// Nobody, and that is meant: only runs serve, while they wait for stacks. A run with auto-deployment warns when no
     /// `runner provider` runs beside it.
     Run,
-    /// The Lambda function `bootstrap`, which no run can see. Only it serves: no run does, and no `runner provider`, unless both
-    /// have one state (`bootstrap.lambda.state`).
+    /// The Lambda function `bootstrap`. Only it serves: no run does, and no `runner provider`, unless both have one state
+    /// (`bootstrap.lambda.state`). Without the function that `[bootstrap.lambda]` describes, a run is refused; one that is
+    /// deployed otherwise no run can see.
     Lambda,
 }
 
