@@ -18,6 +18,7 @@ mod late_requests;
 mod load;
 mod moves;
 mod plain_stacks;
+mod plans;
 mod prerequisites;
 mod relay;
 mod removes;

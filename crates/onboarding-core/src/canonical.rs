@@ -5,14 +5,16 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The value as compact JSON with the keys of every object sorted by code point.
-pub(crate) fn to_canonical_json(value: &Value) -> String {
+#[must_use]
+pub fn to_canonical_json(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);
     text
 }
 
 /// The SHA-256 of the value's canonical JSON, in 64 lower-case hexadecimal digits.
-pub(crate) fn digest(value: &Value) -> String {
+#[must_use]
+pub fn digest(value: &Value) -> String {
     hex::encode(Sha256::digest(to_canonical_json(value)))
 }
 

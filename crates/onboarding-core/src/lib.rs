@@ -5,7 +5,7 @@
 //! argument. Everything that decides lives here, so that it can be tested with tables and properties.
 
 pub mod access;
-mod canonical;
+pub mod canonical;
 pub mod custom_resource;
 pub mod desired;
 pub mod governor;

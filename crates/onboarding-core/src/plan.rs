@@ -1,6 +1,8 @@
 //! A plan: what a run would do, as data. Every job kind produces this one form; the journal, `plan.json` and reports
 //! share it, while each kind keeps its typed step payloads to itself.
 
+pub mod consent;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -41,11 +43,38 @@ pub struct Step {
     pub risk: Risk,
     /// Steps with a lower order are applied before; those with the same order may run side by side.
     pub order: u32,
-    /// What must still be true when it is applied, for people and for `runner apply`.
+    /// What must still be true when it is applied: `step:<id>`, the success of another step; else a fact that planning looked
+    /// at, which `runner apply` expects to find again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preconditions: Vec<String>,
+    /// What it changes, in words, where that is known before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+    /// What it will take.
+    #[serde(default, skip_serializing_if = "Estimate::is_nothing")]
+    pub estimate: Estimate,
     /// The kind's own typed payload, erased.
     pub payload: serde_json::Value,
+}
+
+/// What a step will take: calls of this program, whoever serves custom resources included, and the time until its end.
+/// Rough: AWS publishes no time for anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Calls to AWS.
+    pub aws_calls: u64,
+    /// Calls to Spot.
+    pub spot_calls: u64,
+    /// Seconds.
+    pub seconds: u64,
+}
+
+impl Estimate {
+    /// Whether nothing is known, or nothing to be done.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// An account and where it stands.

@@ -8,7 +8,9 @@ mod access;
 pub mod actions;
 mod audit;
 mod billing_engine;
+mod consent;
 pub mod definition;
+pub mod estimate;
 pub mod guard;
 pub mod ledger;
 pub mod observed;
@@ -20,6 +22,7 @@ mod nearest_path;
 mod steps;
 
 pub use actions::{DeployedInstance, InstanceOperation, SyncAction};
+pub use consent::SyncConsent;
 pub use observed::{
     BillingRegistration, ObservedProfile, PlainStack, RetryState, RunningOperation, SyncObserved,
 };

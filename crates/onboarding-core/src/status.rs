@@ -70,6 +70,8 @@ pub enum Reason {
     Departed,
     /// It has a stack instance although no profile targets it any more.
     OutsideTargets,
+    /// Something is to be done for it that the approved plan does not have.
+    Moved,
 }
 
 /// What a reason means for the account.
@@ -90,7 +92,7 @@ pub enum Standing {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Enrolled,
         Self::Enrolling,
         Self::MissingInstance,
@@ -123,6 +125,7 @@ impl Reason {
         Self::StackBlocked,
         Self::Departed,
         Self::OutsideTargets,
+        Self::Moved,
     ];
 
     /// What it means for the account when nothing but observation is known.
@@ -160,7 +163,8 @@ impl Reason {
             | Self::ManagementAccount
             | Self::StackBlocked
             | Self::Departed
-            | Self::OutsideTargets => Standing::Skipped,
+            | Self::OutsideTargets
+            | Self::Moved => Standing::Skipped,
         }
     }
 
@@ -182,6 +186,7 @@ impl Reason {
                 | Self::BlockedByRcp
                 | Self::StackBlocked
                 | Self::OutsideTargets
+                | Self::Moved
         )
     }
 
@@ -234,6 +239,7 @@ impl Reason {
             Self::StackBlocked => "stack-blocked",
             Self::Departed => "departed",
             Self::OutsideTargets => "outside-targets",
+            Self::Moved => "moved",
         }
     }
 
@@ -318,6 +324,9 @@ impl Reason {
             }
             Self::OutsideTargets => {
                 "it has a stack instance but no profile targets it; target it again or remove the instance by hand"
+            }
+            Self::Moved => {
+                "something else is to be done for it than the plan has that was approved; plan again"
             }
         }
     }

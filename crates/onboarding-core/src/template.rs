@@ -17,6 +17,7 @@
 
 mod audit_role;
 mod body;
+mod changes;
 mod checks;
 mod custom_resources;
 mod direct;
@@ -30,6 +31,7 @@ mod spec;
 
 pub use audit_role::{AUDIT_ROLE_DESCRIPTION, AuditRoleSpec, is_audit_role};
 pub use body::{BodyError, is_enrollment, parse_body, template_digest_of};
+pub use changes::template_changes;
 pub use custom_resources::TOKEN_PARAMETER;
 pub use direct::{EXTERNAL_ID_PARAMETER, is_direct};
 pub use error::TemplateError;

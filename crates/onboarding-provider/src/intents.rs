@@ -14,6 +14,27 @@ use onboarding_core::{
 };
 use serde::{Deserialize, Serialize};
 
+/// An order of a person that nothing be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Since when.
+    pub since: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Freeze {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { since, by, reason } = self;
+        write!(
+            f,
+            "everything is frozen since {since:.0} by {by}: {reason} (`runner freeze off` ends it)"
+        )
+    }
+}
+
 /// A call of Spot that must not happen twice, or too late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -292,6 +313,9 @@ pub trait Intents: Send + Sync {
     /// Whether the state is still what this code knows: another version of the program may have changed it since it was
     /// opened. Fails when it does not answer.
     async fn is_current(&self) -> Result<bool, IntentsError>;
+
+    /// The freeze that is in force: then nothing is changed at Spot. A state that nobody shares has none.
+    async fn frozen(&self) -> Result<Option<Freeze>, IntentsError>;
 
     /// Takes the one claim on an AWS account until a moment, when nobody else holds an unexpired one. A holder that
     /// claims again prolongs.

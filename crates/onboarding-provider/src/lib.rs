@@ -33,7 +33,7 @@ pub mod wire;
 pub use directory::{AccountDetails, AccountDirectory, DirectoryError};
 pub use events::{Event, EventSink, Phase};
 pub use intents::{
-    Assignment, Claim, Departed, Departure, Intent, Intents, IntentsError, Owner,
+    Assignment, Claim, Departed, Departure, Freeze, Intent, Intents, IntentsError, Owner,
     RememberedExternalId, SendIntent, SentCall, Tombstone,
 };
 pub use lambda::{Invocation, InvocationError};

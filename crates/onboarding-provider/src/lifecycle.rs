@@ -99,6 +99,11 @@ impl Provider {
         if let Some(answer) = self.intents.answer(stack, &request.request_id).await? {
             return Ok(answer);
         }
+        if let Some(freeze) = self.intents.frozen().await? {
+            return Err(Trouble::Refused(format!(
+                "nothing was changed at Spot: {freeze}"
+            )));
+        }
         if !self.settings.stacks.include(stack) {
             self.refused(request, Refusal::Stack);
             return not_of_ours(request);

@@ -14,8 +14,8 @@ use onboarding_core::{
 use parking_lot::Mutex;
 
 use crate::intents::{
-    Assignment, Claim, Departure, Intent, Intents, IntentsError, Owner, RememberedExternalId,
-    SendIntent, Tombstone,
+    Assignment, Claim, Departure, Freeze, Intent, Intents, IntentsError, Owner,
+    RememberedExternalId, SendIntent, Tombstone,
 };
 
 /// [`Intents`] in memory. Several providers of one process may share it, as several replicas share a database.
@@ -29,6 +29,7 @@ struct Tables {
     external_ids: HashMap<SpotAccountId, RememberedExternalId>,
     tombstones: HashMap<SpotAccountId, Tombstone>,
     answers: HashMap<(String, String), ResourceResponse>,
+    freeze: Option<Freeze>,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +49,11 @@ impl Row {
 }
 
 impl MemoryIntents {
+    /// Begins a freeze, or ends it.
+    pub fn freeze(&self, freeze: Option<Freeze>) {
+        self.0.lock().freeze = freeze;
+    }
+
     /// The tombstone of a Spot account.
     #[must_use]
     pub fn tombstone(&self, spot_account: &SpotAccountId) -> Option<Tombstone> {
@@ -59,6 +65,10 @@ impl MemoryIntents {
 impl Intents for MemoryIntents {
     async fn is_current(&self) -> Result<bool, IntentsError> {
         Ok(true)
+    }
+
+    async fn frozen(&self) -> Result<Option<Freeze>, IntentsError> {
+        Ok(self.0.lock().freeze.clone())
     }
 
     async fn claim(

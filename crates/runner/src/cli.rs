@@ -1,14 +1,18 @@
 //! The command line: what can be asked for, and nothing of how it is done (each command has its own module).
 
+mod approve;
 mod bench_inventory;
 mod bootstrap;
 mod exec;
+mod freeze;
 mod generate;
 mod home_place;
 mod iam_policy;
 mod jobs;
+mod plan;
 mod policy;
 mod provider;
+mod running;
 mod runs;
 mod sandbox;
 mod status;
@@ -61,12 +65,19 @@ pub struct Global {
 pub enum Command {
     /// Run a job once: observe, plan, guard, apply, verify.
     Exec(exec::Exec),
+    /// Show what a job would do, as text to review, and write it down for `apply`. Changes nothing.
+    Plan(plan::Plan),
+    /// Apply a plan that was written down, as far as it still holds.
+    Apply(plan::Apply),
     /// Show the coverage of each organizational unit and where each account stands. Reads only.
     Status(status::Status),
+    /// Stop every write of every job and provider, and let them go on again.
+    #[command(subcommand)]
+    Freeze(freeze::Freeze),
     /// List, check and describe job definitions.
     #[command(subcommand)]
     Jobs(jobs::Jobs),
-    /// Look at past runs.
+    /// Look at past runs, and approve plans that wait.
     #[command(subcommand)]
     Runs(runs::Runs),
     /// The CloudFormation template that enrolls an account.
@@ -100,7 +111,10 @@ pub enum Command {
 pub async fn run(cli: Cli) -> u8 {
     let outcome = match cli.command {
         Command::Exec(command) => command.run(&cli.global).await,
+        Command::Plan(command) => command.run(&cli.global).await,
+        Command::Apply(command) => command.run(&cli.global).await,
         Command::Status(command) => command.run(&cli.global).await,
+        Command::Freeze(command) => command.run(&cli.global).await,
         Command::Jobs(command) => command.run(&cli.global),
         Command::Runs(command) => command.run(&cli.global).await,
         Command::Template(command) => command.run(&cli.global),

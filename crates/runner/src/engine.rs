@@ -12,6 +12,7 @@
 //! time (the journal refuses a second one).
 
 mod apply;
+mod consent;
 mod context;
 mod error;
 mod execute;
@@ -28,6 +29,7 @@ mod retry;
 #[cfg(test)]
 mod tests;
 
+pub use consent::{Basis, Consent, PlanDocument};
 pub use context::{Clock, RunContext, StepContext, system_clock};
 pub use error::{ErrorClass, JobError, StepError};
 pub use execute::{RunOptions, execute};

@@ -1,23 +1,30 @@
 //! The job kinds, in one explicit list. A new kind is one module here, one kind of job file in the configuration, one
 //! arm in [`execute`], and one page of documentation; tests hold them together.
 
+mod basis;
 pub mod stackset_sync;
+
+pub use basis::basis;
 
 use std::sync::Arc;
 
 use crate::{
     config::{JobFile, JobParams, ProviderKind},
-    engine::{self, Interrupt, JobError, ProgressSink, RetryPolicy, RunOptions, RunReport},
+    engine::{
+        self, Consent, Interrupt, JobError, ProgressSink, RetryPolicy, RunOptions, RunReport,
+    },
     home::Home,
 };
 
 /// How an operator runs a job.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Only plan.
     pub dry_run: bool,
     /// Try failed accounts again now, whatever their clock says.
     pub retry_failed: bool,
+    /// Whether the steps may be applied.
+    pub consent: Consent,
 }
 
 /// Runs a job once.
@@ -33,6 +40,7 @@ pub async fn execute(
 ) -> Result<RunReport, JobError> {
     let options = RunOptions {
         dry_run: request.dry_run,
+        consent: request.consent,
         timeout: job.timeout.get(),
         operation_timeout: job.operation_timeout.get(),
         retry: RetryPolicy {

@@ -3,6 +3,7 @@
 pub mod coverage;
 pub mod file;
 pub mod json;
+pub mod plan;
 pub mod progress;
 pub mod table;
 

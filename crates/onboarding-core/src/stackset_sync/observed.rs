@@ -69,6 +69,8 @@ pub struct ObservedProfile {
     pub stack_set: Option<ObservedStackSet>,
     /// The digest of the stack set's template, when it can be read as a template.
     pub template_digest: Option<String>,
+    /// What the desired template changes in the stack set's, in words: what its policies grant, and its other resources.
+    pub definition_changes: Vec<String>,
     /// Whether the stack set's template is of its purpose at all: it enrolls accounts in Spot, or makes the audit role.
     /// Another program's is not.
     pub is_ours: bool,

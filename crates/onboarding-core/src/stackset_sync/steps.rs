@@ -20,7 +20,7 @@ use super::{
 use crate::{
     desired::{Deployment, Desired, Profile, Purpose},
     ids::{AwsAccountId, OuId},
-    plan::{Plan, Risk, Step},
+    plan::{Estimate, Plan, Risk, Step},
 };
 
 /// Everything about one profile that planning looks at.
@@ -108,11 +108,10 @@ pub(super) fn connect(plan: &mut Plan) {
             needed.push(format!("create-stack-set:{profile}"));
             needed.push(format!("update-stack-set:{profile}"));
         }
-        step.preconditions = needed
-            .into_iter()
-            .filter(|id| *id != step.id && ids.contains(id))
-            .map(|id| format!("step:{id}"))
-            .collect();
+        let needed = needed.into_iter();
+        let needed = needed.filter(|id| *id != step.id && ids.contains(id));
+        step.preconditions
+            .extend(needed.map(|id| format!("step:{id}")));
     }
 }
 
@@ -166,6 +165,8 @@ pub(super) fn push(
         risk,
         order,
         preconditions: Vec::new(),
+        changes: Vec::new(),
+        estimate: Estimate::default(),
         payload,
     });
 }

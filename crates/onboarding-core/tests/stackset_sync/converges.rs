@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use crate::world::*;
 
 /// What CloudFormation and the provider make of a plan when everything goes well.
-fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan) {
+pub(crate) fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan) {
     let profile = &desired.profiles[0];
     for action in actions(plan) {
         let below = |observed: &SyncObserved, unit: u32, ous: &[OuId]| {
@@ -226,7 +226,7 @@ fn a_unit_without_accounts_is_deployed_to_once_whether_aws_lists_it_or_not() {
     }
 }
 
-fn states() -> impl Strategy<Value = AccountState> {
+pub(crate) fn states() -> impl Strategy<Value = AccountState> {
     prop_oneof![
         8 => Just(ACTIVE),
         1 => Just(AccountState::Suspended),

@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod audit;
 mod billing_engine;
+mod consents;
 mod converges;
 mod direct;
 mod removals;

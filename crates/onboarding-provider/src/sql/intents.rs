@@ -13,7 +13,7 @@ use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
 use super::{Database, PATIENCE, VERSION, store};
 use crate::intents::{
-    Assignment, Claim, Departed, Departure, Intent, Intents, IntentsError, Owner,
+    Assignment, Claim, Departed, Departure, Freeze, Intent, Intents, IntentsError, Owner,
     RememberedExternalId, SendIntent, Tombstone,
 };
 
@@ -23,6 +23,10 @@ impl Intents for Database {
         let version = tokio::time::timeout(PATIENCE, self.version()).await;
         let version = version.map_err(store)?.map_err(store)?;
         Ok(version == Some(VERSION))
+    }
+
+    async fn frozen(&self) -> Result<Option<Freeze>, IntentsError> {
+        self.freeze().await.map_err(store)
     }
 
     async fn claim(

@@ -7,7 +7,7 @@ use onboarding_core::{
     template::Deletion,
 };
 use onboarding_provider::{
-    AdoptRule, Assignment, Intents as _, ProviderSettings, events::no_events,
+    AdoptRule, Assignment, Freeze, Intents as _, ProviderSettings, events::no_events,
 };
 use serde_json::{Value, json};
 
@@ -570,4 +570,48 @@ async fn a_stack_of_another_name_gets_nothing_and_loses_nothing() {
     let deleted = handled(&delete("StackSet-ours-0b1c", ACCOUNT, "SpotAccount", &id)).await;
     assert_eq!(deleted.status, Status::Success);
     assert_ne!(home.spot.world.lock().writes(), writes);
+}
+
+#[tokio::test]
+async fn while_everything_is_frozen_requests_are_answered_and_nothing_is_changed() {
+    let home = Home::new().await;
+    let provider = home.provider();
+    let first = create_event("stack", ACCOUNT, "SpotAccount", "");
+    let before = provider.handle(&request(&first), in_time()).await;
+    assert_eq!(before.status, Status::Success);
+    let id = before.physical_resource_id.clone();
+    let freeze = Freeze {
+        since: "2026-01-02T03:04:05Z".parse().unwrap(),
+        by: "ada".to_owned(),
+        reason: "CHG-1234".to_owned(),
+    };
+    home.intents.freeze(Some(freeze));
+    let writes = home.spot.world.lock().writes();
+
+    let again = provider.handle(&request(&first), in_time()).await;
+    assert_eq!(again, before, "what was answered stays answered");
+    let create = event(
+        "other",
+        OTHER,
+        "SpotAccount",
+        json!({"AwsAccountId": OTHER}),
+    );
+    let refused = provider.handle(&request(&create), in_time()).await;
+    assert_eq!(refused.status, Status::Failed);
+    for words in [
+        "frozen since 2026-01-02T03:04:05Z by ada: CHG-1234",
+        "runner freeze off",
+    ] {
+        assert!(refused.reason.contains(words), "{}", refused.reason);
+    }
+    let gone = delete("stack", ACCOUNT, "SpotAccount", &id);
+    let gone = provider.handle(&request(&gone), in_time()).await;
+    assert_eq!(gone.status, Status::Success, "{}", gone.reason);
+    assert_eq!(home.spot.world.lock().writes(), writes);
+
+    home.intents.freeze(None);
+    let mut later = create.clone();
+    later["RequestId"] = json!("later");
+    let done = provider.handle(&request(&later), in_time()).await;
+    assert_eq!(done.status, Status::Success, "{}", done.reason);
 }

@@ -15,7 +15,7 @@ use onboarding_core::{
     ids::{AwsAccountId, SpotAccountId, StackId},
 };
 use onboarding_provider::{
-    Assignment, Claim, Departure, Intent, Intents, IntentsError, MemoryIntents, Owner,
+    Assignment, Claim, Departure, Freeze, Intent, Intents, IntentsError, MemoryIntents, Owner,
     RememberedExternalId, ResourceResponse, SendIntent, Tombstone,
 };
 use parking_lot::Mutex;
@@ -94,6 +94,10 @@ impl Intents for Faulty {
             return Ok(is_current);
         }
         self.state.is_current().await
+    }
+
+    async fn frozen(&self) -> Result<Option<Freeze>, IntentsError> {
+        self.state.frozen().await
     }
 
     async fn claim(

@@ -4,16 +4,22 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Failure, Global, complain, load, print, print_json, telemetry};
+use super::{
+    Failure, Global, load,
+    running::{self, Reports},
+    telemetry,
+};
 use crate::{
-    config::Approval,
-    engine::{Interrupt, exit_code},
+    config::{Approval, JobFile},
+    engine::Consent,
     home::Home,
-    jobs,
-    report::{Output, file::ReportFile, json, progress::TerminalProgress, table},
+    jobs::{self, Request},
 };
 
 /// Run a job once: observe, plan, guard, apply, verify.
+///
+/// A job with approval = "required" keeps its plan and ends with exit code 4; `runner runs approve` continues it. One that was
+/// approved and not applied to its end is continued here.
 #[derive(Debug, clap::Args)]
 pub struct Exec {
     /// The job: the name of its file in jobs/, without .toml.
@@ -24,10 +30,8 @@ pub struct Exec {
     /// Try accounts that failed again now, whatever their clock says.
     #[arg(long)]
     retry_failed: bool,
-    /// Write a report of the run to this file, too, by its extension: .json (the document of --output json), .csv (a line for
-    /// each account), .xml (JUnit), .html (one page that needs nothing else). Can be given several times.
-    #[arg(long = "report", value_name = "FILE")]
-    reports: Vec<ReportFile>,
+    #[command(flatten)]
+    reports: Reports,
 }
 
 impl Exec {
@@ -37,53 +41,49 @@ impl Exec {
         let job = config
             .job(&self.job)
             .map_err(|errors| Failure::Config(errors.to_string()))?;
-        if job.approval == Approval::Required && !self.dry_run {
-            return Err(Failure::Refused(format!(
-                "job {} needs an approval (approval = \"required\"), which this version cannot take yet; look at the plan with \
-                 --dry-run, and have approval = \"never\" reviewed before you run it",
-                job.name
-            )));
-        }
-        let interrupt = Interrupt::on_signals()
-            .map_err(|error| Failure::Failed(format!("signals cannot be listened to: {error}")))?;
         let home = Home::connect(Arc::new(config)).await?;
         let state = home.state.clone();
-        let progress = Arc::new(TerminalProgress::new(global.quiet));
-        let request = jobs::Request {
+        let mut request = Request {
             dry_run: self.dry_run,
             retry_failed: self.retry_failed,
+            consent: Consent::NotNeeded,
         };
-        let report = Box::pin(jobs::execute(
-            home,
-            &job,
-            request,
-            progress.clone(),
-            interrupt,
-        ))
-        .await?;
-        progress.finish();
-        // Its thread holds the spans of the last queries, and so the run's, open for a moment after they are answered.
-        state.close().await;
-        guard.shutdown().await;
-        let document = json::document(&report);
-        for file in &self.reports {
-            file.write(&report, Timestamp::now()).map_err(|error| {
-                Failure::Failed(format!(
-                    "the report could not be written to {}: {error}",
-                    file.path().display()
-                ))
-            })?;
+        let mut approved = None;
+        if job.approval == Approval::Required && !self.dry_run {
+            (request, approved) = consented(&home, &job, request).await?;
         }
-        if let Some(error) = &report.error {
-            complain(&error.chain());
+        let report = running::run(global, home, &job, request).await?;
+        if let Some(plan) = approved {
+            running::note(&state, &plan, &report).await?;
         }
-        match global.output {
-            Output::Json => print_json(&document)?,
-            Output::Table => {
-                print(&table::run(&report));
-                0
-            }
-        };
-        Ok(exit_code(&report))
+        running::tell(global, state, guard, &report, &self.reports).await
     }
+}
+
+/// With the plan that was approved and not applied to its end, whose run is told; else with a plan that has to be approved.
+async fn consented(
+    home: &Home,
+    job: &JobFile,
+    request: Request,
+) -> Result<(Request, Option<String>), Failure> {
+    let approved = home
+        .state
+        .approved_plan(&job.name, Timestamp::now())
+        .await?;
+    let Some(approved) = approved else {
+        let basis = jobs::basis(home, job, request.retry_failed)?;
+        let lifetime = job.plan_lifetime.get();
+        let consent = Consent::Needed { basis, lifetime };
+        return Ok((Request { consent, ..request }, None));
+    };
+    let plan = Arc::new(approved.document);
+    let retry_failed = plan.basis.retry_failed;
+    let run = plan.run_id.clone();
+    let basis = jobs::basis(home, job, retry_failed)?;
+    let request = Request {
+        retry_failed,
+        consent: Consent::Given { plan, basis },
+        ..request
+    };
+    Ok((request, Some(run)))
 }

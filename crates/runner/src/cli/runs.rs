@@ -1,9 +1,9 @@
 //! `runner runs`: past runs, from the state. Needs no credentials and changes nothing.
 
-use super::{Failure, Global, load, print, print_json};
+use super::{Failure, Global, approve::Approve, load, print, print_json};
 use crate::{
     report::{Output, table},
-    state::{RunDetail, RunRow, State},
+    state::{PlanRow, RunDetail, RunRow, State},
 };
 
 /// Look at past runs.
@@ -18,6 +18,8 @@ pub enum Runs {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
+    /// Approve the plan of a run that waits, and apply exactly that, as far as it still holds.
+    Approve(Approve),
     /// Show one run: its steps and attempts, and the accounts that they worked on.
     Show {
         /// The run's id, or the beginning of it.
@@ -27,9 +29,13 @@ pub enum Runs {
 
 impl Runs {
     pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
+        if let Self::Approve(command) = self {
+            return command.run(global).await;
+        }
         let config = load(global)?;
         let state = State::open(&config.runner.state.url).await?;
         match self {
+            Self::Approve(command) => command.run(global).await,
             Self::List { job, limit } => {
                 let runs = state.list_runs(job.as_deref(), limit).await?;
                 match global.output {
@@ -159,7 +165,42 @@ fn show(detail: &RunDetail) -> String {
     }
     text.push('\n');
     text.push_str(&table::refusals(&detail.refusals));
+    if let Some(plan) = &detail.plan {
+        text.push_str(&kept(plan));
+    }
     text
+}
+
+/// The plan that a run kept for an approval.
+fn kept(plan: &PlanRow) -> String {
+    let mut rows = table::table(&["step", "accounts", "risk", "why"]);
+    for step in &plan.steps {
+        rows.add_row(vec![
+            step.id.clone(),
+            step.accounts.len().to_string(),
+            format!("{:?}", step.risk).to_lowercase(),
+            step.reason.clone(),
+        ]);
+    }
+    let mut text = format!(
+        "its plan, which can be approved until {}: {}",
+        moment(plan.expires_at),
+        plan.state
+    );
+    if let Some(approval) = &plan.approval {
+        text.push_str(&format!(
+            "\napproved by {} at {}",
+            approval.by,
+            moment(approval.at)
+        ));
+        if let Some(comment) = &approval.comment {
+            text.push_str(&format!(": {comment}"));
+        }
+    }
+    if let Some(run) = &plan.applied_by {
+        text.push_str(&format!("\nby run {run}"));
+    }
+    format!("{text}\n{}", table::render(&rows))
 }
 
 /// A moment in Unix milliseconds, as UTC.

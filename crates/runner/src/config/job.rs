@@ -27,6 +27,8 @@ pub struct JobFile {
     pub operation_timeout: HumanDuration,
     /// Whether a person must approve the plan.
     pub approval: Approval,
+    /// How long a plan that was made can be approved and applied.
+    pub plan_lifetime: HumanDuration,
     /// Whether the schedule is in force. A disabled job can still be run by hand.
     pub enabled: bool,
     /// How a step is tried again.
@@ -124,6 +126,9 @@ pub(super) struct WrittenJob<P: Default> {
     /// Whether a person must approve the plan before it is applied. `--set` cannot change it.
     #[serde(default)]
     pub(super) approval: Approval,
+    /// How long a plan that was made can be approved and applied.
+    #[serde(default = "plan_lifetime")]
+    pub(super) plan_lifetime: Text<HumanDuration>,
     /// Whether the schedule is in force. A disabled job can still be run by hand.
     #[serde(default = "enabled")]
     pub(super) enabled: bool,
@@ -143,6 +148,10 @@ fn operation_timeout() -> Text<HumanDuration> {
     duration::seconds(24 * 3600)
 }
 
+fn plan_lifetime() -> Text<HumanDuration> {
+    duration::seconds(24 * 3600)
+}
+
 fn enabled() -> bool {
     true
 }
@@ -157,6 +166,7 @@ impl<P: Default> WrittenJob<P> {
             timeout: self.timeout.0,
             operation_timeout: self.operation_timeout.0,
             approval: self.approval,
+            plan_lifetime: self.plan_lifetime.0,
             enabled: self.enabled,
             retry: self.retry,
             params: params(self.params),

@@ -132,6 +132,14 @@ async fn attempts<J: Job>(
         if recorder.is_lost() || (run.is_ending() && memo.lock().is_none()) {
             return End::pending("not started: the run was ending");
         }
+        // What goes on in AWS already is followed to its end all the same.
+        if memo.lock().is_none() {
+            match recorder.frozen().await {
+                Ok(None) => {}
+                Ok(Some(why)) => return End::pending(format!("not started: {why}")),
+                Err(error) => return End::pending(error.to_string()),
+            }
+        }
         attempt += 1;
         let cx = StepContext {
             run: run.clone(),

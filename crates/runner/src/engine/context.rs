@@ -55,6 +55,12 @@ impl RunContext {
         &self.shared.job
     }
 
+    /// What time it is.
+    #[must_use]
+    pub fn moment(&self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+
     /// Whether this run only plans.
     #[must_use]
     pub fn is_dry_run(&self) -> bool {

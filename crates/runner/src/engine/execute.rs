@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use onboarding_core::plan::{AccountRow, Plan, Refusal, Step};
+use onboarding_core::plan::{
+    AccountRow, Plan, Refusal, Step,
+    consent::{self, Moved},
+};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -16,6 +19,7 @@ use tracing::{Instrument, field::Empty};
 
 use super::{
     apply::{apply_steps, wait_or_end},
+    consent::{Consent, PlanDocument},
     context::{Clock, RunContext, Shared, system_clock},
     error::{ErrorClass, JobError},
     interrupt::Interrupt,
@@ -43,6 +47,8 @@ pub struct RunOptions {
     pub tick: Option<i64>,
     /// Only observe and plan.
     pub dry_run: bool,
+    /// Whether the steps may be applied.
+    pub consent: Consent,
     /// Steps of one order that are applied side by side; at least 1.
     pub concurrency: usize,
     /// How failed attempts are repeated.
@@ -70,6 +76,7 @@ impl RunOptions {
             trigger: "operator".to_owned(),
             tick: None,
             dry_run: false,
+            consent: Consent::NotNeeded,
             concurrency: Self::CONCURRENCY,
             retry: RetryPolicy::default(),
             timeout: Duration::from_secs(60 * 60),
@@ -120,6 +127,8 @@ async fn run<J: Job>(
         dry_run: options.dry_run,
         plan_before: None,
         plan_after: None,
+        moved: Vec::new(),
+        held: None,
         steps: Vec::new(),
         error: None,
         engine_refusals: Vec::new(),
@@ -201,6 +210,14 @@ impl<J: Job> Stages<'_, J> {
     async fn run(&self, mut memos: BTreeMap<String, Value>, report: &mut RunReport) {
         // A null is a memo that was forgotten.
         memos.retain(|_, memo| !memo.is_null());
+        if let Some((guard, message)) = self.void() {
+            report.engine_refusals.push(Refusal {
+                guard: guard.to_owned(),
+                message,
+                whole_plan: true,
+            });
+            return;
+        }
         let interrupt = &self.options.interrupt;
         let plan = tokio::select! {
             biased;
@@ -211,7 +228,10 @@ impl<J: Job> Stages<'_, J> {
             plan = self.look(Phase::Observe) => plan,
         };
         let plan = match plan {
-            Ok(plan) => report.plan_before.insert(plan),
+            Ok(mut plan) => {
+                report.moved = self.limit(&mut plan);
+                report.plan_before.insert(plan)
+            }
             Err(error) => {
                 report.error = Some(error);
                 return;
@@ -219,6 +239,34 @@ impl<J: Job> Stages<'_, J> {
         };
         if self.options.dry_run || plan.refusals.iter().any(|refusal| refusal.whole_plan) {
             return;
+        }
+        if let Consent::Needed { basis, lifetime } = &self.options.consent
+            && plan.has_due_steps()
+        {
+            let (run, now) = (self.key.id, self.cx.moment());
+            let held = PlanDocument::new(run, basis.clone(), plan, now, *lifetime);
+            match self.journal.hold_plan(self.key, &held).await {
+                Ok(()) => report.held = Some(held),
+                Err(error) => report.error = Some(self.cx.shared.recorder.fail(&error)),
+            }
+            return;
+        }
+        if plan.has_due_steps() {
+            match self.cx.shared.recorder.frozen().await {
+                Ok(None) => {}
+                Ok(Some(message)) => {
+                    report.engine_refusals.push(Refusal {
+                        guard: "freeze".to_owned(),
+                        message,
+                        whole_plan: true,
+                    });
+                    return;
+                }
+                Err(error) => {
+                    report.error = Some(error);
+                    return;
+                }
+            }
         }
         let inherited = memos.clone();
         let recorded = self.journal.plan_run(self.key, &plan.steps, &inherited);
@@ -249,8 +297,29 @@ impl<J: Job> Stages<'_, J> {
             }
         };
         match verified {
-            Ok(plan) => report.plan_after = Some(plan),
+            Ok(mut plan) => {
+                self.limit(&mut plan);
+                report.plan_after = Some(plan);
+            }
             Err(error) => report.error = Some(error),
+        }
+    }
+
+    /// Why the plan that was approved may not be applied.
+    fn void(&self) -> Option<(&'static str, String)> {
+        match &self.options.consent {
+            Consent::Given { plan, basis } => plan.void(self.cx.moment(), basis),
+            Consent::NotNeeded | Consent::Needed { .. } => None,
+        }
+    }
+
+    /// Takes out what was not approved.
+    fn limit(&self, plan: &mut Plan) -> Vec<Moved> {
+        match &self.options.consent {
+            Consent::Given { plan: given, .. } => {
+                consent::limit(plan, &given.steps, self.job.consent())
+            }
+            Consent::NotNeeded | Consent::Needed { .. } => Vec::new(),
         }
     }
 

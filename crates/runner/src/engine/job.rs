@@ -76,6 +76,11 @@ pub trait Job: Send + Sync {
     /// Decides what is to be done. Pure.
     fn plan(&self, cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError>;
 
+    /// What its steps are about, so that a plan that was made earlier can be compared with one that is made now.
+    fn consent(&self) -> &dyn onboarding_core::plan::consent::Consent {
+        &onboarding_core::plan::consent::Exactly
+    }
+
     /// Applies one step. Idempotent: called again after a retryable error, a requeue, or a crash. An effect that must not
     /// be repeated is written down with [`StepContext::set_memo`] first.
     async fn apply(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError>;

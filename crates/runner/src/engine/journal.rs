@@ -10,6 +10,7 @@ use onboarding_core::plan::{AccountRow, Finding, Refusal, Step, Summary};
 use serde_json::Value;
 
 use super::{
+    consent::PlanDocument,
     error::ErrorClass,
     report::{RunStatus, StepOutcome},
 };
@@ -188,6 +189,9 @@ pub trait Journal: Send + Sync {
     /// memos of steps that never ended.
     async fn begin_run(&self, run: &NewRun) -> Result<Begun, JournalError>;
 
+    /// Keeps the plan of a run until somebody approves it. An earlier one of the job that still waits is replaced.
+    async fn hold_plan(&self, run: RunKey, plan: &PlanDocument) -> Result<(), JournalError>;
+
     /// Records the steps of the plan, with the memos that they inherit. Memos of earlier runs of the job end here.
     async fn plan_run(
         &self,
@@ -195,6 +199,9 @@ pub trait Journal: Send + Sync {
         steps: &[Step],
         memos: &BTreeMap<String, Value>,
     ) -> Result<(), JournalError>;
+
+    /// Why nothing may be changed now, when a person has said so.
+    async fn frozen(&self) -> Result<Option<String>, JournalError>;
 
     /// Records that an attempt is about to start.
     async fn begin_attempt(&self, run: RunKey, start: AttemptStart<'_>)

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{
-    AttemptEnd, AttemptStart, Begun, Journal, JournalError, NewRun, RunEnd, RunId, RunKey, StepEnd,
+    AttemptEnd, AttemptStart, Begun, Journal, JournalError, NewRun, PlanDocument, RunEnd, RunId,
+    RunKey, StepEnd,
 };
 
 /// At which write it fails.
@@ -32,6 +33,7 @@ pub(super) struct RunRow {
     pub(super) state: String,
     pub(super) steps: BTreeMap<String, StepRow>,
     pub(super) touched: usize,
+    pub(super) held: Option<PlanDocument>,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +41,7 @@ struct Rows {
     runs: BTreeMap<RunId, RunRow>,
     writes: usize,
     fault: Option<Fault>,
+    unfrozen_for: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +52,11 @@ impl MemoryJournal {
         let mut rows = self.0.lock();
         rows.writes = 0;
         rows.fault = fault;
+    }
+
+    /// After so many looks, everything is frozen.
+    pub(super) fn freeze_after(&self, looks: usize) {
+        self.0.lock().unfrozen_for = Some(looks);
     }
 
     pub(super) fn writes(&self) -> usize {
@@ -135,6 +143,12 @@ impl Journal for MemoryJournal {
         })
     }
 
+    async fn hold_plan(&self, run: RunKey, plan: &PlanDocument) -> Result<(), JournalError> {
+        self.write(|rows| {
+            rows.runs.get_mut(&run.id).unwrap().held = Some(plan.clone());
+        })
+    }
+
     async fn plan_run(
         &self,
         run: RunKey,
@@ -158,6 +172,14 @@ impl Journal for MemoryJournal {
             });
             rows.runs.get_mut(&run.id).unwrap().steps = steps.collect();
         })
+    }
+
+    async fn frozen(&self) -> Result<Option<String>, JournalError> {
+        let mut rows = self.0.lock();
+        let reads = rows.unfrozen_for.map(|left| left.saturating_sub(1));
+        let is_frozen = rows.unfrozen_for == Some(0);
+        rows.unfrozen_for = reads;
+        Ok(is_frozen.then(|| "frozen".to_owned()))
     }
 
     async fn begin_attempt(

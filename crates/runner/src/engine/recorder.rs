@@ -60,6 +60,13 @@ impl Recorder {
         self.loss()
     }
 
+    /// Why nothing may be changed now.
+    pub(super) async fn frozen(&self) -> Result<Option<String>, JobError> {
+        self.check()?;
+        let looked = self.journal.frozen().await;
+        looked.map_err(|error| self.fail(&error))
+    }
+
     pub(super) async fn begin_attempt(&self, start: AttemptStart<'_>) -> Result<(), JobError> {
         self.check()?;
         let written = self.journal.begin_attempt(self.key, start).await;

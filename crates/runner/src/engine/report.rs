@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use onboarding_core::plan::{AccountRow, Finding, Plan, Refusal, Severity, Summary};
+use onboarding_core::plan::{
+    AccountRow, Finding, Plan, Refusal, Severity, Summary, consent::Moved,
+};
 
 use super::{
+    consent::PlanDocument,
     error::{ErrorClass, JobError},
     journal::RunId,
 };
@@ -17,6 +20,8 @@ pub enum RunStatus {
     Done,
     /// A dry run: it only planned.
     Planned,
+    /// Its plan waits for an approval.
+    Waiting,
     /// It failed as a whole, or for some accounts, or left some pending.
     Failed,
     /// A guard rail refused the plan or a part of it.
@@ -32,6 +37,7 @@ impl RunStatus {
         match self {
             Self::Done => "done",
             Self::Planned => "planned",
+            Self::Waiting => "waiting",
             Self::Failed => "failed",
             Self::Refused => "refused",
             Self::Interrupted => "interrupted",
@@ -107,6 +113,10 @@ pub struct RunReport {
     pub plan_before: Option<Plan>,
     /// The plan of the second observation; none when nothing was applied or verifying failed.
     pub plan_after: Option<Plan>,
+    /// What is left alone because the approved plan does not have it, or has and it is no longer so.
+    pub moved: Vec<Moved>,
+    /// The plan that waits for an approval.
+    pub held: Option<PlanDocument>,
     /// The steps of the first plan. Empty in a dry run and when the whole plan was refused.
     pub steps: Vec<StepRecord>,
     /// Why it failed as a whole.
@@ -183,6 +193,7 @@ impl RunReport {
         match (&self.error, self.refusals().is_empty()) {
             (None, false) => RunStatus::Refused,
             (Some(_), _) => RunStatus::Failed,
+            (None, true) if self.held.is_some() => RunStatus::Waiting,
             (None, true) if has_failures(self) => RunStatus::Failed,
             (None, true) if self.dry_run => RunStatus::Planned,
             (None, true) => RunStatus::Done,
@@ -191,7 +202,7 @@ impl RunReport {
 }
 
 /// The exit code of a process that ran just this: 0 done, nothing wrong · 1 failed, or some accounts failed or are still
-/// pending · 2 configuration error · 3 findings, or changes pending in a dry run · 4 refused by a guard rail ·
+/// pending · 2 configuration error · 3 findings, or changes pending in a dry run · 4 refused by a guard rail, or waiting for an approval ·
 /// 5 prerequisites or credentials missing · 130 interrupted. When several apply: 130, 2, 5, 4, 1, 3.
 #[must_use]
 pub fn exit_code(report: &RunReport) -> u8 {
@@ -210,7 +221,7 @@ pub fn exit_code(report: &RunReport) -> u8 {
         2
     } else if classes().any(unmet) || error == Some(ErrorClass::Denied) {
         5
-    } else if !report.refusals().is_empty() {
+    } else if !report.refusals().is_empty() || report.held.is_some() {
         4
     } else if has_failures(report) {
         1
@@ -241,5 +252,6 @@ fn needs_attention(report: &RunReport) -> bool {
     let summary = report.summary();
     let serious = |finding: &Finding| finding.severity >= Severity::Warning;
     report.findings().iter().any(serious)
+        || report.moved.iter().any(|moved| moved.is_due)
         || (report.dry_run && (!report.is_verified() || summary.planned + summary.pending > 0))
 }

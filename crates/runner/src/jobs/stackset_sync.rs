@@ -23,8 +23,11 @@ use onboarding_core::{
     desired::{Deployment, Desired},
     ids::AwsAccountId,
     inventory::LinkEvidence,
-    plan::{Plan, Step},
-    stackset_sync::{self, PlanError, SyncObserved},
+    plan::{Plan, Step, consent::Consent},
+    stackset_sync::{
+        self, PlanError, SyncConsent, SyncObserved,
+        estimate::{self, Pace},
+    },
 };
 use onboarding_provider::Provider;
 use parking_lot::Mutex;
@@ -113,13 +116,27 @@ impl StackSetSync {
     }
 
     fn plan_of(&self, observed: &SyncObserved) -> Result<Plan, JobError> {
-        stackset_sync::plan(observed, &self.desired).map_err(|error| {
+        let planned = stackset_sync::plan(observed, &self.desired).map_err(|error| {
             let class = match error {
                 PlanError::TrustedAccessOff => ErrorClass::Prerequisite,
                 _ => ErrorClass::Invalid,
             };
             JobError::new(class, error.to_string())
+        });
+        planned.map(|mut plan| {
+            estimate::fill(&mut plan, self.pace(observed.organization.accounts.len()));
+            plan
         })
+    }
+
+    /// How fast an operation over so many accounts goes.
+    fn pace(&self, accounts: usize) -> Pace {
+        let config = &self.home.config.runner;
+        Pace {
+            requests_per_minute: config.spot.requests_per_minute,
+            concurrent: self.home.max_concurrent(accounts, accounts),
+            serves: config.enrollment.provider == ProviderKind::Queue,
+        }
     }
 }
 
@@ -144,6 +161,10 @@ impl Job for StackSetSync {
 
     fn plan(&self, _cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError> {
         self.plan_of(observed)
+    }
+
+    fn consent(&self) -> &dyn Consent {
+        &SyncConsent
     }
 
     async fn apply(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onboarding_core::{
     ids::AwsAccountId,
-    plan::{AccountRow, Finding, Refusal, Summary},
+    plan::{AccountRow, Estimate, Finding, Refusal, Summary, consent::Moved},
     status::{Reason, Standing},
 };
 use serde::Serialize;
@@ -20,7 +20,7 @@ pub struct RunDocument<'a> {
     pub job: &'a str,
     /// The job's kind.
     pub kind: &'static str,
-    /// `done`, `planned`, `failed`, `refused` or `interrupted`.
+    /// `done`, `planned`, `waiting`, `failed`, `refused` or `interrupted`.
     pub status: &'static str,
     /// Whether it only planned.
     pub dry_run: bool,
@@ -36,6 +36,12 @@ pub struct RunDocument<'a> {
     pub failed: Vec<AccountView<'a>>,
     /// Accounts that are worked on or left to the next run.
     pub pending: Vec<AccountView<'a>>,
+    /// What was left alone because the approved plan does not have it, or has and it is no longer so.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub moved: &'a [Moved],
+    /// Until when the plan can be approved, for a run that waits for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<jiff::Timestamp>,
     /// What guard rails refused.
     pub refusals: &'a [Refusal],
     /// Why the run failed as a whole.
@@ -68,6 +74,12 @@ pub enum StepView<'a> {
         reason: &'a str,
         /// How much it can hurt.
         risk: onboarding_core::plan::Risk,
+        /// What it changes, in words.
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        changes: &'a [String],
+        /// What it will take.
+        #[serde(skip_serializing_if = "Estimate::is_nothing")]
+        estimate: Estimate,
         /// Always `planned`.
         outcome: &'static str,
     },
@@ -112,7 +124,8 @@ pub fn document(report: &RunReport) -> RunDocument<'_> {
             .map(AccountView::of)
             .collect()
     };
-    let planned = report.plan_before.as_ref().filter(|_| report.dry_run);
+    let only_planned = report.dry_run || report.held.is_some();
+    let planned = report.plan_before.as_ref().filter(|_| only_planned);
     let steps = match planned {
         Some(plan) => plan
             .steps
@@ -123,6 +136,8 @@ pub fn document(report: &RunReport) -> RunDocument<'_> {
                 accounts: step.accounts.len(),
                 reason: &step.reason,
                 risk: step.risk,
+                changes: &step.changes,
+                estimate: step.estimate,
                 outcome: "planned",
             })
             .collect(),
@@ -144,6 +159,8 @@ pub fn document(report: &RunReport) -> RunDocument<'_> {
         } else {
             rows(|standing| matches!(standing, Standing::Pending | Standing::Due))
         },
+        moved: &report.moved,
+        waits_until: report.held.as_ref().map(|plan| plan.expires_at),
         refusals: report.refusals(),
         error: report.error.as_ref().map(crate::engine::JobError::chain),
         api_calls: &report.api_calls,

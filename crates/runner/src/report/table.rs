@@ -204,7 +204,7 @@ pub fn run(report: &RunReport) -> String {
     if let Some(plan) = report
         .plan_before
         .as_ref()
-        .filter(|plan| report.dry_run && plan.has_due_steps())
+        .filter(|plan| (report.dry_run || report.held.is_some()) && plan.has_due_steps())
     {
         text.push_str("Steps that would be applied:\n");
         let mut steps = table(&["step", "accounts", "risk", "why"]);
@@ -244,8 +244,26 @@ pub fn run(report: &RunReport) -> String {
         text.push_str(&problems(report.accounts()));
         text.push('\n');
     }
+    for moved in &report.moved {
+        let accounts = match moved.accounts.len() {
+            0 => String::new(),
+            count => format!(", {count} accounts"),
+        };
+        let _ = writeln!(
+            text,
+            "skipped (moved): {}{accounts}: {}",
+            moved.step, moved.why
+        );
+    }
     text.push_str(&findings(report.findings()));
     text.push_str(&refusals(report.refusals()));
+    if let Some(held) = &report.held {
+        let _ = writeln!(
+            text,
+            "The plan waits for an approval until {}: runner runs approve {}",
+            held.expires_at, report.run_id
+        );
+    }
     for left in &report.left_behind {
         let _ = writeln!(text, "left behind: {left}");
     }

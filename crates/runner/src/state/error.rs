@@ -94,6 +94,16 @@ pub enum StateError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There is no plan of such a run, or there are several.
+    #[error(
+        "{found} runs with a plan that somebody can approve have an id that begins with {id:?}; `runner runs list` shows the ids"
+    )]
+    NoSuchPlan {
+        /// The id, or its beginning.
+        id: String,
+        /// How many match.
+        found: usize,
+    },
     /// There is no such run, or several begin like this.
     #[error("{found} runs have an id that begins with {id:?}; `runner runs list` shows the ids")]
     NoSuchRun {
@@ -132,7 +142,10 @@ impl StateError {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Url(_) | Self::Address { .. } | Self::NoSuchRun { .. } => ErrorClass::Invalid,
+            Self::Url(_)
+            | Self::Address { .. }
+            | Self::NoSuchRun { .. }
+            | Self::NoSuchPlan { .. } => ErrorClass::Invalid,
             Self::Database(_)
             | Self::Create { .. }
             | Self::Open { .. }
@@ -164,7 +177,8 @@ impl From<StateError> for JobError {
             StateError::Url(_)
             | StateError::Database(_)
             | StateError::Newer { .. }
-            | StateError::NoSuchRun { .. } => wrapped,
+            | StateError::NoSuchRun { .. }
+            | StateError::NoSuchPlan { .. } => wrapped,
         }
     }
 }

@@ -6,15 +6,20 @@ use async_trait::async_trait;
 use onboarding_core::plan::Step;
 use serde_json::Value;
 
-use super::State;
+use super::{State, error::write};
 use crate::engine::{
-    AttemptEnd, AttemptStart, Begun, Journal, JournalError, NewRun, RunEnd, RunKey, StepEnd,
+    AttemptEnd, AttemptStart, Begun, Journal, JournalError, NewRun, PlanDocument, RunEnd, RunKey,
+    StepEnd,
 };
 
 #[async_trait]
 impl Journal for State {
     async fn begin_run(&self, run: &NewRun) -> Result<Begun, JournalError> {
         self.insert_run(run).await
+    }
+
+    async fn hold_plan(&self, run: RunKey, plan: &PlanDocument) -> Result<(), JournalError> {
+        self.insert_plan(run, plan).await
     }
 
     async fn plan_run(
@@ -24,6 +29,15 @@ impl Journal for State {
         memos: &BTreeMap<String, Value>,
     ) -> Result<(), JournalError> {
         self.insert_steps(run, steps, memos).await
+    }
+
+    async fn frozen(&self) -> Result<Option<String>, JournalError> {
+        let freeze = self
+            .database()
+            .freeze()
+            .await
+            .map_err(write("a look at the freeze"))?;
+        Ok(freeze.map(|freeze| freeze.to_string()))
     }
 
     async fn begin_attempt(

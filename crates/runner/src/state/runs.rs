@@ -9,6 +9,7 @@ use sqlx::{Row as _, Transaction, any::AnyRow};
 use super::{
     State, StateError,
     error::write,
+    plans::PlanRow,
     steps::{StepRow, fenced},
 };
 use crate::engine::{Begun, JournalError, NewRun, RunEnd, RunId, RunKey};
@@ -57,6 +58,9 @@ pub struct RunDetail {
     pub refusals: Vec<Refusal>,
     /// Where the accounts stood at its end that it worked on.
     pub accounts: Vec<AccountAtEnd>,
+    /// The plan that it kept for an approval, and what became of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanRow>,
 }
 
 /// Where an account stood at the end of a run.
@@ -231,6 +235,7 @@ impl State {
         };
         let accounts: Result<_, sqlx::Error> = accounts.iter().map(account).collect();
         Ok(RunDetail {
+            plan: self.plan_row(&run.id).await?,
             steps: self.steps_of(&run.id).await?,
             findings: json(&row, "findings")?.unwrap_or_default(),
             refusals: json(&row, "refusals")?.unwrap_or_default(),

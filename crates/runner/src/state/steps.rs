@@ -198,7 +198,10 @@ impl State {
     }
 
     /// A transaction in which the run is ours, and stays so until its end.
-    async fn ours(&self, run: RunKey) -> Result<Transaction<'static, Any>, JournalError> {
+    pub(super) async fn ours(
+        &self,
+        run: RunKey,
+    ) -> Result<Transaction<'static, Any>, JournalError> {
         let failed = write("the run");
         let mut tx = self.write().await.map_err(&failed)?;
         let ours = sqlx::query(

@@ -48,6 +48,15 @@ impl Grants {
         Self::from_value(value)
     }
 
+    /// What no policy grants.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            statements: Vec::new(),
+            document: Value::Null,
+        }
+    }
+
     /// Reads a document that is already JSON.
     ///
     /// # Errors

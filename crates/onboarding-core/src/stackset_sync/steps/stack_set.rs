@@ -134,6 +134,15 @@ pub(in crate::stackset_sync) fn stack_set(context: &ProfileContext<'_>, plan: &m
             },
             context.order(order::STACK_SET),
         );
+        if let Some(step) = plan.steps.last_mut() {
+            step.changes.clone_from(&context.state.definition_changes);
+            let digest = context.state.template_digest.as_deref();
+            let digest = digest.unwrap_or("none that can be read");
+            step.preconditions.push(format!(
+                "template of {}: {digest}",
+                context.profile.stack_set
+            ));
+        }
     }
     difference.definition
 }

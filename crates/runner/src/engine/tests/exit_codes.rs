@@ -15,6 +15,8 @@ fn nothing_wrong() -> RunReport {
         kind: "test",
         dry_run: false,
         plan_before: Some(Plan::default()),
+        moved: Vec::new(),
+        held: None,
         plan_after: None,
         steps: Vec::new(),
         error: None,

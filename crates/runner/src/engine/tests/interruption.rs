@@ -1,4 +1,4 @@
-//! Signals: the first drains, the second leaves at once.
+//! Signals, of which the first drains and the second leaves at once, and a freeze.
 
 use std::sync::Arc;
 
@@ -84,4 +84,34 @@ async fn a_second_signal_leaves_at_once_and_says_what_hangs() {
     let resumed = job.restarted();
     assert_eq!(exit_code(&resumed.run(&journal).await), 0);
     resumed.assert_enrolled_once();
+}
+
+#[tokio::test]
+async fn what_is_frozen_is_refused_before_its_first_step_and_starts_none_later() {
+    let (job, journal) = (
+        TestJob::new(Mode::PerAccount, 3),
+        Arc::<MemoryJournal>::default(),
+    );
+    journal.freeze_after(0);
+    let refused = job.run(&journal).await;
+    assert_eq!(
+        (refused.status(), exit_code(&refused)),
+        (RunStatus::Refused, 4)
+    );
+    assert_eq!(refused.refusals()[0].guard, "freeze");
+    assert!(job.world.lock().effects.is_empty());
+
+    // One look before the steps, and one before each of them.
+    journal.freeze_after(2);
+    let options = RunOptions {
+        concurrency: 1,
+        ..options()
+    };
+    let stopped = job.run_with(&journal, options).await;
+    assert_eq!(
+        (stopped.status(), exit_code(&stopped)),
+        (RunStatus::Failed, 1)
+    );
+    assert_eq!(job.world.lock().effects.len(), 1);
+    assert_eq!(stopped.summary().pending, 2);
 }

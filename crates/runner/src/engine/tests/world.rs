@@ -180,6 +180,8 @@ fn step(id: String, accounts: Vec<AwsAccountId>, order: u32) -> Step {
         reason: "not enrolled".to_owned(),
         risk: Risk::Low,
         order,
+        changes: Vec::new(),
+        estimate: onboarding_core::plan::Estimate::default(),
         preconditions: Vec::new(),
         payload: json!({}),
     }

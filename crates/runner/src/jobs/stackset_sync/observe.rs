@@ -356,6 +356,11 @@ impl StackSetSync {
             external_ids,
             management,
             management_changes: Vec::new(),
+            definition_changes: template::template_changes(
+                &stack_set.template_body,
+                &profile.definition.template_body,
+            )
+            .unwrap_or_default(),
             template_digest: template::template_digest_of(&stack_set.template_body).ok(),
             service_token_changes: template::service_token_changes(
                 &stack_set.template_body,

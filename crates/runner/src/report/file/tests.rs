@@ -76,6 +76,8 @@ fn report() -> RunReport {
         kind: "stackset-sync",
         dry_run: false,
         plan_before: Some(plan),
+        moved: Vec::new(),
+        held: None,
         plan_after: None,
         steps: vec![StepRecord {
             id: "create-stack-instances:default:1".to_owned(),

@@ -44,6 +44,8 @@ fn step(id: &str) -> Step {
         reason: "not enrolled".to_owned(),
         risk: Risk::Low,
         order: 0,
+        changes: Vec::new(),
+        estimate: onboarding_core::plan::Estimate::default(),
         preconditions: Vec::new(),
         payload: json!({"profile": "default"}),
     }

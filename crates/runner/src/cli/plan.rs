@@ -1,0 +1,163 @@
+//! `runner plan` and `runner apply`: a plan that is looked at first, and applied as it was.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    Failure, Global, complain, load, print, print_json,
+    running::{self, Reports},
+    telemetry,
+};
+use crate::{
+    config::{Approval, HumanDuration},
+    engine::{Consent, PlanDocument, exit_code},
+    home::Home,
+    jobs::{self, Request},
+    report::{Output, json, plan, table},
+};
+
+/// Show what a job would do. Changes nothing.
+///
+/// Exit code 0 when there is nothing to do, 3 when there is, 4 when a guard rail refuses it.
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    /// The job: the name of its file in jobs/, without .toml.
+    job: String,
+    /// Write the plan to this file, for `runner apply`.
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// How long the plan can be applied; without it, as the job says.
+    #[arg(long, value_name = "DURATION", requires = "out")]
+    valid_for: Option<HumanDuration>,
+    /// Try accounts that failed again now, whatever their clock says.
+    #[arg(long)]
+    retry_failed: bool,
+}
+
+impl Plan {
+    pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
+        let config = load(global)?;
+        let guard = telemetry(global, &config)?;
+        let job = config
+            .job(&self.job)
+            .map_err(|errors| Failure::Config(errors.to_string()))?;
+        let home = Home::connect(Arc::new(config)).await?;
+        let state = home.state.clone();
+        let basis = jobs::basis(&home, &job, self.retry_failed)?;
+        let request = Request {
+            dry_run: true,
+            retry_failed: self.retry_failed,
+            consent: Consent::NotNeeded,
+        };
+        let report = running::run(global, home, &job, request).await?;
+        state.close().await;
+        guard.shutdown().await;
+        if let Some(error) = &report.error {
+            complain(&error.chain());
+        }
+        if let (Some(planned), Some(file)) = (&report.plan_before, &self.out) {
+            let lifetime = self.valid_for.unwrap_or(job.plan_lifetime).get();
+            let now = Timestamp::now();
+            write(
+                file,
+                &PlanDocument::new(report.run_id, basis, planned, now, lifetime),
+            )?;
+        }
+        match (global.output, &report.plan_before) {
+            (Output::Json, _) => {
+                print_json(&json::document(&report))?;
+            }
+            (Output::Table, Some(planned)) => print(&plan::text(planned, self.out.as_deref())),
+            (Output::Table, None) => print(&table::run(&report)),
+        }
+        Ok(exit_code(&report))
+    }
+}
+
+/// Apply a plan that `runner plan -o FILE` wrote, as far as it still holds.
+///
+/// Nothing is applied when the plan has expired, or when the configuration, the job, a policy, a template or a guard rail is
+/// another one now. Else everything is looked at and planned again, and what the plan has is applied; the rest is reported as
+/// moved.
+#[derive(Debug, clap::Args)]
+pub struct Apply {
+    /// The plan.
+    file: PathBuf,
+    #[command(flatten)]
+    reports: Reports,
+}
+
+impl Apply {
+    pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
+        let config = load(global)?;
+        let guard = telemetry(global, &config)?;
+        let document = read(&self.file)?;
+        let job = config
+            .job(&document.basis.job)
+            .map_err(|errors| Failure::Config(errors.to_string()))?;
+        if job.approval == Approval::Required {
+            return Err(Failure::Refused(format!(
+                "job {0} has approval = \"required\": `runner exec {0}` keeps a plan, and `runner runs approve` applies it and \
+                 writes down who approved it",
+                job.name
+            )));
+        }
+        let home = Home::connect(Arc::new(config)).await?;
+        let state = home.state.clone();
+        let request = given(&home, &job, document)?;
+        let report = running::run(global, home, &job, request).await?;
+        running::tell(global, state, guard, &report, &self.reports).await
+    }
+}
+
+/// A run that applies this plan and nothing else.
+pub(super) fn given(
+    home: &Home,
+    job: &crate::config::JobFile,
+    document: PlanDocument,
+) -> Result<Request, Failure> {
+    let retry_failed = document.basis.retry_failed;
+    let basis = jobs::basis(home, job, retry_failed)?;
+    Ok(Request {
+        dry_run: false,
+        retry_failed,
+        consent: Consent::Given {
+            plan: Arc::new(document),
+            basis,
+        },
+    })
+}
+
+fn read(file: &Path) -> Result<PlanDocument, Failure> {
+    let unusable = |why: String| {
+        Failure::Config(format!(
+            "{} is no plan that can be applied: {why}; `runner plan <job> -o FILE` writes one",
+            file.display()
+        ))
+    };
+    let text = fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))
+}
+
+/// Writes the plan for its owner alone: it names accounts and what may be done in them.
+fn write(file: &Path, document: &PlanDocument) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let failed = |error: std::io::Error| {
+        Failure::Failed(format!(
+            "the plan could not be written to {}: {error}",
+            file.display()
+        ))
+    };
+    let text = serde_json::to_string_pretty(document).map_err(|error| failed(error.into()))?;
+    let mut options = fs::OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(file).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.write_all(b"\n").map_err(failed)
+}

@@ -1,0 +1,100 @@
+//! Running a job from the command line: progress, signals, the report in every form, and the exit code.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Failure, Global, complain, print, print_json};
+use crate::{
+    config::JobFile,
+    engine::{Interrupt, RunReport, RunStatus, exit_code},
+    home::Home,
+    jobs::{self, Request},
+    report::{Output, file::ReportFile, json, progress::TerminalProgress, table},
+    state::State,
+    telemetry,
+};
+
+/// What every command that runs a job can be asked for.
+#[derive(Debug, clap::Args)]
+pub(super) struct Reports {
+    /// Write a report of the run to this file, too, by its extension: .json (the document of --output json), .csv (a line for
+    /// each account), .xml (JUnit), .html (one page that needs nothing else). Can be given several times.
+    #[arg(long = "report", value_name = "FILE")]
+    reports: Vec<ReportFile>,
+}
+
+/// Runs a job once, with its progress on the terminal.
+pub(super) async fn run(
+    global: &Global,
+    home: Home,
+    job: &JobFile,
+    request: Request,
+) -> Result<RunReport, Failure> {
+    let interrupt = Interrupt::on_signals()
+        .map_err(|error| Failure::Failed(format!("signals cannot be listened to: {error}")))?;
+    let progress = Arc::new(TerminalProgress::new(global.quiet));
+    let report = Box::pin(jobs::execute(
+        home,
+        job,
+        request,
+        progress.clone(),
+        interrupt,
+    ))
+    .await?;
+    progress.finish();
+    Ok(report)
+}
+
+/// Notes in the state what became of an approved plan. One whose run did not come to its steps, or was interrupted in them, is
+/// continued by the next `runner exec`.
+pub(super) async fn note(state: &State, plan: &str, report: &RunReport) -> Result<(), Failure> {
+    let is_void = report
+        .engine_refusals
+        .iter()
+        .any(|refusal| refusal.guard.starts_with("plan-"));
+    let came_to_its_end = report.status() != RunStatus::Interrupted
+        && report.error.is_none()
+        && report
+            .plan_before
+            .as_ref()
+            .is_some_and(|plan| !plan.refusals.iter().any(|refusal| refusal.whole_plan));
+    let became = match (is_void, came_to_its_end) {
+        (true, _) => "void",
+        (false, true) => "applied",
+        (false, false) => return Ok(()),
+    };
+    Ok(state.plan_ended(plan, became, report.run_id).await?)
+}
+
+/// Writes the reports, says what went wrong, and prints the run. The state is closed and telemetry sent before.
+pub(super) async fn tell(
+    global: &Global,
+    state: State,
+    guard: telemetry::Guard,
+    report: &RunReport,
+    reports: &Reports,
+) -> Result<u8, Failure> {
+    // Its thread holds the spans of the last queries, and so the run's, open for a moment after they are answered.
+    state.close().await;
+    guard.shutdown().await;
+    for file in &reports.reports {
+        file.write(report, Timestamp::now()).map_err(|error| {
+            Failure::Failed(format!(
+                "the report could not be written to {}: {error}",
+                file.path().display()
+            ))
+        })?;
+    }
+    if let Some(error) = &report.error {
+        complain(&error.chain());
+    }
+    match global.output {
+        Output::Json => print_json(&json::document(report))?,
+        Output::Table => {
+            print(&table::run(report));
+            0
+        }
+    };
+    Ok(exit_code(report))
+}

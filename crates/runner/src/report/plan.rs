@@ -1,0 +1,135 @@
+//! A plan as text that a person can review: each step with why, how much it can hurt, what it changes, what it takes, and
+//! its accounts.
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, time::Duration};
+
+use onboarding_core::{
+    ids::AwsAccountId,
+    plan::{AccountRow, Estimate, Plan, Risk, Step, Summary},
+};
+
+use super::table;
+
+/// How many accounts of a step are shown before it says how many more there are.
+const MOST_ACCOUNTS: usize = 20;
+
+/// The plan for people; `file` is where it was written to.
+#[must_use]
+pub fn text(plan: &Plan, file: Option<&Path>) -> String {
+    let mut text = String::new();
+    let rows: BTreeMap<AwsAccountId, &AccountRow> =
+        plan.accounts.iter().map(|row| (row.account, row)).collect();
+    for (number, one) in plan.steps.iter().enumerate() {
+        step(&mut text, number + 1, one, &rows);
+    }
+    text.push_str(&table::coverage(&plan.accounts));
+    text.push_str(&table::problems(&plan.accounts));
+    text.push('\n');
+    text.push_str(&table::findings(&plan.findings));
+    text.push_str(&table::refusals(&plan.refusals));
+    let is_void = plan.refusals.iter().any(|refusal| refusal.whole_plan);
+    if plan.steps.is_empty() && !is_void {
+        text.push_str("Nothing to do.\n");
+    } else if !plan.steps.is_empty() {
+        let of = |risk: Risk| plan.steps.iter().filter(|step| step.risk == risk).count();
+        let _ = writeln!(
+            text,
+            "{} steps ({} of high, {} of medium, {} of low risk): {}",
+            plan.steps.len(),
+            of(Risk::High),
+            of(Risk::Medium),
+            of(Risk::Low),
+            takes(total(plan))
+        );
+        if let Some(file) = file {
+            let _ = writeln!(text, "Apply it: runner apply {}", file.display());
+        }
+    }
+    let summary = Summary::of(&plan.accounts, &plan.accounts, true);
+    let _ = writeln!(
+        text,
+        "planned: {} targeted = {} ok + {} planned + {} pending + {} failed + {} skipped",
+        summary.targeted,
+        summary.ok,
+        summary.planned,
+        summary.pending,
+        summary.failed,
+        summary.skipped
+    );
+    text
+}
+
+fn step(text: &mut String, number: usize, step: &Step, rows: &BTreeMap<AwsAccountId, &AccountRow>) {
+    let risk = match step.risk {
+        Risk::Low => "low",
+        Risk::Medium => "medium",
+        Risk::High => "HIGH",
+    };
+    let _ = writeln!(text, "{number}. {}  (risk: {risk})", step.id);
+    let _ = writeln!(text, "   why: {}", step.reason);
+    for (index, change) in step.changes.iter().enumerate() {
+        let head = if index == 0 { "changes:" } else { "        " };
+        let _ = writeln!(text, "   {head} {change}");
+    }
+    if !step.estimate.is_nothing() {
+        let _ = writeln!(text, "   takes: {}", takes(step.estimate));
+    }
+    for needed in &step.preconditions {
+        let words = match needed.strip_prefix("step:") {
+            Some(step) => format!("{step} succeeds"),
+            None => format!("{needed} is the same"),
+        };
+        let _ = writeln!(text, "   only if: {words}");
+    }
+    if !step.accounts.is_empty() {
+        let _ = writeln!(text, "   accounts: {}", step.accounts.len());
+    }
+    for account in step.accounts.iter().take(MOST_ACCOUNTS) {
+        let _ = match rows.get(account) {
+            Some(row) => writeln!(
+                text,
+                "     {account}  {}  ({})  {}",
+                row.name, row.ou_path, row.reason
+            ),
+            None => writeln!(text, "     {account}"),
+        };
+    }
+    if step.accounts.len() > MOST_ACCOUNTS {
+        let more = step.accounts.len() - MOST_ACCOUNTS;
+        let _ = writeln!(
+            text,
+            "     and {more} more; a plan that is written to a file has all"
+        );
+    }
+    text.push('\n');
+}
+
+/// All steps together. Those of one order go side by side.
+fn total(plan: &Plan) -> Estimate {
+    let mut total = Estimate::default();
+    for beside in plan.steps.chunk_by(|one, next| one.order == next.order) {
+        total.aws_calls += beside
+            .iter()
+            .map(|step| step.estimate.aws_calls)
+            .sum::<u64>();
+        total.spot_calls += beside
+            .iter()
+            .map(|step| step.estimate.spot_calls)
+            .sum::<u64>();
+        total.seconds += beside
+            .iter()
+            .map(|step| step.estimate.seconds)
+            .max()
+            .unwrap_or(0);
+    }
+    total
+}
+
+fn takes(estimate: Estimate) -> String {
+    format!(
+        "about {}, {} calls to AWS, {} to Spot",
+        humantime::format_duration(Duration::from_secs(estimate.seconds)),
+        estimate.aws_calls,
+        estimate.spot_calls
+    )
+}
