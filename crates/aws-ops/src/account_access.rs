@@ -12,7 +12,7 @@ use std::{
 use onboarding_core::{
     custom_resource::external_id,
     ids::{AwsAccountId, ExternalId, RoleArn, StackId},
-    inventory::LiveRole,
+    inventory::{LiveRole, RolePolicies},
     trust::TrustPolicy,
 };
 use parking_lot::Mutex;
@@ -150,6 +150,20 @@ impl AccountAccess {
         name: &str,
     ) -> Result<Option<LiveRole>, AccessError> {
         let read = |session: Aws| async move { session.get_role(name).await };
+        self.read(account, read).await
+    }
+
+    /// The policies of a role of the account by name (not ARN), as [`Aws::role_policies`] reads them; none when it does not
+    /// exist.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn role_policies(
+        &self,
+        account: AwsAccountId,
+        name: &str,
+    ) -> Result<Option<RolePolicies>, AccessError> {
+        let read = |session: Aws| async move { session.role_policies(name, account).await };
         self.read(account, read).await
     }
 

@@ -1,5 +1,7 @@
 //! What IAM itself says about an account. CloudFormation does not notice changed roles and policies.
 
+mod role_policies;
+
 use onboarding_core::inventory::LiveRole;
 use percent_encoding::percent_decode_str;
 

@@ -3,6 +3,7 @@
 
 pub mod live_role;
 pub mod organization;
+pub mod role_policies;
 pub mod spot_account;
 pub mod stack_set;
 
@@ -10,5 +11,6 @@ pub use live_role::{LinkEvidence, LinkHealth, LiveRole, RoleReading};
 pub use organization::{
     Account, AccountState, AccountTags, OrganizationSnapshot, OrganizationalUnit, Tags,
 };
+pub use role_policies::{AttachedPolicy, PolicyReading, RolePolicies};
 pub use spot_account::SpotAccountRecord;
 pub use stack_set::{InstanceDetailedStatus, InstanceStatus, ObservedStackSet, StackInstance};

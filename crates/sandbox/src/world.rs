@@ -30,9 +30,9 @@
 //!   ([`Caller::service_session`](crate::caller::Caller::service_session)), each checks the SCPs and
 //!   answers IAM's own error (`AccessDenied` with the explicit-deny text, `EntityAlreadyExists`, `LimitExceeded`, …):
 //!   `iam::create_role(world, caller, RoleSpec) -> Result<RoleIdentity, AwsError>`,
-//!   `iam::update_role(world, caller, name, RoleSpec) -> Result<(), AwsError>` (trust, description, inline and
-//!   attached policies become what the spec says), `iam::delete_role(world, caller, name)` (detaches and
-//!   removes inline policies first, as CloudFormation does), `iam::create_managed_policy(world, caller, PolicySpec) ->
+//!   `iam::update_role(world, caller, name, before, after) -> Result<(), AwsError>` (what the two specs have otherwise is
+//!   written, and nothing else), `iam::delete_role(world, caller, name, own)` (with the policies of the spec; refuses
+//!   when it has others), `iam::create_managed_policy(world, caller, PolicySpec) ->
 //!   Result<String /* ARN */, AwsError>`, `iam::update_managed_policy(world, caller, arn, document)` (a new
 //!   default version, the oldest deleted beyond five), `iam::delete_managed_policy(world, caller, arn)`,
 //!   `iam::authorize(world, caller, action, resource_arn) -> Result<(), AwsError>`.

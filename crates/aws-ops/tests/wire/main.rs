@@ -9,6 +9,7 @@
 mod account_access;
 mod failures;
 mod organizations;
+mod role_policies;
 mod secrets;
 mod server;
 mod stack_sets;

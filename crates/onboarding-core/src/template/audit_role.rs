@@ -138,7 +138,7 @@ impl AuditRoleSpec {
     }
 
     /// What is read (Service Authorization Reference, IAM and CloudFormation). The roles and policies of an account have
-    /// names that nobody knows beforehand, and the alias belongs to no resource.
+    /// names that nobody knows beforehand, and the alias belongs to no resource. AWS's own managed policies are not read.
     fn policy(&self) -> Value {
         let partition = self.partition;
         let own =
@@ -165,7 +165,7 @@ impl AuditRoleSpec {
                 "Sid": "Policies",
                 "Effect": "Allow",
                 "Action": ["iam:GetPolicy", "iam:GetPolicyVersion"],
-                "Resource": [own("policy/*"), format!("arn:{partition}:iam::aws:policy/*")],
+                "Resource": own("policy/*"),
             }),
             json!({
                 "Sid": "Alias",

@@ -40,7 +40,7 @@ fn spot_is_never_let_in() {
 
 #[test]
 fn it_reads_what_is_listed_here_and_nothing_else() {
-    for (name, _, template) in bodies() {
+    for (name, spec, template) in bodies() {
         let properties = &template["Resources"]["SpotOnboardingAuditRole"]["Properties"];
         assert_eq!(properties["Policies"].as_array().unwrap().len(), 1);
         assert!(properties.get("ManagedPolicyArns").is_none(), "{name}");
@@ -54,6 +54,14 @@ fn it_reads_what_is_listed_here_and_nothing_else() {
             // Only what belongs to no resource is on every resource.
             let everywhere = statement["Resource"] == "*";
             assert_eq!(everywhere, statement["Sid"] == "Alias", "{name}");
+            // Policies of the account itself, never AWS's.
+            let resource = &statement["Resource"]["Fn::Sub"];
+            let own = |kind| format!("arn:{}:iam::${{AWS::AccountId}}:{kind}/*", spec.partition);
+            match statement["Sid"].as_str().unwrap() {
+                "Roles" => assert_eq!(*resource, own("role"), "{name}"),
+                "Policies" => assert_eq!(*resource, own("policy"), "{name}"),
+                _ => {}
+            }
             actions.extend(
                 of_statement
                     .iter()

@@ -63,11 +63,12 @@ pub(super) fn list(world: &mut World, caller: &Caller, request: &QueryRequest) -
         .flat_map(|iam| iam.policies())
         .collect();
     let mut xml = Xml::new();
-    write::page(&mut xml, request, "Policies", found, |xml, policy| {
+    let part = write::page(&mut xml, request, world.scenario.iam.page_size, found)?;
+    xml.list("Policies", part, |xml, policy| {
         let arn = policy.arn(caller.account);
         let attached = policies::attachments(world, caller.account, &arn);
         write::policy(xml, &arn, policy, attached);
-    })?;
+    });
     Ok(xml.into())
 }
 
@@ -136,9 +137,10 @@ pub(super) fn list_versions(world: &mut World, caller: &Caller, request: &QueryR
     let policy = policies::find(world, caller.account, arn)?;
     let mut xml = Xml::new();
     let versions = policy.versions.iter().rev().collect();
-    write::page(&mut xml, request, "Versions", versions, |xml, version| {
+    let part = write::page(&mut xml, request, world.scenario.iam.page_size, versions)?;
+    xml.list("Versions", part, |xml, version| {
         write::version(xml, policy, version, false);
-    })?;
+    });
     Ok(xml.into())
 }
 

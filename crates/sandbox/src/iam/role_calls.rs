@@ -3,7 +3,7 @@
 use super::authorize::authorize;
 use super::roles::{self, RoleSpec, create_role};
 use super::store::Role;
-use super::{no_such_entity, policies, write};
+use super::{no_such_entity, write};
 use crate::caller::Caller;
 use crate::wire::errors::AwsError;
 use crate::wire::query::QueryRequest;
@@ -64,9 +64,10 @@ pub(super) fn list(world: &mut World, caller: &Caller, request: &QueryRequest) -
         .filter(|role| role.path.starts_with(prefix))
         .collect();
     let mut xml = Xml::new();
-    write::page(&mut xml, request, "Roles", found, |xml, role| {
+    let part = write::page(&mut xml, request, world.scenario.iam.page_size, found)?;
+    xml.list("Roles", part, |xml, role| {
         write::role(xml, caller.account, role, false);
-    })?;
+    });
     Ok(xml.into())
 }
 
@@ -104,18 +105,8 @@ pub(super) fn update_trust(world: &mut World, caller: &Caller, request: &QueryRe
 /// DeleteRole: refuses while policies are attached or inline ones are left.
 pub(super) fn delete(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
     let name = request.require("RoleName")?;
-    let role = read(world, caller, request, "iam:DeleteRole")?;
-    if !role.attached.is_empty() {
-        return Err(policies::delete_conflict(
-            "Cannot delete entity, must detach all policies first.",
-        ));
-    }
-    if !role.inline.is_empty() {
-        return Err(policies::delete_conflict(
-            "Cannot delete entity, must delete policies first.",
-        ));
-    }
-    roles::delete_role(world, caller, name)?;
+    read(world, caller, request, "iam:DeleteRole")?;
+    roles::delete_role(world, caller, name, &RoleSpec::default())?;
     Ok(QueryReply::NoResult)
 }
 
@@ -176,7 +167,8 @@ pub(super) fn list_inline(world: &mut World, caller: &Caller, request: &QueryReq
     let mut names: Vec<&str> = role.inline.iter().map(|(name, _)| &**name).collect();
     names.sort_unstable();
     let mut xml = Xml::new();
-    xml.text("IsTruncated", false).strings("PolicyNames", names);
+    let part = write::page(&mut xml, request, world.scenario.iam.page_size, names)?;
+    xml.strings("PolicyNames", part);
     Ok(xml.into())
 }
 
@@ -231,16 +223,11 @@ pub(super) fn list_attached(world: &mut World, caller: &Caller, request: &QueryR
     let role = read(world, caller, request, "iam:ListAttachedRolePolicies")?;
     let mut xml = Xml::new();
     let attached = role.attached.iter().map(|arn| &**arn).collect();
-    write::page(
-        &mut xml,
-        request,
-        "AttachedPolicies",
-        attached,
-        |xml, arn: &str| {
-            xml.text("PolicyName", arn.rsplit('/').next().unwrap_or_default())
-                .text("PolicyArn", arn);
-        },
-    )?;
+    let part = write::page(&mut xml, request, world.scenario.iam.page_size, attached)?;
+    xml.list("AttachedPolicies", part, |xml, arn: &str| {
+        xml.text("PolicyName", arn.rsplit('/').next().unwrap_or_default())
+            .text("PolicyArn", arn);
+    });
     Ok(xml.into())
 }
 
@@ -251,7 +238,10 @@ fn read<'a>(
     action: &str,
 ) -> Result<&'a Role, AwsError> {
     let name = request.require("RoleName")?;
-    let arn = format!("arn:aws:iam::{}:role/{name}", caller.account);
+    let arn = match world.iam.role(caller.account, name) {
+        Some(role) => role.arn(caller.account),
+        None => format!("arn:aws:iam::{}:role/{name}", caller.account),
+    };
     authorize(world, caller, action, &arn)?;
     roles::find(world, caller.account, name)
 }

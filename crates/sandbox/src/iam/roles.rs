@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::authorize::{authorize, authorize_with, aws_managed};
 use super::document::{check_form, check_trust, size};
+use super::policies::delete_conflict;
 use super::store::{Role, prepare};
 use super::{limit_exceeded, no_such_entity};
 use crate::caller::Caller;
@@ -101,7 +102,7 @@ pub(crate) fn create_role(
     };
     world.iam.account_mut(account).insert_role(role);
     // CloudFormation removes a role again whose policies it could not set.
-    if let Err(error) = set_policies(world, caller, &spec) {
+    if let Err(error) = set_policies(world, caller, &spec.name, &RoleSpec::default(), &spec) {
         world.iam.account_mut(account).remove_role(&spec.name);
         return Err(error);
     }
@@ -113,20 +114,20 @@ fn bounded_by(boundary: &str) -> (&str, &str) {
     ("iam:PermissionsBoundary", boundary)
 }
 
-/// Makes a role's trust, description, session limit, inline and attached policies what a spec says.
+/// Changes a role from what one spec says to what another says. What differs from the first by somebody else's hand, and
+/// is the same in both, stays as it is.
 pub(crate) fn update_role(
     world: &mut World,
     caller: &Caller,
     name: &str,
-    spec: RoleSpec,
+    before: &RoleSpec,
+    after: &RoleSpec,
 ) -> Result<(), AwsError> {
-    let role = find(world, caller.account, name)?;
-    let (arn, trust) = (role.arn(caller.account), role.trust.clone());
-    let same_text = role.description.as_deref() == spec.description.as_deref();
-    if !same_text || role.max_session != spec.max_session.unwrap_or(3600) {
+    let arn = find(world, caller.account, name)?.arn(caller.account);
+    if before.description != after.description || before.max_session != after.max_session {
         authorize(world, caller, "iam:UpdateRole", &arn)?;
     }
-    match (role.boundary.as_deref(), spec.boundary.as_deref()) {
+    match (before.boundary.as_deref(), after.boundary.as_deref()) {
         (before, after) if before == after => {}
         (_, Some(boundary)) => {
             let context = [bounded_by(boundary)];
@@ -140,37 +141,51 @@ pub(crate) fn update_role(
         }
         (_, None) => authorize(world, caller, "iam:DeleteRolePermissionsBoundary", &arn)?,
     }
-    if *trust != *spec.trust {
-        set_trust(world, caller, name, &spec.trust)?;
+    if before.trust != after.trust {
+        set_trust(world, caller, name, &after.trust)?;
     }
-    let description = spec
+    let description = after
         .description
         .as_deref()
         .map(|text| world.iam.intern(text));
     if let Some(role) = world.iam.role_mut(caller.account, name) {
-        role.description = description;
-        role.max_session = spec.max_session.unwrap_or(3600);
-        role.tags = spec
+        if before.description != after.description {
+            role.description = description;
+        }
+        if before.max_session != after.max_session {
+            role.max_session = after.max_session.unwrap_or(3600);
+        }
+        role.tags = after
             .tags
             .iter()
             .map(|(k, v)| (k.as_str().into(), v.as_str().into()))
             .collect();
-        role.boundary = spec.boundary.as_deref().map(Into::into);
+        if before.boundary != after.boundary {
+            role.boundary = after.boundary.as_deref().map(Into::into);
+        }
     }
-    set_policies(
-        world,
-        caller,
-        &RoleSpec {
-            name: name.to_owned(),
-            ..spec
-        },
-    )
+    set_policies(world, caller, name, before, after)
 }
 
-/// Deletes a role with its inline policies, after detaching the managed ones.
-pub(crate) fn delete_role(world: &mut World, caller: &Caller, name: &str) -> Result<(), AwsError> {
-    let arn = find(world, caller.account, name)?.arn(caller.account);
-    authorize(world, caller, "iam:DeleteRole", &arn)?;
+/// Deletes a role with the inline and attached policies that a spec says. It must have no others.
+pub(crate) fn delete_role(
+    world: &mut World,
+    caller: &Caller,
+    name: &str,
+    own: &RoleSpec,
+) -> Result<(), AwsError> {
+    let role = find(world, caller.account, name)?;
+    authorize(world, caller, "iam:DeleteRole", &role.arn(caller.account))?;
+    if !(role.attached.iter()).all(|arn| own.managed_policies.iter().any(|own| **arn == *own)) {
+        return Err(delete_conflict(
+            "Cannot delete entity, must detach all policies first.",
+        ));
+    }
+    if !(role.inline.iter()).all(|(name, _)| own.inline.iter().any(|(own, _)| **name == *own)) {
+        return Err(delete_conflict(
+            "Cannot delete entity, must delete policies first.",
+        ));
+    }
     world.iam.account_mut(caller.account).remove_role(name);
     Ok(())
 }
@@ -307,18 +322,34 @@ pub(super) fn check_name(name: &str, limit: usize, field: &str) -> Result<(), Aw
     )))
 }
 
-fn set_policies(world: &mut World, caller: &Caller, spec: &RoleSpec) -> Result<(), AwsError> {
-    if let Some(role) = world.iam.role_mut(caller.account, &spec.name) {
-        role.inline
-            .retain(|(name, _)| spec.inline.iter().any(|(wanted, _)| **name == *wanted));
-        role.attached
-            .retain(|arn| spec.managed_policies.iter().any(|wanted| **arn == *wanted));
+/// Takes away the policies that only the first spec has, and writes those that the second has otherwise.
+fn set_policies(
+    world: &mut World,
+    caller: &Caller,
+    name: &str,
+    before: &RoleSpec,
+    after: &RoleSpec,
+) -> Result<(), AwsError> {
+    if let Some(role) = world.iam.role_mut(caller.account, name) {
+        let is_left = |name: &str| {
+            let has = |spec: &RoleSpec| spec.inline.iter().any(|(own, _)| own == name);
+            has(before) && !has(after)
+        };
+        role.inline.retain(|(name, _)| !is_left(name));
+        role.attached.retain(|arn| {
+            let has = |spec: &RoleSpec| spec.managed_policies.iter().any(|own| *own == **arn);
+            !has(before) || has(after)
+        });
     }
-    for (name, document) in &spec.inline {
-        put_inline(world, caller, &spec.name, name, document)?;
+    for policy in &after.inline {
+        if !before.inline.contains(policy) {
+            put_inline(world, caller, name, &policy.0, &policy.1)?;
+        }
     }
-    for arn in &spec.managed_policies {
-        attach(world, caller, &spec.name, arn)?;
+    for arn in &after.managed_policies {
+        if !before.managed_policies.contains(arn) {
+            attach(world, caller, name, arn)?;
+        }
     }
     Ok(())
 }

@@ -81,14 +81,14 @@ pub(super) fn version(xml: &mut Xml, policy: &ManagedPolicy, version: &PolicyVer
         .text("CreateDate", version.created);
 }
 
-/// One page of a list: Marker, MaxItems (1 to 1000, default 100), IsTruncated.
+/// The items of one page of a list, after its IsTruncated and Marker: as many as MaxItems (1 to 1000, default 100), and
+/// at most `largest`.
 pub(super) fn page<T>(
     xml: &mut Xml,
     request: &QueryRequest,
-    name: &str,
+    largest: u32,
     items: Vec<T>,
-    mut write: impl FnMut(&mut Xml, T),
-) -> Result<(), AwsError> {
+) -> Result<Vec<T>, AwsError> {
     let size = request.number("MaxItems")?.unwrap_or(100);
     if !(1..=1000).contains(&size) {
         return Err(AwsError::validation(format!(
@@ -102,13 +102,12 @@ pub(super) fn page<T>(
             .and_then(|text| text.parse::<usize>().ok())
             .ok_or_else(|| AwsError::validation("Invalid Marker."))?,
     };
-    let end = items.len().min(start.saturating_add(size as usize));
+    let size = (size as usize).min(largest.max(1) as usize);
+    let end = items.len().min(start.saturating_add(size));
     let truncated = end < items.len();
     xml.text("IsTruncated", truncated);
     if truncated {
         xml.text("Marker", format_args!("AAF{end}"));
     }
-    let part = items.into_iter().take(end).skip(start);
-    xml.list(name, part, |xml, item| write(xml, item));
-    Ok(())
+    Ok(items.into_iter().take(end).skip(start).collect())
 }

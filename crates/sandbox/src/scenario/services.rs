@@ -14,12 +14,16 @@ pub struct IamScenario {
     /// Simulated time until other services (STS, and Spot through it) see a new role or trust policy.
     #[serde(deserialize_with = "duration")]
     pub propagation: Duration,
+    /// Most items on a page of IAM's lists, whatever MaxItems asks for: AWS documents that there may be fewer although
+    /// there are more.
+    pub page_size: u32,
 }
 
 impl Default for IamScenario {
     fn default() -> Self {
         Self {
             propagation: Duration::from_secs(8),
+            page_size: 1000,
         }
     }
 }

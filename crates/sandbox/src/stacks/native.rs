@@ -68,7 +68,8 @@ pub(super) fn apply(world: &mut World, key: StackKey, index: usize) -> Performed
         {
             let physical_id = resource.physical_id.to_string();
             let attributes = resource.attributes.to_vec();
-            return match change(world, key, (&logical_id, &kind), &physical_id, &properties) {
+            let properties = (&old, &properties);
+            return match change(world, key, (&logical_id, &kind), &physical_id, properties) {
                 Ok(()) => Performed::Done {
                     physical_id: None,
                     attributes,
@@ -182,7 +183,7 @@ fn change(
     key: StackKey,
     (logical_id, kind): (&str, &str),
     physical_id: &str,
-    properties: &Value,
+    (old, properties): (&Value, &Value),
 ) -> Result<(), AwsError> {
     let place = Place {
         key,
@@ -192,7 +193,7 @@ fn change(
     };
     match kind {
         "AWS::IAM::Role" | "AWS::IAM::ManagedPolicy" => {
-            iam::change(world, &place, physical_id, properties)
+            iam::change(world, &place, physical_id, (old, properties))
         }
         kind if kind.starts_with("AWS::SNS::") || kind.starts_with("AWS::SQS::") => {
             messaging::change(world, &place, physical_id, properties)
@@ -225,7 +226,9 @@ pub(super) fn remove(world: &mut World, key: StackKey, index: usize) -> Performe
         kind: &kind,
     };
     let result = match &*kind {
-        "AWS::IAM::Role" | "AWS::IAM::ManagedPolicy" => iam::remove(world, &place, &physical_id),
+        "AWS::IAM::Role" | "AWS::IAM::ManagedPolicy" => {
+            iam::remove(world, &place, &physical_id, &properties)
+        }
         kind if kind.starts_with("AWS::SNS::") || kind.starts_with("AWS::SQS::") => {
             messaging::remove(world, &place, &physical_id, &properties);
             Ok(())

@@ -36,11 +36,12 @@ pub(super) fn change(
     world: &mut World,
     place: &Place<'_>,
     physical_id: &str,
-    properties: &Value,
+    (old, properties): (&Value, &Value),
 ) -> Result<(), AwsError> {
     if place.kind == "AWS::IAM::Role" {
-        let spec = role_spec(world, place, physical_id.to_owned(), properties);
-        return iam::update_role(world, &place.caller, physical_id, spec);
+        let spec = |properties| role_spec(world, place, physical_id.to_owned(), properties);
+        let (before, after) = (spec(old), spec(properties));
+        return iam::update_role(world, &place.caller, physical_id, &before, &after);
     }
     let document = document(properties, "PolicyDocument");
     iam::update_managed_policy(world, &place.caller, physical_id, &document)
@@ -50,9 +51,11 @@ pub(super) fn remove(
     world: &mut World,
     place: &Place<'_>,
     physical_id: &str,
+    properties: &Value,
 ) -> Result<(), AwsError> {
     if place.kind == "AWS::IAM::Role" {
-        iam::delete_role(world, &place.caller, physical_id)
+        let spec = role_spec(world, place, physical_id.to_owned(), properties);
+        iam::delete_role(world, &place.caller, physical_id, &spec)
     } else {
         iam::delete_managed_policy(world, &place.caller, physical_id)
     }
