@@ -135,6 +135,35 @@ def test_policies_are_attached_counted_and_paged(iam):
     assert code_of(iam.attach_role_policy, RoleName="Attached", PolicyArn=arns[0]) == ("NoSuchEntity", 404)
 
 
+def test_inline_policies_are_paged_and_come_back_as_they_were(iam):
+    iam.create_role(RoleName="Inline", AssumeRolePolicyDocument=json.dumps(TRUST_NOBODY))
+    documents = {}
+    for name in ["one", "two", "three"]:
+        documents[name] = {**POLICY, "Id": f"{name} 100% a+b%2Bc ü"}
+        iam.put_role_policy(RoleName="Inline", PolicyName=name, PolicyDocument=json.dumps(documents[name]))
+    first = iam.list_role_policies(RoleName="Inline", MaxItems=2)
+    assert first["IsTruncated"] and len(first["PolicyNames"]) == 2
+    pages = iam.get_paginator("list_role_policies").paginate(RoleName="Inline", PaginationConfig={"PageSize": 2})
+    names = [name for page in pages for name in page["PolicyNames"]]
+    assert sorted(names) == sorted(documents)
+    for name, document in documents.items():
+        assert iam.get_role_policy(RoleName="Inline", PolicyName=name)["PolicyDocument"] == document
+    assert code_of(iam.get_role_policy, RoleName="Inline", PolicyName="four") == ("NoSuchEntity", 404)
+    assert code_of(iam.list_role_policies, RoleName="Nobody") == ("NoSuchEntity", 404)
+
+
+def test_a_page_may_have_fewer_items_than_were_asked_for(start_sandbox):
+    sandbox = start_sandbox("[organization]\naccounts = 1\n[iam]\npage_size = 1\n")
+    iam = sandbox.member("iam", sandbox.members()[0]["id"])
+    iam.create_role(RoleName="Inline", AssumeRolePolicyDocument=json.dumps(TRUST_NOBODY))
+    for name in ["one", "two"]:
+        iam.put_role_policy(RoleName="Inline", PolicyName=name, PolicyDocument=json.dumps(POLICY))
+    first = iam.list_role_policies(RoleName="Inline", MaxItems=1000)
+    assert first["IsTruncated"] and first["PolicyNames"] == ["one"]
+    rest = iam.list_role_policies(RoleName="Inline", MaxItems=1000, Marker=first["Marker"])
+    assert not rest["IsTruncated"] and rest["PolicyNames"] == ["two"]
+
+
 def test_sizes_are_counted_without_white_space_and_limited(iam):
     def policy(size):
         return {**POLICY, "Id": "x" * (size - len(json.dumps({**POLICY, "Id": ""}, separators=(",", ":"))))}
@@ -292,6 +321,32 @@ def test_a_role_may_do_only_what_its_policies_allow(sandbox, iam, account):
     error = error_of(auditor.delete_role, RoleName="Auditor")
     assert error["Error"]["Code"] == "AccessDenied"
     assert "no identity-based policy allows the iam:" in error["Error"]["Message"]
+
+
+def test_the_path_of_a_role_is_part_of_what_a_policy_allows(sandbox, iam, account):
+    home = sandbox.aws("sts").get_caller_identity()["Arn"]
+    statement = {"Effect": "Allow", "Principal": {"AWS": home}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.create_role(RoleName="PathReader", AssumeRolePolicyDocument=trust)
+    allowed = {
+        "Effect": "Allow",
+        "Action": ["iam:GetRole", "iam:ListRolePolicies"],
+        "Resource": f"arn:aws:iam::{account}:role/spot/*",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_role_policy(RoleName="PathReader", PolicyName="read", PolicyDocument=document)
+    iam.create_role(RoleName="WithPath", Path="/spot/", AssumeRolePolicyDocument=json.dumps(TRUST_NOBODY))
+
+    def assumed():
+        try:
+            return sandbox.assumed("iam", f"arn:aws:iam::{account}:role/PathReader")
+        except ClientError:
+            return None
+
+    reader = until(assumed, "the role spreads")
+    assert reader.list_role_policies(RoleName="WithPath")["PolicyNames"] == []
+    assert code_of(reader.list_role_policies, RoleName="PathReader") == ("AccessDenied", 403)
+    assert code_of(reader.list_attached_role_policies, RoleName="WithPath") == ("AccessDenied", 403)
 
 
 def test_an_unknown_operation_is_an_invalid_action(iam):

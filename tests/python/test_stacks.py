@@ -190,3 +190,46 @@ def test_an_existing_role_name_fails_the_resource(sandbox, cfn, name):
     reasons = [event.get("ResourceStatusReason", "") for event in cfn.describe_stack_events(StackName=stack_id)["StackEvents"]]
     assert any("already exists" in reason and "AlreadyExists" in reason for reason in reasons)
     sandbox.aws("iam").get_role(RoleName=name)
+
+
+def test_what_others_did_to_a_role_outlasts_an_update_and_stands_in_the_way_of_a_deletion(sandbox, cfn, name):
+    iam = sandbox.aws("iam")
+    statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+
+    def with_policies(*inline):
+        template = json.loads(named(name))
+        template["Resources"]["Read"] = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": document}}
+        template["Resources"]["SpotRole"]["Properties"] |= {
+            "ManagedPolicyArns": [{"Ref": "Read"}],
+            "Policies": [{"PolicyName": policy, "PolicyDocument": document} for policy in inline]}
+        return json.dumps(template)
+
+    create(cfn, name, with_policies("kept", "dropped"))
+    settled_stack(cfn, name)
+    [own] = [policy["PolicyArn"] for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]]
+    stray = "arn:aws:iam::aws:policy/SecurityAudit"
+    iam.attach_role_policy(RoleName=name, PolicyArn=stray)
+    iam.detach_role_policy(RoleName=name, PolicyArn=own)
+    iam.put_role_policy(RoleName=name, PolicyName="stray", PolicyDocument=json.dumps(document))
+    cfn.update_stack(StackName=name, TemplateBody=with_policies("kept", "new"), Capabilities=["CAPABILITY_NAMED_IAM"])
+    assert settled_stack(cfn, name)["StackStatus"] == "UPDATE_COMPLETE"
+    assert sorted(iam.list_role_policies(RoleName=name)["PolicyNames"]) == ["kept", "new", "stray"]
+    assert [policy["PolicyArn"] for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]] == [stray]
+
+    stack_id = settled_stack(cfn, name)["StackId"]
+
+    def reasons(words):
+        events = cfn.describe_stack_events(StackName=stack_id)["StackEvents"]
+        return [event for event in events if words in event.get("ResourceStatusReason", "")]
+
+    for words, remove in [
+        ("must detach all policies first", lambda: iam.detach_role_policy(RoleName=name, PolicyArn=stray)),
+        ("must delete policies first", lambda: iam.delete_role_policy(RoleName=name, PolicyName="stray")),
+    ]:
+        cfn.delete_stack(StackName=name)
+        until(lambda: settled_stack(cfn, stack_id)["StackStatus"] == "DELETE_FAILED" and reasons(words), "the deletion fails")
+        remove()
+    cfn.delete_stack(StackName=name)
+    until(lambda: stack_status(cfn, stack_id) == "DELETE_COMPLETE", "deleted")
+    assert error_of(iam.get_role, RoleName=name)["Code"] == "NoSuchEntity"

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_ops::{AccessRole, AccountAccess, identity::AssumeRole};
+use onboarding_core::inventory::PolicyReading;
 use serde_json::{Value, json};
 
 use super::{ACCOUNT, assert_sent, with_moto};
@@ -66,6 +67,72 @@ fn a_role_is_read_with_its_trust_policy() {
         assert_eq!(role.max_session_seconds, Some(3_600));
         assert_eq!(aws.get_role("Nobody").await?, None);
         assert_sent(&aws, &["iam:GetRole"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_policies_of_a_role_are_read_with_their_documents() {
+    with_moto(async |moto, aws| {
+        let policy = |action: &str| {
+            json!({ "Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow", "Action": action, "Resource": "arn:aws:s3:::a+b%2Bc/*",
+            }] })
+        };
+        let role = ("RoleName", "SpotRole");
+        let trust = json!({ "Version": "2012-10-17", "Statement": [] }).to_string();
+        let input = [role, ("AssumeRolePolicyDocument", &*trust)];
+        moto.wire().query("iam", "CreateRole", &input).await?;
+        let arn = format!("arn:aws:iam::{ACCOUNT}:policy/spot");
+        for (action, name, input) in [
+            ("CreatePolicy", "PolicyName", "spot"),
+            ("CreatePolicyVersion", "PolicyArn", &*arn),
+        ] {
+            let document = policy(&format!("s3:{action}")).to_string();
+            let input = [
+                (name, input),
+                ("PolicyDocument", &*document),
+                ("SetAsDefault", "true"),
+            ];
+            moto.wire().query("iam", action, &input).await?;
+        }
+        let input = [role, ("PolicyArn", &*arn)];
+        moto.wire().query("iam", "AttachRolePolicy", &input).await?;
+        for name in ["one", "two"] {
+            let document = policy(&format!("s3:{name}")).to_string();
+            let input = [role, ("PolicyName", name), ("PolicyDocument", &*document)];
+            moto.wire().query("iam", "PutRolePolicy", &input).await?;
+        }
+        let account = ACCOUNT.parse()?;
+        let policies = aws.role_policies("SpotRole", account).await?.unwrap();
+        let [attached] = &policies.attached[..] else {
+            panic!("{policies:?}")
+        };
+        assert_eq!((&*attached.arn, &*attached.name), (&*arn, "spot"));
+        let PolicyReading::Document { version, text } = &attached.document else {
+            panic!("{policies:?}")
+        };
+        assert_eq!(version, "v2");
+        assert_eq!(
+            serde_json::from_str::<Value>(text)?,
+            policy("s3:CreatePolicyVersion")
+        );
+        assert_eq!(policies.inline.len(), 2);
+        for (name, text) in &policies.inline {
+            let document = serde_json::from_str::<Value>(text)?;
+            assert_eq!(document, policy(&format!("s3:{name}")));
+        }
+        assert_eq!(aws.role_policies("Nobody", account).await?, None);
+        assert_sent(
+            &aws,
+            &[
+                "iam:GetPolicy",
+                "iam:GetPolicyVersion",
+                "iam:GetRolePolicy",
+                "iam:ListAttachedRolePolicies",
+                "iam:ListRolePolicies",
+            ],
+        );
         Ok(())
     });
 }
