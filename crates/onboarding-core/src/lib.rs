@@ -8,6 +8,7 @@ pub mod access;
 pub mod canonical;
 pub mod custom_resource;
 pub mod desired;
+pub mod drift;
 pub mod governor;
 pub mod iam_policy;
 pub mod ids;

@@ -1,0 +1,88 @@
+//! Differences as findings of a report.
+
+use super::{Drift, Fix};
+use crate::{ids::AwsAccountId, plan::Finding};
+
+/// Most characters of a finding's message.
+const MAX_MESSAGE: usize = 1_000;
+
+/// Most lines of changes in a message.
+const MAX_CHANGES: usize = 8;
+
+/// Most characters of one part of a message that was read from an account.
+const MAX_PART: usize = 240;
+
+/// The account that findings are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// The account.
+    pub account: AwsAccountId,
+    /// Its name, when that is known.
+    pub name: Option<&'a str>,
+    /// Its place in the organization, when that is known.
+    pub ou_path: Option<&'a str>,
+}
+
+/// One finding for each difference, in their order. Its id, `<kind>:<account>:<resource>`, stays the same as long as the
+/// difference does.
+#[must_use]
+pub fn findings(subject: Subject<'_>, drifts: &[Drift]) -> Vec<Finding> {
+    let account = subject.account;
+    let finding = |drift: &Drift| Finding {
+        id: format!("{}:{account}:{}", drift.kind, drift.resource),
+        severity: drift.severity(),
+        account: Some(account),
+        account_name: subject.name.map(str::to_owned),
+        ou_path: subject.ou_path.map(str::to_owned),
+        reason: drift.kind.code().to_owned(),
+        message: message(drift),
+    };
+    drifts.iter().map(finding).collect()
+}
+
+fn message(drift: &Drift) -> String {
+    let mut text = format!(
+        "{}: {}; expected: {}; found: {}",
+        cut(&drift.resource, MAX_PART),
+        drift.kind.explanation(),
+        cut(&drift.expected, MAX_PART),
+        cut(&drift.actual, MAX_PART),
+    );
+    let fix = cut(&format!("; {}", drift.fix), MAX_MESSAGE / 2);
+    let room = MAX_MESSAGE.saturating_sub(text.chars().count() + fix.chars().count());
+    text.push_str(&cut(&changes(&drift.changes), room));
+    // A command that was cut off would be dangerous to run.
+    match &drift.fix {
+        Fix::NeedsPerson(_) if fix.ends_with('…') => {
+            text.push_str("; needs a person: the commands are in the report's details");
+        }
+        _ => text.push_str(&fix),
+    }
+    text
+}
+
+fn changes(changes: &[String]) -> String {
+    if changes.is_empty() {
+        return String::new();
+    }
+    let shown: Vec<String> = changes
+        .iter()
+        .take(MAX_CHANGES)
+        .map(|change| cut(change, MAX_PART))
+        .collect();
+    let mut text = format!(" ({}", shown.join("; "));
+    if changes.len() > MAX_CHANGES {
+        text.push_str(&format!("; and {} more", changes.len() - MAX_CHANGES));
+    }
+    text.push(')');
+    text
+}
+
+/// The text, with `…` in place of what is too much.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    format!("{kept}…")
+}

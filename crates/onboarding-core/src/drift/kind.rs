@@ -1,0 +1,221 @@
+//! A difference between an account's role and what the template means, and what puts it right.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{plan::Severity, policy::compare::Verdict};
+
+/// What kind of difference it is. A closed set: reports and suppressions name it by its [`code`](DriftKind::code).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriftKind {
+    /// The role is not in the account.
+    RoleMissing,
+    /// The role could not be read.
+    RoleUnreadable,
+    /// The role has another name than the template gives it.
+    RoleNameDiffers,
+    /// Spot uses another role than this one.
+    StoredRoleDiffers,
+    /// The trust policy lets others in, or does not let Spot in as it should.
+    TrustDiffers,
+    /// The trust policy lets Spot in without an external ID.
+    TrustWithoutExternalId,
+    /// The trust policy was not understood.
+    TrustUnreadable,
+    /// A managed policy of the template grants something else.
+    PolicyDocumentDiffers,
+    /// A managed policy of the template is not attached.
+    PolicyDetached,
+    /// A managed policy is attached that the template does not have.
+    PolicyAttachedExtra,
+    /// A policy of the template was not read or not understood.
+    PolicyUnreadable,
+    /// There is an inline policy that the template does not have.
+    PolicyInlineExtra,
+    /// An inline policy of the template grants something else.
+    PolicyInlineDiffers,
+    /// An inline policy of the template is not there.
+    PolicyInlineMissing,
+    /// The permissions boundary is another one.
+    BoundaryDiffers,
+    /// The role has another path.
+    PathDiffers,
+    /// A tag that the template gives is not there or has another value.
+    TagDiffers,
+}
+
+impl DriftKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 17] = [
+        Self::RoleMissing,
+        Self::RoleUnreadable,
+        Self::RoleNameDiffers,
+        Self::StoredRoleDiffers,
+        Self::TrustDiffers,
+        Self::TrustWithoutExternalId,
+        Self::TrustUnreadable,
+        Self::PolicyDocumentDiffers,
+        Self::PolicyDetached,
+        Self::PolicyAttachedExtra,
+        Self::PolicyUnreadable,
+        Self::PolicyInlineExtra,
+        Self::PolicyInlineDiffers,
+        Self::PolicyInlineMissing,
+        Self::BoundaryDiffers,
+        Self::PathDiffers,
+        Self::TagDiffers,
+    ];
+
+    /// The reason code: kebab case, as in reports.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::RoleMissing => "role-missing",
+            Self::RoleUnreadable => "role-unreadable",
+            Self::RoleNameDiffers => "role-name-differs",
+            Self::StoredRoleDiffers => "stored-role-differs",
+            Self::TrustDiffers => "trust-differs",
+            Self::TrustWithoutExternalId => "trust-without-external-id",
+            Self::TrustUnreadable => "trust-unreadable",
+            Self::PolicyDocumentDiffers => "policy-document-differs",
+            Self::PolicyDetached => "policy-detached",
+            Self::PolicyAttachedExtra => "policy-attached-extra",
+            Self::PolicyUnreadable => "policy-unreadable",
+            Self::PolicyInlineExtra => "policy-inline-extra",
+            Self::PolicyInlineDiffers => "policy-inline-differs",
+            Self::PolicyInlineMissing => "policy-inline-missing",
+            Self::BoundaryDiffers => "boundary-differs",
+            Self::PathDiffers => "path-differs",
+            Self::TagDiffers => "tag-differs",
+        }
+    }
+
+    /// What it means, for people.
+    #[must_use]
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::RoleMissing => "the role that Spot should use is not in the account",
+            Self::RoleUnreadable => "the role could not be read, so nothing is known about it",
+            Self::RoleNameDiffers => "the role has another name than the template gives it",
+            Self::StoredRoleDiffers => "Spot uses another role than the template's",
+            Self::TrustDiffers => "the role's trust policy does not say what the template says",
+            Self::TrustWithoutExternalId => "the role lets Spot in without an external ID",
+            Self::TrustUnreadable => "the role's trust policy was not understood",
+            Self::PolicyDocumentDiffers => "a managed policy does not grant what the template says",
+            Self::PolicyDetached => "a managed policy of the template is not attached to the role",
+            Self::PolicyAttachedExtra => {
+                "a managed policy is attached to the role that the template does not have"
+            }
+            Self::PolicyUnreadable => "a policy of the template could not be compared",
+            Self::PolicyInlineExtra => {
+                "the role has an inline policy that the template does not have"
+            }
+            Self::PolicyInlineDiffers => "an inline policy does not grant what the template says",
+            Self::PolicyInlineMissing => "an inline policy of the template is not in the role",
+            Self::BoundaryDiffers => "the role's permissions boundary is not the template's",
+            Self::PathDiffers => {
+                "the role has another path than the template gives it; a path never changes, so somebody made the role anew"
+            }
+            Self::TagDiffers => "a tag that the template gives the role is missing or changed",
+        }
+    }
+
+    /// How bad it is, unless it only takes something away: see [`Drift::severity`].
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::RoleMissing
+            | Self::StoredRoleDiffers
+            | Self::TrustDiffers
+            | Self::TrustWithoutExternalId
+            | Self::PolicyDocumentDiffers
+            | Self::PolicyDetached
+            | Self::PolicyAttachedExtra
+            | Self::PolicyInlineExtra
+            | Self::PolicyInlineDiffers
+            | Self::PolicyInlineMissing
+            | Self::BoundaryDiffers => Severity::Error,
+            Self::RoleUnreadable
+            | Self::RoleNameDiffers
+            | Self::TrustUnreadable
+            | Self::PolicyUnreadable
+            | Self::PathDiffers => Severity::Warning,
+            Self::TagDiffers => Severity::Info,
+        }
+    }
+}
+
+impl fmt::Display for DriftKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.code())
+    }
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Drift {
+    /// What kind it is.
+    pub kind: DriftKind,
+    /// What it is about: the ARN or the name of a role, policy or tag.
+    pub resource: String,
+    /// What the template means, in words.
+    pub expected: String,
+    /// What there is, in words.
+    pub actual: String,
+    /// Which way it differs, when that is known: whether the role can do, or lets in, more or less.
+    pub verdict: Option<Verdict>,
+    /// What is granted otherwise, such as `+ ec2:RunInstances on *`.
+    pub changes: Vec<String>,
+    /// What puts it right.
+    pub fix: Fix,
+}
+
+impl Drift {
+    /// How bad it is. What only takes away from Spot is a warning where more would be an error, but for the trust policy
+    /// and whole policies, without which Spot does not work.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        let is_lesser = matches!(
+            self.kind,
+            DriftKind::PolicyDocumentDiffers
+                | DriftKind::PolicyAttachedExtra
+                | DriftKind::PolicyInlineExtra
+                | DriftKind::PolicyInlineDiffers
+                | DriftKind::BoundaryDiffers
+        ) && matches!(self.verdict, Some(Verdict::Narrowed | Verdict::Cosmetic));
+        if is_lesser {
+            Severity::Warning
+        } else {
+            self.kind.severity()
+        }
+    }
+}
+
+/// What puts a difference right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fix {
+    /// A new `RepairNonce` through the stack set: CloudFormation then writes the role's trust policy and the managed
+    /// policies again, in place.
+    ReDeploy,
+    /// The job `enroll`: it makes the role, or links Spot to it.
+    Enroll,
+    /// A person, with these AWS CLI commands in the account, one a line. Where the template leaves something open, they
+    /// have `<name>` in its place.
+    NeedsPerson(String),
+    /// Nothing that is known before it could be read.
+    None,
+}
+
+impl fmt::Display for Fix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReDeploy => f.write_str("redeploy it with a new repair nonce"),
+            Self::Enroll => f.write_str("run the job enroll"),
+            Self::NeedsPerson(commands) => write!(f, "needs a person, in the account: {commands}"),
+            Self::None => f.write_str("see that it can be read"),
+        }
+    }
+}
