@@ -99,14 +99,17 @@ impl Provider {
         if let Some(answer) = self.intents.answer(stack, &request.request_id).await? {
             return Ok(answer);
         }
-        if let Some(freeze) = self.intents.frozen().await? {
-            return Err(Trouble::Refused(format!(
-                "nothing was changed at Spot: {freeze}"
-            )));
-        }
         if !self.settings.stacks.include(stack) {
             self.refused(request, Refusal::Stack);
             return not_of_ours(request);
+        }
+        let frozen = self.intents.frozen().await?;
+        let frozen = frozen.map(|freeze| format!("nothing was changed at Spot: {freeze}"));
+        // An Update may be the one that takes another back, and that must not fail.
+        if let Some(reason) = frozen.clone()
+            && request.request_type != RequestType::Update
+        {
+            return Err(Trouble::Refused(reason));
         }
         if request.request_type == RequestType::Delete {
             return self.delete(request).await;
@@ -137,6 +140,9 @@ impl Provider {
         if let Some(unchanged) = unchanged(request, resource) {
             return Ok(unchanged);
         }
+        if let Some(reason) = frozen {
+            return self.frozen_update(request, resource, reason).await;
+        }
         let Some(details) = self.directory.account(account).await? else {
             return self.out_of_scope(request, resource).await;
         };
@@ -158,6 +164,27 @@ impl Provider {
                 self.enable_cost_intelligence(request, &named).await
             }
         }
+    }
+
+    /// An Update while everything is frozen. It changes nothing and succeeds: it may be a rollback's, and one of those that fails
+    /// leaves its stack beyond repair. But a role that is not the one that is linked would be made for nothing, and the linked
+    /// one deleted: that fails, and the rollback, which comes with the linked role again, succeeds.
+    async fn frozen_update(
+        &self,
+        request: &ResourceRequest,
+        resource: &Resource,
+        reason: String,
+    ) -> Result<ResourceResponse, Trouble> {
+        if let Resource::SpotLinkedCredentials {
+            spot_account, role, ..
+        } = resource
+        {
+            let owner = self.owner_of(request.account, spot_account).await?;
+            if owner.is_some_and(|owner| owner.role != *role) {
+                return Err(Trouble::Refused(reason));
+            }
+        }
+        Ok(as_it_is(request, resource, &reason))
     }
 
     /// A request of an account that no profile targets. An Update of its stack, which it had from before, must not fail:
@@ -187,12 +214,7 @@ impl Provider {
                 Err(passing) => return Err(passing),
             }
         }
-        let response = ResourceResponse::unchanged(request, &reason);
-        let id = response.physical_resource_id.clone();
-        Ok(match resource {
-            Resource::SpotExternalId { .. } => response.with("ExternalId", id),
-            _ => response.with("AccountId", id),
-        })
+        Ok(as_it_is(request, resource, &reason))
     }
 
     /// Checks the Spot accounts that an Update has from before, in its PhysicalResourceId and its old properties. One that is
@@ -377,6 +399,16 @@ fn asked_at(request: &ResourceRequest) -> Timestamp {
     published
         .and_then(Result::ok)
         .unwrap_or_else(Timestamp::now)
+}
+
+/// The answer to an Update that changes nothing, with what the stack's other resources ask of this one.
+fn as_it_is(request: &ResourceRequest, resource: &Resource, reason: &str) -> ResourceResponse {
+    let response = ResourceResponse::unchanged(request, reason);
+    let id = response.physical_resource_id.clone();
+    match resource {
+        Resource::SpotExternalId { .. } => response.with("ExternalId", id),
+        _ => response.with("AccountId", id),
+    }
 }
 
 /// The answer to a stack that is none of ours: its Create fails, and what it has meanwhile must neither hold its updates

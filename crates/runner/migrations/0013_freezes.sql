@@ -5,5 +5,6 @@ CREATE TABLE freezes (
     began_by TEXT   NOT NULL,
     reason   TEXT   NOT NULL,
     ended_at BIGINT,
-    ended_by TEXT
+    ended_by TEXT,
+    in_force BIGINT UNIQUE                   -- 1 while it is: there is one at most
 );

@@ -8,10 +8,13 @@ pub use basis::basis;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::{
-    config::{JobFile, JobParams, ProviderKind},
+    config::{Approval, JobFile, JobParams, ProviderKind},
     engine::{
-        self, Consent, Interrupt, JobError, ProgressSink, RetryPolicy, RunOptions, RunReport,
+        self, Consent, ErrorClass, Interrupt, JobError, PlanDocument, ProgressSink, RetryPolicy,
+        RunOptions, RunReport,
     },
     home::Home,
 };
@@ -21,13 +24,23 @@ use crate::{
 pub struct Request {
     /// Only plan.
     pub dry_run: bool,
-    /// Try failed accounts again now, whatever their clock says.
+    /// Try failed accounts again now, whatever their clock says. A plan that is given says so itself.
     pub retry_failed: bool,
-    /// Whether the steps may be applied.
-    pub consent: Consent,
+    /// The plan that is to be applied, and nothing else.
+    pub given: Option<Given>,
 }
 
-/// Runs a job once.
+/// A plan that somebody has looked at.
+#[derive(Debug, Clone)]
+pub enum Given {
+    /// From a file. Nobody has approved it for the state.
+    File(Box<PlanDocument>),
+    /// Kept in the state, and approved.
+    Approved(Box<PlanDocument>),
+}
+
+/// Runs a job once. A job that needs an approval applies an approved plan and nothing else: the one that is given, or one that
+/// was approved and not applied to its end; without any it only keeps its plan.
 ///
 /// # Errors
 /// When the job cannot even be set up: the configuration cannot be mapped. What goes wrong later is in the report.
@@ -38,9 +51,21 @@ pub async fn execute(
     progress: Arc<dyn ProgressSink>,
     interrupt: Interrupt,
 ) -> Result<RunReport, JobError> {
+    let consent = consent(&home, job, &request).await?;
+    let retry_failed = match &consent {
+        Consent::Given { plan, .. } => {
+            if request.retry_failed && !plan.basis.retry_failed {
+                tracing::warn!(
+                    "--retry-failed is not heeded: an approved plan is applied, which was made without it"
+                );
+            }
+            plan.basis.retry_failed
+        }
+        Consent::NotNeeded | Consent::Needed { .. } => request.retry_failed,
+    };
     let options = RunOptions {
         dry_run: request.dry_run,
-        consent: request.consent,
+        consent,
         timeout: job.timeout.get(),
         operation_timeout: job.operation_timeout.get(),
         retry: RetryPolicy {
@@ -56,10 +81,50 @@ pub async fn execute(
     let journal = Arc::new(home.state.clone());
     match &job.params {
         JobParams::StacksetSync(params) => {
-            let job = stackset_sync::StackSetSync::new(home, params, request.retry_failed)?;
+            let job = stackset_sync::StackSetSync::new(home, params, retry_failed)?;
             Ok(engine::execute(&job, journal, options).await)
         }
     }
+}
+
+/// Whether the steps of a run may be applied.
+async fn consent(home: &Home, job: &JobFile, request: &Request) -> Result<Consent, JobError> {
+    if request.dry_run {
+        return Ok(Consent::NotNeeded);
+    }
+    let needs_approval = job.approval == Approval::Required;
+    let given = match &request.given {
+        Some(Given::File(_)) if needs_approval => {
+            return Err(JobError::new(
+                ErrorClass::Invalid,
+                format!(
+                    "job {} needs an approval, which a plan in a file does not have",
+                    job.name
+                ),
+            ));
+        }
+        Some(Given::File(plan)) => Some((plan.as_ref().clone(), false)),
+        Some(Given::Approved(plan)) => Some((plan.as_ref().clone(), true)),
+        None if needs_approval => {
+            let approved = home
+                .state
+                .approved_plan(&job.name, Timestamp::now())
+                .await?;
+            approved.map(|plan| (plan, true))
+        }
+        None => return Ok(Consent::NotNeeded),
+    };
+    Ok(match given {
+        Some((plan, is_kept)) => Consent::Given {
+            basis: basis(home, job, plan.basis.retry_failed)?,
+            plan: Arc::new(plan),
+            is_kept,
+        },
+        None => Consent::Needed {
+            basis: basis(home, job, request.retry_failed)?,
+            lifetime: job.plan_lifetime.get(),
+        },
+    })
 }
 
 /// How many steps run side by side. Where each account is a step, as many as accounts of an operation elsewhere.

@@ -89,11 +89,14 @@ pub async fn check(home: &Home) -> Result<(), JobError> {
             home.identity.account
         )));
     }
-    function(home).await
+    Ok(())
 }
 
-/// Checks that the function is there, where nobody else serves the queue.
-async fn function(home: &Home) -> Result<(), JobError> {
+/// Checks that the function is there, where nobody else serves the queue. Changes nothing.
+///
+/// # Errors
+/// [`ErrorClass::Prerequisite`] when the stack that has it is not there, or lacks it.
+pub async fn check_function(home: &Home) -> Result<(), JobError> {
     let config = &home.config.runner;
     if config.enrollment.served_by != ServedBy::Lambda {
         return Ok(());
@@ -117,16 +120,10 @@ async fn function(home: &Home) -> Result<(), JobError> {
             "enrollment.served_by is \"lambda\", and the stack {name} has no function; {advice}"
         )));
     }
-    // A change that failed went back to what worked; while one goes on, or when even going back failed, nobody can say.
-    const SOUND: [&str; 4] = [
-        "CREATE_COMPLETE",
-        "UPDATE_COMPLETE",
-        "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
-        "UPDATE_ROLLBACK_COMPLETE",
-    ];
-    if !SOUND.contains(&stack.status.as_str()) {
+    // A stack has its outputs from its creation on, whatever becomes of later changes, until it goes.
+    if stack.status.starts_with("DELETE") {
         return Err(prerequisite(format!(
-            "enrollment.served_by is \"lambda\", and the stack {name} with the function is {}; wait for its end, or {advice}",
+            "enrollment.served_by is \"lambda\", and the stack {name} with the function is {}; {advice}",
             stack.status
         )));
     }

@@ -62,6 +62,12 @@ impl fmt::Debug for SpotClient {
 }
 
 impl SpotClient {
+    /// The address of the API, without credentials.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.inner.base.as_str()
+    }
+
     /// Sets up a client; nothing is sent yet.
     ///
     /// # Errors

@@ -205,10 +205,16 @@ fn a_job_that_needs_an_approval_waits_for_it_and_does_exactly_that() {
     assert!(waiting["waits_until"].is_string(), "{waiting:#}");
     assert_eq!(rehearsal.writes_since(&calls), BTreeSet::new());
 
-    // Only the newest waits, and a plan in a file does not go past the approval.
+    // The same plan keeps its name; another one replaces it, and a plan in a file does not go past the approval.
+    assert_eq!(waiting["plan_of"], first["run_id"], "{waiting:#}");
+    let unit = text(&rehearsal.admin("ous", None)["ous"][1]["id"]);
+    rehearsal.post("accounts", &json!({ "name": "newcomer", "ou": unit }));
+    let waiting = rehearsal.sync_ends(4, &[]);
+    assert_eq!(waiting["plan_of"], waiting["run_id"], "{waiting:#}");
     let replaced = rehearsal.approve(&text(&first["run_id"]), 4);
     assert!(replaced.stderr.contains("newer run"), "{}", replaced.stderr);
-    rehearsal.planned();
+    let planned = rehearsal.planned().stdout;
+    assert!(!planned.contains("runner apply"), "{planned}");
     let file = rehearsal.path("plan.json");
     let refused = rehearsal.run(&["apply", file.to_str().unwrap()]);
     assert_eq!(refused.code, 4, "{}", refused.stderr);
@@ -220,9 +226,31 @@ fn a_job_that_needs_an_approval_waits_for_it_and_does_exactly_that() {
     assert_eq!(rehearsal.run(&["runs", "approve", "none"]).code, 2);
     assert_eq!(rehearsal.writes_since(&calls), BTreeSet::new());
 
+    // Who approves it sees what it does.
     let run = text(&waiting["run_id"]);
+    let shown = rehearsal.run(&["runs", "show", &run]).stdout;
+    for words in [
+        "create-stack-instances:default",
+        "missing-instance",
+        "takes: about",
+        &rehearsal.members()[0],
+        "waiting",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+
+    // An approval that comes to nothing is none for later.
+    let freeze = |arguments: &[&str]| {
+        let ended = rehearsal.run(&[&["freeze"], arguments].concat());
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+    };
+    freeze(&["on", "--reason", "CHG-1234"]);
+    let frozen = rehearsal.approve(&run, 4).json().unwrap();
+    assert_eq!(frozen["refusals"][0]["guard"], "freeze", "{frozen:#}");
+    freeze(&["off"]);
+    assert_eq!(rehearsal.sync_ends(4, &[])["plan_of"], run.as_str());
     let applied = rehearsal.approve(&run, 0).json().unwrap();
-    assert_eq!(count(&applied, "changed"), 8, "{applied:#}");
+    assert_eq!(count(&applied, "changed"), 9, "{applied:#}");
     let twice = rehearsal.approve(&run, 4);
     assert!(twice.stderr.contains("ada (arn:aws:"), "{}", twice.stderr);
     let shown = rehearsal
@@ -269,8 +297,9 @@ fn a_freeze_stops_runs_and_requests_until_it_ends() {
     };
     let on = freeze(&["on", "--reason", "CHG-1234", "--as", "ada"]);
     assert_eq!(on["freeze"]["reason"], "CHG-1234", "{on:#}");
-    let second = freeze(&["on", "--reason", "another", "--as", "bob"]);
-    assert_eq!(second["freeze"]["by"], "ada", "the first one stands");
+    let second = rehearsal.run(&["freeze", "on", "--reason", "another", "--as", "bob"]);
+    assert_eq!(second.code, 4, "the first one stands");
+    assert!(second.stderr.contains("ada"), "{}", second.stderr);
     let calls = rehearsal.calls();
     let refused = rehearsal.sync_ends(4, &[]);
     assert_eq!(refused["refusals"][0]["guard"], "freeze");
@@ -295,4 +324,39 @@ fn a_freeze_stops_runs_and_requests_until_it_ends() {
     assert_eq!(freeze(&["off"])["frozen"], false);
     rehearsal.sync_ends(0, &["--retry-failed"]);
     assert_eq!(rehearsal.links_of(&joined).len(), 1);
+}
+
+#[test]
+fn a_freeze_in_the_middle_of_an_update_leaves_no_stack_beyond_repair() {
+    let rehearsal = Rehearsal::new(&SMALL.replace("120.0", "15.0"));
+    rehearsal.sync_ends(0, &[]);
+    let policy = "config/policies/spot-elastigroup-ocean.json";
+    let text = fs::read_to_string(rehearsal.path(policy)).unwrap();
+    rehearsal.write(
+        policy,
+        &text.replace("ec2:RunInstances", "ec2:RunScheduledInstances"),
+    );
+    // One account after the other, so that there is a middle.
+    rehearsal.configure("[stack_set]\nmax_concurrent = 1\n", "", "ous = [\"root\"]");
+    let calls = rehearsal.calls();
+    let mut run = rehearsal
+        .runner
+        .start(&["--output", "json", "exec", "stackset-sync"])
+        .unwrap();
+    rehearsal.until("the update begins", || {
+        run.check().unwrap();
+        rehearsal
+            .writes_since(&calls)
+            .contains("cloudformation:UpdateStackSet")
+            .then_some(())
+    });
+    let frozen = rehearsal.run(&["freeze", "on", "--reason", "CHG-1234"]);
+    assert_eq!(frozen.code, 0, "{}", frozen.stderr);
+    assert_eq!(run.wait(LIMIT).unwrap(), 4, "{}", run.stderr().unwrap());
+    let document: Value = serde_json::from_str(&run.stdout().unwrap()).unwrap();
+    assert_eq!(document["refusals"][0]["guard"], "freeze", "{document:#}");
+    rehearsal.until_operations_end();
+    assert_eq!(rehearsal.run(&["freeze", "off"]).code, 0);
+    let after = rehearsal.sync_ends(0, &["--retry-failed"]);
+    assert_eq!(count(&after, "ok"), 8, "{after:#}");
 }

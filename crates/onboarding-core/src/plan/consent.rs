@@ -59,6 +59,12 @@ pub trait Consent {
     /// What a step is about. Steps about the same are the same step, whatever their ids.
     fn scope(&self, step: &Step) -> Scope;
 
+    /// What whoever looked at this step has looked at as well, for its accounts and whatever their reason is then: what is left
+    /// of it when it was interrupted.
+    fn also(&self, _step: &Step) -> Option<String> {
+        None
+    }
+
     /// The same step for these of its accounts only; none when that cannot be.
     fn narrowed(&self, step: &Step, accounts: &BTreeSet<AwsAccountId>) -> Option<Step>;
 }
@@ -105,6 +111,10 @@ pub fn limit(plan: &mut Plan, earlier: &[ConsentedStep], kind: &dyn Consent) -> 
         entry
             .due
             .extend(step.due.iter().map(|(account, reason)| (*account, *reason)));
+        if let Some(scope) = kind.also(&step.step) {
+            let rest = by_scope.entry(scope).or_default();
+            rest.whatever.extend(&step.step.accounts);
+        }
     }
     let reasons = reasons(&plan.accounts);
     let mut moved = Vec::new();
@@ -170,6 +180,8 @@ pub fn limit(plan: &mut Plan, earlier: &[ConsentedStep], kind: &dyn Consent) -> 
 struct Earlier<'a> {
     steps: Vec<&'a Step>,
     due: BTreeMap<AwsAccountId, Reason>,
+    /// Accounts that are covered whatever their reason is.
+    whatever: BTreeSet<AwsAccountId>,
     met: bool,
 }
 
@@ -210,7 +222,8 @@ fn one(
         facts.cloned().collect()
     };
     let now = facts(&step);
-    if !entry.steps.iter().any(|earlier| facts(earlier) == now) {
+    let mut steps = entry.steps.iter();
+    if !entry.steps.is_empty() && !steps.any(|earlier| now.is_subset(&facts(earlier))) {
         entry.met = true;
         leave(
             &step,
@@ -225,7 +238,7 @@ fn one(
     }
     let is_consented = |account: &&AwsAccountId| {
         let reason = entry.due.get(account);
-        reason.is_some() && reason == reasons.get(account)
+        entry.whatever.contains(account) || (reason.is_some() && reason == reasons.get(account))
     };
     let consented: BTreeSet<AwsAccountId> =
         step.accounts.iter().filter(is_consented).copied().collect();

@@ -44,13 +44,31 @@ impl Consent for SyncConsent {
             SyncAction::UpdateStackInstances { profile, .. }
             | SyncAction::DeleteStackInstances { profile, .. }
             | SyncAction::EnrollAccount { profile, .. } => of(profile),
+            // What it changes is a fact that it was planned on.
+            SyncAction::EnrollManagementAccount {
+                profile, account, ..
+            } => Scope::Whole(format!("{}:{profile}:{account}", action.name())),
             SyncAction::ActivateTrustedAccess
             | SyncAction::CreateStackSet { .. }
             | SyncAction::UpdateStackSet { .. }
             | SyncAction::CreateStackInstances { .. }
-            | SyncAction::EnrollManagementAccount { .. }
             | SyncAction::GrantAccess { .. }
             | SyncAction::SetUpBillingEngine { .. } => whole(),
+        }
+    }
+
+    fn also(&self, step: &Step) -> Option<String> {
+        let action = serde_json::from_value(step.payload.clone()).ok()?;
+        match action {
+            // CloudFormation keeps the new definition when its rollout stops half-way; what is left are outdated instances.
+            SyncAction::UpdateStackSet {
+                profile,
+                definition: true,
+                ..
+            } => Some(format!("update-stack-instances:{profile}")),
+            // One account goes through several reasons until it is enrolled.
+            SyncAction::EnrollAccount { profile, .. } => Some(format!("enroll-account:{profile}")),
+            _ => None,
         }
     }
 

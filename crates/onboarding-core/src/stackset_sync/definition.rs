@@ -1,6 +1,9 @@
 //! Comparison of a stack set's definition with the desired one.
 
+use serde_json::json;
+
 use crate::{
+    canonical,
     desired::{Deployment, Profile},
     stackset_sync::observed::ObservedProfile,
     template::REPAIR_NONCE_PARAMETER,
@@ -29,6 +32,24 @@ impl Difference {
     pub fn any(&self) -> bool {
         self.definition || self.settings || self.managed_execution || self.deployment
     }
+}
+
+/// The digest of a stack set's definition as it is. A plan to change it is made on this one.
+#[must_use]
+pub fn digest(state: &ObservedProfile) -> String {
+    let Some(stack_set) = &state.stack_set else {
+        return "none".to_owned();
+    };
+    canonical::digest(&json!({
+        "template": state.template_digest,
+        "parameters": stack_set.parameters,
+        "tags": stack_set.tags,
+        "description": stack_set.description,
+        "capabilities": stack_set.capabilities,
+        "managed execution": stack_set.managed_execution,
+        "auto-deployment": stack_set.auto_deployment,
+        "retains stacks": stack_set.retain_stacks_on_account_removal,
+    }))
 }
 
 /// Compares what is with what should be. A NoEcho parameter reads back as `****` and is only checked for being there.

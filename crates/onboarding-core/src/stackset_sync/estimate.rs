@@ -1,6 +1,6 @@
 //! What a step will take, roughly: so that a person who approves a plan knows whether it is minutes or hours.
 //!
-//! Calls per account are those that enrolling one takes here (`docs/performance.md`); how long CloudFormation works on a
+//! Calls per account are those that enrolling one takes of the provider; how long CloudFormation works on a
 //! stack, AWS does not publish: a minute for a change and two for a creation is what is usual for a role, a few policies and
 //! five custom resources that are answered at once.
 
@@ -34,8 +34,15 @@ const PAGE: u64 = 100;
 
 /// Fills in what each step of a plan will take.
 pub fn fill(plan: &mut Plan, pace: Pace) {
+    let mut alone: u64 = 0;
     for step in &mut plan.steps {
         step.estimate = of(step, pace);
+        if step.action == "enroll-account" {
+            // So many at a time: the last one is done when all waves are.
+            let waves = alone / u64::from(pace.concurrent).max(1) + 1;
+            step.estimate.seconds *= waves;
+            alone += 1;
+        }
     }
 }
 

@@ -12,23 +12,21 @@ impl Database {
     /// # Errors
     /// When the state does not answer.
     pub async fn freeze(&self) -> Result<Option<Freeze>, sqlx::Error> {
-        let row = sqlx::query(
-            "SELECT began_at, began_by, reason FROM freezes WHERE ended_at IS NULL ORDER BY id LIMIT 1",
-        )
-        .fetch_optional(&self.pool)
-        .await?;
+        let row = sqlx::query("SELECT began_at, began_by, reason FROM freezes WHERE in_force = 1")
+            .fetch_optional(&self.pool)
+            .await?;
         row.as_ref().map(read).transpose()
     }
 
-    /// Begins a freeze with this id, unless one is in force. Gives the one that is in force then.
+    /// Begins a freeze with this id, unless one is in force: false then.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn begin_freeze(&self, id: &str, freeze: &Freeze) -> Result<Freeze, sqlx::Error> {
+    pub async fn begin_freeze(&self, id: &str, freeze: &Freeze) -> Result<bool, sqlx::Error> {
         let mut tx = self.write().await?;
-        sqlx::query(
-            "INSERT INTO freezes (id, began_at, began_by, reason) SELECT $1, $2, $3, $4 \
-             WHERE NOT EXISTS (SELECT 1 FROM freezes WHERE ended_at IS NULL)",
+        let begun = sqlx::query(
+            "INSERT INTO freezes (id, began_at, began_by, reason, in_force) VALUES ($1, $2, $3, $4, 1) \
+             ON CONFLICT (in_force) DO NOTHING",
         )
         .bind(id)
         .bind(freeze.since.as_millisecond())
@@ -37,21 +35,22 @@ impl Database {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(self.freeze().await?.unwrap_or_else(|| freeze.clone()))
+        Ok(begun.rows_affected() > 0)
     }
 
-    /// Ends every freeze that is in force. Tells whether there was one.
+    /// Ends the freeze that is in force. Tells whether there was one.
     ///
     /// # Errors
     /// When the state cannot be written.
     pub async fn end_freeze(&self, at: Timestamp, by: &str) -> Result<bool, sqlx::Error> {
         let mut tx = self.write().await?;
-        let ended =
-            sqlx::query("UPDATE freezes SET ended_at = $1, ended_by = $2 WHERE ended_at IS NULL")
-                .bind(at.as_millisecond())
-                .bind(by)
-                .execute(&mut *tx)
-                .await?;
+        let ended = sqlx::query(
+            "UPDATE freezes SET ended_at = $1, ended_by = $2, in_force = NULL WHERE in_force = 1",
+        )
+        .bind(at.as_millisecond())
+        .bind(by)
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(ended.rows_affected() > 0)
     }

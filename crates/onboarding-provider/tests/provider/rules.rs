@@ -615,3 +615,36 @@ async fn while_everything_is_frozen_requests_are_answered_and_nothing_is_changed
     let done = provider.handle(&request(&later), in_time()).await;
     assert_eq!(done.status, Status::Success, "{}", done.reason);
 }
+
+#[tokio::test]
+async fn while_everything_is_frozen_an_update_and_its_rollback_leave_the_link_as_it_is() {
+    let home = Home::new().await;
+    let provider = home.provider();
+    let id = create_stack(&home, "stack", ACCOUNT).await;
+    home.intents.freeze(Some(Freeze {
+        since: "2026-01-02T03:04:05Z".parse().unwrap(),
+        by: "ada".to_owned(),
+        reason: "CHG-1234".to_owned(),
+    }));
+    let writes = home.spot.world.lock().writes();
+    let updated = async |kind: &str, old: Value, new: Value| {
+        let mut update = event("stack", ACCOUNT, kind, new);
+        update["RequestType"] = json!("Update");
+        update["RequestId"] = json!(format!("{kind}-{old}"));
+        update["PhysicalResourceId"] = json!(id);
+        update["OldResourceProperties"] = old;
+        provider.handle(&request(&update), in_time()).await
+    };
+    let with_role = |name: &str| json!({"AccountId": id, "IamRoleArn": role(ACCOUNT, name)});
+    let linked = "SpotLinkedCredentials";
+    let forth = updated(linked, with_role("stack"), with_role("another")).await;
+    assert_eq!(forth.status, Status::Failed);
+    assert!(forth.reason.contains("CHG-1234"), "{}", forth.reason);
+    let back = updated(linked, with_role("another"), with_role("stack")).await;
+    assert_eq!(back.status, Status::Success, "{}", back.reason);
+    let named =
+        |version: &str| json!({"SpotAccountId": id, "AwsAccountId": ACCOUNT, "Version": version});
+    let renamed = updated("RenamedSpotAccountByAlias", named("1"), named("2")).await;
+    assert_eq!(renamed.status, Status::Success, "{}", renamed.reason);
+    assert_eq!(home.spot.world.lock().writes(), writes);
+}

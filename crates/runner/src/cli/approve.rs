@@ -8,13 +8,18 @@ use super::{
     Failure, Global,
     freeze::named,
     load,
-    plan::given,
     running::{self, Reports},
     telemetry,
 };
-use crate::{home::Home, state::ApprovalRow};
+use crate::{
+    home::Home,
+    jobs::{self, Given, Request},
+    state::ApprovalRow,
+};
 
 /// Approve the plan of a run that waits, and apply exactly that, as far as it still holds.
+///
+/// `runner runs show` shows the plan.
 #[derive(Debug, clap::Args)]
 pub struct Approve {
     /// The run's id, or the beginning of it.
@@ -36,25 +41,27 @@ impl Approve {
         let home = Home::connect(Arc::new(config)).await?;
         let state = home.state.clone();
         let stored = state.plan(&self.id).await?;
-        let run = stored.document.run_id.clone();
+        let run = stored.run.clone();
+        let plan = stored.document.map_err(|why| {
+            Failure::Refused(format!(
+                "the plan of run {run} cannot be applied: {why}; plan again"
+            ))
+        })?;
         let job = home
             .config
-            .job(&stored.document.basis.job)
+            .job(&plan.basis.job)
             .map_err(|errors| Failure::Config(errors.to_string()))?;
         let now = Timestamp::now();
-        let request = given(&home, &job, stored.document.clone())?;
-        if let crate::engine::Consent::Given { plan, basis } = &request.consent
-            && let Some((_, why)) = plan.void(now, basis)
-        {
+        let basis = jobs::basis(&home, &job, plan.basis.retry_failed)?;
+        if let Some((_, why)) = plan.void(now, &basis) {
             return Err(Failure::Refused(why));
         }
-        let name = named(self.by);
         let approval = ApprovalRow {
-            by: format!("{name} ({})", home.identity.arn),
+            by: format!("{} ({})", named(self.by), home.identity.arn),
             at: now.as_millisecond(),
-            comment: self.comment.clone(),
+            comment: self.comment,
         };
-        if !state.approve_plan(&run, &approval).await? {
+        if !state.approve_plan(&run, &job.name, &approval).await? {
             return Err(Failure::Refused(match stored.approval {
                 Some(approval) => format!(
                     "the plan of run {run} is {} already, by {}",
@@ -66,8 +73,15 @@ impl Approve {
                 ),
             }));
         }
+        let request = Request {
+            given: Some(Given::Approved(Box::new(plan))),
+            ..Request::default()
+        };
         let report = running::run(global, home, &job, request).await?;
-        running::note(&state, &run, &report).await?;
+        // What did not even begin was not approved for some later moment that nobody knows.
+        if report.steps.is_empty() {
+            state.withdraw_approval(&run).await?;
+        }
         running::tell(global, state, guard, &report, &self.reports).await
     }
 }

@@ -48,7 +48,13 @@ impl Freeze {
                     reason,
                 };
                 let id = RunId::new().to_string();
-                database.begin_freeze(&id, &wanted).await.map_err(failed)?;
+                if !database.begin_freeze(&id, &wanted).await.map_err(failed)? {
+                    let first = database.freeze().await.map_err(failed)?;
+                    let first = first.map_or_else(String::new, |first| format!(": {first}"));
+                    return Err(Failure::Refused(format!(
+                        "a freeze is in force already, so yours was not noted{first}"
+                    )));
+                }
                 false
             }
             Self::Off { by } => database

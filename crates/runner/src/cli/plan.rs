@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     config::{Approval, HumanDuration},
-    engine::{Consent, PlanDocument, exit_code},
+    engine::{PlanDocument, exit_code},
     home::Home,
-    jobs::{self, Request},
+    jobs::{self, Given, Request},
     report::{Output, json, plan, table},
 };
 
@@ -53,7 +53,7 @@ impl Plan {
         let request = Request {
             dry_run: true,
             retry_failed: self.retry_failed,
-            consent: Consent::NotNeeded,
+            given: None,
         };
         let report = running::run(global, home, &job, request).await?;
         state.close().await;
@@ -69,11 +69,20 @@ impl Plan {
                 &PlanDocument::new(report.run_id, basis, planned, now, lifetime),
             )?;
         }
+        let how = self.out.as_ref().map(|file| match job.approval {
+            Approval::Never => format!("runner apply {}", file.display()),
+            Approval::Required => {
+                format!(
+                    "runner exec {}, which keeps the plan until somebody approves it",
+                    job.name
+                )
+            }
+        });
         match (global.output, &report.plan_before) {
             (Output::Json, _) => {
                 print_json(&json::document(&report))?;
             }
-            (Output::Table, Some(planned)) => print(&plan::text(planned, self.out.as_deref())),
+            (Output::Table, Some(planned)) => print(&plan::text(planned, how.as_deref())),
             (Output::Table, None) => print(&table::run(&report)),
         }
         Ok(exit_code(&report))
@@ -110,28 +119,13 @@ impl Apply {
         }
         let home = Home::connect(Arc::new(config)).await?;
         let state = home.state.clone();
-        let request = given(&home, &job, document)?;
+        let request = Request {
+            given: Some(Given::File(Box::new(document))),
+            ..Request::default()
+        };
         let report = running::run(global, home, &job, request).await?;
         running::tell(global, state, guard, &report, &self.reports).await
     }
-}
-
-/// A run that applies this plan and nothing else.
-pub(super) fn given(
-    home: &Home,
-    job: &crate::config::JobFile,
-    document: PlanDocument,
-) -> Result<Request, Failure> {
-    let retry_failed = document.basis.retry_failed;
-    let basis = jobs::basis(home, job, retry_failed)?;
-    Ok(Request {
-        dry_run: false,
-        retry_failed,
-        consent: Consent::Given {
-            plan: Arc::new(document),
-            basis,
-        },
-    })
 }
 
 fn read(file: &Path) -> Result<PlanDocument, Failure> {
@@ -142,10 +136,11 @@ fn read(file: &Path) -> Result<PlanDocument, Failure> {
         ))
     };
     let text = fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))
+    PlanDocument::read(&text).map_err(unusable)
 }
 
-/// Writes the plan for its owner alone: it names accounts and what may be done in them.
+/// Writes the plan for its owner alone: it names accounts and what may be done in them. Whoever reads the file meanwhile has the
+/// old one or the new one, whole.
 fn write(file: &Path, document: &PlanDocument) -> Result<(), Failure> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let failed = |error: std::io::Error| {
@@ -155,9 +150,23 @@ fn write(file: &Path, document: &PlanDocument) -> Result<(), Failure> {
         ))
     };
     let text = serde_json::to_string_pretty(document).map_err(|error| failed(error.into()))?;
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", document.run_id));
+    let new = file.with_file_name(name);
     let mut options = fs::OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(file).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.write_all(b"\n").map_err(failed)
+    let mut opened = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(failed)?;
+    let written = opened
+        .write_all(text.as_bytes())
+        .and_then(|()| opened.write_all(b"\n"))
+        .and_then(|()| fs::rename(&new, file));
+    written.map_err(|error| {
+        // What is left of it is of no use; that it cannot be removed either says nothing new.
+        let _ = fs::remove_file(&new);
+        failed(error)
+    })
 }

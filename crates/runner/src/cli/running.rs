@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Failure, Global, complain, print, print_json};
 use crate::{
     config::JobFile,
-    engine::{Interrupt, RunReport, RunStatus, exit_code},
+    engine::{Interrupt, RunReport, exit_code},
     home::Home,
     jobs::{self, Request},
     report::{Output, file::ReportFile, json, progress::TerminalProgress, table},
@@ -44,27 +44,6 @@ pub(super) async fn run(
     .await?;
     progress.finish();
     Ok(report)
-}
-
-/// Notes in the state what became of an approved plan. One whose run did not come to its steps, or was interrupted in them, is
-/// continued by the next `runner exec`.
-pub(super) async fn note(state: &State, plan: &str, report: &RunReport) -> Result<(), Failure> {
-    let is_void = report
-        .engine_refusals
-        .iter()
-        .any(|refusal| refusal.guard.starts_with("plan-"));
-    let came_to_its_end = report.status() != RunStatus::Interrupted
-        && report.error.is_none()
-        && report
-            .plan_before
-            .as_ref()
-            .is_some_and(|plan| !plan.refusals.iter().any(|refusal| refusal.whole_plan));
-    let became = match (is_void, came_to_its_end) {
-        (true, _) => "void",
-        (false, true) => "applied",
-        (false, false) => return Ok(()),
-    };
-    Ok(state.plan_ended(plan, became, report.run_id).await?)
 }
 
 /// Writes the reports, says what went wrong, and prints the run. The state is closed and telemetry sent before.

@@ -1,8 +1,8 @@
-//! `runner runs`: past runs, from the state. Needs no credentials and changes nothing.
+//! `runner runs`: past runs, from the state. But for approving, it needs no credentials and changes nothing.
 
 use super::{Failure, Global, approve::Approve, load, print, print_json};
 use crate::{
-    report::{Output, table},
+    report::{Output, plan, table},
     state::{PlanRow, RunDetail, RunRow, State},
 };
 
@@ -29,15 +29,14 @@ pub enum Runs {
 
 impl Runs {
     pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
-        if let Self::Approve(command) = self {
-            return command.run(global).await;
-        }
-        let config = load(global)?;
-        let state = State::open(&config.runner.state.url).await?;
+        let open = async || {
+            let config = load(global)?;
+            Ok::<_, Failure>(State::open(&config.runner.state.url).await?)
+        };
         match self {
             Self::Approve(command) => command.run(global).await,
             Self::List { job, limit } => {
-                let runs = state.list_runs(job.as_deref(), limit).await?;
+                let runs = open().await?.list_runs(job.as_deref(), limit).await?;
                 match global.output {
                     Output::Json => print_json(&runs),
                     Output::Table => {
@@ -47,7 +46,7 @@ impl Runs {
                 }
             }
             Self::Show { id } => {
-                let run = state.show_run(&id).await?;
+                let run = open().await?.show_run(&id).await?;
                 match global.output {
                     Output::Json => print_json(&run),
                     Output::Table => {
@@ -172,22 +171,17 @@ fn show(detail: &RunDetail) -> String {
 }
 
 /// The plan that a run kept for an approval.
-fn kept(plan: &PlanRow) -> String {
-    let mut rows = table::table(&["step", "accounts", "risk", "why"]);
-    for step in &plan.steps {
-        rows.add_row(vec![
-            step.id.clone(),
-            step.accounts.len().to_string(),
-            format!("{:?}", step.risk).to_lowercase(),
-            step.reason.clone(),
-        ]);
-    }
+fn kept(kept: &PlanRow) -> String {
+    let is_over = kept.expires_at <= jiff::Timestamp::now().as_millisecond();
+    let state = match kept.state.as_str() {
+        "waiting" | "approved" if is_over => "expired",
+        state => state,
+    };
     let mut text = format!(
-        "its plan, which can be approved until {}: {}",
-        moment(plan.expires_at),
-        plan.state
+        "its plan, which can be approved until {}: {state}",
+        moment(kept.expires_at)
     );
-    if let Some(approval) = &plan.approval {
+    if let Some(approval) = &kept.approval {
         text.push_str(&format!(
             "\napproved by {} at {}",
             approval.by,
@@ -197,10 +191,10 @@ fn kept(plan: &PlanRow) -> String {
             text.push_str(&format!(": {comment}"));
         }
     }
-    if let Some(run) = &plan.applied_by {
+    if let Some(run) = &kept.applied_by {
         text.push_str(&format!("\nby run {run}"));
     }
-    format!("{text}\n{}", table::render(&rows))
+    format!("{text}\n\n{}", plan::kept(&kept.steps))
 }
 
 /// A moment in Unix milliseconds, as UTC.

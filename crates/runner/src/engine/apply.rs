@@ -132,13 +132,16 @@ async fn attempts<J: Job>(
         if recorder.is_lost() || (run.is_ending() && memo.lock().is_none()) {
             return End::pending("not started: the run was ending");
         }
-        // What goes on in AWS already is followed to its end all the same.
-        if memo.lock().is_none() {
-            match recorder.frozen().await {
-                Ok(None) => {}
-                Ok(Some(why)) => return End::pending(format!("not started: {why}")),
-                Err(error) => return End::pending(error.to_string()),
+        match recorder.frozen().await {
+            Ok(None) => {}
+            Ok(Some(why)) => {
+                run.interrupt().freeze(why.clone());
+                // What goes on in AWS already is stopped, and followed to its end.
+                if memo.lock().is_none() {
+                    return End::pending(format!("not started: {why}"));
+                }
             }
+            Err(error) => return End::pending(error.to_string()),
         }
         attempt += 1;
         let cx = StepContext {

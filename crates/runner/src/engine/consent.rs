@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use onboarding_core::{
     ids::{AwsAccountId, Region},
     plan::{
-        Finding, Plan, Refusal, Summary,
+        Estimate, Finding, Plan, Refusal, Summary,
         consent::{ConsentedStep, consented},
     },
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::journal::RunId;
 
@@ -36,7 +37,24 @@ pub enum Consent {
         plan: Arc<PlanDocument>,
         /// What a plan would be made from now.
         basis: Basis,
+        /// Whether the journal keeps it, by the run that made it.
+        is_kept: bool,
     },
+}
+
+impl Consent {
+    /// The run whose plan is applied, where the journal keeps that plan.
+    #[must_use]
+    pub fn kept_plan(&self) -> Option<&str> {
+        match self {
+            Self::Given {
+                plan,
+                is_kept: true,
+                ..
+            } => Some(&plan.run_id),
+            Self::NotNeeded | Self::Needed { .. } | Self::Given { .. } => None,
+        }
+    }
 }
 
 /// What a plan is made from. When any of it is another, the plan is void.
@@ -52,6 +70,8 @@ pub struct Basis {
     pub home_account: AwsAccountId,
     /// The home Region.
     pub region: Region,
+    /// The address of Spot's API.
+    pub spot: String,
     /// Whether accounts that failed are tried again now, whatever their clock says.
     pub retry_failed: bool,
     /// SHA-256 digests of the configuration, the job, the guard rails, each policy and each template, by what they are of.
@@ -81,6 +101,7 @@ impl Basis {
             &self.region.to_string(),
             &now.region.to_string(),
         );
+        compare("the address of Spot", &self.spot, &now.spot);
         let names = self.digests.keys().chain(now.digests.keys());
         let mut changed: Vec<String> = names
             .filter(|name| self.digests.get(*name) != now.digests.get(*name))
@@ -134,17 +155,42 @@ impl PlanDocument {
         }
     }
 
+    /// Reads one. The form is looked at first: another version's may have other parts.
+    ///
+    /// # Errors
+    /// Why it cannot be read, for people.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        match value.get("format").and_then(Value::as_u64) {
+            Some(format) if format == u64::from(FORMAT) => {}
+            Some(other) => {
+                return Err(format!(
+                    "it has form {other}, and this program reads form {FORMAT}"
+                ));
+            }
+            None => return Err("it does not say what form it has".to_owned()),
+        }
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    /// Whether another one would do the same, for the same reasons, under the same rules.
+    #[must_use]
+    pub fn does_the_same(&self, other: &Self) -> bool {
+        let steps = |plan: &Self| -> Vec<ConsentedStep> {
+            let mut steps = plan.steps.clone();
+            for step in &mut steps {
+                // How long it will take depends on what goes on beside it.
+                step.step.estimate = Estimate::default();
+            }
+            steps
+        };
+        self.basis == other.basis && steps(self) == steps(other)
+    }
+
     /// Why nothing of it may be applied, and what to do.
     #[must_use]
     pub fn void(&self, now: Timestamp, basis: &Basis) -> Option<(&'static str, String)> {
         let again = "plan again, and have the new plan looked at";
-        if self.format != FORMAT {
-            let message = format!(
-                "the plan has form {}, and this program reads form {FORMAT}; {again}",
-                self.format
-            );
-            return Some(("plan-form", message));
-        }
         if now >= self.expires_at {
             return Some((
                 "plan-expired",

@@ -10,7 +10,7 @@ use std::{
 use futures_util::FutureExt as _;
 use onboarding_core::plan::{
     AccountRow, Plan, Refusal, Step,
-    consent::{self, Moved},
+    consent::{self, Moved, Scope},
 };
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -28,10 +28,13 @@ use super::{
     ledger::Ledger,
     progress::{NoProgress, ProgressBoard, ProgressSink},
     recorder::Recorder,
-    report::{RunReport, exit_code},
+    report::{RunReport, StepOutcome, StepRecord, exit_code},
     retry::RetryPolicy,
 };
 use crate::telemetry;
+
+/// How often a run that applies looks whether everything is frozen by now.
+const FREEZE_LOOK: Duration = Duration::from_secs(1);
 
 /// How long background work may take to end after its token was cancelled.
 const BACKGROUND_GRACE: Duration = Duration::from_secs(30);
@@ -145,6 +148,7 @@ async fn run<J: Job>(
         trigger: options.trigger.clone(),
         tick: options.tick,
         dry_run: options.dry_run,
+        plan: options.consent.kept_plan().map(str::to_owned),
         at: (options.clock)(),
         trace_id,
     };
@@ -192,7 +196,7 @@ async fn run<J: Job>(
     report.steps = ledger.records();
     report.api_calls = difference(job.api_calls(), &calls_before);
     report.duration = started.elapsed();
-    end(&*journal, &cx, begun.key, &mut report).await;
+    end(&*journal, &cx, begun.key, options, &mut report).await;
     report
 }
 
@@ -237,16 +241,16 @@ impl<J: Job> Stages<'_, J> {
                 return;
             }
         };
-        if self.options.dry_run || plan.refusals.iter().any(|refusal| refusal.whole_plan) {
+        if self.options.dry_run || is_refused(plan) {
             return;
         }
         if let Consent::Needed { basis, lifetime } = &self.options.consent
-            && plan.has_due_steps()
+            && self.has_steps_to_look_at(plan)
         {
             let (run, now) = (self.key.id, self.cx.moment());
-            let held = PlanDocument::new(run, basis.clone(), plan, now, *lifetime);
-            match self.journal.hold_plan(self.key, &held).await {
-                Ok(()) => report.held = Some(held),
+            let plan = PlanDocument::new(run, basis.clone(), plan, now, *lifetime);
+            match self.journal.hold_plan(self.key, &plan).await {
+                Ok(held) => report.held = Some(held),
                 Err(error) => report.error = Some(self.cx.shared.recorder.fail(&error)),
             }
             return;
@@ -255,11 +259,7 @@ impl<J: Job> Stages<'_, J> {
             match self.cx.shared.recorder.frozen().await {
                 Ok(None) => {}
                 Ok(Some(message)) => {
-                    report.engine_refusals.push(Refusal {
-                        guard: "freeze".to_owned(),
-                        message,
-                        whole_plan: true,
-                    });
+                    report.engine_refusals.push(frozen(message, true));
                     return;
                 }
                 Err(error) => {
@@ -283,8 +283,11 @@ impl<J: Job> Stages<'_, J> {
             report.error = Some(self.cx.shared.recorder.loss());
             return;
         }
-        report.interrupted = interrupt.is_draining();
-        let verified = if report.interrupted {
+        report.interrupted = interrupt.is_signalled();
+        if let Some(why) = interrupt.frozen() {
+            report.engine_refusals.push(frozen(why.to_owned(), false));
+        }
+        let verified = if interrupt.is_draining() {
             self.look(Phase::Verify).await
         } else {
             tokio::select! {
@@ -298,7 +301,11 @@ impl<J: Job> Stages<'_, J> {
         };
         match verified {
             Ok(mut plan) => {
-                self.limit(&mut plan);
+                let moved = self.limit(&mut plan);
+                report.moved.retain(|before| !before.is_due);
+                report
+                    .moved
+                    .extend(moved.into_iter().filter(|moved| moved.is_due));
                 report.plan_after = Some(plan);
             }
             Err(error) => report.error = Some(error),
@@ -308,7 +315,7 @@ impl<J: Job> Stages<'_, J> {
     /// Why the plan that was approved may not be applied.
     fn void(&self) -> Option<(&'static str, String)> {
         match &self.options.consent {
-            Consent::Given { plan, basis } => plan.void(self.cx.moment(), basis),
+            Consent::Given { plan, basis, .. } => plan.void(self.cx.moment(), basis),
             Consent::NotNeeded | Consent::Needed { .. } => None,
         }
     }
@@ -316,10 +323,31 @@ impl<J: Job> Stages<'_, J> {
     /// Takes out what was not approved.
     fn limit(&self, plan: &mut Plan) -> Vec<Moved> {
         match &self.options.consent {
+            // A plan that is refused says nothing about what is due.
+            Consent::Given { .. } if is_refused(plan) => Vec::new(),
             Consent::Given { plan: given, .. } => {
                 consent::limit(plan, &given.steps, self.job.consent())
             }
             Consent::NotNeeded | Consent::Needed { .. } => Vec::new(),
+        }
+    }
+
+    /// Whether the plan does more than wait for what goes on already.
+    fn has_steps_to_look_at(&self, plan: &Plan) -> bool {
+        let kind = self.job.consent();
+        let mut steps = plan.steps.iter();
+        steps.any(|step| kind.scope(step) != Scope::Free)
+    }
+
+    /// Drains the run as soon as everything is frozen.
+    async fn watch_the_freeze(&self) {
+        loop {
+            tokio::time::sleep(FREEZE_LOOK).await;
+            // What is wrong with the journal stops the run by itself.
+            if let Ok(Some(why)) = self.cx.shared.recorder.frozen().await {
+                self.options.interrupt.freeze(why);
+                return std::future::pending().await;
+            }
         }
     }
 
@@ -329,7 +357,10 @@ impl<J: Job> Stages<'_, J> {
         let background = self.job.background(&cx).map(|work| {
             AbortOnDropHandle::new(tokio::spawn(work.instrument(tracing::Span::current())))
         });
-        apply_steps(self.job, &cx, steps, self.ledger, self.options).await;
+        tokio::select! {
+            () = apply_steps(self.job, &cx, steps, self.ledger, self.options) => {}
+            () = self.watch_the_freeze() => {}
+        }
         cx.shared.background.cancel();
         if let Some(background) = background {
             match timeout(BACKGROUND_GRACE, background).await {
@@ -395,6 +426,40 @@ impl<J: Job> Stages<'_, J> {
     }
 }
 
+/// Whether guard rails refuse the plan as a whole.
+fn is_refused(plan: &Plan) -> bool {
+    plan.refusals.iter().any(|refusal| refusal.whole_plan)
+}
+
+fn frozen(message: String, whole_plan: bool) -> Refusal {
+    Refusal {
+        guard: "freeze".to_owned(),
+        message,
+        whole_plan,
+    }
+}
+
+/// What became of the plan that was kept for an approval, when this run ends it: `applied` or `void`. One whose run did not
+/// come to the end of its steps goes on with the next run.
+fn became(report: &RunReport) -> Option<&'static str> {
+    let refused = |guard: &str| {
+        let mut refusals = report.engine_refusals.iter();
+        refusals.any(|refusal| refusal.guard.starts_with(guard))
+    };
+    if refused("plan-") {
+        return Some("void");
+    }
+    let came_to_its_end = !report.interrupted
+        && report.error.is_none()
+        && report.engine_refusals.is_empty()
+        && report
+            .plan_before
+            .as_ref()
+            .is_some_and(|plan| !is_refused(plan));
+    let is_pending = |step: &StepRecord| step.outcome == StepOutcome::Pending;
+    (came_to_its_end && !report.steps.iter().any(is_pending)).then_some("applied")
+}
+
 /// Nothing was applied, and the run is recorded as failed like any other.
 fn panicked(doing: &str) -> JobError {
     JobError::new(
@@ -405,7 +470,9 @@ fn panicked(doing: &str) -> JobError {
 
 fn refuse(report: &mut RunReport, error: JournalError) {
     match error {
-        JournalError::AlreadyRunning { .. } | JournalError::TickTaken { .. } => {
+        JournalError::AlreadyRunning { .. }
+        | JournalError::TickTaken { .. }
+        | JournalError::PlanEnded { .. } => {
             report.engine_refusals.push(Refusal {
                 guard: "one-run-per-job".to_owned(),
                 message: error.to_string(),
@@ -441,7 +508,13 @@ fn difference(
 }
 
 /// Records the end. A journal that was lost is not written to again.
-async fn end(journal: &dyn Journal, cx: &RunContext, key: RunKey, report: &mut RunReport) {
+async fn end(
+    journal: &dyn Journal,
+    cx: &RunContext,
+    key: RunKey,
+    options: &RunOptions,
+    report: &mut RunReport,
+) {
     if cx.shared.recorder.is_lost() {
         return;
     }
@@ -454,6 +527,7 @@ async fn end(journal: &dyn Journal, cx: &RunContext, key: RunKey, report: &mut R
         refusals: report.refusals(),
         accounts: touched(report),
         error: error.as_deref(),
+        plan: options.consent.kept_plan().zip(became(report)),
         at: cx.now(),
     };
     if let Err(error) = journal.end_run(key, end).await {

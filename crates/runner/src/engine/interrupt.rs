@@ -1,4 +1,6 @@
-//! Interruption in two stages: drain (start nothing new, end what runs), then abandon (leave at once).
+//! Interruption in two stages: drain (start nothing new, end what runs), then abandon (leave at once). A freeze drains, too.
+
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
@@ -6,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
     drain: CancellationToken,
+    signalled: CancellationToken,
     abandon: CancellationToken,
+    frozen: Arc<OnceLock<String>>,
 }
 
 impl Interrupt {
@@ -34,11 +38,31 @@ impl Interrupt {
 
     /// One more signal.
     pub fn signal(&self) {
-        if self.drain.is_cancelled() {
+        if self.signalled.is_cancelled() {
             self.abandon.cancel();
         } else {
+            self.signalled.cancel();
             self.drain.cancel();
         }
+    }
+
+    /// Everything is frozen, for this reason: nothing new may start, and what runs is ended, as after a first signal.
+    pub fn freeze(&self, why: String) {
+        // The first reason stands.
+        let _ = self.frozen.set(why);
+        self.drain.cancel();
+    }
+
+    /// Why everything is frozen.
+    #[must_use]
+    pub fn frozen(&self) -> Option<&str> {
+        self.frozen.get().map(String::as_str)
+    }
+
+    /// Whether there was a signal.
+    #[must_use]
+    pub fn is_signalled(&self) -> bool {
+        self.signalled.is_cancelled()
     }
 
     /// Whether nothing new may start.

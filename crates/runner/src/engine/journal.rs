@@ -72,6 +72,8 @@ pub struct NewRun {
     pub tick: Option<i64>,
     /// Whether it only plans. Such a run neither excludes nor recovers others.
     pub dry_run: bool,
+    /// The run whose approved plan it applies, where the journal keeps that plan.
+    pub plan: Option<String>,
     /// When, in Unix milliseconds.
     pub at: i64,
     /// Its trace, when it is traced.
@@ -149,6 +151,8 @@ pub struct RunEnd<'a> {
     pub accounts: Vec<&'a AccountRow>,
     /// Why it failed as a whole.
     pub error: Option<&'a str>,
+    /// The run whose approved plan ends with this one, and what became of the plan: `applied` or `void`.
+    pub plan: Option<(&'a str, &'static str)>,
     /// When, in Unix milliseconds.
     pub at: i64,
 }
@@ -167,6 +171,14 @@ pub enum JournalError {
     TickTaken {
         /// The job.
         job: String,
+    },
+    /// The approved plan was applied by another run meanwhile, or replaced.
+    #[error("the plan of run {run} is {state}; `runner runs show {run}` tells by whom")]
+    PlanEnded {
+        /// The run that made the plan.
+        run: String,
+        /// What became of the plan.
+        state: String,
     },
     /// Another process took the run over, or it ended.
     #[error("run {0} is no longer ours; another process took it over")]
@@ -189,8 +201,13 @@ pub trait Journal: Send + Sync {
     /// memos of steps that never ended.
     async fn begin_run(&self, run: &NewRun) -> Result<Begun, JournalError>;
 
-    /// Keeps the plan of a run until somebody approves it. An earlier one of the job that still waits is replaced.
-    async fn hold_plan(&self, run: RunKey, plan: &PlanDocument) -> Result<(), JournalError>;
+    /// Keeps the plan of a run until somebody approves it, and gives the plan that waits then: an earlier one of the job that
+    /// says the same, or else this one, which replaces an earlier one.
+    async fn hold_plan(
+        &self,
+        run: RunKey,
+        plan: &PlanDocument,
+    ) -> Result<PlanDocument, JournalError>;
 
     /// Records the steps of the plan, with the memos that they inherit. Memos of earlier runs of the job end here.
     async fn plan_run(

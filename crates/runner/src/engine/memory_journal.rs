@@ -143,9 +143,14 @@ impl Journal for MemoryJournal {
         })
     }
 
-    async fn hold_plan(&self, run: RunKey, plan: &PlanDocument) -> Result<(), JournalError> {
+    async fn hold_plan(
+        &self,
+        run: RunKey,
+        plan: &PlanDocument,
+    ) -> Result<PlanDocument, JournalError> {
         self.write(|rows| {
             rows.runs.get_mut(&run.id).unwrap().held = Some(plan.clone());
+            plan.clone()
         })
     }
 

@@ -82,6 +82,7 @@ pub fn basis(home: &Home, job: &JobFile, retry_failed: bool) -> Result<Basis, Jo
         kind: job.kind().name().to_owned(),
         home_account: home.identity.account,
         region: config.runner.aws.region.0.clone(),
+        spot: home.spot.address().to_owned(),
         retry_failed,
         digests,
     })

@@ -39,6 +39,9 @@ pub struct RunDocument<'a> {
     /// What was left alone because the approved plan does not have it, or has and it is no longer so.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub moved: &'a [Moved],
+    /// The run whose plan waits for an approval: an earlier one where that says the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_of: Option<&'a str>,
     /// Until when the plan can be approved, for a run that waits for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_until: Option<jiff::Timestamp>,
@@ -160,6 +163,7 @@ pub fn document(report: &RunReport) -> RunDocument<'_> {
             rows(|standing| matches!(standing, Standing::Pending | Standing::Due))
         },
         moved: &report.moved,
+        plan_of: report.held.as_ref().map(|plan| plan.run_id.as_str()),
         waits_until: report.held.as_ref().map(|plan| plan.expires_at),
         refusals: report.refusals(),
         error: report.error.as_ref().map(crate::engine::JobError::chain),

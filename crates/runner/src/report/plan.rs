@@ -1,11 +1,11 @@
 //! A plan as text that a person can review: each step with why, how much it can hurt, what it changes, what it takes, and
 //! its accounts.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use onboarding_core::{
     ids::AwsAccountId,
-    plan::{AccountRow, Estimate, Plan, Risk, Step, Summary},
+    plan::{AccountRow, Estimate, Plan, Risk, Step, Summary, consent::ConsentedStep},
 };
 
 use super::table;
@@ -13,14 +13,17 @@ use super::table;
 /// How many accounts of a step are shown before it says how many more there are.
 const MOST_ACCOUNTS: usize = 20;
 
-/// The plan for people; `file` is where it was written to.
+/// The plan for people; `how` is the command that applies it.
 #[must_use]
-pub fn text(plan: &Plan, file: Option<&Path>) -> String {
+pub fn text(plan: &Plan, how: Option<&str>) -> String {
     let mut text = String::new();
     let rows: BTreeMap<AwsAccountId, &AccountRow> =
         plan.accounts.iter().map(|row| (row.account, row)).collect();
     for (number, one) in plan.steps.iter().enumerate() {
-        step(&mut text, number + 1, one, &rows);
+        step(&mut text, number + 1, one, |account| {
+            let row = rows.get(&account)?;
+            Some(format!("{}  ({})  {}", row.name, row.ou_path, row.reason))
+        });
     }
     text.push_str(&table::coverage(&plan.accounts));
     text.push_str(&table::problems(&plan.accounts));
@@ -41,8 +44,8 @@ pub fn text(plan: &Plan, file: Option<&Path>) -> String {
             of(Risk::Low),
             takes(total(plan))
         );
-        if let Some(file) = file {
-            let _ = writeln!(text, "Apply it: runner apply {}", file.display());
+        if let Some(how) = how {
+            let _ = writeln!(text, "Apply it: {how}");
         }
     }
     let summary = Summary::of(&plan.accounts, &plan.accounts, true);
@@ -59,7 +62,24 @@ pub fn text(plan: &Plan, file: Option<&Path>) -> String {
     text
 }
 
-fn step(text: &mut String, number: usize, step: &Step, rows: &BTreeMap<AwsAccountId, &AccountRow>) {
+/// The steps of a plan that was kept, in the same form.
+#[must_use]
+pub fn kept(steps: &[ConsentedStep]) -> String {
+    let mut text = String::new();
+    for (number, one) in steps.iter().enumerate() {
+        step(&mut text, number + 1, &one.step, |account| {
+            Some(one.due.get(&account)?.to_string())
+        });
+    }
+    text
+}
+
+fn step(
+    text: &mut String,
+    number: usize,
+    step: &Step,
+    about: impl Fn(AwsAccountId) -> Option<String>,
+) {
     let risk = match step.risk {
         Risk::Low => "low",
         Risk::Medium => "medium",
@@ -85,12 +105,8 @@ fn step(text: &mut String, number: usize, step: &Step, rows: &BTreeMap<AwsAccoun
         let _ = writeln!(text, "   accounts: {}", step.accounts.len());
     }
     for account in step.accounts.iter().take(MOST_ACCOUNTS) {
-        let _ = match rows.get(account) {
-            Some(row) => writeln!(
-                text,
-                "     {account}  {}  ({})  {}",
-                row.name, row.ou_path, row.reason
-            ),
+        let _ = match about(*account) {
+            Some(words) => writeln!(text, "     {account}  {words}"),
             None => writeln!(text, "     {account}"),
         };
     }

@@ -201,10 +201,13 @@ pub fn refusals(refusals: &[Refusal]) -> String {
 #[must_use]
 pub fn run(report: &RunReport) -> String {
     let mut text = String::new();
+    if let Some(held) = &report.held {
+        text.push_str(&super::plan::kept(&held.steps));
+    }
     if let Some(plan) = report
         .plan_before
         .as_ref()
-        .filter(|plan| (report.dry_run || report.held.is_some()) && plan.has_due_steps())
+        .filter(|plan| report.dry_run && plan.has_due_steps())
     {
         text.push_str("Steps that would be applied:\n");
         let mut steps = table(&["step", "accounts", "risk", "why"]);
@@ -261,7 +264,7 @@ pub fn run(report: &RunReport) -> String {
         let _ = writeln!(
             text,
             "The plan waits for an approval until {}: runner runs approve {}",
-            held.expires_at, report.run_id
+            held.expires_at, held.run_id
         );
     }
     for left in &report.left_behind {

@@ -18,7 +18,11 @@ impl Journal for State {
         self.insert_run(run).await
     }
 
-    async fn hold_plan(&self, run: RunKey, plan: &PlanDocument) -> Result<(), JournalError> {
+    async fn hold_plan(
+        &self,
+        run: RunKey,
+        plan: &PlanDocument,
+    ) -> Result<PlanDocument, JournalError> {
         self.insert_plan(run, plan).await
     }
 

@@ -1,8 +1,8 @@
 //! Plans that wait for an approval, and what became of them.
 
 use jiff::Timestamp;
-use onboarding_core::plan::Step;
-use sqlx::{Row as _, any::AnyRow};
+use onboarding_core::plan::consent::ConsentedStep;
+use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
 use super::{State, StateError, error::write};
 use crate::engine::{JournalError, PlanDocument, RunId, RunKey};
@@ -10,8 +10,10 @@ use crate::engine::{JournalError, PlanDocument, RunId, RunKey};
 /// A plan in the state.
 #[derive(Debug, Clone)]
 pub struct StoredPlan {
-    /// The plan.
-    pub document: PlanDocument,
+    /// The run that made it.
+    pub run: String,
+    /// The plan, or why it cannot be read: another version may have written it.
+    pub document: Result<PlanDocument, String>,
     /// `waiting`, `replaced`, `approved`, `applied` or `void`.
     pub state: String,
     /// Who approved it, when, and what they said.
@@ -31,8 +33,8 @@ pub struct PlanRow {
     /// The run that applied it, or found it void.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied_by: Option<String>,
-    /// Its steps.
-    pub steps: Vec<Step>,
+    /// Its steps, with why each account was due.
+    pub steps: Vec<ConsentedStep>,
 }
 
 /// An approval, for people.
@@ -47,16 +49,36 @@ pub struct ApprovalRow {
     pub comment: Option<String>,
 }
 
+/// The newest plan of a job that is in a state and has not expired.
+const OF_JOB: &str = "SELECT * FROM plans WHERE job = $1 AND state = $2 AND expires_at > $3 \
+                      ORDER BY made_at DESC LIMIT 1";
+
 impl State {
     pub(super) async fn insert_plan(
         &self,
         run: RunKey,
         plan: &PlanDocument,
-    ) -> Result<(), JournalError> {
+    ) -> Result<PlanDocument, JournalError> {
         let failed = write("the plan that waits for an approval");
         let document =
             serde_json::to_string(plan).map_err(write("the plan that waits for an approval"))?;
         let mut tx = self.ours(run).await?;
+        let waiting = sqlx::query(OF_JOB)
+            .bind(&plan.basis.job)
+            .bind("waiting")
+            .bind(plan.made_at.as_millisecond())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(&failed)?;
+        let waiting = waiting.as_ref().map(stored).transpose();
+        let waiting = waiting.map_err(&failed)?;
+        // Somebody may be looking at it: the same plan does not get another name.
+        if let Some(Ok(waiting)) = waiting.map(|plan| plan.document)
+            && waiting.does_the_same(plan)
+        {
+            tx.commit().await.map_err(failed)?;
+            return Ok(waiting);
+        }
         sqlx::query("UPDATE plans SET state = 'replaced' WHERE job = $1 AND state = 'waiting'")
             .bind(&plan.basis.job)
             .execute(&mut *tx)
@@ -74,7 +96,8 @@ impl State {
         .execute(&mut *tx)
         .await
         .map_err(&failed)?;
-        tx.commit().await.map_err(failed)
+        tx.commit().await.map_err(failed)?;
+        Ok(plan.clone())
     }
 
     /// The plan of the run whose id begins like this.
@@ -82,14 +105,15 @@ impl State {
     /// # Errors
     /// When the state cannot be read, or not exactly one run with a plan matches.
     pub async fn plan(&self, id: &str) -> Result<StoredPlan, StateError> {
+        let failed = StateError::query("reading a plan");
         let mut rows =
             sqlx::query("SELECT * FROM plans WHERE substr(run_id, 1, length($1)) = $1 LIMIT 2")
                 .bind(id)
                 .fetch_all(self.pool())
                 .await
-                .map_err(StateError::query("reading a plan"))?;
+                .map_err(&failed)?;
         match (rows.pop(), rows.len()) {
-            (Some(row), 0) => stored(&row),
+            (Some(row), 0) => stored(&row).map_err(failed),
             (_, others) => Err(StateError::NoSuchPlan {
                 id: id.to_owned(),
                 found: if others == 0 { 0 } else { 2 },
@@ -106,18 +130,18 @@ impl State {
             .await
             .map_err(&failed)?;
         let Some(row) = row else { return Ok(None) };
-        let plan = stored(&row)?;
-        let steps = plan.document.steps.into_iter();
+        let plan = stored(&row).map_err(&failed)?;
         Ok(Some(PlanRow {
             state: plan.state,
-            expires_at: plan.document.expires_at.as_millisecond(),
+            expires_at: row.try_get("expires_at").map_err(&failed)?,
             approval: plan.approval,
             applied_by: row.try_get("applied_by").map_err(failed)?,
-            steps: steps.map(|step| step.step).collect(),
+            steps: plan.document.map(|plan| plan.steps).unwrap_or_default(),
         }))
     }
 
-    /// The plan of a job that was approved, not applied to its end, and has not expired.
+    /// The plan of a job that was approved, not applied to its end, and has not expired. One that cannot be read any more is
+    /// none.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -125,26 +149,32 @@ impl State {
         &self,
         job: &str,
         now: Timestamp,
-    ) -> Result<Option<StoredPlan>, StateError> {
-        let row = sqlx::query(
-            "SELECT * FROM plans WHERE job = $1 AND state = 'approved' AND expires_at > $2 \
-             ORDER BY approved_at DESC LIMIT 1",
-        )
-        .bind(job)
-        .bind(now.as_millisecond())
-        .fetch_optional(self.pool())
-        .await
-        .map_err(StateError::query("reading a plan"))?;
-        row.as_ref().map(stored).transpose()
+    ) -> Result<Option<PlanDocument>, StateError> {
+        let failed = StateError::query("reading a plan");
+        let row = sqlx::query(OF_JOB)
+            .bind(job)
+            .bind("approved")
+            .bind(now.as_millisecond())
+            .fetch_optional(self.pool())
+            .await
+            .map_err(&failed)?;
+        let Some(row) = row else { return Ok(None) };
+        let StoredPlan { run, document, .. } = stored(&row).map_err(failed)?;
+        if let Err(why) = &document {
+            tracing::warn!(run.id = %run, "an approved plan cannot be applied: {why}");
+        }
+        Ok(document.ok())
     }
 
-    /// Notes who approved a plan. Tells whether it still waited: of two who approve it, one does.
+    /// Notes who approved a plan; other plans of the job go no further. Tells whether it still waited: of two who approve it,
+    /// one does.
     ///
     /// # Errors
     /// When the state cannot be written.
     pub async fn approve_plan(
         &self,
         run: &str,
+        job: &str,
         approval: &ApprovalRow,
     ) -> Result<bool, StateError> {
         let failed = StateError::query("approving a plan");
@@ -160,23 +190,33 @@ impl State {
         .execute(&mut *tx)
         .await
         .map_err(&failed)?;
+        if changed.rows_affected() == 1 {
+            sqlx::query(
+                "UPDATE plans SET state = 'replaced' \
+                 WHERE job = $1 AND run_id <> $2 AND state IN ('waiting', 'approved')",
+            )
+            .bind(job)
+            .bind(run)
+            .execute(&mut *tx)
+            .await
+            .map_err(&failed)?;
+        }
         tx.commit().await.map_err(failed)?;
         Ok(changed.rows_affected() == 1)
     }
 
-    /// Notes what became of an approved plan, `applied` or `void`, so that it is not applied again.
+    /// Lets an approved plan that no run has begun wait again.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn plan_ended(&self, run: &str, state: &str, by: RunId) -> Result<(), StateError> {
-        let failed = StateError::query("noting what became of a plan");
+    pub async fn withdraw_approval(&self, run: &str) -> Result<(), StateError> {
+        let failed = StateError::query("withdrawing an approval");
         let mut tx = self.write().await.map_err(&failed)?;
         sqlx::query(
-            "UPDATE plans SET state = $2, applied_by = $3 WHERE run_id = $1 AND state = 'approved'",
+            "UPDATE plans SET state = 'waiting', approved_by = NULL, approved_at = NULL, comment = NULL \
+             WHERE run_id = $1 AND state = 'approved'",
         )
         .bind(run)
-        .bind(state)
-        .bind(by.to_string())
         .execute(&mut *tx)
         .await
         .map_err(&failed)?;
@@ -184,15 +224,53 @@ impl State {
     }
 }
 
-fn stored(row: &AnyRow) -> Result<StoredPlan, StateError> {
-    let failed = StateError::query("reading a plan");
-    let document: String = row.try_get("document").map_err(&failed)?;
-    let by: Option<String> = row.try_get("approved_by").map_err(&failed)?;
-    let at: Option<i64> = row.try_get("approved_at").map_err(&failed)?;
-    let comment = row.try_get("comment").map_err(&failed)?;
+/// Fails unless the plan of this run is approved and not applied to its end.
+pub(super) async fn still_approved(
+    tx: &mut Transaction<'static, Any>,
+    run: &str,
+) -> Result<(), JournalError> {
+    let state: Option<String> = sqlx::query_scalar("SELECT state FROM plans WHERE run_id = $1")
+        .bind(run)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(write("the start of a run"))?;
+    match state.as_deref() {
+        Some("approved") => Ok(()),
+        other => Err(JournalError::PlanEnded {
+            run: run.to_owned(),
+            state: other.unwrap_or("gone").to_owned(),
+        }),
+    }
+}
+
+/// Notes what became of an approved plan, so that it is not applied again.
+pub(super) async fn end(
+    tx: &mut Transaction<'static, Any>,
+    plan: &str,
+    became: &str,
+    by: RunId,
+) -> Result<(), JournalError> {
+    sqlx::query(
+        "UPDATE plans SET state = $2, applied_by = $3 WHERE run_id = $1 AND state = 'approved'",
+    )
+    .bind(plan)
+    .bind(became)
+    .bind(by.to_string())
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(write("what became of a plan"))
+}
+
+fn stored(row: &AnyRow) -> Result<StoredPlan, sqlx::Error> {
+    let document: String = row.try_get("document")?;
+    let by: Option<String> = row.try_get("approved_by")?;
+    let at: Option<i64> = row.try_get("approved_at")?;
+    let comment = row.try_get("comment")?;
     Ok(StoredPlan {
-        document: serde_json::from_str(&document).map_err(StateError::value("a plan"))?,
-        state: row.try_get("state").map_err(&failed)?,
+        run: row.try_get("run_id")?,
+        document: PlanDocument::read(&document),
+        state: row.try_get("state")?,
         approval: by.zip(at).map(|(by, at)| ApprovalRow { by, at, comment }),
     })
 }

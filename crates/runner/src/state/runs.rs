@@ -9,7 +9,7 @@ use sqlx::{Row as _, Transaction, any::AnyRow};
 use super::{
     State, StateError,
     error::write,
-    plans::PlanRow,
+    plans::{self, PlanRow},
     steps::{StepRow, fenced},
 };
 use crate::engine::{Begun, JournalError, NewRun, RunEnd, RunId, RunKey};
@@ -97,6 +97,9 @@ impl State {
                 unfinished_memos(&mut tx, &run.job).await?,
             )
         };
+        if let Some(plan) = &run.plan {
+            plans::still_approved(&mut tx, plan).await?;
+        }
         let inserted = sqlx::query(
             "INSERT INTO runs (id, job, kind, woken_by, tick, dry_run, state, started_at, trace_id, lease_owner, fence) \
              VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, $9, $10)",
@@ -158,6 +161,9 @@ impl State {
         .await
         .map_err(&failed)?;
         fenced(ours.rows_affected(), run)?;
+        if let Some((plan, became)) = end.plan {
+            plans::end(&mut tx, plan, became, run.id).await?;
+        }
         for row in end.accounts {
             let standing =
                 serde_json::to_value(row.standing).map_err(&write("the end of a run"))?;

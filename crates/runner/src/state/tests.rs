@@ -3,6 +3,7 @@
 mod groups;
 mod journal;
 mod memory;
+mod plans;
 mod provider;
 mod server;
 mod windows;

@@ -42,7 +42,7 @@ pub(in crate::stackset_sync) fn accounts(
         let Some(account) = row.account.filter(|_| is_worked_on) else {
             continue;
         };
-        let (action, reason) = if is_management(context, account.id) {
+        let (action, reason, changes) = if is_management(context, account.id) {
             if context.profile.management.is_none() {
                 continue;
             }
@@ -58,9 +58,9 @@ pub(in crate::stackset_sync) fn accounts(
             let action = SyncAction::EnrollManagementAccount {
                 profile: profile.clone(),
                 account: account.id,
-                changes,
+                changes: changes.clone(),
             };
-            (action, reason)
+            (action, reason, changes)
         } else {
             // One that is linked and only lacks the current definition keeps its external ID.
             if context.profile.direct.is_none() || row.row.reason == Reason::InstanceOutdated {
@@ -79,7 +79,7 @@ pub(in crate::stackset_sync) fn accounts(
                 unit,
                 instance,
             };
-            (action, row.row.reason.explanation().to_owned())
+            (action, row.row.reason.explanation().to_owned(), Vec::new())
         };
         push(
             plan,
@@ -90,6 +90,13 @@ pub(in crate::stackset_sync) fn accounts(
             Risk::Medium,
             context.order(order::CREATE),
         );
+        if let Some(step) = plan.steps.last_mut().filter(|_| !changes.is_empty()) {
+            step.preconditions.push(format!(
+                "what the stack would change: {}",
+                changes.join(", ")
+            ));
+            step.changes = changes;
+        }
     }
 }
 

@@ -25,6 +25,9 @@ pub(in crate::stackset_sync) fn stack_set(context: &ProfileContext<'_>, plan: &m
             Risk::Low,
             context.order(order::STACK_SET),
         );
+        if let Some(step) = plan.steps.last_mut() {
+            step.changes.clone_from(&context.state.definition_changes);
+        }
         return false;
     }
     for running in &context.state.running {
@@ -136,11 +139,10 @@ pub(in crate::stackset_sync) fn stack_set(context: &ProfileContext<'_>, plan: &m
         );
         if let Some(step) = plan.steps.last_mut() {
             step.changes.clone_from(&context.state.definition_changes);
-            let digest = context.state.template_digest.as_deref();
-            let digest = digest.unwrap_or("none that can be read");
             step.preconditions.push(format!(
-                "template of {}: {digest}",
-                context.profile.stack_set
+                "the definition of {}: {}",
+                context.profile.stack_set,
+                definition::digest(context.state)
             ));
         }
     }

@@ -110,7 +110,7 @@ async fn what_is_frozen_is_refused_before_its_first_step_and_starts_none_later()
     let stopped = job.run_with(&journal, options).await;
     assert_eq!(
         (stopped.status(), exit_code(&stopped)),
-        (RunStatus::Failed, 1)
+        (RunStatus::Refused, 4)
     );
     assert_eq!(job.world.lock().effects.len(), 1);
     assert_eq!(stopped.summary().pending, 2);

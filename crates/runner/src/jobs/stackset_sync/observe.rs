@@ -156,6 +156,7 @@ impl StackSetSync {
         if self.home.config.runner.enrollment.provider == ProviderKind::Queue {
             // Stacks whose requests nobody can answer would hang until their ServiceTimeout.
             provider::check(&self.home).await?;
+            provider::check_function(&self.home).await?;
         }
         let closed_since: BTreeMap<_, _> = snapshot
             .accounts
@@ -320,6 +321,7 @@ impl StackSetSync {
             return Ok(ObservedProfile {
                 retries,
                 management,
+                definition_changes: changes("{}", profile),
                 ..ObservedProfile::default()
             });
         };
@@ -356,11 +358,7 @@ impl StackSetSync {
             external_ids,
             management,
             management_changes: Vec::new(),
-            definition_changes: template::template_changes(
-                &stack_set.template_body,
-                &profile.definition.template_body,
-            )
-            .unwrap_or_default(),
+            definition_changes: changes(&stack_set.template_body, profile),
             template_digest: template::template_digest_of(&stack_set.template_body).ok(),
             service_token_changes: template::service_token_changes(
                 &stack_set.template_body,
@@ -433,6 +431,12 @@ impl StackSetSync {
         }
         Ok(())
     }
+}
+
+/// What the profile's template changes in another, in words.
+fn changes(body: &str, profile: &Profile) -> Vec<String> {
+    template::template_changes(body, &profile.definition.template_body)
+        .unwrap_or_else(|error| vec![format!("the templates cannot be compared: {error}")])
 }
 
 fn organization_error(error: aws_ops::AwsError) -> JobError {

@@ -26,6 +26,7 @@ fn new_run(job: &str) -> NewRun {
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,
+        plan: None,
         at: 1_000,
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
     }
@@ -86,6 +87,7 @@ async fn end(state: &State, run: RunKey, status: RunStatus) -> Result<(), Journa
         refusals: &[],
         accounts: vec![&row],
         error: None,
+        plan: None,
         at: 9_000,
     };
     state.end_run(run, end).await

@@ -14,6 +14,7 @@ fn run() -> NewRun {
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,
+        plan: None,
         at: 1_000,
         trace_id: None,
     }
