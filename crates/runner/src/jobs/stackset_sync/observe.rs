@@ -353,13 +353,19 @@ impl StackSetSync {
             })
             .collect();
         let is_direct = template::is_direct(&stack_set.template_body);
+        let template_digest = template::template_digest_of(&stack_set.template_body).ok();
+        let is_same = template_digest.as_ref() == Some(&profile.definition.template_digest);
         Ok(ObservedProfile {
             is_direct,
             external_ids,
             management,
             management_changes: Vec::new(),
-            definition_changes: changes(&stack_set.template_body, profile),
-            template_digest: template::template_digest_of(&stack_set.template_body).ok(),
+            definition_changes: if is_same {
+                Vec::new()
+            } else {
+                changes(&stack_set.template_body, profile)
+            },
+            template_digest,
             service_token_changes: template::service_token_changes(
                 &stack_set.template_body,
                 &profile.definition.template_body,
