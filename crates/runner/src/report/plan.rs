@@ -13,6 +13,9 @@ use super::table;
 /// How many accounts of a step are shown before it says how many more there are.
 const MOST_ACCOUNTS: usize = 20;
 
+/// How many lines of what a step changes are shown: a first rollout grants all that Spot needs.
+const MOST_CHANGES: usize = 60;
+
 /// The plan for people; `how` is the command that applies it.
 #[must_use]
 pub fn text(plan: &Plan, how: Option<&str>) -> String {
@@ -87,9 +90,16 @@ fn step(
     };
     let _ = writeln!(text, "{number}. {}  (risk: {risk})", step.id);
     let _ = writeln!(text, "   why: {}", step.reason);
-    for (index, change) in step.changes.iter().enumerate() {
+    for (index, change) in step.changes.iter().take(MOST_CHANGES).enumerate() {
         let head = if index == 0 { "changes:" } else { "        " };
         let _ = writeln!(text, "   {head} {change}");
+    }
+    if step.changes.len() > MOST_CHANGES {
+        let more = step.changes.len() - MOST_CHANGES;
+        let _ = writeln!(
+            text,
+            "            and {more} more lines; --output json has all"
+        );
     }
     if !step.estimate.is_nothing() {
         let _ = writeln!(text, "   takes: {}", takes(step.estimate));
