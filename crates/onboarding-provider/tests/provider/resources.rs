@@ -263,7 +263,11 @@ async fn a_role_that_cannot_be_assumed_is_tried_until_the_deadline() {
 async fn a_refused_permission_is_waited_for_a_little() {
     for status in [401, 403, 404] {
         let home = Home::new().await;
-        let provider = home.provider();
+        let patient = ProviderSettings {
+            refusal_patience: Duration::from_secs(30),
+            ..settings()
+        };
+        let provider = home.provider_with(patient, no_events());
         create(&provider, "SpotAccount", json!({"AwsAccountId": ACCOUNT})).await;
         home.spot.world.lock().refuse_links = Some((status, "who?"));
         let properties = properties("SpotLinkedCredentials", "stack", ACCOUNT, "act-1");
@@ -280,7 +284,8 @@ async fn a_refused_permission_is_waited_for_a_little() {
         home.spot.world.lock().refuse_links = Some((status, "who?"));
         let properties = json!({"AccountId": "act-1", "IamRoleArn": role(ACCOUNT, "new")});
         let event = event("new", ACCOUNT, "SpotLinkedCredentials", properties);
-        let response = provider.handle(&request(&event), in_time()).await;
+        let impatient = home.provider();
+        let response = impatient.handle(&request(&event), in_time()).await;
         assert_eq!(response.status, Status::Failed, "{status}");
         assert!(response.reason.contains("who?"), "{}", response.reason);
     }
