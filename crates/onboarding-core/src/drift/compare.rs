@@ -1,5 +1,6 @@
 //! Comparing what a role should be with what it is.
 
+mod extras;
 mod policies;
 mod trust;
 

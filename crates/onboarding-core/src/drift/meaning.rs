@@ -1,5 +1,6 @@
 //! What the enrollment template of a stack set means for one account.
 
+mod conditions;
 mod resolve;
 mod role;
 

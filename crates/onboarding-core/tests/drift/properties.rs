@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     samples,
-    world::{self, attached, codes, drifts, text_of, truth},
+    world::{self, EXTERNAL_ID, SPOT, attached, codes, drifts, text_of, truth},
 };
 
 /// A source of choices that a test can repeat.
@@ -167,6 +167,33 @@ impl Choices {
         }
         document.to_string()
     }
+    /// The trust policy with something else in it, which may or may not let in the same.
+    fn mutated_trust(&mut self, text: &str) -> String {
+        let mut document: Value = serde_json::from_str(text).unwrap();
+        let all = document["Statement"].as_array_mut().unwrap();
+        let at = self.below(all.len());
+        let statement = &mut all[at];
+        match self.below(9) {
+            0 => statement["Principal"] = json!("*"),
+            1 => statement["Principal"] = json!({"AWS": "922761411349"}),
+            2 => {
+                statement["Principal"] = json!({"AWS": [SPOT, "arn:aws:iam::666666666666:user/x"]})
+            }
+            3 => statement["Principal"] = json!({"Service": "ec2.amazonaws.com"}),
+            4 => drop(statement.as_object_mut().unwrap().shift_remove("Condition")),
+            5 => {
+                statement["Condition"] = json!({"stringequals": {"STS:ExternalId": [EXTERNAL_ID]}})
+            }
+            6 => statement["Condition"] = json!({"StringLike": {"sts:ExternalId": "spot*"}}),
+            7 => statement["Action"] = json!(["sts:AssumeRole", "sts:TagSession"]),
+            _ => {
+                let mut more = statement.clone();
+                more["Effect"] = if self.coin() { "Allow" } else { "Deny" }.into();
+                all.push(more);
+            }
+        }
+        document.to_string()
+    }
 }
 
 fn full() -> RoleMeaning {
@@ -275,6 +302,25 @@ proptest! {
         let expected: &[&str] = if is_same { &[] } else { &["policy-document-differs"] };
         prop_assert_eq!(codes(&found), expected, "{}", changed);
         prop_assert!(is_same || !found[0].changes.is_empty());
+    }
+
+    #[test]
+    fn a_changed_trust_policy_is_found_unless_it_lets_in_the_same(seed in 1..u64::MAX, times in 1..4) {
+        let meaning = full();
+        let mut truth = truth(&meaning);
+        let mut choices = Choices(seed);
+        let original = truth.role.trust_policy.clone();
+        let mut changed = original.clone();
+        for _ in 0..times {
+            changed = choices.mutated_trust(&changed);
+        }
+        let is_same = grant_the_same(&original, &changed);
+        truth.role.trust_policy = choices.rewritten(&changed);
+        let found = drifts(&meaning, &truth);
+        prop_assert_eq!(found.is_empty(), is_same, "{}\n{:?}", changed, found);
+        for drift in &found {
+            prop_assert!(drift.kind.code().starts_with("trust-"), "{:?}", drift);
+        }
     }
 
     #[test]

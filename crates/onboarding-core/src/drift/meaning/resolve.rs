@@ -1,5 +1,4 @@
-//! Evaluating a template's functions and conditions (CloudFormation Template Reference, "Intrinsic functions", "Condition
-//! functions", "Pseudo parameters").
+//! Evaluating a template's functions (CloudFormation Template Reference, "Intrinsic functions", "Pseudo parameters").
 //!
 //! What cannot be known becomes a marked text, and so does a function that no template for Spot's role needs.
 
@@ -22,20 +21,18 @@ const EXTERNAL_ID_RESOURCE: &str = "SpotExternalId";
 /// The pseudo parameter of the account.
 const ACCOUNT: &str = "AWS::AccountId";
 
-/// How many conditions may stand on each other: CloudFormation refuses those that stand on themselves.
-const MAX_CONDITION_DEPTH: usize = 64;
-
 /// Names of parameters, pseudo parameters and resources whose values went into a result.
 pub(super) type Inputs = BTreeSet<String>;
 
 /// A template with the values of one stack.
 pub(super) struct Resolver<'a> {
-    meanings: &'a Meanings,
+    pub(super) meanings: &'a Meanings,
     account: Option<AwsAccountId>,
     overrides: &'a BTreeMap<String, String>,
     external_id: Option<&'a ExternalId>,
     inputs: Inputs,
-    condition_depth: usize,
+    /// How many conditions are being evaluated, one within the other.
+    pub(super) condition_depth: usize,
     undecided: Option<String>,
 }
 
@@ -245,59 +242,10 @@ impl<'a> Resolver<'a> {
             other => Some(other),
         }
     }
-
-    /// Whether a condition of the template holds; none when that depends on what is not known.
-    pub(super) fn condition(&mut self, name: &str) -> Option<bool> {
-        if self.condition_depth == MAX_CONDITION_DEPTH {
-            return None;
-        }
-        self.condition_depth += 1;
-        let meanings = self.meanings;
-        let held = self.holds(&meanings.template["Conditions"][name]);
-        self.condition_depth -= 1;
-        held
-    }
-
-    fn holds(&mut self, condition: &Value) -> Option<bool> {
-        let (name, argument) = function(condition.as_object()?)?;
-        let arguments = argument.as_array().map(Vec::as_slice).unwrap_or_default();
-        match name {
-            "Condition" => self.condition(argument.as_str()?),
-            "Fn::Equals" => match arguments {
-                [left, right] => {
-                    let (left, right) = (self.value(left)?, self.value(right)?);
-                    let is_unknown = unknown::is_in_value(&left) || unknown::is_in_value(&right);
-                    match (piece(&left), piece(&right)) {
-                        _ if left == right => Some(true),
-                        _ if is_unknown => None,
-                        (Some(left), Some(right)) => Some(left == right),
-                        _ => Some(false),
-                    }
-                }
-                _ => None,
-            },
-            "Fn::Not" => match arguments {
-                [one] => self.holds(one).map(|held| !held),
-                _ => None,
-            },
-            "Fn::And" => self.first_or(arguments, false),
-            "Fn::Or" => self.first_or(arguments, true),
-            _ => None,
-        }
-    }
-
-    /// `decisive` when any condition is so; the contrary when none is, and all are known.
-    fn first_or(&mut self, conditions: &[Value], decisive: bool) -> Option<bool> {
-        let held: Vec<Option<bool>> = conditions.iter().map(|one| self.holds(one)).collect();
-        if held.contains(&Some(decisive)) {
-            return Some(decisive);
-        }
-        (!held.contains(&None)).then_some(!decisive)
-    }
 }
 
 /// The name and the argument of a function call.
-fn function(map: &Map<String, Value>) -> Option<(&str, &Value)> {
+pub(super) fn function(map: &Map<String, Value>) -> Option<(&str, &Value)> {
     let mut entries = map.iter();
     let (name, argument) = entries.next()?;
     let is_function = match name.as_str() {
@@ -309,7 +257,7 @@ fn function(map: &Map<String, Value>) -> Option<(&str, &Value)> {
 }
 
 /// What a value is within a text; none for lists and objects.
-fn piece(value: &Value) -> Option<String> {
+pub(super) fn piece(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
