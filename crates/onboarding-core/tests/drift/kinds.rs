@@ -1,5 +1,7 @@
 //! Each kind of difference: found when it is made, with what puts it right, and nothing else beside it.
 
+use std::sync::LazyLock;
+
 use onboarding_core::{
     drift::{
         AttachedPolicy, Drift, DriftKind, Fix, PolicyReading, RoleMeaning, RoleTruth, Subject,
@@ -18,6 +20,10 @@ use crate::{
 
 /// Both policies, a name, a path, a boundary, a tag, a policy of AWS and an inline one.
 fn everything() -> RoleMeaning {
+    EVERYTHING.clone()
+}
+
+static EVERYTHING: LazyLock<RoleMeaning> = LazyLock::new(|| {
     let (_, mut spec) = samples::samples()
         .into_iter()
         .find(|(name, _)| name == "queue-full-costs-default")
@@ -37,7 +43,7 @@ fn everything() -> RoleMeaning {
     );
     role["Policies"] = json!([{"PolicyName": "mine", "PolicyDocument": document}]);
     world::meaning(&template.to_string())
-}
+});
 
 fn policy(statements: &Value) -> Value {
     json!({"Version": "2012-10-17", "Statement": statements})

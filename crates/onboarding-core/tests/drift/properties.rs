@@ -1,6 +1,6 @@
 //! What holds for any tampering and for any way of writing the same.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use onboarding_core::{
     drift::{RoleMeaning, RoleTruth},
@@ -196,7 +196,7 @@ impl Choices {
     }
 }
 
-fn full() -> RoleMeaning {
+static FULL: LazyLock<RoleMeaning> = LazyLock::new(|| {
     let mut spec = samples::samples()
         .into_iter()
         .find(|(name, _)| name == "queue-split-default")
@@ -208,7 +208,7 @@ fn full() -> RoleMeaning {
         permissions_boundary: Some("arn:aws:iam::aws:policy/PowerUserAccess".to_owned()),
     };
     world::meaning(&world::body(&spec))
-}
+});
 
 /// Whether two documents grant the same, by the comparison of policies alone.
 fn grant_the_same(one: &str, other: &str) -> bool {
@@ -257,8 +257,8 @@ proptest! {
 
     #[test]
     fn whatever_is_tampered_with_is_found_and_nothing_else(which in proptest::collection::vec(any::<bool>(), TAMPERS.len())) {
-        let meaning = full();
-        let mut truth = truth(&meaning);
+        let meaning = &*FULL;
+        let mut truth = truth(meaning);
         let mut expected = BTreeSet::new();
         for ((code, tamper), chosen) in TAMPERS.iter().zip(which) {
             if chosen {
@@ -266,15 +266,15 @@ proptest! {
                 tamper(&mut truth);
             }
         }
-        let found = drifts(&meaning, &truth);
+        let found = drifts(meaning, &truth);
         prop_assert_eq!(codes(&found).len(), expected.len());
         prop_assert_eq!(codes(&found).into_iter().collect::<BTreeSet<_>>(), expected);
     }
 
     #[test]
     fn the_same_written_differently_is_no_drift(seed in 1..u64::MAX) {
-        let meaning = full();
-        let mut truth = truth(&meaning);
+        let meaning = &*FULL;
+        let mut truth = truth(meaning);
         let mut choices = Choices(seed);
         for policy in &mut truth.attached {
             let text = text_of(policy);
@@ -282,13 +282,13 @@ proptest! {
         }
         truth.role.trust_policy = choices.rewritten(&truth.role.trust_policy);
         truth.attached = choices.shuffled(truth.attached);
-        prop_assert_eq!(drifts(&meaning, &truth), []);
+        prop_assert_eq!(drifts(meaning, &truth), []);
     }
 
     #[test]
     fn a_changed_document_is_found_unless_it_grants_the_same(seed in 1..u64::MAX, which in 0..4_usize, times in 1..4) {
-        let meaning = full();
-        let mut truth = truth(&meaning);
+        let meaning = &*FULL;
+        let mut truth = truth(meaning);
         let mut choices = Choices(seed);
         let at = which % truth.attached.len();
         let original = text_of(&mut truth.attached[at]).clone();
@@ -298,7 +298,7 @@ proptest! {
         }
         let is_same = grant_the_same(&original, &changed);
         *text_of(&mut truth.attached[at]) = choices.rewritten(&changed);
-        let found = drifts(&meaning, &truth);
+        let found = drifts(meaning, &truth);
         let expected: &[&str] = if is_same { &[] } else { &["policy-document-differs"] };
         prop_assert_eq!(codes(&found), expected, "{}", changed);
         prop_assert!(is_same || !found[0].changes.is_empty());
@@ -306,8 +306,8 @@ proptest! {
 
     #[test]
     fn a_changed_trust_policy_is_found_unless_it_lets_in_the_same(seed in 1..u64::MAX, times in 1..4) {
-        let meaning = full();
-        let mut truth = truth(&meaning);
+        let meaning = &*FULL;
+        let mut truth = truth(meaning);
         let mut choices = Choices(seed);
         let original = truth.role.trust_policy.clone();
         let mut changed = original.clone();
@@ -316,7 +316,7 @@ proptest! {
         }
         let is_same = grant_the_same(&original, &changed);
         truth.role.trust_policy = choices.rewritten(&changed);
-        let found = drifts(&meaning, &truth);
+        let found = drifts(meaning, &truth);
         prop_assert_eq!(found.is_empty(), is_same, "{}\n{:?}", changed, found);
         for drift in &found {
             prop_assert!(drift.kind.code().starts_with("trust-"), "{:?}", drift);
@@ -325,12 +325,12 @@ proptest! {
 
     #[test]
     fn no_text_of_an_account_makes_it_panic(text in any::<String>(), name in any::<String>()) {
-        let meaning = full();
-        let mut truth = truth(&meaning);
+        let meaning = &*FULL;
+        let mut truth = truth(meaning);
         truth.role.trust_policy = text.clone();
         *text_of(&mut truth.attached[0]) = text.clone();
         truth.attached[1].name = name.clone();
         truth.inline.insert(name, text);
-        prop_assert!(!drifts(&meaning, &truth).is_empty());
+        prop_assert!(!drifts(meaning, &truth).is_empty());
     }
 }
