@@ -22,4 +22,4 @@ pub use document::MeantDocument;
 pub use findings::{Subject, findings};
 pub use kind::{Drift, DriftKind, Fix};
 pub use meaning::{MeaningError, Meanings, MeantPolicy, RoleMeaning, StackContext, meaning};
-pub use truth::{AttachedPolicy, PolicyReading, RoleTruth, TruthReading};
+pub use truth::{RoleTruth, TruthReading};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::LiveRole;
+use crate::inventory::{AttachedPolicy, LiveRole, RolePolicies};
 
 /// A role as IAM has it, with its policies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,30 +17,17 @@ pub struct RoleTruth {
     pub inline: BTreeMap<String, String>,
 }
 
-/// A managed policy that is attached to a role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttachedPolicy {
-    /// Its ARN.
-    pub arn: String,
-    /// Its name.
-    pub name: String,
-    /// What it says.
-    pub document: PolicyReading,
-}
-
-/// What reading a managed policy came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PolicyReading {
-    /// Its default version, which is the one in force.
-    Document {
-        /// The version's id, such as `v3`.
-        version: String,
-        /// The document, as JSON text.
-        text: String,
-    },
-    /// It was not read, for this reason. AWS managed policies are not read.
-    Unread(String),
+impl RoleTruth {
+    /// A role and its policies, as they were read.
+    #[must_use]
+    pub fn new(role: LiveRole, policies: RolePolicies) -> Self {
+        let RolePolicies { attached, inline } = policies;
+        Self {
+            role,
+            attached,
+            inline,
+        }
+    }
 }
 
 /// What reading a role and its policies came to.

@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 
 use onboarding_core::{
     drift::{
-        AttachedPolicy, Drift, DriftKind, Fix, PolicyReading, RoleMeaning, RoleTruth, Subject,
-        TruthReading, compare, findings,
+        Drift, DriftKind, Fix, RoleMeaning, RoleTruth, Subject, TruthReading, compare, findings,
     },
+    inventory::{AttachedPolicy, PolicyReading},
     plan::Severity,
     policy::compare::Verdict,
     template::RoleSettings,

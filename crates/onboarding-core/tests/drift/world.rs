@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 
 use onboarding_core::{
-    drift::{
-        AttachedPolicy, CompareContext, Drift, Meanings, PolicyReading, RoleMeaning, RoleTruth,
-        TruthReading, compare,
-    },
-    inventory::LiveRole,
+    drift::{CompareContext, Drift, Meanings, RoleMeaning, RoleTruth, TruthReading, compare},
+    inventory::{AttachedPolicy, LiveRole, PolicyReading, RolePolicies},
     template::{Format, Partition, Template, TemplateSpec},
 };
 use serde_json::Value;
@@ -62,8 +59,8 @@ pub(crate) fn truth(meaning: &RoleMeaning) -> RoleTruth {
     let inline = meaning.inline.iter();
     let mut tags = meaning.tags.clone();
     tags.insert("aws:cloudformation:stack-id".to_owned(), STACK.to_owned());
-    RoleTruth {
-        role: LiveRole {
+    RoleTruth::new(
+        LiveRole {
             arn: format!("arn:aws:iam::{ACCOUNT}:role{path}{name}")
                 .parse()
                 .unwrap(),
@@ -75,11 +72,13 @@ pub(crate) fn truth(meaning: &RoleMeaning) -> RoleTruth {
             last_used: None,
             tags,
         },
-        attached,
-        inline: inline
-            .map(|(name, document)| (name.clone(), document.value().to_string()))
-            .collect(),
-    }
+        RolePolicies {
+            attached,
+            inline: inline
+                .map(|(name, document)| (name.clone(), document.value().to_string()))
+                .collect(),
+        },
+    )
 }
 
 pub(crate) fn attached(arn: &str, document: &Value) -> AttachedPolicy {

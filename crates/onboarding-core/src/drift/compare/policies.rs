@@ -4,13 +4,14 @@ use super::{
     super::{
         Drift, DriftKind, Fix, MeantPolicy, RoleMeaning, commands,
         document::{Difference, Judgement},
-        truth::{AttachedPolicy, PolicyReading, RoleTruth},
+        truth::RoleTruth,
         unknown,
     },
     drift,
     extras::{beyond, extra},
     in_words,
 };
+use crate::inventory::{AttachedPolicy, PolicyReading};
 
 /// Compares the managed policies that are attached.
 pub(super) fn compare_attached(meaning: &RoleMeaning, truth: &RoleTruth, found: &mut Vec<Drift>) {
