@@ -11,6 +11,7 @@ mod consumers;
 mod delegated;
 mod deploys;
 mod direct;
+mod drift;
 mod enrolls;
 mod faults;
 mod interrupts;

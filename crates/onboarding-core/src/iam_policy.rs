@@ -29,8 +29,10 @@ pub struct RunnerPolicySpec {
     pub management_account: Option<AwsAccountId>,
     /// The organization; none when it is not known, and then any organization stands for it.
     pub organization: Option<OrganizationId>,
-    /// The stack sets that a job manages; empty when no job does.
+    /// The stack sets that a job looks at; empty when no job does.
     pub stack_sets: Vec<StackSetName>,
+    /// Whether a job manages them.
+    pub manages_stack_sets: bool,
     /// Whether accounts are enrolled without custom resources.
     pub is_direct: bool,
     /// The plain stacks that enroll the management account.
@@ -133,11 +135,14 @@ fn written(spec: &RunnerPolicySpec, table: &[Permission]) -> Result<PolicyDocume
 
 impl RunnerPolicySpec {
     fn has(&self, need: Need) -> bool {
-        let manages = !self.stack_sets.is_empty();
+        let reads = !self.stack_sets.is_empty();
+        let manages = reads && self.manages_stack_sets;
         match need {
             Need::Always => true,
+            Need::StackSetReads => reads,
             Need::StackSets => manages,
-            Need::Direct => manages && self.is_direct,
+            Need::Direct => reads && self.is_direct,
+            Need::ManagementStackReads => reads && !self.management_stacks.is_empty(),
             Need::ManagementStack => manages && !self.management_stacks.is_empty(),
             Need::UnboundedRole => {
                 manages

@@ -9,6 +9,7 @@ pub mod canonical;
 pub mod custom_resource;
 pub mod desired;
 pub mod drift;
+pub mod drift_audit;
 pub mod governor;
 pub mod iam_policy;
 pub mod ids;

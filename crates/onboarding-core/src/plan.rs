@@ -106,10 +106,13 @@ pub struct AccountRow {
 }
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Worth knowing.
+    #[default]
     Info,
     /// Somebody should look.
     Warning,
@@ -118,7 +121,7 @@ pub enum Severity {
 }
 
 /// Something that a person should know, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Finding {
     /// Stable across runs: the reason code and what it is about.
     pub id: String,
@@ -137,6 +140,21 @@ pub struct Finding {
     pub reason: String,
     /// What was found and what to do.
     pub message: String,
+    /// What it is about, where that is not the account: a role, a policy, a stack set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// What should be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actual: Option<String>,
+    /// What mends it: the kind of a job, or what a person does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// When it was seen first, in Unix seconds, as far as the state remembers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<i64>,
 }
 
 /// Something that the plan refuses to do, by a guard rail.
@@ -161,6 +179,20 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// What guard rails refuse.
     pub refusals: Vec<Refusal>,
+    /// How many accounts IAM was read in; none when that was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audited: Option<Audited>,
+}
+
+/// How many accounts IAM was read in: `asked = read + unreadable`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audited {
+    /// Accounts that are enrolled by us, active, with a current stack instance.
+    pub asked: usize,
+    /// Of those, read and compared.
+    pub read: usize,
+    /// Of those, not readable, for whatever reason; each has a finding.
+    pub unreadable: usize,
 }
 
 impl Plan {

@@ -211,6 +211,7 @@ fn finding(row: &AccountRow) -> Finding {
         ou_path: Some(row.ou_path.to_string()),
         reason: row.reason.code().to_owned(),
         message,
+        ..Finding::default()
     }
 }
 

@@ -72,6 +72,8 @@ pub enum Reason {
     OutsideTargets,
     /// Something is to be done for it that the approved plan does not have.
     Moved,
+    /// What is in the account differs from what its stack set means for it.
+    Drifted,
 }
 
 /// What a reason means for the account.
@@ -92,7 +94,7 @@ pub enum Standing {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Enrolled,
         Self::Enrolling,
         Self::MissingInstance,
@@ -126,6 +128,7 @@ impl Reason {
         Self::Departed,
         Self::OutsideTargets,
         Self::Moved,
+        Self::Drifted,
     ];
 
     /// What it means for the account when nothing but observation is known.
@@ -164,7 +167,8 @@ impl Reason {
             | Self::StackBlocked
             | Self::Departed
             | Self::OutsideTargets
-            | Self::Moved => Standing::Skipped,
+            | Self::Moved
+            | Self::Drifted => Standing::Skipped,
         }
     }
 
@@ -187,6 +191,7 @@ impl Reason {
                 | Self::StackBlocked
                 | Self::OutsideTargets
                 | Self::Moved
+                | Self::Drifted
         )
     }
 
@@ -240,6 +245,7 @@ impl Reason {
             Self::Departed => "departed",
             Self::OutsideTargets => "outside-targets",
             Self::Moved => "moved",
+            Self::Drifted => "drifted",
         }
     }
 
@@ -327,6 +333,9 @@ impl Reason {
             }
             Self::Moved => {
                 "something else is to be done for it than the plan has that was approved; plan again"
+            }
+            Self::Drifted => {
+                "what IAM or Spot has for it differs from what its stack set means for it; the findings say what, and what mends it"
             }
         }
     }

@@ -17,6 +17,7 @@ fn smallest() -> RunnerPolicySpec {
         management_account: "123456789012".parse().ok(),
         organization: "o-abcdefghij".parse().ok(),
         stack_sets: Vec::new(),
+        manages_stack_sets: true,
         is_direct: false,
         management_stacks: Vec::new(),
         tags_stack_sets: true,
@@ -83,6 +84,24 @@ fn without_jobs_and_provider_only_the_organization_is_read() {
         "{actions:?}"
     );
     assert!(!actions.contains("organizations:ListTagsForResource"));
+}
+
+#[test]
+fn a_job_that_only_looks_may_write_nothing() {
+    let spec = RunnerPolicySpec {
+        manages_stack_sets: false,
+        queue: None,
+        audit_role: None,
+        ..largest()
+    };
+    let reads = ["Describe", "List", "Get"];
+    let actions = actions(&spec);
+    for action in &actions {
+        let (_, name) = action.split_once(':').unwrap();
+        assert!(reads.iter().any(|read| name.starts_with(read)), "{action}");
+    }
+    assert!(actions.contains("cloudformation:ListStackInstances"));
+    assert!(actions.contains("cloudformation:GetTemplate"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! arm in [`execute`], and one page of documentation; tests hold them together.
 
 mod basis;
+pub mod drift_audit;
 pub mod stackset_sync;
 
 pub use basis::basis;
@@ -81,7 +82,11 @@ pub async fn execute(
     let journal = Arc::new(home.state.clone());
     match &job.params {
         JobParams::StacksetSync(params) => {
-            let job = stackset_sync::StackSetSync::new(home, params, retry_failed)?;
+            let job = stackset_sync::StackSetSync::new(home, &params.profiles, retry_failed)?;
+            Ok(engine::execute(&job, journal, options).await)
+        }
+        JobParams::DriftAudit(params) => {
+            let job = drift_audit::DriftAudit::new(home, params)?;
             Ok(engine::execute(&job, journal, options).await)
         }
     }

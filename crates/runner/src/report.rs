@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod file;
+pub mod findings;
 pub mod json;
 pub mod plan;
 pub mod progress;

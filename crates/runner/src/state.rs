@@ -10,6 +10,7 @@ mod advisory;
 mod answered;
 mod deployed_units;
 mod error;
+mod findings;
 mod journal;
 mod locks;
 mod organization_cache;

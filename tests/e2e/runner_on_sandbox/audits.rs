@@ -9,7 +9,7 @@ use std::{
 use super::*;
 
 /// Switches the audit role on, which the sandbox's administrator may assume.
-fn audited(rehearsal: &Rehearsal, sections: &str, profile: &str) {
+pub(super) fn audited(rehearsal: &Rehearsal, sections: &str, profile: &str) {
     let organization = rehearsal
         .runtime
         .block_on(rehearsal.wire.json(
@@ -26,7 +26,7 @@ fn audited(rehearsal: &Rehearsal, sections: &str, profile: &str) {
 }
 
 /// Calls AWS as the administrator of an account.
-fn in_account(
+pub(super) fn in_account(
     rehearsal: &Rehearsal,
     account: &str,
     service: &str,
@@ -46,7 +46,7 @@ fn in_account(
 }
 
 /// The role of an account's link, by name.
-fn linked_role(rehearsal: &Rehearsal, account: &str) -> String {
+pub(super) fn linked_role(rehearsal: &Rehearsal, account: &str) -> String {
     let role = rehearsal.links_of(account)[0].role.clone().unwrap();
     role.rsplit('/').next().unwrap().to_owned()
 }

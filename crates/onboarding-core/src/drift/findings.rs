@@ -1,6 +1,6 @@
 //! Differences as findings of a report.
 
-use super::{Drift, Fix};
+use super::Drift;
 use crate::{ids::AwsAccountId, plan::Finding};
 
 /// Most characters of a finding's message.
@@ -36,6 +36,11 @@ pub fn findings(subject: Subject<'_>, drifts: &[Drift]) -> Vec<Finding> {
         ou_path: subject.ou_path.map(str::to_owned),
         reason: drift.kind.code().to_owned(),
         message: message(drift),
+        resource: Some(drift.resource.clone()),
+        expected: Some(drift.expected.clone()),
+        actual: Some(drift.actual.clone()),
+        fix: Some(drift.fix.to_string()),
+        first_seen: None,
     };
     drifts.iter().map(finding).collect()
 }
@@ -48,16 +53,8 @@ fn message(drift: &Drift) -> String {
         cut(&drift.expected, MAX_PART),
         cut(&drift.actual, MAX_PART),
     );
-    let fix = cut(&format!("; {}", drift.fix), MAX_MESSAGE / 2);
-    let room = MAX_MESSAGE.saturating_sub(text.chars().count() + fix.chars().count());
+    let room = MAX_MESSAGE.saturating_sub(text.chars().count());
     text.push_str(&cut(&changes(&drift.changes), room));
-    // A command that was cut off would be dangerous to run.
-    match &drift.fix {
-        Fix::NeedsPerson(_) if fix.ends_with('…') => {
-            text.push_str("; needs a person: the commands are in the report's details");
-        }
-        _ => text.push_str(&fix),
-    }
     text
 }
 

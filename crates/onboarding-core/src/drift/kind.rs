@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{plan::Severity, policy::compare::Verdict};
+use crate::{ids::AwsAccountId, plan::Severity, policy::compare::Verdict};
 
 /// What kind of difference it is. A closed set: reports and suppressions name it by its [`code`](DriftKind::code).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -173,6 +173,20 @@ pub struct Drift {
 }
 
 impl Drift {
+    /// That nothing can be said about an account's role, for this reason.
+    #[must_use]
+    pub fn unreadable(account: AwsAccountId, reason: String) -> Self {
+        Self {
+            kind: DriftKind::RoleUnreadable,
+            resource: format!("the role of account {account}"),
+            expected: "a role that can be read".to_owned(),
+            actual: reason,
+            verdict: None,
+            changes: Vec::new(),
+            fix: Fix::None,
+        }
+    }
+
     /// How bad it is. What only takes away from Spot is a warning where more would be an error, but for the trust policy
     /// and whole policies, without which Spot does not work.
     #[must_use]
@@ -200,7 +214,7 @@ pub enum Fix {
     /// A new `RepairNonce` through the stack set: CloudFormation then writes the role's trust policy and the managed
     /// policies again, in place.
     ReDeploy,
-    /// The job `enroll`: it makes the role, or links Spot to it.
+    /// Another stack: it makes the role, and links Spot to it.
     Enroll,
     /// A person, with these AWS CLI commands in the account, one a line. Where the template leaves something open, they
     /// have `<name>` in its place.
@@ -213,7 +227,9 @@ impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReDeploy => f.write_str("redeploy it with a new repair nonce"),
-            Self::Enroll => f.write_str("run the job enroll"),
+            Self::Enroll => f.write_str(
+                "take its stack instance out together with its stack, and deploy it again",
+            ),
             Self::NeedsPerson(commands) => write!(f, "needs a person, in the account: {commands}"),
             Self::None => f.write_str("see that it can be read"),
         }

@@ -5,11 +5,15 @@
 pub enum Need {
     /// Whatever is configured.
     Always,
+    /// A job looks at stack sets.
+    StackSetReads,
     /// A job manages stack sets.
     StackSets,
     /// Accounts are enrolled without custom resources (`enrollment.provider = "direct"`).
     Direct,
-    /// The management account is enrolled, by a plain stack (`profiles.management_account`).
+    /// A job looks at the plain stack that enrolls the management account (`profiles.management_account`).
+    ManagementStackReads,
+    /// A job manages that stack.
     ManagementStack,
     /// Such a stack makes a role without a permissions boundary.
     UnboundedRole,
@@ -47,9 +51,11 @@ impl Need {
     pub fn words(self) -> &'static str {
         match self {
             Self::Always => "always",
+            Self::StackSetReads => "a job looks at stack sets",
             Self::StackSets => "a job manages stack sets",
             Self::Direct => "`enrollment.provider = \"direct\"`",
-            Self::ManagementStack => "`profiles.management_account`",
+            Self::ManagementStackReads => "`profiles.management_account`",
+            Self::ManagementStack => "`profiles.management_account`, and a job manages stack sets",
             Self::UnboundedRole => {
                 "`profiles.management_account` without `profiles.permissions_boundary`"
             }
@@ -286,22 +292,30 @@ pub const PERMISSIONS: &[Permission] = &[
         &["organizations:ListTagsForResource"],
     ),
     calls(
+        Need::StackSetReads,
+        Scope::Nothing,
+        &["cloudformation:DescribeOrganizationsAccess"],
+    ),
+    calls(
         Need::StackSets,
         Scope::Nothing,
+        &["cloudformation:CreateStackSet"],
+    ),
+    calls(
+        Need::StackSetReads,
+        Scope::StackSets,
         &[
-            "cloudformation:CreateStackSet",
-            "cloudformation:DescribeOrganizationsAccess",
+            "cloudformation:DescribeStackSet",
+            "cloudformation:ListStackInstances",
+            "cloudformation:ListStackSetOperations",
         ],
     ),
     calls(
         Need::StackSets,
         Scope::StackSets,
         &[
-            "cloudformation:DescribeStackSet",
             "cloudformation:DescribeStackSetOperation",
-            "cloudformation:ListStackInstances",
             "cloudformation:ListStackSetOperationResults",
-            "cloudformation:ListStackSetOperations",
             "cloudformation:StopStackSetOperation",
         ],
     ),
@@ -313,6 +327,14 @@ pub const PERMISSIONS: &[Permission] = &[
         &["cloudformation:DescribeStackInstance"],
     ),
     calls(
+        Need::ManagementStackReads,
+        Scope::ManagementStacks,
+        &[
+            "cloudformation:DescribeStacks",
+            "cloudformation:GetTemplate",
+        ],
+    ),
+    calls(
         Need::ManagementStack,
         Scope::ManagementStacks,
         &[
@@ -321,9 +343,7 @@ pub const PERMISSIONS: &[Permission] = &[
             "cloudformation:DeleteStack",
             "cloudformation:DescribeChangeSet",
             "cloudformation:DescribeStackEvents",
-            "cloudformation:DescribeStacks",
             EXECUTE,
-            "cloudformation:GetTemplate",
         ],
     ),
     also(

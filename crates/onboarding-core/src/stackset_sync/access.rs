@@ -32,6 +32,7 @@ pub(super) fn plan(observed: &SyncObserved, desired: &Desired, plan: &mut Plan) 
             ou_path: None,
             reason: "user-group".to_owned(),
             message,
+            ..Finding::default()
         };
         let current = match observed.user_groups.get(&group) {
             Some(Ok(current)) => current,

@@ -71,7 +71,8 @@ pub(super) fn plan(
             lacking.len(),
             first.reason
         ),
-    });
+..Finding::default()
+});
     Ok(())
 }
 

@@ -100,5 +100,6 @@ pub(super) fn plan(
         ou_path: None,
         reason: code.to_owned(),
         message,
+        ..Finding::default()
     });
 }

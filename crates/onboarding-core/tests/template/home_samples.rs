@@ -13,6 +13,7 @@ pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
         management_account: "123456789012".parse().ok(),
         organization: "o-abcdefghij".parse().ok(),
         stack_sets: vec!["spot-onboarding-default".parse().expect("a stack set")],
+        manages_stack_sets: true,
         is_direct: false,
         management_stacks: Vec::new(),
         tags_stack_sets: true,

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::{Failure, Global, load, print, print_json, telemetry};
 use crate::{
-    config::StacksetSyncParams,
     home::Home,
     jobs::stackset_sync::StackSetSync,
     report::{Output, coverage, table},
@@ -43,7 +42,7 @@ impl Status {
         let config = load(global)?;
         let guard = telemetry(global, &config)?;
         let home = Home::connect(Arc::new(config)).await?;
-        let sync = StackSetSync::new(home, &StacksetSyncParams::default(), false)?;
+        let sync = StackSetSync::new(home, &[], false)?;
         let (_, plan) = Box::pin(sync.look()).await?;
         guard.shutdown().await;
         let rows = &plan.accounts;

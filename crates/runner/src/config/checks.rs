@@ -9,6 +9,7 @@ use onboarding_provider::sql::{PostgresUrl, redacted};
 
 use super::{
     desired::{AUDIT_PROFILE, direct_role_name},
+    drift_audit::AuditDepth,
     error::Problem,
     job::{JobFile, JobParams},
     lambda::StateSource,
@@ -565,23 +566,30 @@ pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>)
             "the wait begins with initial and doubles up to max",
         );
     }
-    match &job.params {
-        JobParams::StacksetSync(params) => {
-            let known = || config.profiles.iter().map(|profile| profile.name.as_str());
-            for (index, name) in params.profiles.iter().enumerate() {
-                if !known().any(|profile| profile == name) {
-                    let help = match nearest(name, known()) {
-                        Some(near) => format!("did you mean {near:?}?"),
-                        None => format!("known are {}", known().collect::<Vec<_>>().join(", ")),
-                    };
-                    checks.report(
-                        &["params", "profiles", &index.to_string()],
-                        format!("there is no profile {name:?} in runner.toml"),
-                        &help,
-                    );
-                }
-            }
+    let known = || config.profiles.iter().map(|profile| profile.name.as_str());
+    for (index, name) in job.params.profiles().iter().enumerate() {
+        if !known().any(|profile| profile == name) {
+            let help = match nearest(name, known()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("known are {}", known().collect::<Vec<_>>().join(", ")),
+            };
+            checks.report(
+                &["params", "profiles", &index.to_string()],
+                format!("there is no profile {name:?} in runner.toml"),
+                &help,
+            );
         }
+    }
+    if let JobParams::DriftAudit(params) = &job.params
+        && params.depth == AuditDepth::Full
+        && config.audit.role().is_none()
+    {
+        checks.report(
+            &["params", "depth"],
+            "`depth = \"full\"` reads every account, and there is no role to read them through"
+                .to_owned(),
+            "set audit.enabled in runner.toml, or depth = \"coverage\"",
+        );
     }
     checks.problems
 }

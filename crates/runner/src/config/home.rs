@@ -42,10 +42,8 @@ impl Loaded {
     fn policy_spec(&self, place: &HomePlace) -> RunnerPolicySpec {
         let config = &self.runner;
         let partition = config.aws.region.partition();
-        let syncs = self
-            .jobs
-            .iter()
-            .any(|job| job.kind() == JobKind::StacksetSync);
+        let mut jobs = self.jobs.iter();
+        let syncs = jobs.any(|job| job.kind() == JobKind::StacksetSync);
         let reads_account_tags = config
             .profiles
             .iter()
@@ -57,7 +55,13 @@ impl Loaded {
                 .management_account
                 .or_else(|| (config.aws.call_as == CallAs::Management).then_some(place.account)),
             organization: place.organization.clone(),
-            stack_sets: if syncs { self.stack_sets() } else { Vec::new() },
+            // Every kind of job looks at them.
+            stack_sets: if self.jobs.is_empty() {
+                Vec::new()
+            } else {
+                self.stack_sets()
+            },
+            manages_stack_sets: syncs,
             is_direct: config.enrollment.provider == ProviderKind::Direct,
             management_stacks: config
                 .profiles

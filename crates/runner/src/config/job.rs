@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    drift_audit::DriftAuditParams,
     duration::{self, HumanDuration},
     schedule::Schedule,
     text::Text,
@@ -43,6 +44,18 @@ impl JobFile {
     pub fn kind(&self) -> JobKind {
         match self.params {
             JobParams::StacksetSync(_) => JobKind::StacksetSync,
+            JobParams::DriftAudit(_) => JobKind::DriftAudit,
+        }
+    }
+}
+
+impl JobParams {
+    /// The profiles that it is about, by name; all when empty.
+    #[must_use]
+    pub fn profiles(&self) -> &[String] {
+        match self {
+            Self::StacksetSync(params) => &params.profiles,
+            Self::DriftAudit(params) => &params.profiles,
         }
     }
 }
@@ -52,17 +65,20 @@ impl JobFile {
 pub enum JobKind {
     /// Brings stack sets, stack instances and Spot accounts in line with the profiles.
     StacksetSync,
+    /// Compares what is with what should be, and changes nothing.
+    DriftAudit,
 }
 
 impl JobKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 1] = [Self::StacksetSync];
+    pub const ALL: [Self; 2] = [Self::StacksetSync, Self::DriftAudit];
 
     /// Its name in job files and reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::StacksetSync => "stackset-sync",
+            Self::DriftAudit => "drift-audit",
         }
     }
 
@@ -72,6 +88,9 @@ impl JobKind {
         match self {
             Self::StacksetSync => {
                 "brings stack sets, stack instances and Spot accounts in line with the profiles"
+            }
+            Self::DriftAudit => {
+                "compares every account with what it should be, in IAM too, and changes nothing"
             }
         }
     }
@@ -94,6 +113,8 @@ impl std::fmt::Display for JobKind {
 pub enum JobParams {
     /// Those of `stackset-sync`.
     StacksetSync(StacksetSyncParams),
+    /// Those of `drift-audit`.
+    DriftAudit(DriftAuditParams),
 }
 
 /// Parameters of a kind `stackset-sync` job.

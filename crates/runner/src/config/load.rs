@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{
     checks,
+    drift_audit::DriftAuditParams,
     error::{ConfigError, ConfigErrors, Problem},
     job::{JobFile, JobKind, JobParams, StacksetSyncParams, WrittenJob},
     nearest::nearest,
@@ -135,6 +136,11 @@ impl Loaded {
                 let written: WrittenJob<StacksetSyncParams> =
                     typed(&source, &document, schema::job(kind))?;
                 written.named(name, JobParams::StacksetSync)
+            }
+            kind @ JobKind::DriftAudit => {
+                let written: WrittenJob<DriftAuditParams> =
+                    typed(&source, &document, schema::job(kind))?;
+                written.named(name, JobParams::DriftAudit)
             }
         };
         let problems = checks::job(&job, &self.runner, &document);

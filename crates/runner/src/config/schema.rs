@@ -13,6 +13,7 @@ use toml::{
 };
 
 use super::{
+    drift_audit::DriftAuditParams,
     error::Problem,
     job::{JobKind, StacksetSyncParams, WrittenJob},
     nearest::nearest,
@@ -31,8 +32,11 @@ pub fn runner() -> &'static Value {
 pub fn job(kind: JobKind) -> &'static Value {
     static STACKSET_SYNC: LazyLock<Value> =
         LazyLock::new(|| job_schema::<StacksetSyncParams>(JobKind::StacksetSync));
+    static DRIFT_AUDIT: LazyLock<Value> =
+        LazyLock::new(|| job_schema::<DriftAuditParams>(JobKind::DriftAudit));
     match kind {
         JobKind::StacksetSync => &STACKSET_SYNC,
+        JobKind::DriftAudit => &DRIFT_AUDIT,
     }
 }
 

@@ -387,7 +387,11 @@ impl<J: Job> Stages<'_, J> {
                     return Err(JobError::new(ErrorClass::Transient, message));
                 };
                 let error = match observed {
-                    Ok(Ok(observed)) => return self.planned(&cx, &observed),
+                    Ok(Ok(observed)) => {
+                        let mut plan = self.planned(&cx, &observed)?;
+                        self.remember(&mut plan).await?;
+                        return Ok(plan);
+                    }
                     Ok(Err(error)) => error,
                     Err(_panic) => return Err(panicked("observing")),
                 };
@@ -409,6 +413,22 @@ impl<J: Job> Stages<'_, J> {
             }
         };
         look.instrument(span).await
+    }
+
+    /// Since when the findings are there. One that is new is there since now.
+    async fn remember(&self, plan: &mut Plan) -> Result<(), JobError> {
+        if plan.findings.is_empty() {
+            return Ok(());
+        }
+        let since = self.journal.findings_since(&self.options.job).await;
+        let since = since.map_err(|error| {
+            JobError::new(ErrorClass::Transient, "the state could not be read").with_source(error)
+        })?;
+        let now = self.cx.now().div_euclid(1000);
+        for finding in &mut plan.findings {
+            finding.first_seen = Some(since.get(&finding.id).copied().unwrap_or(now));
+        }
+        Ok(())
     }
 
     fn planned(&self, cx: &RunContext, observed: &J::Observed) -> Result<Plan, JobError> {
@@ -524,6 +544,7 @@ async fn end(
         exit: exit_code(report),
         summary: report.summary(),
         findings: report.findings(),
+        looked: report.error.is_none() && !report.dry_run && report.plan().is_some(),
         refusals: report.refusals(),
         accounts: touched(report),
         error: error.as_deref(),

@@ -145,6 +145,8 @@ pub struct RunEnd<'a> {
     pub summary: Summary,
     /// What a person should know.
     pub findings: &'a [Finding],
+    /// Whether those are all that there are now: the run looked at everything, and is no dry run.
+    pub looked: bool,
     /// What guard rails refused.
     pub refusals: &'a [Refusal],
     /// Where the accounts stand that steps worked on. Untouched accounts have no row.
@@ -216,6 +218,9 @@ pub trait Journal: Send + Sync {
         steps: &[Step],
         memos: &BTreeMap<String, Value>,
     ) -> Result<(), JournalError>;
+
+    /// When each finding of the job's last run was seen first, in Unix seconds, by its id.
+    async fn findings_since(&self, job: &str) -> Result<BTreeMap<String, i64>, JournalError>;
 
     /// Why nothing may be changed now, when a person has said so.
     async fn frozen(&self) -> Result<Option<String>, JournalError>;

@@ -179,6 +179,10 @@ impl Journal for MemoryJournal {
         })
     }
 
+    async fn findings_since(&self, _job: &str) -> Result<BTreeMap<String, i64>, JournalError> {
+        Ok(BTreeMap::new())
+    }
+
     async fn frozen(&self) -> Result<Option<String>, JournalError> {
         let mut rows = self.0.lock();
         let reads = rows.unfrozen_for.map(|left| left.saturating_sub(1));

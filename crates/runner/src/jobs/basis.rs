@@ -36,10 +36,9 @@ pub fn basis(home: &Home, job: &JobFile, retry_failed: bool) -> Result<Basis, Jo
     guard_rails.insert("approval".to_owned(), Some(json(&job.approval)?));
     let params = match &job.params {
         JobParams::StacksetSync(params) => json(params)?,
+        JobParams::DriftAudit(params) => json(params)?,
     };
-    let profiles = match &job.params {
-        JobParams::StacksetSync(params) => params.profiles.as_slice(),
-    };
+    let profiles = job.params.profiles();
     let mut digests = BTreeMap::from([
         ("the configuration".to_owned(), canonical::digest(&sections)),
         (

@@ -36,7 +36,7 @@ use tokio::sync::OnceCell;
 use at_spot::Prepared;
 
 use crate::{
-    config::{DesiredOptions, ProviderKind, ServedBy, StacksetSyncParams},
+    config::{DesiredOptions, ProviderKind, ServedBy},
     engine::{Applied, ErrorClass, Job, JobError, Phase, RunContext, StepContext, StepError},
     home::Home,
     provider::{self, KnownOrganization},
@@ -44,8 +44,8 @@ use crate::{
 
 /// The job, configured.
 pub struct StackSetSync {
-    home: Home,
-    desired: Desired,
+    pub(super) home: Home,
+    pub(super) desired: Desired,
     /// Read once per run: verifying never lists the organization again.
     organization: Mutex<Option<KnownOrganization>>,
     /// Serves the requests that this run makes itself.
@@ -64,14 +64,10 @@ impl StackSetSync {
     /// # Errors
     /// [`ErrorClass::Invalid`] when the configuration cannot be mapped: an unknown profile, a policy file that is missing
     /// or too large, a template over CloudFormation's limits.
-    pub fn new(
-        home: Home,
-        params: &StacksetSyncParams,
-        retry_failed: bool,
-    ) -> Result<Self, JobError> {
+    pub fn new(home: Home, profiles: &[String], retry_failed: bool) -> Result<Self, JobError> {
         let options = DesiredOptions {
             home_account: Some(home.identity.account),
-            profiles: &params.profiles,
+            profiles,
             retry_failed,
         };
         let desired = home
@@ -116,13 +112,8 @@ impl StackSetSync {
     }
 
     fn plan_of(&self, observed: &SyncObserved) -> Result<Plan, JobError> {
-        let planned = stackset_sync::plan(observed, &self.desired).map_err(|error| {
-            let class = match error {
-                PlanError::TrustedAccessOff => ErrorClass::Prerequisite,
-                _ => ErrorClass::Invalid,
-            };
-            JobError::new(class, error.to_string())
-        });
+        let planned =
+            stackset_sync::plan(observed, &self.desired).map_err(|error| unplannable(&error));
         planned.map(|mut plan| {
             estimate::fill(&mut plan, self.pace(observed.organization.accounts.len()));
             plan
@@ -138,6 +129,15 @@ impl StackSetSync {
             serves: config.enrollment.provider == ProviderKind::Queue,
         }
     }
+}
+
+/// Why there can be no plan.
+pub(super) fn unplannable(error: &PlanError) -> JobError {
+    let class = match error {
+        PlanError::TrustedAccessOff => ErrorClass::Prerequisite,
+        _ => ErrorClass::Invalid,
+    };
+    JobError::new(class, error.to_string())
 }
 
 #[async_trait]

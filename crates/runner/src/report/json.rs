@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onboarding_core::{
     ids::AwsAccountId,
-    plan::{AccountRow, Estimate, Finding, Refusal, Summary, consent::Moved},
+    plan::{AccountRow, Audited, Estimate, Finding, Refusal, Summary, consent::Moved},
     status::{Reason, Standing},
 };
 use serde::Serialize;
@@ -30,6 +30,9 @@ pub struct RunDocument<'a> {
     pub steps: Vec<StepView<'a>>,
     /// What a person should know.
     pub findings: &'a [Finding],
+    /// In how many accounts IAM was read, for an audit that does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audited: Option<Audited>,
     /// Accounts that were left alone, and why.
     pub skipped: Vec<AccountView<'a>>,
     /// Accounts that went wrong, and why.
@@ -155,6 +158,7 @@ pub fn document(report: &RunReport) -> RunDocument<'_> {
         summary: report.summary(),
         steps,
         findings: report.findings(),
+        audited: report.plan().and_then(|plan| plan.audited),
         skipped: rows(|standing| standing == Standing::Skipped),
         failed: rows(|standing| standing == Standing::Failed),
         pending: if report.dry_run {

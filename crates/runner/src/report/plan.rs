@@ -31,7 +31,7 @@ pub fn text(plan: &Plan, how: Option<&str>) -> String {
     text.push_str(&table::coverage(&plan.accounts));
     text.push_str(&table::problems(&plan.accounts));
     text.push('\n');
-    text.push_str(&table::findings(&plan.findings));
+    text.push_str(&table::general(&plan.findings));
     text.push_str(&table::refusals(&plan.refusals));
     let is_void = plan.refusals.iter().any(|refusal| refusal.whole_plan);
     if plan.steps.is_empty() && !is_void {

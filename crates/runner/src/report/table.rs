@@ -4,11 +4,14 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use onboarding_core::{
-    plan::{AccountRow, Finding, Refusal, Severity},
+    plan::{AccountRow, Audited, Finding, Refusal},
     status::{Reason, Standing},
 };
 
-use super::coverage::{self, Coverage};
+use super::{
+    coverage::{self, Coverage},
+    findings,
+};
 use crate::engine::{RunReport, StepOutcome};
 
 /// How many accounts a list shows before it says how many more there are.
@@ -16,6 +19,9 @@ const MOST_SHOWN: usize = 20;
 
 /// How many characters of a detail a list shows.
 const MOST_CHARACTERS: usize = 300;
+
+/// How many characters of what mends a finding a list shows.
+const MOST_CHARACTERS_OF_A_FIX: usize = 700;
 
 /// An empty table in our style: no frame, as wide as its content, at most as wide as the terminal.
 #[must_use]
@@ -165,15 +171,63 @@ fn shortened(detail: &str) -> String {
 
 /// Findings that are not about one account.
 #[must_use]
-pub fn findings(findings: &[Finding]) -> String {
+pub fn general(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings.iter().filter(|finding| finding.account.is_none()) {
-        let severity = match finding.severity {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
+        let severity = findings::severity(finding.severity);
         let _ = writeln!(text, "{severity}: {} ({})", finding.message, finding.reason);
+    }
+    text
+}
+
+/// The findings of an audit, the worst first: what was found, since when it is there, and what mends it.
+#[must_use]
+pub fn findings(report: &RunReport) -> String {
+    let mut text = String::new();
+    for group in findings::groups(findings::shown(report)) {
+        let (severity, count) = (findings::severity(group.severity), group.findings.len());
+        let _ = writeln!(text, "{severity}: {} ({count})", group.reason);
+        for finding in group.findings.iter().take(MOST_SHOWN) {
+            let _ = write!(text, "  ");
+            if let Some(account) = finding.account {
+                let name = finding.account_name.as_deref().unwrap_or("-");
+                let path = finding.ou_path.as_deref().unwrap_or("-");
+                let _ = write!(text, "{account}  {name}  ({path})  ");
+            }
+            if let Some(since) = findings::since(finding) {
+                let _ = write!(text, "since {since}");
+            }
+            let _ = writeln!(text, "\n      {}", shortened(&finding.message));
+            match finding.fix.as_deref() {
+                // A command that was cut off would be dangerous to run.
+                Some(fix) if fix.chars().count() > MOST_CHARACTERS_OF_A_FIX => {
+                    let _ = writeln!(
+                        text,
+                        "      fix: needs a person; `--output json` has the commands"
+                    );
+                }
+                Some(fix) => {
+                    let _ = writeln!(text, "      fix: {}", fix.replace('\n', "\n           "));
+                }
+                None => {}
+            }
+        }
+        if count > MOST_SHOWN {
+            let more = count - MOST_SHOWN;
+            let _ = writeln!(text, "  and {more} more; `--output json` lists all");
+        }
+        text.push('\n');
+    }
+    if let Some(Audited {
+        asked,
+        read,
+        unreadable,
+    }) = report.plan().and_then(|plan| plan.audited)
+    {
+        let _ = writeln!(
+            text,
+            "IAM was read in {read} of the {asked} accounts that are enrolled by us and current; {unreadable} could not be read"
+        );
     }
     text
 }
@@ -244,7 +298,9 @@ pub fn run(report: &RunReport) -> String {
     }
     if !report.accounts().is_empty() {
         text.push_str(&coverage(report.accounts()));
-        text.push_str(&problems(report.accounts()));
+        if !findings::shows_accounts(report) {
+            text.push_str(&problems(report.accounts()));
+        }
         text.push('\n');
     }
     for moved in &report.moved {
@@ -258,7 +314,11 @@ pub fn run(report: &RunReport) -> String {
             moved.step, moved.why
         );
     }
-    text.push_str(&findings(report.findings()));
+    text.push_str(&if findings::shows_accounts(report) {
+        findings(report)
+    } else {
+        general(report.findings())
+    });
     text.push_str(&refusals(report.refusals()));
     if let Some(held) = &report.held {
         let _ = writeln!(

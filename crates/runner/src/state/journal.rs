@@ -35,6 +35,11 @@ impl Journal for State {
         self.insert_steps(run, steps, memos).await
     }
 
+    async fn findings_since(&self, job: &str) -> Result<BTreeMap<String, i64>, JournalError> {
+        let since = self.findings_since(job).await;
+        since.map_err(write("since when findings are there"))
+    }
+
     async fn frozen(&self) -> Result<Option<String>, JournalError> {
         let freeze = self
             .database()

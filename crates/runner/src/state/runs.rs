@@ -9,6 +9,7 @@ use sqlx::{Row as _, Transaction, any::AnyRow};
 use super::{
     State, StateError,
     error::write,
+    findings,
     plans::{self, PlanRow},
     steps::{StepRow, fenced},
 };
@@ -163,6 +164,11 @@ impl State {
         fenced(ours.rows_affected(), run)?;
         if let Some((plan, became)) = end.plan {
             plans::end(&mut tx, plan, became, run.id).await?;
+        }
+        if end.looked {
+            findings::note(&mut tx, &run.id.to_string(), end.findings, end.at)
+                .await
+                .map_err(&failed)?;
         }
         for row in end.accounts {
             let standing =

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::inventory::{AttachedPolicy, PolicyReading};
 
+/// How many characters are left of a logical id that was cut, at least.
+const LEAST_OF_A_CUT_ID: usize = 16;
+
 /// Compares the managed policies that are attached.
 pub(super) fn compare_attached(meaning: &RoleMeaning, truth: &RoleTruth, found: &mut Vec<Drift>) {
     let name = truth.role.arn.role_name();
@@ -164,15 +167,18 @@ fn named_like<'a>(
 
 impl MeantPolicy {
     /// Whether a policy of its stack can have this name. CloudFormation makes up
-    /// `<stack name>-<logical id>-<random characters>` (CloudFormation Template Reference, "Name type").
+    /// `<stack name>-<logical id>-<random characters>` (CloudFormation Template Reference, "Name type"), and cuts what is long,
+    /// the logical id, too.
     fn can_be_named(&self, name: &str) -> bool {
-        match &self.name {
-            Some(fixed) => unknown::can_be(fixed, name),
-            None => name
-                .rsplit_once('-')
-                .and_then(|(rest, _)| rest.strip_suffix(self.logical_id.as_str()))
-                .is_some_and(|stack| stack.ends_with('-')),
+        if let Some(fixed) = &self.name {
+            return unknown::can_be(fixed, name);
         }
+        let mut parts = name.rsplit('-');
+        // The random characters.
+        let _ = parts.next();
+        let part = parts.next().unwrap_or_default();
+        let is_cut = part.len() >= LEAST_OF_A_CUT_ID && self.logical_id.starts_with(part);
+        (part == self.logical_id || is_cut) && parts.next().is_some()
     }
 }
 

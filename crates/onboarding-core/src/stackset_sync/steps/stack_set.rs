@@ -189,6 +189,7 @@ fn targets_beyond_the_profile(context: &ProfileContext<'_>, switching_on: bool, 
             ou_path: None,
             reason: "stack-set-targets-more".to_owned(),
             message,
+            ..Finding::default()
         });
     }
 }

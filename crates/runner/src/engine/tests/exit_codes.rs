@@ -39,6 +39,7 @@ fn found(report: &mut RunReport, severity: Severity) {
         ou_path: None,
         reason: "linked-to-several".to_owned(),
         message: "look".to_owned(),
+        ..Finding::default()
     });
 }
 

@@ -36,7 +36,7 @@ use crate::{
 impl StackSetSync {
     /// Looks at everything, at `now` (Unix seconds). For a run that may change something, what is seen for the first time
     /// is remembered: failures start their clock.
-    pub(super) async fn observe_at(
+    pub(in crate::jobs) async fn observe_at(
         &self,
         now: i64,
         run: Option<RunId>,

@@ -3,12 +3,12 @@
 use std::io;
 
 use csv::Writer;
-use onboarding_core::plan::AccountRow;
+use onboarding_core::plan::{AccountRow, Finding};
 
 use super::standing;
-use crate::engine::RunReport;
+use crate::{engine::RunReport, report::findings};
 
-const HEADER: [&str; 10] = [
+const HEADER: [&str; 13] = [
     "account",
     "name",
     "organizational_unit",
@@ -19,18 +19,25 @@ const HEADER: [&str; 10] = [
     "spot_account",
     "detail",
     "meaning",
+    "findings",
+    "worst_finding",
+    "oldest_finding",
 ];
 
 pub(super) fn document(report: &RunReport) -> io::Result<Vec<u8>> {
     let mut writer = Writer::from_writer(Vec::new());
     writer.write_record(HEADER)?;
+    let found = findings::by_account(report);
     for row in report.accounts() {
-        writer.write_record(record(row))?;
+        let found = found.get(&row.account).map_or(&[][..], Vec::as_slice);
+        writer.write_record(record(row, found))?;
     }
     writer.into_inner().map_err(|error| error.into_error())
 }
 
-fn record(row: &AccountRow) -> [String; 10] {
+fn record(row: &AccountRow, found: &[&Finding]) -> [String; 13] {
+    let worst = found.iter().max_by_key(|finding| finding.severity);
+    let oldest = found.iter().min_by_key(|finding| finding.first_seen);
     let spot_account = row.spot_account.as_ref().map(ToString::to_string);
     [
         row.account.to_string(),
@@ -43,6 +50,13 @@ fn record(row: &AccountRow) -> [String; 10] {
         spot_account.unwrap_or_default(),
         inert(row.detail.as_deref().unwrap_or_default()),
         row.reason.explanation().to_owned(),
+        found.len().to_string(),
+        worst.map_or_else(String::new, |worst| {
+            findings::severity(worst.severity).to_owned()
+        }),
+        oldest
+            .and_then(|oldest| findings::since(oldest))
+            .unwrap_or_default(),
     ]
 }
 

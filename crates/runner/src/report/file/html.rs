@@ -9,7 +9,10 @@ use onboarding_core::plan::{AccountRow, Severity};
 use super::{needs_attention, standing};
 use crate::{
     engine::RunReport,
-    report::coverage::{self, Coverage},
+    report::{
+        coverage::{self, Coverage},
+        findings,
+    },
 };
 
 const STYLE: &str = include_str!("report.css");
@@ -45,7 +48,7 @@ pub(super) fn document(report: &RunReport, ended: Timestamp) -> String {
                 @for left in &report.left_behind { p.error { "Left behind: " (left) } }
                 (totals(report))
                 (units(report.accounts()))
-                (findings(report))
+                (findings(report, ended))
                 (accounts("Accounts that need a person", report.accounts(), true))
                 (steps(report))
                 (accounts("All other accounts", report.accounts(), false))
@@ -146,28 +149,51 @@ fn percent(part: usize, whole: usize) -> String {
     }
 }
 
-/// What is not about one account, the worst first.
-fn findings(report: &RunReport) -> Markup {
-    let mut findings: Vec<_> = report
-        .findings()
-        .iter()
-        .filter(|finding| finding.account.is_none())
-        .collect();
-    if findings.is_empty() {
+/// The findings, the worst first; how many there are by severity and age, where there are some about accounts.
+fn findings(report: &RunReport, ended: Timestamp) -> Markup {
+    let groups = findings::groups(findings::shown(report));
+    if groups.is_empty() {
         return Markup::default();
     }
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     html! {
         section {
             h2 { "Findings" }
+            @if findings::shows_accounts(report) { (by_age(report, ended)) }
             table {
-                thead { tr { th { "Severity" } th { "Reason" } th { "What was found, and what to do" } } }
+                thead { tr { th { "Severity" } th { "Reason" } th { "Account" } th { "Since" } th { "What was found, and what to do" } } }
                 tbody {
-                    @for finding in findings {
+                    @for finding in groups.iter().flat_map(|group| &group.findings) {
                         tr {
                             td { (severity(finding.severity)) }
                             td { code { (finding.reason) } }
-                            td { (finding.message) }
+                            td {
+                                @if let Some(account) = finding.account { code { (account) } }
+                                @if let Some(name) = &finding.account_name { " " (name) }
+                            }
+                            td { (findings::since(finding).unwrap_or_default()) }
+                            td {
+                                (finding.message)
+                                @if let Some(fix) = &finding.fix { br; b { "Fix: " } (fix) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Findings by severity and age.
+fn by_age(report: &RunReport, ended: Timestamp) -> Markup {
+    html! {
+        table {
+            thead { tr { th { "Seen first" } @for (age, _) in findings::AGES { th { (age) } } } }
+            tbody {
+                @for one in [Severity::Error, Severity::Warning, Severity::Info] {
+                    tr {
+                        td { (severity(one)) }
+                        @for count in findings::ages(findings::shown(report), one, ended) {
+                            td.number { (count) }
                         }
                     }
                 }
@@ -177,11 +203,12 @@ fn findings(report: &RunReport) -> Markup {
 }
 
 fn severity(severity: Severity) -> Markup {
-    let (class, word) = match severity {
-        Severity::Info => ("skipped", "info"),
-        Severity::Warning => ("pending", "warning"),
-        Severity::Error => ("failed", "error"),
+    let class = match severity {
+        Severity::Info => "skipped",
+        Severity::Warning => "pending",
+        Severity::Error => "failed",
     };
+    let word = findings::severity(severity);
     html! { span class={ "badge " (class) } { (word) } }
 }
 

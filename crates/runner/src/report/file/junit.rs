@@ -4,21 +4,23 @@
 use std::collections::BTreeMap;
 
 use onboarding_core::{
-    plan::{AccountRow, Severity},
-    status::Standing,
+    plan::{AccountRow, Finding, Severity},
+    status::{Reason, Standing},
 };
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::needs_attention;
-use crate::engine::RunReport;
+use crate::{engine::RunReport, report::findings};
 
 pub(super) fn document(report: &RunReport) -> Result<Vec<u8>, SerializeError> {
     let mut suites: BTreeMap<&str, TestSuite> = BTreeMap::new();
+    let found = findings::by_account(report);
     for row in report.accounts().iter().filter(|row| row.targeted) {
+        let found = found.get(&row.account).map_or(&[][..], Vec::as_slice);
         suites
             .entry(&row.ou_path)
             .or_insert_with(|| TestSuite::new(&*row.ou_path))
-            .add_test_case(of_account(row, report.dry_run));
+            .add_test_case(of_account(row, found, report.dry_run));
     }
     let mut document = Report::new(&report.job);
     document.set_time(report.duration);
@@ -27,7 +29,7 @@ pub(super) fn document(report: &RunReport) -> Result<Vec<u8>, SerializeError> {
     document.to_string().map(String::into_bytes)
 }
 
-fn of_account(row: &AccountRow, dry_run: bool) -> TestCase {
+fn of_account(row: &AccountRow, found: &[&Finding], dry_run: bool) -> TestCase {
     let mut status = match row.standing {
         _ if needs_attention(row) => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Standing::Ok => TestCaseStatus::success(),
@@ -42,9 +44,25 @@ fn of_account(row: &AccountRow, dry_run: bool) -> TestCase {
     if let Some(detail) = &row.detail {
         status.set_description(&**detail);
     }
+    if row.reason == Reason::Drifted {
+        status.set_description(described(found));
+    }
     let mut case = TestCase::new(format!("{} {}", row.account, row.name), status);
     case.set_classname(&*row.ou_path);
     case
+}
+
+/// Findings, one a line: how bad, since when, and what.
+fn described(found: &[&Finding]) -> String {
+    let lines = found.iter().map(|finding| {
+        let severity = findings::severity(finding.severity);
+        let since = findings::since(finding).unwrap_or_default();
+        format!(
+            "{severity} {} since {since}: {}",
+            finding.reason, finding.message
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// What is not about one account: errors of the run, refusals, steps that failed, findings.

@@ -62,6 +62,7 @@ fn report() -> RunReport {
             ou_path: None,
             reason: "definition-drift".to_owned(),
             message: "somebody <else>".to_owned(),
+            ..Finding::default()
         }],
         refusals: vec![Refusal {
             guard: "shrink-guard".to_owned(),

@@ -83,6 +83,7 @@ async fn end(state: &State, run: RunKey, status: RunStatus) -> Result<(), Journa
             changed: 1,
             ..Summary::default()
         },
+        looked: true,
         findings: &[],
         refusals: &[],
         accounts: vec![&row],

@@ -56,6 +56,7 @@ async fn end(state: &State, run: RunKey, plan: Option<(&str, &'static str)>) {
         exit: 0,
         summary: Summary::default(),
         findings: &[],
+        looked: false,
         refusals: &[],
         accounts: Vec::new(),
         error: None,

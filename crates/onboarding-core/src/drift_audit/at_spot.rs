@@ -1,0 +1,106 @@
+//! What Spot has: names, products, and accounts of ours whose AWS account is gone.
+
+use std::collections::BTreeMap;
+
+use super::{AuditObserved, AuditReason, about};
+use crate::{
+    custom_resource::AccountNames,
+    ids::SpotAccountId,
+    plan::{AccountRow, Finding, Plan},
+    stackset_sync::spot_links::{Link, SpotLinks},
+    status::Standing,
+};
+
+const RENAME: &str = "needs a person: rename it in Spot";
+const SWITCH_ON: &str =
+    "needs a person: switch it on in Spot, or see there why its validation fails";
+const DELETE: &str = "needs a person: delete it in Spot once nothing runs in it";
+
+/// Adds the findings. Only Spot accounts that are ours are judged.
+pub(super) fn findings(observed: &AuditObserved, plan: &mut Plan) {
+    let links = SpotLinks::new(&observed.sync.spot_accounts);
+    let records = observed.sync.spot_accounts.iter();
+    let names: BTreeMap<&SpotAccountId, &str> =
+        records.map(|record| (&record.id, &*record.name)).collect();
+    let mut found = Vec::new();
+    for row in plan.accounts.iter().filter(|row| row.targeted) {
+        let Link::One(spot) = links.of(row.account) else {
+            continue;
+        };
+        let is_ours = observed.sync.owned_links.get(&row.account) == Some(spot);
+        if is_ours && row.standing == Standing::Ok {
+            found.extend(misnamed(observed, row, spot, &names));
+            found.extend(product_off(observed, row, spot));
+        }
+    }
+    for (account, spot) in &observed.sync.owned_links {
+        let is_linked = links.of(*account) == Link::One(spot);
+        if is_linked && observed.sync.organization.account(*account).is_none() {
+            let message = format!(
+                "AWS account {account} left the organization, and its Spot account {spot} is still there"
+            );
+            found.push(Finding {
+                account: Some(*account),
+                resource: Some(spot.to_string()),
+                ..AuditReason::DepartedSpotAccount.of(spot.as_str(), message, Some(DELETE))
+            });
+        }
+    }
+    plan.findings.extend(found);
+}
+
+/// An account's name by the rule of its profile. One that the rule takes from the account's alias is not judged: the account
+/// is not asked for it.
+fn misnamed(
+    observed: &AuditObserved,
+    row: &AccountRow,
+    spot: &SpotAccountId,
+    names: &BTreeMap<&SpotAccountId, &str>,
+) -> Option<Finding> {
+    let naming = observed.namings.get(&*row.profile)?;
+    if naming.needs_alias() {
+        return None;
+    }
+    let known = AccountNames {
+        account_name: Some(&row.name),
+        alias: None,
+    };
+    let wanted = naming.render(row.account, known)?;
+    let actual = *names.get(spot)?;
+    let message = format!("its Spot account {spot} is named {actual:?}, and should be {wanted:?}");
+    (actual != wanted).then(|| {
+        let finding = of(row, AuditReason::Misnamed, spot, message, RENAME);
+        Finding {
+            expected: Some(wanted),
+            actual: Some(actual.to_owned()),
+            ..finding
+        }
+    })
+}
+
+fn product_off(
+    observed: &AuditObserved,
+    row: &AccountRow,
+    spot: &SpotAccountId,
+) -> Option<Finding> {
+    let on = observed.cost_intelligence.as_ref()?;
+    let is_off = observed.wants_cost_intelligence.contains(&*row.profile) && !on.contains(spot);
+    is_off.then(|| {
+        let message = format!("Cost Intelligence is not switched on for its Spot account {spot}");
+        of(row, AuditReason::ProductOff, spot, message, SWITCH_ON)
+    })
+}
+
+fn of(
+    row: &AccountRow,
+    reason: AuditReason,
+    spot: &SpotAccountId,
+    message: String,
+    fix: &str,
+) -> Finding {
+    let finding = Finding {
+        resource: Some(spot.to_string()),
+        ..reason.of(&row.account.to_string(), message, Some(fix))
+    };
+    about(row, finding)
+}

@@ -1,0 +1,114 @@
+//! What an audit finds beside the differences of roles ([`crate::drift::DriftKind`]) and the reasons for which accounts are
+//! left out ([`crate::status::Reason`]).
+
+use crate::plan::{Finding, Severity};
+
+/// A finding's reason. A closed set: reports and suppressions name it by its [`code`](AuditReason::code).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AuditReason {
+    /// Trusted access of StackSets is off.
+    TrustedAccessOff,
+    /// A profile has no stack set.
+    StackSetMissing,
+    /// A stack set is not as its profile says: template, parameters, tags, automatic deployment.
+    StackSetDiffers,
+    /// An operation of a stack set is going on.
+    OperationRunning,
+    /// Accounts have no current audit role.
+    AuditRoleMissing,
+    /// A user group does not see accounts that it should see.
+    AccessMissing,
+    /// Billing Engine is not set up as configured.
+    BillingEngineOff,
+    /// A guard rail would refuse what `stackset-sync` would do.
+    Refused,
+    /// An account that left the organization has a stack instance.
+    DepartedStillDeployed,
+    /// A closed account has a stack instance.
+    ClosedStillDeployed,
+    /// A suspended account has a stack instance.
+    SuspendedStillDeployed,
+    /// A Spot account of ours is linked to an account that left the organization.
+    DepartedSpotAccount,
+    /// A Spot account has another name than its profile gives it.
+    Misnamed,
+    /// Cost Intelligence is off for a Spot account whose profile wants it.
+    ProductOff,
+    /// A suppression has expired, and would still hide something.
+    SuppressionExpired,
+}
+
+impl AuditReason {
+    /// Every reason, in the order of the documentation.
+    pub const ALL: [Self; 15] = [
+        Self::TrustedAccessOff,
+        Self::StackSetMissing,
+        Self::StackSetDiffers,
+        Self::OperationRunning,
+        Self::AuditRoleMissing,
+        Self::AccessMissing,
+        Self::BillingEngineOff,
+        Self::Refused,
+        Self::DepartedStillDeployed,
+        Self::ClosedStillDeployed,
+        Self::SuspendedStillDeployed,
+        Self::DepartedSpotAccount,
+        Self::Misnamed,
+        Self::ProductOff,
+        Self::SuppressionExpired,
+    ];
+
+    /// The reason code: kebab case, as in reports.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::TrustedAccessOff => "trusted-access-off",
+            Self::StackSetMissing => "stack-set-missing",
+            Self::StackSetDiffers => "stack-set-differs",
+            Self::OperationRunning => "operation-running",
+            Self::AuditRoleMissing => "audit-role-missing",
+            Self::AccessMissing => "access-missing",
+            Self::BillingEngineOff => "billing-engine-off",
+            Self::Refused => "refused",
+            Self::DepartedStillDeployed => "departed-still-deployed",
+            Self::ClosedStillDeployed => "closed-still-deployed",
+            Self::SuspendedStillDeployed => "suspended-still-deployed",
+            Self::DepartedSpotAccount => "departed-spot-account",
+            Self::Misnamed => "misnamed",
+            Self::ProductOff => "product-off",
+            Self::SuppressionExpired => "suppression-expired",
+        }
+    }
+
+    /// How bad it is.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::TrustedAccessOff | Self::StackSetMissing | Self::Refused => Severity::Error,
+            Self::StackSetDiffers
+            | Self::AuditRoleMissing
+            | Self::AccessMissing
+            | Self::BillingEngineOff
+            | Self::DepartedStillDeployed
+            | Self::DepartedSpotAccount
+            | Self::Misnamed
+            | Self::ProductOff
+            | Self::SuppressionExpired => Severity::Warning,
+            Self::OperationRunning | Self::ClosedStillDeployed | Self::SuspendedStillDeployed => {
+                Severity::Info
+            }
+        }
+    }
+
+    /// A finding for this reason about something.
+    pub(super) fn of(self, about: &str, message: String, fix: Option<&str>) -> Finding {
+        Finding {
+            id: format!("{}:{about}", self.code()),
+            severity: self.severity(),
+            reason: self.code().to_owned(),
+            message,
+            fix: fix.map(str::to_owned),
+            ..Finding::default()
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Parameters of a kind `drift-audit` job.
+
+use std::{fmt, str::FromStr};
+
+use jiff::{civil::Date, tz::TimeZone};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text::{Text, TextForm};
+
+/// Parameters of a kind `drift-audit` job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DriftAuditParams {
+    /// The profiles that it audits, by name; all when empty.
+    pub profiles: Vec<String>,
+    /// What is looked at.
+    pub depth: AuditDepth,
+    /// Whether Spot is asked which role it uses for each account, at full depth: two calls per account, at about 60 a minute.
+    /// Otherwise the role is the one that was linked last, as the state remembers it, and Spot is asked for the others only.
+    pub ask_spot: bool,
+    /// Accounts that are read at the same time, at full depth.
+    #[schemars(range(min = 1, max = 256))]
+    pub concurrency: u32,
+    /// Findings that are accepted.
+    pub suppress: Vec<SuppressConfig>,
+}
+
+impl Default for DriftAuditParams {
+    fn default() -> Self {
+        Self {
+            profiles: Vec::new(),
+            depth: AuditDepth::Coverage,
+            ask_spot: false,
+            concurrency: 32,
+            suppress: Vec::new(),
+        }
+    }
+}
+
+/// What an audit looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditDepth {
+    /// What AWS Organizations, CloudFormation and Spot list: no call for any single account.
+    #[default]
+    Coverage,
+    /// That, and what IAM has in each enrolled account, read through the audit role (`audit.enabled`): about eight calls per
+    /// account.
+    Full,
+}
+
+/// Findings that are accepted: they are only worth knowing until that day, and are told again after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SuppressConfig {
+    /// The finding's id, as reports have it; a `*` at the end stands for any characters.
+    #[schemars(length(min = 2))]
+    pub finding: String,
+    /// Why.
+    #[schemars(length(min = 1))]
+    pub reason: String,
+    /// The last day on which it is accepted (UTC).
+    pub until: Text<Day>,
+}
+
+/// A day of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(Date);
+
+impl Day {
+    /// The first moment after it, in Unix seconds (UTC).
+    #[must_use]
+    pub fn end(self) -> i64 {
+        let next = self.0.tomorrow().unwrap_or(self.0);
+        next.to_zoned(TimeZone::UTC)
+            .map_or(i64::MAX, |moment| moment.timestamp().as_second())
+    }
+}
+
+impl FromStr for Day {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("{text:?} is not a day such as 2026-12-31"))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TextForm for Day {
+    const FORMAT: &'static str = "day";
+    const EXPECTED: &'static str = "a day in quotes (\"2026-12-31\")";
+}

@@ -1,0 +1,205 @@
+//! What IAM has in each enrolled account, compared as it is read.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aws_ops::AccountAccess;
+use futures_util::{StreamExt as _, stream};
+use onboarding_core::{
+    drift::{self, CompareContext, Drift, Meanings, RoleTruth, TruthReading},
+    ids::{AwsAccountId, ExternalId, RoleArn, SpotAccountId},
+    inventory::{AccountState, InstanceStatus, StackInstance},
+    stackset_sync::{
+        ObservedProfile, SyncObserved,
+        spot_links::{Link, SpotLinks},
+    },
+    template,
+};
+use onboarding_provider::Intents as _;
+
+use super::DriftAudit;
+use crate::engine::{ErrorClass, JobError};
+
+/// An account that is asked.
+struct Subject {
+    account: AwsAccountId,
+    spot: SpotAccountId,
+    meanings: Arc<Meanings>,
+    overrides: BTreeMap<String, String>,
+}
+
+/// What Spot uses an account with, as far as it is known.
+struct Used {
+    role: RoleArn,
+    external_id: Option<ExternalId>,
+}
+
+impl DriftAudit {
+    /// How IAM's truth differs in the accounts that are enrolled by us, active, and current. One that cannot be read is a
+    /// difference of its own and never ends the audit.
+    pub(super) async fn drifts(
+        &self,
+        sync: &SyncObserved,
+    ) -> Result<BTreeMap<AwsAccountId, Vec<Drift>>, JobError> {
+        let Some(access) = &self.sync.home.access else {
+            return Err(JobError::new(
+                ErrorClass::Invalid,
+                "depth = \"full\" needs a role to read the accounts through; set audit.enabled in runner.toml",
+            ));
+        };
+        let meanings = sync
+            .profiles
+            .iter()
+            .map(|profile| self.meanings(profile))
+            .collect::<Result<Vec<_>, _>>()?;
+        let links = SpotLinks::new(&sync.spot_accounts);
+        let mut subjects = Vec::new();
+        for (profile, meanings) in sync.profiles.iter().zip(&meanings) {
+            let Some(meanings) = meanings else { continue };
+            for instance in &profile.instances {
+                if let Some(spot) = is_ours_to_read(sync, &links, instance) {
+                    subjects.push(Subject {
+                        account: instance.account,
+                        spot: spot.clone(),
+                        meanings: meanings.clone(),
+                        overrides: overrides(profile, instance.account),
+                    });
+                }
+            }
+        }
+        let at_once = usize::try_from(self.params.concurrency).unwrap_or(1).max(1);
+        let read = stream::iter(subjects)
+            .map(|subject| async move {
+                let drifts = self.compared(access, &subject).await?;
+                Some((subject.account, drifts))
+            })
+            .buffer_unordered(at_once)
+            .filter_map(std::future::ready);
+        Ok(read.collect().await)
+    }
+
+    /// What a profile's stack set means, as it is now: an update that is due is a finding of its own.
+    fn meanings(&self, profile: &ObservedProfile) -> Result<Option<Arc<Meanings>>, JobError> {
+        let Some(stack_set) = profile.stack_set.as_ref().filter(|_| profile.is_ours) else {
+            return Ok(None);
+        };
+        let config = &self.sync.home.config.runner;
+        let meanings = Meanings::new(
+            &stack_set.template_body,
+            config.partition(),
+            config.aws.region.0.clone(),
+            stack_set.parameters.clone(),
+        );
+        meanings
+            .map(|meanings| Some(Arc::new(meanings)))
+            .map_err(|error| {
+                let what = format!(
+                    "the template of stack set {} cannot be read",
+                    stack_set.name
+                );
+                JobError::new(ErrorClass::Failed, what).with_source(error)
+            })
+    }
+
+    /// What differs in one account; none when its stack makes no role.
+    async fn compared(&self, access: &AccountAccess, subject: &Subject) -> Option<Vec<Drift>> {
+        let account = subject.account;
+        let used = self.used(account, &subject.spot).await;
+        let external_id = used.as_ref().and_then(|used| used.external_id.clone());
+        let meaning =
+            subject
+                .meanings
+                .for_account(account, &subject.overrides, external_id.as_ref());
+        let meaning = match meaning {
+            Ok(Some(meaning)) => meaning,
+            Ok(None) => return None,
+            Err(error) => return Some(vec![Drift::unreadable(account, error.to_string())]),
+        };
+        let name = match (&used, &meaning.role_name) {
+            (Some(used), _) => used.role.role_name().to_owned(),
+            (None, Some(name)) => name.clone(),
+            (None, None) => {
+                let why = "neither Spot nor the state tells which role Spot uses";
+                return Some(vec![Drift::unreadable(account, why.to_owned())]);
+            }
+        };
+        let truth = read(access, account, &name).await;
+        let context = CompareContext {
+            spot_principal: self.sync.desired.spot_principal.clone(),
+            stored_role: used.map(|used| used.role),
+            external_id,
+        };
+        Some(drift::compare(&meaning, &truth, &context))
+    }
+
+    /// The role that Spot uses and its external ID: from the state, or from Spot where that is asked for or the state has
+    /// nothing.
+    async fn used(&self, account: AwsAccountId, spot: &SpotAccountId) -> Option<Used> {
+        let home = &self.sync.home;
+        let database = home.state.database();
+        let remembered = database.external_id(spot).await.ok().flatten();
+        let remembered = remembered.map(|remembered| remembered.external_id);
+        let owner = database.owner(spot).await.ok().flatten();
+        if let Some(owner) = owner.filter(|_| !self.params.ask_spot) {
+            return Some(Used {
+                role: owner.role,
+                external_id: remembered,
+            });
+        }
+        let told = home.spot.stored_role(spot).await;
+        let role = match told {
+            Ok(role) => role?,
+            Err(error) => {
+                tracing::warn!(cloud.account.id = %account, reason = %error, "the role that Spot uses could not be read");
+                return None;
+            }
+        };
+        let external_id = home.spot.external_id(spot).await.ok().flatten();
+        Some(Used {
+            role,
+            external_id: external_id.or(remembered),
+        })
+    }
+}
+
+/// The Spot account of an instance whose account we enrolled, and that should be as its stack set means it.
+fn is_ours_to_read<'a>(
+    sync: &SyncObserved,
+    links: &SpotLinks<'a>,
+    instance: &StackInstance,
+) -> Option<&'a SpotAccountId> {
+    let account = sync.organization.account(instance.account)?;
+    let is_active = account.state == AccountState::Active;
+    let is_current = instance.status == InstanceStatus::Current;
+    match links.of(instance.account) {
+        Link::One(spot) if is_active && is_current && !sync.kept_links.contains(&account.id) => {
+            Some(spot)
+        }
+        _ => None,
+    }
+}
+
+/// The parameters that an instance overrides.
+fn overrides(profile: &ObservedProfile, account: AwsAccountId) -> BTreeMap<String, String> {
+    let external_id = profile.external_ids.get(&account);
+    let given = external_id.map(|id| {
+        (
+            template::EXTERNAL_ID_PARAMETER.to_owned(),
+            id.as_str().to_owned(),
+        )
+    });
+    given.into_iter().collect()
+}
+
+/// A role of an account with its policies, through the audit role.
+async fn read(access: &AccountAccess, account: AwsAccountId, name: &str) -> TruthReading {
+    let role = match access.role(account, name).await {
+        Ok(Some(role)) => role,
+        Ok(None) => return TruthReading::Absent,
+        Err(error) => return TruthReading::Denied(error.to_string()),
+    };
+    match access.role_policies(account, name).await {
+        Ok(Some(policies)) => TruthReading::Present(Box::new(RoleTruth::new(role, policies))),
+        Ok(None) => TruthReading::Absent,
+        Err(error) => TruthReading::Denied(error.to_string()),
+    }
+}

@@ -1,0 +1,109 @@
+//! The findings of a run, as reports show them: the worst first, those of one reason together, and since when they are there.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use onboarding_core::{
+    drift_audit,
+    ids::AwsAccountId,
+    plan::{Finding, Severity},
+};
+
+use crate::engine::RunReport;
+
+/// How old findings are, as reports count them: a name, and less than how many days.
+pub const AGES: [(&str, i64); 4] = [
+    ("today", 1),
+    ("this week", 7),
+    ("this month", 30),
+    ("longer", i64::MAX),
+];
+
+/// The findings of one reason and severity.
+#[derive(Debug)]
+pub struct Group<'a> {
+    /// How bad they are.
+    pub severity: Severity,
+    /// Their reason code.
+    pub reason: &'a str,
+    /// The findings, in their order.
+    pub findings: Vec<&'a Finding>,
+}
+
+/// The findings that a report shows one by one. An account that a job leaves out for a reason is shown as such; an audit's
+/// findings say more than that.
+pub fn shown(report: &RunReport) -> impl Iterator<Item = &Finding> {
+    let all = shows_accounts(report);
+    let findings = report.findings().iter();
+    findings.filter(move |finding| all || finding.account.is_none())
+}
+
+/// Whether findings about accounts are shown one by one.
+#[must_use]
+pub fn shows_accounts(report: &RunReport) -> bool {
+    report.kind == drift_audit::KIND
+}
+
+/// The findings by reason, the worst first.
+pub fn groups<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<Group<'a>> {
+    let mut groups: BTreeMap<_, Vec<&Finding>> = BTreeMap::new();
+    for finding in findings {
+        let key = (std::cmp::Reverse(finding.severity), finding.reason.as_str());
+        groups.entry(key).or_default().push(finding);
+    }
+    let groups = groups.into_iter();
+    groups
+        .map(|((severity, reason), findings)| Group {
+            severity: severity.0,
+            reason,
+            findings,
+        })
+        .collect()
+}
+
+/// The findings about each account.
+#[must_use]
+pub fn by_account(report: &RunReport) -> BTreeMap<AwsAccountId, Vec<&Finding>> {
+    let mut accounts: BTreeMap<_, Vec<&Finding>> = BTreeMap::new();
+    for finding in report.findings() {
+        if let Some(account) = finding.account {
+            accounts.entry(account).or_default().push(finding);
+        }
+    }
+    accounts
+}
+
+/// How many findings of a severity there are by age, in the order of [`AGES`].
+pub fn ages<'a>(
+    findings: impl Iterator<Item = &'a Finding>,
+    severity: Severity,
+    now: Timestamp,
+) -> [usize; 4] {
+    let mut counts = [0; 4];
+    for finding in findings.filter(|finding| finding.severity == severity) {
+        let since = finding.first_seen.unwrap_or(now.as_second());
+        let days = (now.as_second() - since).max(0) / 86_400;
+        let age = AGES.iter().position(|(_, most)| days < *most);
+        if let Some(count) = age.and_then(|age| counts.get_mut(age)) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+/// Since when a finding is there (UTC).
+#[must_use]
+pub fn since(finding: &Finding) -> Option<String> {
+    let moment = Timestamp::from_second(finding.first_seen?).ok()?;
+    Some(moment.strftime("%Y-%m-%d %H:%M").to_string())
+}
+
+/// How bad, in one word.
+#[must_use]
+pub fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    }
+}
