@@ -1,13 +1,10 @@
 //! `runner exec`: one run of a job, from the first look to the report.
 
-use std::sync::Arc;
-
 use super::{
-    Failure, Global, load,
-    running::{self, Reports},
-    telemetry,
+    Failure, Global,
+    running::{self, Begun, Reports},
 };
-use crate::{home::Home, jobs::Request};
+use crate::jobs::Request;
 
 /// Run a job once: observe, plan, guard, apply, verify.
 ///
@@ -29,12 +26,7 @@ pub struct Exec {
 
 impl Exec {
     pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
-        let config = load(global)?;
-        let guard = telemetry(global, &config)?;
-        let job = config
-            .job(&self.job)
-            .map_err(|errors| Failure::Config(errors.to_string()))?;
-        let home = Home::connect(Arc::new(config)).await?;
+        let Begun { home, job, guard } = running::begin(global, &self.job).await?;
         let state = home.state.clone();
         let request = Request {
             dry_run: self.dry_run,

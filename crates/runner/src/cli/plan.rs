@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     Failure, Global, complain, load, print, print_json,
-    running::{self, Reports},
+    running::{self, Begun, Reports},
     telemetry,
 };
 use crate::{
@@ -42,12 +42,7 @@ pub struct Plan {
 
 impl Plan {
     pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
-        let config = load(global)?;
-        let guard = telemetry(global, &config)?;
-        let job = config
-            .job(&self.job)
-            .map_err(|errors| Failure::Config(errors.to_string()))?;
-        let home = Home::connect(Arc::new(config)).await?;
+        let Begun { home, job, guard } = running::begin(global, &self.job).await?;
         let state = home.state.clone();
         let basis = jobs::basis(&home, &job, self.retry_failed)?;
         let request = Request {

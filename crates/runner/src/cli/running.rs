@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Failure, Global, complain, print, print_json};
+use super::{Failure, Global, complain, load, print, print_json};
 use crate::{
     config::JobFile,
     engine::{Interrupt, RunReport, exit_code},
@@ -22,6 +22,24 @@ pub(super) struct Reports {
     /// each account), .xml (JUnit), .html (one page that needs nothing else). Can be given several times.
     #[arg(long = "report", value_name = "FILE")]
     reports: Vec<ReportFile>,
+}
+
+/// What a command that runs a job begins with.
+pub(super) struct Begun {
+    pub(super) home: Home,
+    pub(super) job: JobFile,
+    pub(super) guard: telemetry::Guard,
+}
+
+/// Reads the configuration with this job, starts telemetry, and connects.
+pub(super) async fn begin(global: &Global, job: &str) -> Result<Begun, Failure> {
+    let config = load(global)?;
+    let guard = super::telemetry(global, &config)?;
+    let job = config
+        .job(job)
+        .map_err(|errors| Failure::Config(errors.to_string()))?;
+    let home = Home::connect(Arc::new(config)).await?;
+    Ok(Begun { home, job, guard })
 }
 
 /// Runs a job once, with its progress on the terminal.
