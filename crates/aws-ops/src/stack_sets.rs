@@ -62,9 +62,9 @@ pub struct InstanceChange {
     pub targets: OperationTargets,
     /// The Regions.
     pub regions: Vec<Region>,
-    /// Parameters that these instances have other values of than the stack set; empty keeps those that they have. A deletion
-    /// has none.
-    pub overrides: BTreeMap<String, String>,
+    /// Parameters that these instances have other values of than the stack set; empty keeps those that they have. One that is
+    /// left out beside others goes back to the stack set's value. A deletion has none.
+    pub overrides: BTreeMap<String, ParameterValue>,
     /// How the operation goes through them.
     pub preferences: OperationPreferences,
     /// The operation's id, from [`new_operation_id`], journaled before the call: the same id never runs twice.

@@ -291,15 +291,16 @@ fn an_instance_is_given_parameters_of_its_own() {
     with_moto(async |moto, aws| {
         let unit = organization(&moto, 1).await?;
         created(&aws).await?;
-        let own = BTreeMap::from([("PolicyVersion".to_owned(), "9".to_owned())]);
+        let given = |value: &str| ParameterValue::Value(value.to_owned());
         aws.create_stack_instances(&InstanceChange {
-            overrides: own.clone(),
+            overrides: BTreeMap::from([("PolicyVersion".to_owned(), given("9"))]),
             ..change(&unit)?
         })
         .await?;
         let account = aws.list_stack_instances(&name()?).await?[0].account;
         let (name, region) = (name()?, region()?);
         let overrides = aws.instance_overrides(&name, account, &region).await?;
+        let own = BTreeMap::from([("PolicyVersion".to_owned(), "9".to_owned())]);
         assert_eq!(overrides, Some(own));
         assert_sent(
             &aws,

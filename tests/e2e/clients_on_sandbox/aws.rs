@@ -350,9 +350,13 @@ fn an_instance_is_given_parameters_of_its_own() {
         let root = root(&aws).await?;
         aws.activate_trusted_access().await?;
         create(&aws).await?;
-        let own = BTreeMap::from([("PolicyVersion".to_owned(), "9".to_owned())]);
+        let own = BTreeMap::from([
+            ("PolicyVersion".to_owned(), "9".to_owned()),
+            ("RepairNonce".to_owned(), "1".to_owned()),
+        ]);
+        let given = |name: &String| (name.clone(), ParameterValue::Value(own[name].clone()));
         let change = InstanceChange {
-            overrides: own.clone(),
+            overrides: own.keys().map(given).collect(),
             ..everywhere(&root)?
         };
         ended(&aws, &aws.create_stack_instances(&change).await?).await?;
@@ -369,6 +373,23 @@ fn an_instance_is_given_parameters_of_its_own() {
             &aws.update_stack_instances(&everywhere(&root)?).await?,
         )
         .await?;
+        assert_eq!(overrides(instances[0].account).await?, Some(own));
+        // With one, those that are named as they were.
+        let change = InstanceChange {
+            overrides: BTreeMap::from([
+                ("PolicyVersion".to_owned(), ParameterValue::Previous),
+                (
+                    "RepairNonce".to_owned(),
+                    ParameterValue::Value("2".to_owned()),
+                ),
+            ]),
+            ..everywhere(&root)?
+        };
+        ended(&aws, &aws.update_stack_instances(&change).await?).await?;
+        let own = BTreeMap::from([
+            ("PolicyVersion".to_owned(), "9".to_owned()),
+            ("RepairNonce".to_owned(), "2".to_owned()),
+        ]);
         assert_eq!(overrides(instances[0].account).await?, Some(own));
         assert_eq!(overrides("000000000001".parse()?).await?, None);
         Ok(())

@@ -20,7 +20,7 @@ use crate::{Aws, AwsError, ErrorClass, templates::check_size};
 pub enum ParameterValue {
     /// This value.
     Value(String),
-    /// The value that the stack set has: the only way to keep one that reads back as `****`.
+    /// The value that the stack set, or the instance, has: the only way to keep one that reads back as `****`.
     Previous,
 }
 
@@ -253,7 +253,7 @@ impl Aws {
     }
 }
 
-fn parameter((key, value): (&String, &ParameterValue)) -> Parameter {
+pub(super) fn parameter((key, value): (&String, &ParameterValue)) -> Parameter {
     let parameter = Parameter::builder().parameter_key(key);
     match value {
         ParameterValue::Value(value) => parameter.parameter_value(value),

@@ -8,7 +8,11 @@ use onboarding_core::{
     inventory::{InstanceDetailedStatus, InstanceStatus, StackInstance},
 };
 
-use super::{InstanceChange, Submission, deployment_targets, texts};
+use super::{
+    InstanceChange, Submission,
+    definition::{ParameterValue, parameter},
+    deployment_targets, texts,
+};
 use crate::{Aws, AwsError, ErrorClass, stacks::key_and_value};
 
 /// A deletion of stack instances.
@@ -161,8 +165,8 @@ impl Aws {
 
 /// Absent when there are none: an empty list would take away those that the instances have (CloudFormation API reference,
 /// `ParameterOverrides`).
-fn overrides(overrides: &BTreeMap<String, String>) -> Option<Vec<Parameter>> {
-    (!overrides.is_empty()).then(|| crate::stacks::parameters(overrides))
+fn overrides(overrides: &BTreeMap<String, ParameterValue>) -> Option<Vec<Parameter>> {
+    (!overrides.is_empty()).then(|| overrides.iter().map(parameter).collect())
 }
 
 fn instance(

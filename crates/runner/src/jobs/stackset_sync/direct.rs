@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use aws_ops::stack_sets::{InstanceChange, OperationPreferences, ResultStatus};
+use aws_ops::stack_sets::{InstanceChange, OperationPreferences, ParameterValue, ResultStatus};
 use onboarding_core::{
     custom_resource::ROLE_NOT_ASSUMABLE,
     ids::{ExternalId, OuId},
@@ -158,7 +158,11 @@ fn instance_change(subject: Subject<'_>, unit: &OuId, external_id: &ExternalId) 
             accounts: vec![subject.account],
         },
         regions: vec![region.clone()],
-        overrides: [(EXTERNAL_ID_PARAMETER.to_owned(), external_id.to_string())].into(),
+        overrides: [(
+            EXTERNAL_ID_PARAMETER.to_owned(),
+            ParameterValue::Value(external_id.to_string()),
+        )]
+        .into(),
         preferences: OperationPreferences {
             max_concurrent: 1,
             region_order: vec![region.clone()],
