@@ -485,7 +485,7 @@ fn an_audit_is_read_by_people_and_by_other_programs() {
     }
     insta::with_settings!({ filters => vec![
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]"),
-        (r"-SpotRole-[0-9A-Z]{12}", "-SpotRole-[suffix]"),
+        (r"-[0-9a-f]{8}-SpotRole-[0-9A-Z]{12}", "-[stack]-SpotRole-[suffix]"),
         (r"since \d{4}-\d\d-\d\d \d\d:\d\d", "since [time]"),
         (r"took [0-9.]+ s and \d+ API calls", "took [time] and [count] API calls"),
     ]}, {

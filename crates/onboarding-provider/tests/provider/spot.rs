@@ -251,6 +251,8 @@ pub(crate) struct Spot {
     pub(crate) world: Arc<Mutex<World>>,
     /// A caller was left to die.
     pub(crate) died: Arc<Notify>,
+    /// How long clients wait for an answer, and so how long a creation is in doubt, and half of how long a claim lasts.
+    pub(crate) call_timeout: Duration,
     address: SocketAddr,
 }
 
@@ -260,6 +262,7 @@ impl Spot {
         let spot = Self {
             world: Arc::default(),
             died: Arc::default(),
+            call_timeout: Duration::from_secs(1),
             address: listener.local_addr().unwrap(),
         };
         let served = spot.clone();
@@ -281,7 +284,7 @@ impl Spot {
     pub(crate) fn client(&self) -> SpotClient {
         let settings = SpotSettings {
             base_url: format!("http://{}", self.address),
-            call_timeout: Duration::from_secs(1),
+            call_timeout: self.call_timeout,
             attempts: 1,
             retry_initial: Duration::from_millis(1),
             access_recheck: Duration::from_millis(1),
