@@ -23,6 +23,7 @@ mod plans;
 mod prerequisites;
 mod relay;
 mod removes;
+mod repairs;
 mod replicas;
 mod reports;
 mod retries;

@@ -1,13 +1,14 @@
 //! `drift-audit`: what is, beside what should be, account by account. It changes nothing, so its plan has no steps: findings
-//! say what differs, and what mends it.
+//! say what differs, and what mends it. Asked to fix, it has the steps of [`enroll`] for the accounts that it found something
+//! about.
 //!
 //! Four sources are compared: AWS Organizations, the stack instances, Spot, and, at full depth, what IAM has in each account.
 //! The first three are those that `stackset-sync` plans with, and its own plan says what it would do about them. What could
 //! not be read is a finding, never fine.
 
-mod at_spot;
-mod mending;
+pub(crate) mod at_spot;
 mod reason;
+mod remedy;
 mod suppression;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,12 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use reason::AuditReason;
 pub use suppression::Suppression;
 
-use self::mending::Mending;
+use self::remedy::Remedies;
 use crate::{
     custom_resource::Naming,
     desired::{Desired, Purpose},
     drift::{Drift, DriftKind, Subject, findings},
-    ids::{AwsAccountId, Region, SpotAccountId},
+    enroll,
+    ids::{AwsAccountId, Region, RoleArn, SpotAccountId, StackId},
     inventory::AccountState,
     plan::{AccountRow, Audited, Finding, Plan, Severity, Step},
     stackset_sync::{self, PlanError, SyncObserved},
@@ -50,8 +52,19 @@ pub struct AuditObserved {
     pub namings: BTreeMap<String, Naming>,
     /// The profiles that want Cost Intelligence, by name.
     pub wants_cost_intelligence: BTreeSet<String>,
+    /// The links that we made, from our state.
+    pub owned: BTreeMap<AwsAccountId, OwnedLink>,
     /// Where the stack sets are.
     pub home: HomePlace,
+}
+
+/// A link that we made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedLink {
+    /// The role that was linked.
+    pub role: RoleArn,
+    /// The stack that asked for it.
+    pub stack: StackId,
 }
 
 /// Where the stack sets are, as the AWS CLI is told.
@@ -72,6 +85,7 @@ pub fn plan(
     observed: &AuditObserved,
     desired: &Desired,
     suppressions: &[Suppression],
+    fixes: bool,
 ) -> Result<Plan, PlanError> {
     let mut plan = stackset_sync::plan(&observed.sync, desired)?;
     for finding in plan.findings.iter_mut().filter(|one| one.fix.is_none()) {
@@ -91,12 +105,39 @@ pub fn plan(
     plan.findings.extend(due);
     still_deployed(observed, desired, &mut plan);
     at_spot::findings(observed, &mut plan);
-    in_iam(observed, desired, &mut plan);
+    let found = in_iam(observed, desired, &mut plan);
+    plan.findings.extend(found);
+    let mended = enroll::worked_on(&enroll::steps(observed, desired, enroll::KIND, &|_| true)?);
+    by_enroll(&mended, &mut plan.findings);
     suppression::apply(suppressions, observed.sync.now, &mut plan.findings);
+    if fixes {
+        fix(observed, desired, &mut plan)?;
+    }
     settle(&mut plan);
     plan.findings.sort();
     plan.findings.dedup_by(|one, other| one.id == other.id);
     Ok(plan)
+}
+
+/// The reasons of findings that [`enroll`] mends where it works on the account.
+const BY_ENROLL: [&str; 5] = [
+    "not-linked",
+    "role-missing",
+    "role-trust-differs",
+    "misnamed",
+    "product-off",
+];
+
+/// Says which findings `enroll` mends.
+fn by_enroll(mended: &BTreeSet<AwsAccountId>, findings: &mut [Finding]) {
+    for finding in findings {
+        let is_worked_on = finding
+            .account
+            .is_some_and(|account| mended.contains(&account));
+        if is_worked_on && BY_ENROLL.contains(&&*finding.reason) {
+            finding.fix = Some(enroll::KIND.to_owned());
+        }
+    }
 }
 
 /// What a step of `stackset-sync` about a whole stack set says is not as it should be.
@@ -117,11 +158,7 @@ fn of_step(step: &Step, desired: &Desired) -> Option<Finding> {
         // The accounts of these have findings of their own.
         _ => return None,
     };
-    let mut message = step.reason.clone();
-    if !step.changes.is_empty() {
-        message = format!("{message}: {}", step.changes.join("; "));
-    }
-    Some(reason.of(&step.id, message, Some(BY_SYNC)))
+    Some(reason.of(&step.id, step.told(), Some(BY_SYNC)))
 }
 
 /// The finding of an account that `stackset-sync` would work on, or is worked on.
@@ -201,12 +238,12 @@ fn still_deployed(observed: &AuditObserved, desired: &Desired, plan: &mut Plan) 
     }
 }
 
-/// How the roles of the accounts that were asked differ.
-fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Plan) {
+/// How the roles of the accounts that were asked differ, with what mends it.
+pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Plan) -> Vec<Finding> {
     let Some(drifts) = &observed.drifts else {
-        return;
+        return Vec::new();
     };
-    let mending = Mending::new(observed, desired);
+    let remedies = Remedies::new(observed, desired);
     let is_unread = |drifts: &&Vec<Drift>| {
         let mut drifts = drifts.iter();
         drifts.any(|drift| drift.kind == DriftKind::RoleUnreadable)
@@ -227,16 +264,30 @@ fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Plan) {
         };
         for (drift, finding) in drifts.iter().zip(findings(subject, drifts)) {
             found.push(Finding {
-                fix: Some(mending.of(row.account, &drift.fix)),
+                fix: Some(remedies.of(row.account, drift)),
                 ..finding
             });
         }
     }
-    plan.findings.extend(found);
+    found
 }
 
-/// Lets the rows say what the findings do. Nothing is due: an audit works on nothing.
-fn settle(plan: &mut Plan) {
+/// Plans what mends the accounts that something was found about, and was not accepted.
+fn fix(observed: &AuditObserved, desired: &Desired, plan: &mut Plan) -> Result<(), PlanError> {
+    let findings = plan.findings.iter();
+    let found: BTreeSet<AwsAccountId> = findings
+        .filter(|finding| finding.severity >= Severity::Warning)
+        .filter_map(|finding| finding.account)
+        .collect();
+    let mending = enroll::steps(observed, desired, KIND, &|account| found.contains(&account))?;
+    plan.steps = mending.steps;
+    plan.refusals = mending.refusals;
+    Ok(())
+}
+
+/// Lets the rows of accounts that are enrolled say what the findings do.
+pub(crate) fn drifted(plan: &mut Plan) {
+    let worked_on = enroll::worked_on(plan);
     let mut reasons: BTreeMap<AwsAccountId, BTreeSet<&str>> = BTreeMap::new();
     for finding in &plan.findings {
         if let Some(account) = finding.account
@@ -245,20 +296,44 @@ fn settle(plan: &mut Plan) {
             reasons.entry(account).or_default().insert(&finding.reason);
         }
     }
+    for row in plan
+        .accounts
+        .iter_mut()
+        .filter(|row| row.standing == Standing::Ok)
+    {
+        if let Some(reasons) = reasons.get(&row.account) {
+            row.standing = left(row, &worked_on);
+            row.reason = Reason::Drifted;
+            let reasons: Vec<&str> = reasons.iter().copied().collect();
+            row.detail = Some(reasons.join(", ").into());
+        }
+    }
+}
+
+/// Lets the rows say what the findings do. Nothing is due but what the plan has steps for.
+fn settle(plan: &mut Plan) {
+    drifted(plan);
+    let worked_on = enroll::worked_on(plan);
     for row in &mut plan.accounts {
+        let is_worked_on = left(row, &worked_on) == Standing::Due;
         match row.standing {
-            Standing::Ok => {
-                if let Some(reasons) = reasons.get(&row.account) {
-                    row.standing = Standing::Skipped;
-                    row.reason = Reason::Drifted;
-                    let reasons: Vec<&str> = reasons.iter().copied().collect();
-                    row.detail = Some(reasons.join(", ").into());
-                }
-            }
+            Standing::Ok => {}
+            Standing::Failed if is_worked_on => {}
+            // Enrollment leaves it to a person; a repair does not.
+            Standing::Skipped if is_worked_on => row.standing = Standing::Due,
             Standing::Due | Standing::Pending | Standing::Failed => {
-                row.standing = Standing::Skipped;
+                row.standing = left(row, &worked_on);
             }
             Standing::Skipped => {}
         }
+    }
+}
+
+/// How an account stands that is not as it should be.
+fn left(row: &AccountRow, worked_on: &BTreeSet<AwsAccountId>) -> Standing {
+    if row.targeted && worked_on.contains(&row.account) {
+        Standing::Due
+    } else {
+        Standing::Skipped
     }
 }

@@ -10,6 +10,7 @@ pub mod custom_resource;
 pub mod desired;
 pub mod drift;
 pub mod drift_audit;
+pub mod enroll;
 pub mod governor;
 pub mod iam_policy;
 pub mod ids;

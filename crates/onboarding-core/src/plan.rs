@@ -57,6 +57,17 @@ pub struct Step {
     pub payload: serde_json::Value,
 }
 
+impl Step {
+    /// Why it is planned, with what it changes.
+    #[must_use]
+    pub fn told(&self) -> String {
+        if self.changes.is_empty() {
+            return self.reason.clone();
+        }
+        format!("{}: {}", self.reason, self.changes.join("; "))
+    }
+}
+
 /// What a step will take: calls of this program, whoever serves custom resources included, and the time until its end.
 /// Rough: AWS publishes no time for anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

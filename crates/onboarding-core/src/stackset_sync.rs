@@ -19,20 +19,24 @@ pub mod spot_links;
 pub mod targets;
 
 mod nearest_path;
+pub mod repairs;
 mod steps;
 
-pub use actions::{DeployedInstance, InstanceOperation, SyncAction};
+pub use actions::{DeployedInstance, InstanceOperation, StackRemoval, SyncAction};
 pub use consent::SyncConsent;
 pub use observed::{
     BillingRegistration, ObservedProfile, PlainStack, RetryState, RunningOperation, SyncObserved,
 };
 pub use operation_targets::{OperationTargets, TargetFilter};
+pub use repairs::{Mend, Mender};
 
 use crate::{
     desired::{Deployment, Desired},
     plan::{AccountRow, Finding, Plan, Refusal, Severity},
-    status::Reason,
+    status::{Reason, Standing},
 };
+
+use repairs::Repairs;
 
 /// The kind of the job.
 pub const KIND: &str = "stackset-sync";
@@ -119,6 +123,36 @@ pub enum PlanError {
 /// # Errors
 /// The configuration contradicts itself or the organization: see [`PlanError`].
 pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanError> {
+    plan_extent(observed, desired, Extent::All)
+}
+
+/// Plans what the accounts lack, and nothing of the stack sets themselves: what they differ in is a finding, and they are taken as
+/// they are. `mender` says what is wrong with accounts that have their stack.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_accounts(
+    observed: &SyncObserved,
+    desired: &Desired,
+    mender: &dyn Mender,
+) -> Result<Plan, PlanError> {
+    plan_extent(observed, desired, Extent::Accounts(mender))
+}
+
+/// What is planned.
+#[derive(Clone, Copy)]
+enum Extent<'a> {
+    /// Everything.
+    All,
+    /// What single accounts lack.
+    Accounts(&'a dyn Mender),
+}
+
+fn plan_extent(
+    observed: &SyncObserved,
+    desired: &Desired,
+    extent: Extent<'_>,
+) -> Result<Plan, PlanError> {
     let resolved = targets::resolve(&observed.organization, &observed.account_tags, desired)?;
     let links = spot_links::SpotLinks::new(&observed.spot_accounts);
     let mut plan = Plan::default();
@@ -151,15 +185,39 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
             deployment,
         };
         steps::direct::check(&context)?;
-        let update = steps::stack_set(&context, &mut plan);
-        let rows = ledger::rows(&context, &links, update);
-        steps::direct::accounts(&context, &rows, &mut plan);
-        steps::instances(&context, &rows, update, &mut plan);
-        steps::removals(&context, &rows, &mut removed, &mut plan);
+        let rows = match extent {
+            Extent::All => {
+                let update = steps::stack_set(&context, &mut plan);
+                let rows = ledger::rows(&context, &links, update);
+                steps::direct::accounts(&context, &rows, &mut plan);
+                steps::instances(&context, &rows, update, &mut plan);
+                steps::removals(&context, &rows, &mut removed, &mut plan);
+                rows
+            }
+            Extent::Accounts(mender) => {
+                let mut rows = ledger::rows(&context, &links, false);
+                if steps::stack_set_as_it_is(&context, &mut plan) {
+                    let repairs = Repairs::decide(
+                        &context,
+                        mender,
+                        &mut rows,
+                        &resolved.union.targeted,
+                        &mut removed,
+                        &mut plan,
+                    );
+                    steps::direct::accounts(&context, &rows, &mut plan);
+                    steps::instances(&context, &rows, false, &mut plan);
+                    repairs.plan(&context, &mut rows, &mut plan);
+                } else {
+                    steps::left_to_stackset_sync(&mut rows);
+                }
+                rows
+            }
+        };
         plan.accounts.extend(rows.into_iter().map(|row| row.row));
     }
     steps::direct::ceiling(desired, &mut plan);
-    if let (Some(profile), Some(state)) = (&desired.audit, &observed.audit) {
+    if let (Some(profile), Some(state), Extent::All) = (&desired.audit, &observed.audit, extent) {
         audit::plan(
             observed,
             desired,
@@ -172,7 +230,8 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
     let needing: Vec<Finding> = plan
         .accounts
         .iter()
-        .filter(|row| row.reason.is_finding())
+        // What a step works on needs nobody.
+        .filter(|row| row.reason.is_finding() && row.standing != Standing::Due)
         .map(finding)
         .collect();
     plan.findings.extend(needing);
@@ -180,8 +239,10 @@ pub fn plan(observed: &SyncObserved, desired: &Desired) -> Result<Plan, PlanErro
     plan.accounts
         .sort_by_key(|row| (row.account, row.reason.is_left_out(), !row.targeted));
     plan.accounts.dedup_by_key(|row| row.account);
-    access::plan(observed, desired, &mut plan);
-    billing_engine::plan(observed, desired, &links, &mut plan);
+    if let Extent::All = extent {
+        access::plan(observed, desired, &mut plan);
+        billing_engine::plan(observed, desired, &links, &mut plan);
+    }
     plan.findings.sort();
     plan.steps
         .sort_by(|a, b| (a.order, &a.id).cmp(&(b.order, &b.id)));

@@ -279,13 +279,13 @@ impl Reason {
                 "a deletion of its stack instance failed; remove the instance with its stack retained, then delete the stack in the account"
             }
             Self::NotLinked => {
-                "the stack is there but no Spot account is linked; look whether somebody deleted or unlinked it in Spot"
+                "the stack is there but no Spot account is linked: somebody deleted or unlinked it in Spot; `enroll` links it again"
             }
             Self::RoleMissing => {
-                "it is linked, but the role that Spot uses is not in the account; find out who deleted it, then take its stack instance out together with its stack, so that the next run deploys it again"
+                "it is linked, but the role that Spot uses is not in the account; find out who deleted it; `enroll` makes its stack anew"
             }
             Self::RoleTrustDiffers => {
-                "it is linked, but its role does not let Spot in as Spot asks; find out who changed the trust policy, and put it back"
+                "it is linked, but its role does not let Spot in as Spot asks; find out who changed the trust policy; `enroll` writes it again"
             }
             Self::LinkedToSeveral => {
                 "several Spot accounts are linked to it; delete or unlink all but one in Spot"
@@ -329,7 +329,7 @@ impl Reason {
                 "it left the organization; its stack instance is taken out of the stack set under the removal limits"
             }
             Self::OutsideTargets => {
-                "it has a stack instance but no profile targets it; target it again or remove the instance by hand"
+                "it has a stack instance of a profile that does not target it; target it again or remove the instance by hand (where another profile targets it, `enroll` does, once that one's stack has the link)"
             }
             Self::Moved => {
                 "something else is to be done for it than the plan has that was approved; plan again"

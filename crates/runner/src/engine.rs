@@ -29,7 +29,7 @@ mod retry;
 #[cfg(test)]
 mod tests;
 
-pub use consent::{Basis, Consent, PlanDocument};
+pub use consent::{Asked, Basis, Consent, PlanDocument};
 pub use context::{Clock, RunContext, StepContext, system_clock};
 pub use error::{ErrorClass, JobError, StepError};
 pub use execute::{RunOptions, execute};

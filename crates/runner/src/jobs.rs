@@ -1,8 +1,8 @@
 //! The job kinds, in one explicit list. A new kind is one module here, one kind of job file in the configuration, one
 //! arm in [`execute`], and one page of documentation; tests hold them together.
 
+pub mod accounts;
 mod basis;
-pub mod drift_audit;
 pub mod stackset_sync;
 
 pub use basis::basis;
@@ -12,10 +12,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::{
-    config::{Approval, JobFile, JobParams, ProviderKind},
+    config::{Approval, JobFile, JobKind, JobParams, ProviderKind},
     engine::{
-        self, Consent, ErrorClass, Interrupt, JobError, PlanDocument, ProgressSink, RetryPolicy,
-        RunOptions, RunReport,
+        self, Asked, Consent, ErrorClass, Interrupt, JobError, PlanDocument, ProgressSink,
+        RetryPolicy, RunOptions, RunReport,
     },
     home::Home,
 };
@@ -25,8 +25,8 @@ use crate::{
 pub struct Request {
     /// Only plan.
     pub dry_run: bool,
-    /// Try failed accounts again now, whatever their clock says. A plan that is given says so itself.
-    pub retry_failed: bool,
+    /// What is asked for. A plan that is given says so itself.
+    pub asked: Asked,
     /// The plan that is to be applied, and nothing else.
     pub given: Option<Given>,
 }
@@ -53,17 +53,28 @@ pub async fn execute(
     interrupt: Interrupt,
 ) -> Result<RunReport, JobError> {
     let consent = consent(&home, job, &request).await?;
-    let retry_failed = match &consent {
+    let asked = match &consent {
         Consent::Given { plan, .. } => {
-            if request.retry_failed && !plan.basis.retry_failed {
+            if request.asked != Asked::default() && request.asked != plan.basis.asked {
                 tracing::warn!(
-                    "--retry-failed is not heeded: an approved plan is applied, which was made without it"
+                    "--retry-failed and --fix are not heeded: an approved plan is applied, which was made without them"
                 );
             }
-            plan.basis.retry_failed
+            plan.basis.asked
         }
-        Consent::NotNeeded | Consent::Needed { .. } => request.retry_failed,
+        Consent::NotNeeded | Consent::Needed { .. } => request.asked,
     };
+    if asked.fix && job.kind() != JobKind::DriftAudit {
+        return Err(JobError::new(
+            ErrorClass::Invalid,
+            format!(
+                "--fix is for jobs of kind {}; job {} is of kind {}",
+                JobKind::DriftAudit,
+                job.name,
+                job.kind()
+            ),
+        ));
+    }
     let options = RunOptions {
         dry_run: request.dry_run,
         consent,
@@ -82,11 +93,15 @@ pub async fn execute(
     let journal = Arc::new(home.state.clone());
     match &job.params {
         JobParams::StacksetSync(params) => {
-            let job = stackset_sync::StackSetSync::new(home, &params.profiles, retry_failed)?;
+            let job = stackset_sync::StackSetSync::new(home, &params.profiles, asked.retry_failed)?;
             Ok(engine::execute(&job, journal, options).await)
         }
         JobParams::DriftAudit(params) => {
-            let job = drift_audit::DriftAudit::new(home, params)?;
+            let job = accounts::OnAccounts::audit(home, params, asked)?;
+            Ok(engine::execute(&job, journal, options).await)
+        }
+        JobParams::Enroll(params) => {
+            let job = accounts::OnAccounts::enroll(home, params, asked)?;
             Ok(engine::execute(&job, journal, options).await)
         }
     }
@@ -121,12 +136,12 @@ async fn consent(home: &Home, job: &JobFile, request: &Request) -> Result<Consen
     };
     Ok(match given {
         Some((plan, is_kept)) => Consent::Given {
-            basis: basis(home, job, plan.basis.retry_failed)?,
+            basis: basis(home, job, plan.basis.asked)?,
             plan: Arc::new(plan),
             is_kept,
         },
         None => Consent::Needed {
-            basis: basis(home, job, request.retry_failed)?,
+            basis: basis(home, job, request.asked)?,
             lifetime: job.plan_lifetime.get(),
         },
     })

@@ -82,6 +82,15 @@ fn route(world: &mut World, method: &str, path: &[&str], body: &Value) -> Result
             spot::set_running(world, id, running).map_err(|error| (error.status, error.message))?;
             Ok(json!({}))
         }
+        ("POST", ["spot", id, "unlink"]) => {
+            spot::unlink(world, id).map_err(|error| (error.status, error.message))?;
+            Ok(json!({}))
+        }
+        ("POST", ["spot", id, "cost-intelligence-off"]) => {
+            spot::switch_off_cost_intelligence(world, id)
+                .map_err(|error| (error.status, error.message))?;
+            Ok(json!({}))
+        }
         _ => Err((
             404,
             format!("there is no {method} /_sandbox/{}", path.join("/")),

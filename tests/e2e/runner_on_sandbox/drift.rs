@@ -54,13 +54,13 @@ impl Rehearsal {
     }
 
     /// The trust policy of an account's role.
-    fn trust(&self, account: &str) -> Value {
+    pub(super) fn trust(&self, account: &str) -> Value {
         let role = linked_role(self, account);
         let role = self.iam(account, "GetRole", &[("RoleName", &role)]);
         json_in(&role, "AssumeRolePolicyDocument")
     }
 
-    fn set_trust(&self, account: &str, trust: &Value) {
+    pub(super) fn set_trust(&self, account: &str, trust: &Value) {
         let (role, trust) = (linked_role(self, account), trust.to_string());
         let input = [("RoleName", &*role), ("PolicyDocument", &*trust)];
         self.iam(account, "UpdateAssumeRolePolicy", &input);
@@ -77,7 +77,7 @@ impl Rehearsal {
     }
 
     /// Takes an account's role away, with all that is in it.
-    fn delete_role(&self, account: &str) {
+    pub(super) fn delete_role(&self, account: &str) {
         let role = linked_role(self, account);
         let name = ("RoleName", role.as_str());
         let attached = self.iam(account, "ListAttachedRolePolicies", &[name]);
@@ -89,7 +89,7 @@ impl Rehearsal {
     }
 
     /// Calls Spot as a person with its console does.
-    fn at_spot(&self, method: reqwest::Method, path: &str, body: &Value) {
+    pub(super) fn at_spot(&self, method: reqwest::Method, path: &str, body: &Value) {
         let url = format!("{}{path}", self.environment["SPOT_API_URL"]);
         let token = &self.environment["SPOTINST_TOKEN"];
         self.runtime.block_on(async {
@@ -279,7 +279,6 @@ fn what_cloudformation_does_not_see_is_found_with_what_mends_it() {
     assert_eq!(first["audited"], audited);
     assert_eq!(count(&first, "unchanged"), 3);
     assert_eq!(listed(&first, "skipped", "drifted").len(), 9, "{first:#}");
-    let update = "aws cloudformation update-stack-instances --region us-east-1 --stack-set-name spot-onboarding-default";
     for (account, reason, severity, fix) in [
         (
             inline,
@@ -299,15 +298,10 @@ fn what_cloudformation_does_not_see_is_found_with_what_mends_it() {
             "error",
             "aws iam attach-role-policy",
         ),
-        (changed, "policy-document-differs", "error", update),
-        (widened, "trust-differs", "error", update),
-        (open, "trust-without-external-id", "error", update),
-        (
-            gone,
-            "role-missing",
-            "error",
-            "aws cloudformation delete-stack-instances",
-        ),
+        (changed, "policy-document-differs", "error", "enroll"),
+        (widened, "trust-differs", "error", "enroll"),
+        (open, "trust-without-external-id", "error", "enroll"),
+        (gone, "role-missing", "error", "enroll"),
         (
             denied,
             "role-unreadable",
@@ -330,17 +324,22 @@ fn what_cloudformation_does_not_see_is_found_with_what_mends_it() {
         );
     }
 
-    // What it says mends it does, and what was mended is gone; the rest is as old as it was.
-    for (account, reason) in [
-        (changed, "policy-document-differs"),
-        (cut, "policy-document-differs"),
-        (widened, "trust-differs"),
-        (open, "trust-without-external-id"),
-    ] {
-        rehearsal.redeploy(&text(&finding(&first, account, reason)["fix"]));
-    }
-    let second = rehearsal.audit_ends(3, &["--set", FULL]);
-    let mended = [changed, cut, widened, open];
+    // Asked to fix, it mends what enroll can, and reads IAM again before it says so; the rest is as old as it was.
+    let before = rehearsal.spot_accounts();
+    let fixed = rehearsal.run(&[
+        "--output",
+        "json",
+        "exec",
+        "drift-audit",
+        "--fix",
+        "--set",
+        FULL,
+    ]);
+    let second = fixed.json().unwrap();
+    assert_adds_up(&second);
+    assert_eq!(fixed.code, 3, "{second:#}\n{}", fixed.stderr);
+    let mended = [changed, cut, widened, open, gone];
+    assert_eq!(count(&second, "changed"), mended.len(), "{second:#}");
     let left: BTreeSet<_> = expected
         .into_iter()
         .filter(|(account, _)| !mended.contains(&account))
@@ -352,15 +351,19 @@ fn what_cloudformation_does_not_see_is_found_with_what_mends_it() {
         assert_eq!(before["first_seen"], now["first_seen"]);
         assert_eq!(before["id"], now["id"]);
     }
-    // The stack goes with its instance, although its role is gone, and the next run deploys both again.
-    let fix = text(&finding(&second, gone, "role-missing")["fix"]);
-    rehearsal.home("DeleteStackInstances", &fix, &[("RetainStacks", "false")]);
-    rehearsal.sync_ends(0, &[]);
-    let third = rehearsal.audit_ends(3, &["--set", FULL]);
+    // Nobody lost its Spot account, and the role that was gone is another one.
+    let after = rehearsal.spot_accounts();
+    let ids = |all: &[SpotAccount]| all.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&after), ids(&before));
     assert!(
-        !found(&third).iter().any(|(account, _)| account == gone),
-        "{third:#}"
+        after
+            .iter()
+            .filter(|one| one.role.is_some())
+            .all(|one| one.works),
+        "{after:#?}"
     );
+    let third = rehearsal.audit_ends(3, &["--set", FULL]);
+    assert_eq!(found(&third), left, "{third:#}");
 
     // Suppressed until a day, and suppressed until a day that is over.
     rehearsal.define_audit(&format!(
@@ -380,45 +383,6 @@ fn what_cloudformation_does_not_see_is_found_with_what_mends_it() {
     ]);
     assert_eq!(found(&last), expected, "{last:#}");
     assert_eq!(count(&last, "unchanged"), 9);
-}
-
-impl Rehearsal {
-    /// Does what a finding says with the stack instances of the account that it names.
-    fn home(&self, action: &str, fix: &str, more: &[(&str, &str)]) {
-        let after = |name: &str| {
-            let rest = fix.split(name).nth(1).unwrap_or_else(|| panic!("{fix}"));
-            rest.split([' ', ',']).next().unwrap().to_owned()
-        };
-        let (set, unit, account) = (
-            after("--stack-set-name "),
-            after("OrganizationalUnitIds="),
-            after("Accounts="),
-        );
-        let region = after("--regions ");
-        let mut input = vec![
-            ("Version", "2010-05-15"),
-            ("StackSetName", &*set),
-            ("DeploymentTargets.OrganizationalUnitIds.member.1", &*unit),
-            ("DeploymentTargets.Accounts.member.1", &*account),
-            ("DeploymentTargets.AccountFilterType", "INTERSECTION"),
-            ("Regions.member.1", &*region),
-        ];
-        input.extend(more);
-        let asked = self.wire.query("cloudformation", action, &input);
-        self.runtime.block_on(asked).unwrap();
-        self.until_operations_end();
-    }
-
-    fn redeploy(&self, fix: &str) {
-        let nonce = fix.split("ParameterKey=RepairNonce,ParameterValue=").nth(1);
-        let nonce = nonce.unwrap_or_else(|| panic!("{fix}"));
-        let nonce = nonce.split(' ').next().unwrap();
-        let more = [
-            ("ParameterOverrides.member.1.ParameterKey", "RepairNonce"),
-            ("ParameterOverrides.member.1.ParameterValue", nonce),
-        ];
-        self.home("UpdateStackInstances", fix, &more);
-    }
 }
 
 #[test]

@@ -57,6 +57,23 @@ fn misnamed(
     spot: &SpotAccountId,
     names: &BTreeMap<&SpotAccountId, &str>,
 ) -> Option<Finding> {
+    let actual = *names.get(spot)?;
+    let wanted = wanted_name(observed, row, actual)?;
+    let message = format!("its Spot account {spot} is named {actual:?}, and should be {wanted:?}");
+    let finding = of(row, AuditReason::Misnamed, spot, message, RENAME);
+    Some(Finding {
+        expected: Some(wanted),
+        actual: Some(actual.to_owned()),
+        ..finding
+    })
+}
+
+/// The name that an account should have, when it is not the one it has.
+pub(crate) fn wanted_name(
+    observed: &AuditObserved,
+    row: &AccountRow,
+    actual: &str,
+) -> Option<String> {
     let naming = observed.namings.get(&*row.profile)?;
     if naming.needs_alias() {
         return None;
@@ -66,16 +83,18 @@ fn misnamed(
         alias: None,
     };
     let wanted = naming.render(row.account, known)?;
-    let actual = *names.get(spot)?;
-    let message = format!("its Spot account {spot} is named {actual:?}, and should be {wanted:?}");
-    (actual != wanted).then(|| {
-        let finding = of(row, AuditReason::Misnamed, spot, message, RENAME);
-        Finding {
-            expected: Some(wanted),
-            actual: Some(actual.to_owned()),
-            ..finding
-        }
-    })
+    (actual != wanted).then_some(wanted)
+}
+
+/// Whether Cost Intelligence is off for a Spot account whose profile wants it.
+pub(crate) fn lacks_cost_intelligence(
+    observed: &AuditObserved,
+    row: &AccountRow,
+    spot: &SpotAccountId,
+) -> bool {
+    let on = observed.cost_intelligence.as_ref();
+    let is_off = on.is_some_and(|on| !on.contains(spot));
+    is_off && observed.wants_cost_intelligence.contains(&*row.profile)
 }
 
 fn product_off(
@@ -83,9 +102,7 @@ fn product_off(
     row: &AccountRow,
     spot: &SpotAccountId,
 ) -> Option<Finding> {
-    let on = observed.cost_intelligence.as_ref()?;
-    let is_off = observed.wants_cost_intelligence.contains(&*row.profile) && !on.contains(spot);
-    is_off.then(|| {
+    lacks_cost_intelligence(observed, row, spot).then(|| {
         let message = format!("Cost Intelligence is not switched on for its Spot account {spot}");
         of(row, AuditReason::ProductOff, spot, message, SWITCH_ON)
     })

@@ -101,7 +101,7 @@ impl AuditReason {
     }
 
     /// A finding for this reason about something.
-    pub(super) fn of(self, about: &str, message: String, fix: Option<&str>) -> Finding {
+    pub(crate) fn of(self, about: &str, message: String, fix: Option<&str>) -> Finding {
         Finding {
             id: format!("{}:{about}", self.code()),
             severity: self.severity(),

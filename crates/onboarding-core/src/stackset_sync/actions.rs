@@ -6,7 +6,7 @@ use super::operation_targets::OperationTargets;
 use crate::{
     access::Accounts,
     desired::BillingSource,
-    ids::{AwsAccountId, ExternalId, OuId, SpotAccountId, UserGroupId},
+    ids::{AwsAccountId, ExternalId, OuId, RoleArn, SpotAccountId, StackId, UserGroupId},
 };
 
 /// What a step of `stackset-sync` does.
@@ -98,6 +98,69 @@ pub enum SyncAction {
         /// The targets.
         targets: OperationTargets,
     },
+    /// Write the role's trust policy and the managed policies again, in place: a `RepairNonce` that the stacks never had makes
+    /// CloudFormation do it, which sees no difference by itself.
+    RepairStackInstances {
+        /// The profile.
+        profile: String,
+        /// The targets.
+        targets: OperationTargets,
+        /// Whether the instances were given an external ID, which they keep.
+        keeps_external_id: bool,
+        /// How many accounts all operations of the plan work on that may run at the same time as this one, its own
+        /// included: they share Spot's rate limit.
+        accounts_at_once: usize,
+    },
+    /// Take instances out together with their stacks.
+    DeleteStacks {
+        /// The profile.
+        profile: String,
+        /// The targets.
+        targets: OperationTargets,
+        /// Why.
+        because: StackRemoval,
+        /// How many accounts all operations of the plan work on that may run at the same time as this one, its own
+        /// included: they share Spot's rate limit.
+        accounts_at_once: usize,
+    },
+    /// Link a Spot account of ours to the role that its account has.
+    LinkSpotAccount {
+        /// The profile.
+        profile: String,
+        /// The account.
+        account: AwsAccountId,
+        /// Its stack; none where one id stands for it (enrollment without custom resources).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stack: Option<StackId>,
+        /// The Spot account.
+        spot_account: SpotAccountId,
+        /// The role.
+        role: RoleArn,
+    },
+    /// Name a Spot account of ours by its profile's rule.
+    RenameSpotAccount {
+        /// The profile.
+        profile: String,
+        /// The account.
+        account: AwsAccountId,
+        /// As of [`SyncAction::LinkSpotAccount`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stack: Option<StackId>,
+        /// The Spot account.
+        spot_account: SpotAccountId,
+    },
+    /// Switch on Cost Intelligence for a Spot account of ours.
+    EnableCostIntelligence {
+        /// The profile.
+        profile: String,
+        /// The account.
+        account: AwsAccountId,
+        /// As of [`SyncAction::LinkSpotAccount`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stack: Option<StackId>,
+        /// The Spot account.
+        spot_account: SpotAccountId,
+    },
     /// Let the members of a user group of Spot see accounts that we have linked.
     GrantAccess {
         /// The user group.
@@ -112,6 +175,27 @@ pub enum SyncAction {
         /// Where the billing data is.
         source: BillingSource,
     },
+}
+
+/// Why a stack is removed from an account that is enrolled, or is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StackRemoval {
+    /// It is made anew.
+    Redeploy,
+    /// Another profile's stack has taken the Spot account over.
+    TakenOver,
+}
+
+impl StackRemoval {
+    /// In kebab case.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Redeploy => "redeploy",
+            Self::TakenOver => "taken-over",
+        }
+    }
 }
 
 /// What a stack instance was given, as it was seen.
@@ -164,6 +248,11 @@ impl SyncAction {
             Self::EnrollAccount { .. } => "enroll-account",
             Self::EnrollManagementAccount { .. } => "enroll-management-account",
             Self::DeleteStackInstances { .. } => "delete-stack-instances",
+            Self::RepairStackInstances { .. } => "repair-stack-instances",
+            Self::DeleteStacks { .. } => "delete-stacks",
+            Self::LinkSpotAccount { .. } => "link-spot-account",
+            Self::RenameSpotAccount { .. } => "rename-spot-account",
+            Self::EnableCostIntelligence { .. } => "enable-cost-intelligence",
             Self::GrantAccess { .. } => "grant-access",
             Self::SetUpBillingEngine { .. } => "set-up-billing-engine",
         }

@@ -43,7 +43,11 @@ impl Consent for SyncConsent {
             }
             SyncAction::UpdateStackInstances { profile, .. }
             | SyncAction::DeleteStackInstances { profile, .. }
+            | SyncAction::RepairStackInstances { profile, .. }
             | SyncAction::EnrollAccount { profile, .. } => of(profile),
+            SyncAction::DeleteStacks {
+                profile, because, ..
+            } => of(&format!("{}:{profile}", because.code())),
             // What it changes is a fact that it was planned on.
             SyncAction::EnrollManagementAccount {
                 profile, account, ..
@@ -52,6 +56,9 @@ impl Consent for SyncConsent {
             | SyncAction::CreateStackSet { .. }
             | SyncAction::UpdateStackSet { .. }
             | SyncAction::CreateStackInstances { .. }
+            | SyncAction::LinkSpotAccount { .. }
+            | SyncAction::RenameSpotAccount { .. }
+            | SyncAction::EnableCostIntelligence { .. }
             | SyncAction::GrantAccess { .. }
             | SyncAction::SetUpBillingEngine { .. } => whole(),
         }
@@ -77,7 +84,9 @@ impl Consent for SyncConsent {
         match &mut action {
             SyncAction::CreateStackInstances { targets, .. }
             | SyncAction::UpdateStackInstances { targets, .. }
-            | SyncAction::DeleteStackInstances { targets, .. } => only(targets, accounts),
+            | SyncAction::DeleteStackInstances { targets, .. }
+            | SyncAction::RepairStackInstances { targets, .. }
+            | SyncAction::DeleteStacks { targets, .. } => only(targets, accounts),
             _ => return None,
         }
         let payload: Value = serde_json::to_value(&action).ok()?;

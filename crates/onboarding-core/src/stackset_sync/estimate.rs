@@ -81,9 +81,13 @@ fn of(step: &Step, pace: Pace) -> Estimate {
         SyncAction::UpdateStackSet { .. } => calls(3, 0, LOOK),
         SyncAction::AwaitOperation { .. } => Estimate::default(),
         SyncAction::CreateStackInstances { .. } => operation(CREATION, true),
-        SyncAction::UpdateStackInstances { .. } | SyncAction::DeleteStackInstances { .. } => {
-            operation(CHANGE, false)
-        }
+        SyncAction::UpdateStackInstances { .. }
+        | SyncAction::RepairStackInstances { .. }
+        | SyncAction::DeleteStackInstances { .. }
+        | SyncAction::DeleteStacks { .. } => operation(CHANGE, false),
+        SyncAction::LinkSpotAccount { .. } => calls(0, 3, 10),
+        SyncAction::RenameSpotAccount { .. } => calls(0, 2, 5),
+        SyncAction::EnableCostIntelligence { .. } => calls(0, 3, 10),
         SyncAction::EnrollAccount { .. } => calls(8, SPOT_CALLS_PER_ENROLLMENT, CREATION),
         SyncAction::EnrollManagementAccount { .. } => {
             calls(12, SPOT_CALLS_PER_ENROLLMENT, CREATION)

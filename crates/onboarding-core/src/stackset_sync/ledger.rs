@@ -29,6 +29,8 @@ pub struct LedgerRow<'a> {
     pub instance: Option<&'a StackInstance>,
     /// The account in the organization; none when it left.
     pub account: Option<&'a Account>,
+    /// Its stack is removed and made anew by this plan.
+    pub redeploys: bool,
 }
 
 /// Where an account stands, before it becomes a row.
@@ -144,6 +146,7 @@ pub fn rows<'a>(
             ),
             instance,
             account: Some(account),
+            redeploys: false,
         });
     }
     for instance in &context.state.instances {
@@ -153,6 +156,7 @@ pub fn rows<'a>(
                 row: row(instance.account, None, false, verdict),
                 instance: Some(instance),
                 account: None,
+                redeploys: false,
             });
         }
     }
@@ -362,6 +366,23 @@ fn waiting(context: &ProfileContext<'_>, retry: &RetryState) -> (Reason, String)
     let minutes = left.unsigned_abs().div_ceil(60);
     let note = format!("failed {failures} times, next try in {minutes} min");
     (Reason::RetryLater, note)
+}
+
+/// How an account stands whose last try failed, and that is not tried again now; none when it is.
+pub(super) fn by_the_clock(
+    context: &ProfileContext<'_>,
+    account: AwsAccountId,
+) -> Option<(Standing, Reason, String)> {
+    let retry = context.state.retries.get(&account)?;
+    let words = retry.reason.as_deref().unwrap_or("no reason known");
+    if retry.of_this_run {
+        return Some((Standing::Failed, Reason::EnrollmentFailed, words.to_owned()));
+    }
+    if context.desired.retry_failed || is_due(context, retry) {
+        return None;
+    }
+    let (reason, note) = waiting(context, retry);
+    Some((reason.standing(), reason, format!("{note}; {words}")))
 }
 
 /// Whether a failed account is tried again now.

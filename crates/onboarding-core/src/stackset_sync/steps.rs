@@ -7,7 +7,7 @@ mod stack_set;
 
 pub(super) use instances::instances;
 pub(super) use removals::removals;
-pub(super) use stack_set::stack_set;
+pub(super) use stack_set::{as_it_is as stack_set_as_it_is, left_to_stackset_sync, stack_set};
 
 use std::collections::BTreeSet;
 
@@ -45,9 +45,11 @@ pub(super) mod order {
     pub(super) const TRUSTED_ACCESS: u32 = 0;
     pub(super) const AWAIT: u32 = 10;
     pub(super) const STACK_SET: u32 = 20;
+    /// What is made anew goes before it is created.
+    pub(in crate::stackset_sync) const REDEPLOY: u32 = 25;
     pub(super) const CREATE: u32 = 30;
-    pub(super) const UPDATE: u32 = 40;
-    pub(super) const REMOVE: u32 = 50;
+    pub(in crate::stackset_sync) const UPDATE: u32 = 40;
+    pub(in crate::stackset_sync) const REMOVE: u32 = 50;
     /// What is done at Spot alone, for accounts that are linked.
     pub(in crate::stackset_sync) const AT_SPOT: u32 = 60;
     /// The audit role is deployed before anything else is: enrolling an account reads through it.
@@ -56,7 +58,7 @@ pub(super) mod order {
 
 impl ProfileContext<'_> {
     /// The order of a step of this profile.
-    fn order(&self, of: u32) -> u32 {
+    pub(in crate::stackset_sync) fn order(&self, of: u32) -> u32 {
         match self.profile.purpose {
             Purpose::Enrollment => of,
             Purpose::AuditRole => {
@@ -134,7 +136,7 @@ fn is_management(context: &ProfileContext<'_>, account: AwsAccountId) -> bool {
 }
 
 /// The root of the organization.
-fn root(context: &ProfileContext<'_>) -> Option<OuId> {
+pub(super) fn root(context: &ProfileContext<'_>) -> Option<OuId> {
     context
         .observed
         .organization

@@ -168,6 +168,13 @@ pub(crate) fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan)
                 enroll(observed, enrollment, account.to_string().parse().unwrap());
                 let_see(observed, profile, account);
             }
+            SyncAction::RepairStackInstances { .. }
+            | SyncAction::DeleteStacks { .. }
+            | SyncAction::LinkSpotAccount { .. }
+            | SyncAction::RenameSpotAccount { .. }
+            | SyncAction::EnableCostIntelligence { .. } => {
+                assert_eq!(action.name(), "a step of stackset-sync");
+            }
             SyncAction::DeleteStackInstances { targets, .. } => {
                 observed.profiles[0]
                     .instances

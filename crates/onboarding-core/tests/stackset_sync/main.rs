@@ -7,6 +7,7 @@ mod billing_engine;
 mod consents;
 mod converges;
 mod direct;
+mod golden;
 mod removals;
 mod stack_sets;
 mod tags;

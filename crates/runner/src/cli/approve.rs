@@ -52,7 +52,7 @@ impl Approve {
             .job(&plan.basis.job)
             .map_err(|errors| Failure::Config(errors.to_string()))?;
         let now = Timestamp::now();
-        let basis = jobs::basis(&home, &job, plan.basis.retry_failed)?;
+        let basis = jobs::basis(&home, &job, plan.basis.asked)?;
         if let Some((_, why)) = plan.void(now, &basis) {
             return Err(Failure::Refused(why));
         }

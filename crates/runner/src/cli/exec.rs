@@ -2,7 +2,7 @@
 
 use super::{
     Failure, Global,
-    running::{self, Begun, Reports},
+    running::{self, Asking, Begun, Reports},
 };
 use crate::jobs::Request;
 
@@ -17,9 +17,8 @@ pub struct Exec {
     /// Only observe and plan; change nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Try accounts that failed again now, whatever their clock says.
-    #[arg(long)]
-    retry_failed: bool,
+    #[command(flatten)]
+    asking: Asking,
     #[command(flatten)]
     reports: Reports,
 }
@@ -30,7 +29,7 @@ impl Exec {
         let state = home.state.clone();
         let request = Request {
             dry_run: self.dry_run,
-            retry_failed: self.retry_failed,
+            asked: self.asking.into(),
             given: None,
         };
         let report = running::run(global, home, &job, request).await?;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     Failure, Global, complain, load, print, print_json,
-    running::{self, Begun, Reports},
+    running::{self, Asking, Begun, Reports},
     telemetry,
 };
 use crate::{
@@ -35,19 +35,19 @@ pub struct Plan {
     /// How long the plan can be applied; without it, as the job says.
     #[arg(long, value_name = "DURATION", requires = "out")]
     valid_for: Option<HumanDuration>,
-    /// Try accounts that failed again now, whatever their clock says.
-    #[arg(long)]
-    retry_failed: bool,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 impl Plan {
     pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
         let Begun { home, job, guard } = running::begin(global, &self.job).await?;
         let state = home.state.clone();
-        let basis = jobs::basis(&home, &job, self.retry_failed)?;
+        let asked = self.asking.into();
+        let basis = jobs::basis(&home, &job, asked)?;
         let request = Request {
             dry_run: true,
-            retry_failed: self.retry_failed,
+            asked,
             given: None,
         };
         let report = running::run(global, home, &job, request).await?;

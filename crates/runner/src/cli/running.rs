@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Failure, Global, complain, load, print, print_json};
 use crate::{
     config::JobFile,
-    engine::{Interrupt, RunReport, exit_code},
+    engine::{Asked, Interrupt, RunReport, exit_code},
     home::Home,
     jobs::{self, Request},
     report::{Output, file::ReportFile, json, progress::TerminalProgress, table},
@@ -22,6 +22,23 @@ pub(super) struct Reports {
     /// each account), .xml (JUnit), .html (one page that needs nothing else). Can be given several times.
     #[arg(long = "report", value_name = "FILE")]
     reports: Vec<ReportFile>,
+}
+
+/// What can be asked for beside the job's definition.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct Asking {
+    /// Try accounts that failed again now, whatever their clock says.
+    #[arg(long)]
+    retry_failed: bool,
+    /// Mend what a drift-audit finds, where `enroll` can.
+    #[arg(long)]
+    fix: bool,
+}
+
+impl From<Asking> for Asked {
+    fn from(Asking { retry_failed, fix }: Asking) -> Self {
+        Self { retry_failed, fix }
+    }
 }
 
 /// What a command that runs a job begins with.

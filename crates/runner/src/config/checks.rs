@@ -580,10 +580,12 @@ pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>)
             );
         }
     }
-    if let JobParams::DriftAudit(params) = &job.params
-        && params.depth == AuditDepth::Full
-        && config.audit.role().is_none()
-    {
+    let depth = match &job.params {
+        JobParams::DriftAudit(params) => params.depth,
+        JobParams::Enroll(params) => params.depth,
+        JobParams::StacksetSync(_) => AuditDepth::Coverage,
+    };
+    if depth == AuditDepth::Full && config.audit.role().is_none() {
         checks.report(
             &["params", "depth"],
             "`depth = \"full\"` reads every account, and there is no role to read them through"

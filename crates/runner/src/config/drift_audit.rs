@@ -22,6 +22,8 @@ pub struct DriftAuditParams {
     /// Accounts that are read at the same time, at full depth.
     #[schemars(range(min = 1, max = 256))]
     pub concurrency: u32,
+    /// Whether what is found is mended, where `enroll` can. `--set` cannot change it; `--fix` asks for one run.
+    pub fix: bool,
     /// Findings that are accepted.
     pub suppress: Vec<SuppressConfig>,
 }
@@ -33,6 +35,7 @@ impl Default for DriftAuditParams {
             depth: AuditDepth::Coverage,
             ask_spot: false,
             concurrency: 32,
+            fix: false,
             suppress: Vec::new(),
         }
     }

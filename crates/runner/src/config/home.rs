@@ -13,7 +13,7 @@ use super::{
     bootstrap::Encryption,
     desired::direct_role_name,
     error::{ConfigError, ConfigErrors},
-    job::JobKind,
+    job::JobParams,
     load::Loaded,
     runner::{CallAs, ProviderKind, TokenSource},
 };
@@ -43,7 +43,10 @@ impl Loaded {
         let config = &self.runner;
         let partition = config.aws.region.partition();
         let mut jobs = self.jobs.iter();
-        let syncs = jobs.any(|job| job.kind() == JobKind::StacksetSync);
+        let syncs = jobs.any(|job| match &job.params {
+            JobParams::StacksetSync(_) | JobParams::Enroll(_) => true,
+            JobParams::DriftAudit(params) => params.fix,
+        });
         let reads_account_tags = config
             .profiles
             .iter()

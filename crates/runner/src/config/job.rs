@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     drift_audit::DriftAuditParams,
     duration::{self, HumanDuration},
+    enroll::EnrollParams,
     schedule::Schedule,
     text::Text,
 };
@@ -45,6 +46,7 @@ impl JobFile {
         match self.params {
             JobParams::StacksetSync(_) => JobKind::StacksetSync,
             JobParams::DriftAudit(_) => JobKind::DriftAudit,
+            JobParams::Enroll(_) => JobKind::Enroll,
         }
     }
 }
@@ -56,6 +58,7 @@ impl JobParams {
         match self {
             Self::StacksetSync(params) => &params.profiles,
             Self::DriftAudit(params) => &params.profiles,
+            Self::Enroll(params) => &params.profiles,
         }
     }
 }
@@ -65,13 +68,15 @@ impl JobParams {
 pub enum JobKind {
     /// Brings stack sets, stack instances and Spot accounts in line with the profiles.
     StacksetSync,
-    /// Compares what is with what should be, and changes nothing.
+    /// Compares what is with what should be, and changes nothing unless it is asked to.
     DriftAudit,
+    /// Brings every targeted account to enrolled, whatever it lacks.
+    Enroll,
 }
 
 impl JobKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 2] = [Self::StacksetSync, Self::DriftAudit];
+    pub const ALL: [Self; 3] = [Self::StacksetSync, Self::DriftAudit, Self::Enroll];
 
     /// Its name in job files and reports.
     #[must_use]
@@ -79,6 +84,7 @@ impl JobKind {
         match self {
             Self::StacksetSync => "stackset-sync",
             Self::DriftAudit => "drift-audit",
+            Self::Enroll => "enroll",
         }
     }
 
@@ -90,8 +96,9 @@ impl JobKind {
                 "brings stack sets, stack instances and Spot accounts in line with the profiles"
             }
             Self::DriftAudit => {
-                "compares every account with what it should be, in IAM too, and changes nothing"
+                "compares every account with what it should be, in IAM too, and changes nothing unless asked to fix"
             }
+            Self::Enroll => "brings every targeted account to enrolled, whatever it lacks",
         }
     }
 
@@ -115,6 +122,8 @@ pub enum JobParams {
     StacksetSync(StacksetSyncParams),
     /// Those of `drift-audit`.
     DriftAudit(DriftAuditParams),
+    /// Those of `enroll`.
+    Enroll(EnrollParams),
 }
 
 /// Parameters of a kind `stackset-sync` job.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     checks,
     drift_audit::DriftAuditParams,
+    enroll::EnrollParams,
     error::{ConfigError, ConfigErrors, Problem},
     job::{JobFile, JobKind, JobParams, StacksetSyncParams, WrittenJob},
     nearest::nearest,
@@ -141,6 +142,11 @@ impl Loaded {
                 let written: WrittenJob<DriftAuditParams> =
                     typed(&source, &document, schema::job(kind))?;
                 written.named(name, JobParams::DriftAudit)
+            }
+            kind @ JobKind::Enroll => {
+                let written: WrittenJob<EnrollParams> =
+                    typed(&source, &document, schema::job(kind))?;
+                written.named(name, JobParams::Enroll)
             }
         };
         let problems = checks::job(&job, &self.runner, &document);

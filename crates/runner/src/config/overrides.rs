@@ -8,7 +8,7 @@ use super::{error::SetError, job::JobKind, nearest::nearest, schema};
 
 /// Keys that `--set` cannot change, nor anything below them: what limits or protects is changed in a file, where a
 /// change is seen and reviewed. The last part may end in `*`.
-pub const GUARD_RAILS: [&str; 11] = [
+pub const GUARD_RAILS: [&str; 12] = [
     "removal",
     "protected_accounts",
     "prerequisites",
@@ -19,6 +19,7 @@ pub const GUARD_RAILS: [&str; 11] = [
     "approval",
     "plan_lifetime",
     "params.apply",
+    "params.fix",
     "params.max_*",
 ];
 

@@ -14,6 +14,7 @@ use toml::{
 
 use super::{
     drift_audit::DriftAuditParams,
+    enroll::EnrollParams,
     error::Problem,
     job::{JobKind, StacksetSyncParams, WrittenJob},
     nearest::nearest,
@@ -34,9 +35,11 @@ pub fn job(kind: JobKind) -> &'static Value {
         LazyLock::new(|| job_schema::<StacksetSyncParams>(JobKind::StacksetSync));
     static DRIFT_AUDIT: LazyLock<Value> =
         LazyLock::new(|| job_schema::<DriftAuditParams>(JobKind::DriftAudit));
+    static ENROLL: LazyLock<Value> = LazyLock::new(|| job_schema::<EnrollParams>(JobKind::Enroll));
     match kind {
         JobKind::StacksetSync => &STACKSET_SYNC,
         JobKind::DriftAudit => &DRIFT_AUDIT,
+        JobKind::Enroll => &ENROLL,
     }
 }
 

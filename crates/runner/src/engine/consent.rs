@@ -57,6 +57,16 @@ impl Consent {
     }
 }
 
+/// What an operator asks for beside the job's definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Asked {
+    /// Accounts that failed are tried again now, whatever their clock says.
+    pub retry_failed: bool,
+    /// What an audit finds is mended, where that can be done.
+    #[serde(default)]
+    pub fix: bool,
+}
+
 /// What a plan is made from. When any of it is another, the plan is void.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Basis {
@@ -72,8 +82,9 @@ pub struct Basis {
     pub region: Region,
     /// The address of Spot's API.
     pub spot: String,
-    /// Whether accounts that failed are tried again now, whatever their clock says.
-    pub retry_failed: bool,
+    /// What was asked for beside the job's definition.
+    #[serde(flatten)]
+    pub asked: Asked,
     /// SHA-256 digests of the configuration, the job, the guard rails, each policy and each template, by what they are of.
     pub digests: BTreeMap<String, String>,
 }

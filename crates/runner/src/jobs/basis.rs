@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{DesiredOptions, JobFile, JobParams, Product, ProfileConfig},
-    engine::{Basis, ErrorClass, JobError},
+    engine::{Asked, Basis, ErrorClass, JobError},
     home::Home,
 };
 
@@ -21,7 +21,7 @@ const GUARD_RAILS: [&str; 2] = ["removal", "protected_accounts"];
 ///
 /// # Errors
 /// [`ErrorClass::Invalid`] when the configuration cannot be mapped, or a policy cannot be read.
-pub fn basis(home: &Home, job: &JobFile, retry_failed: bool) -> Result<Basis, JobError> {
+pub fn basis(home: &Home, job: &JobFile, asked: Asked) -> Result<Basis, JobError> {
     let config = &home.config;
     let mut sections = json(&config.runner)?;
     let mut guard_rails = BTreeMap::new();
@@ -37,6 +37,7 @@ pub fn basis(home: &Home, job: &JobFile, retry_failed: bool) -> Result<Basis, Jo
     let params = match &job.params {
         JobParams::StacksetSync(params) => json(params)?,
         JobParams::DriftAudit(params) => json(params)?,
+        JobParams::Enroll(params) => json(params)?,
     };
     let profiles = job.params.profiles();
     let mut digests = BTreeMap::from([
@@ -54,7 +55,7 @@ pub fn basis(home: &Home, job: &JobFile, retry_failed: bool) -> Result<Basis, Jo
         .desired(DesiredOptions {
             home_account: Some(home.identity.account),
             profiles,
-            retry_failed,
+            retry_failed: asked.retry_failed,
         })
         .map_err(|errors| JobError::new(ErrorClass::Invalid, errors.to_string()))?;
     for profile in desired.profiles.iter().chain(&desired.audit) {
@@ -82,7 +83,7 @@ pub fn basis(home: &Home, job: &JobFile, retry_failed: bool) -> Result<Basis, Jo
         home_account: home.identity.account,
         region: config.runner.aws.region.0.clone(),
         spot: home.spot.address().to_owned(),
-        retry_failed,
+        asked,
         digests,
     })
 }

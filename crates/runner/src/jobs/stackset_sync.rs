@@ -13,6 +13,7 @@ mod live_roles;
 mod management;
 mod observe;
 mod operation;
+mod repair;
 mod spot_side;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -115,9 +116,26 @@ impl StackSetSync {
         let planned =
             stackset_sync::plan(observed, &self.desired).map_err(|error| unplannable(&error));
         planned.map(|mut plan| {
-            estimate::fill(&mut plan, self.pace(observed.organization.accounts.len()));
+            self.estimate(&mut plan, observed);
             plan
         })
+    }
+
+    /// Fills in what the steps will take.
+    pub(super) fn estimate(&self, plan: &mut Plan, observed: &SyncObserved) {
+        estimate::fill(plan, self.pace(observed.organization.accounts.len()));
+    }
+
+    /// What plain stacks of management accounts would change.
+    pub(super) async fn preview_managements(
+        &self,
+        observed: &mut SyncObserved,
+    ) -> Result<(), JobError> {
+        if !self.has_management_stacks() {
+            return Ok(());
+        }
+        let plan = self.plan_of(observed)?;
+        self.preview_management(observed, &plan).await
     }
 
     /// How fast an operation over so many accounts goes.
@@ -152,9 +170,8 @@ impl Job for StackSetSync {
         let now = cx.now().div_euclid(1000);
         let run = (!cx.is_dry_run()).then(|| cx.run_id());
         let mut observed = self.observe_at(now, run).await?;
-        if cx.phase() == Phase::Observe && self.has_management_stacks() {
-            let plan = self.plan_of(&observed)?;
-            self.preview_management(&mut observed, &plan).await?;
+        if cx.phase() == Phase::Observe {
+            self.preview_managements(&mut observed).await?;
         }
         Ok(observed)
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use onboarding_core::{
+    drift_audit::OwnedLink,
     ids::{AwsAccountId, SpotAccountId},
     stackset_sync::spot_links::HostedLink,
 };
@@ -35,6 +36,26 @@ impl State {
             kept: self.accounts(kept).await?,
             owned: self.owned(owned).await?,
         })
+    }
+
+    /// The links that we made, by account.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn owned_links(&self) -> Result<BTreeMap<AwsAccountId, OwnedLink>, StateError> {
+        let rows: Vec<(String, String, String)> =
+            sqlx::query_as("SELECT account, stack_id, role FROM owners ORDER BY linked_at")
+                .fetch_all(self.pool())
+                .await
+                .map_err(StateError::query("reading who linked which account"))?;
+        rows.into_iter()
+            .map(|(account, stack, role)| {
+                let account = account.parse().map_err(StateError::value("an account"))?;
+                let stack = stack.parse().map_err(StateError::value("a stack"))?;
+                let role = role.parse().map_err(StateError::value("a role"))?;
+                Ok((account, OwnedLink { role, stack }))
+            })
+            .collect()
     }
 
     /// Remembers links that Spot's own Lambda functions made for our stacks.

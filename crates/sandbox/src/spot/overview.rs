@@ -32,6 +32,20 @@ pub(crate) fn set_running(world: &mut World, id: &str, running: bool) -> Result<
     Ok(())
 }
 
+/// Takes an account's cloud account away, as somebody does in Spot's console. Its external ids stay.
+pub(crate) fn unlink(world: &mut World, id: &str) -> Result<(), SpotError> {
+    let account = find_mut(world, id)?;
+    account.cloud = None;
+    account.role = None;
+    Ok(())
+}
+
+/// Switches Cost Intelligence off, as somebody does in Spot's console.
+pub(crate) fn switch_off_cost_intelligence(world: &mut World, id: &str) -> Result<(), SpotError> {
+    find_mut(world, id)?.cost_intelligence = None;
+    Ok(())
+}
+
 fn entry(world: &World, account: &SpotAccount) -> Value {
     json!({
         "id": account.id.to_string(),

@@ -27,6 +27,7 @@ pub(in crate::stackset_sync) fn instances(
     plan: &mut Plan,
 ) {
     let is_creation = |row: &LedgerRow<'_>| match row.row.reason {
+        _ if row.redeploys => true,
         Reason::MissingInstance => true,
         // The update of the stack set reaches every instance, failed ones too.
         Reason::InstanceFailed => !definition_changes,
@@ -84,7 +85,7 @@ pub(in crate::stackset_sync) fn instances(
     let outdated = || {
         rows.iter()
             .filter(due)
-            .filter(|row| row.row.reason == Reason::InstanceOutdated)
+            .filter(|row| row.row.reason == Reason::InstanceOutdated && !row.redeploys)
     };
     let updates: Vec<AwsAccountId> = outdated().map(|row| row.row.account).collect();
     // As they were targeted when they were made: an account's parent may be another one by now.

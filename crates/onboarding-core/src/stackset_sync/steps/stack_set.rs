@@ -3,9 +3,11 @@
 use super::{ProfileContext, order, push};
 use crate::{
     desired::{Deployment, Purpose},
+    drift_audit::AuditReason,
     ids::OuId,
     plan::{Finding, Plan, Risk, Severity},
-    stackset_sync::{actions::SyncAction, definition, refuse_all},
+    stackset_sync::{KIND, actions::SyncAction, definition, ledger::LedgerRow, refuse_all},
+    status::Standing,
 };
 
 /// Creates or updates the stack set, and waits for what already runs on it. Tells whether every instance is updated.
@@ -147,6 +149,38 @@ pub(in crate::stackset_sync) fn stack_set(context: &ProfileContext<'_>, plan: &m
         }
     }
     difference.definition
+}
+
+/// The stack set as it is, for a plan that is about accounts: what it differs in is a finding, what goes on is waited for, and
+/// what a plan of it would be refused for holds here, too. Tells whether accounts can be worked on at all.
+pub(in crate::stackset_sync) fn as_it_is(context: &ProfileContext<'_>, plan: &mut Plan) -> bool {
+    let mut of_stack_set = Plan::default();
+    stack_set(context, &mut of_stack_set);
+    plan.refusals.append(&mut of_stack_set.refusals);
+    plan.findings.append(&mut of_stack_set.findings);
+    for step in of_stack_set.steps {
+        let reason = match step.action.as_str() {
+            "create-stack-set" => AuditReason::StackSetMissing,
+            "update-stack-set" => AuditReason::StackSetDiffers,
+            _ => {
+                plan.steps.push(step);
+                continue;
+            }
+        };
+        plan.findings
+            .push(reason.of(&step.id, step.told(), Some(KIND)));
+    }
+    context.state.stack_set.is_some()
+}
+
+/// Without a stack set there is nothing that accounts could be given.
+pub(in crate::stackset_sync) fn left_to_stackset_sync(rows: &mut [LedgerRow<'_>]) {
+    for row in rows {
+        if matches!(row.row.standing, Standing::Due | Standing::Pending) {
+            row.row.standing = Standing::Skipped;
+            row.row.detail = Some(format!("{KIND} makes the stack set first").into());
+        }
+    }
 }
 
 /// Auto-deployment follows every unit that the stack set was ever deployed to. One that is not the profile's (any more)

@@ -13,6 +13,7 @@ use onboarding_core::{
     inventory::AccountState,
     plan::Step,
     stackset_sync::{OperationTargets, SyncAction},
+    template::{EXTERNAL_ID_PARAMETER, REPAIR_NONCE_PARAMETER},
 };
 
 use super::{
@@ -130,6 +131,41 @@ impl StackSetSync {
                 self.run_operation(cx, step, profile, Request::Delete(deletion))
                     .await
             }
+            SyncAction::RepairStackInstances {
+                profile,
+                targets,
+                keeps_external_id,
+                accounts_at_once,
+            } => {
+                let profile = self.profile(profile)?;
+                let change = self.change(profile, targets, step, *accounts_at_once);
+                let change = InstanceChange {
+                    overrides: repair_overrides(cx, *keeps_external_id),
+                    ..change
+                };
+                self.run_operation(cx, step, profile, Request::Update(change))
+                    .await
+            }
+            SyncAction::DeleteStacks {
+                profile,
+                targets,
+                because,
+                accounts_at_once,
+            } => {
+                let profile = self.profile(profile)?;
+                self.confirm_removals(cx, profile, &targets.accounts, *because)
+                    .await?;
+                let change = self.change(profile, targets, step, *accounts_at_once);
+                let deletion = InstanceDeletion {
+                    change,
+                    retain_stacks: false,
+                };
+                self.run_operation(cx, step, profile, Request::Delete(deletion))
+                    .await
+            }
+            SyncAction::LinkSpotAccount { .. }
+            | SyncAction::RenameSpotAccount { .. }
+            | SyncAction::EnableCostIntelligence { .. } => self.mend_at_spot(cx, &action).await,
             SyncAction::GrantAccess {
                 user_group,
                 policies,
@@ -154,6 +190,9 @@ impl StackSetSync {
             SyncAction::ActivateTrustedAccess
             | SyncAction::CreateStackSet { .. }
             | SyncAction::EnrollManagementAccount { .. }
+            | SyncAction::LinkSpotAccount { .. }
+            | SyncAction::RenameSpotAccount { .. }
+            | SyncAction::EnableCostIntelligence { .. }
             | SyncAction::GrantAccess { .. }
             | SyncAction::SetUpBillingEngine { .. } => return Ok(()),
             SyncAction::AwaitOperation { profile, .. }
@@ -161,6 +200,8 @@ impl StackSetSync {
             | SyncAction::CreateStackInstances { profile, .. }
             | SyncAction::UpdateStackInstances { profile, .. }
             | SyncAction::EnrollAccount { profile, .. }
+            | SyncAction::RepairStackInstances { profile, .. }
+            | SyncAction::DeleteStacks { profile, .. }
             | SyncAction::DeleteStackInstances { profile, .. } => self.profile(&profile)?,
         };
         let aws = &self.home.aws;
@@ -464,7 +505,7 @@ impl StackSetSync {
         }
     }
 
-    fn profile(&self, name: &str) -> Result<&Profile, StepError> {
+    pub(super) fn profile(&self, name: &str) -> Result<&Profile, StepError> {
         self.desired
             .profiles
             .iter()
@@ -500,6 +541,24 @@ fn action_of(step: &Step) -> Result<SyncAction, StepError> {
         )
         .with_source(error)
     })
+}
+
+/// A value that the stacks never had: CloudFormation changes nothing for one that they have. What is left out goes back to the
+/// stack set's value.
+fn repair_overrides(
+    cx: &StepContext,
+    keeps_external_id: bool,
+) -> std::collections::BTreeMap<String, ParameterValue> {
+    // The parameter takes eight characters.
+    let nonce = format!("{:08x}", cx.now().div_euclid(1000));
+    let mut overrides = std::collections::BTreeMap::from([(
+        REPAIR_NONCE_PARAMETER.to_owned(),
+        ParameterValue::Value(nonce),
+    )]);
+    if keeps_external_id {
+        overrides.insert(EXTERNAL_ID_PARAMETER.to_owned(), ParameterValue::Previous);
+    }
+    overrides
 }
 
 fn auto_deployment_settings(profile: &Profile, enabled: bool) -> AutoDeployment {

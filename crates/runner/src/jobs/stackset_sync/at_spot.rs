@@ -37,6 +37,13 @@ pub(super) struct Subject<'a> {
     pub(super) account: AwsAccountId,
 }
 
+/// In whose name something is asked for at Spot.
+pub(super) struct Requester<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) account: AwsAccountId,
+    pub(super) stack: StackId,
+}
+
 /// What Spot has for an account before its stack is made.
 #[derive(Debug, Clone)]
 pub(super) enum Prepared {
@@ -62,24 +69,31 @@ impl Subject<'_> {
         self.profile.region.partition()
     }
 
-    /// What stands for the account's stack in the provider's state.
-    fn stack_id(&self) -> Result<StackId, StepError> {
-        let Self {
-            profile, account, ..
-        } = self;
-        let text = format!(
-            "arn:{}:cloudformation:{}:{account}:stack/{}/direct",
-            self.partition(),
-            profile.region,
-            profile.stack_set
-        );
-        text.parse().map_err(bug)
+    fn requester(&self) -> Result<Requester<'_>, StepError> {
+        Requester::direct(self.profile, self.account)
     }
 
     fn role(&self) -> Result<RoleArn, StepError> {
         let (account, name) = (self.account, &self.enrollment.role_name);
         let text = format!("arn:{}:iam::{account}:role/{name}", self.partition());
         text.parse().map_err(bug)
+    }
+}
+
+impl<'a> Requester<'a> {
+    /// The id that stands for the stack of an account without custom resources.
+    pub(super) fn direct(profile: &'a Profile, account: AwsAccountId) -> Result<Self, StepError> {
+        let text = format!(
+            "arn:{}:cloudformation:{}:{account}:stack/{}/direct",
+            profile.region.partition(),
+            profile.region,
+            profile.stack_set
+        );
+        Ok(Self {
+            profile,
+            account,
+            stack: text.parse().map_err(bug)?,
+        })
     }
 
     /// A request as a stack would make it.
@@ -88,11 +102,11 @@ impl Subject<'_> {
         request_id: String,
         (logical_id, resource_type): (&str, &str),
         resource: Resource,
-    ) -> Result<ResourceRequest, StepError> {
-        Ok(ResourceRequest {
+    ) -> ResourceRequest {
+        ResourceRequest {
             request_type: RequestType::Create,
             request_id,
-            stack_id: self.stack_id()?,
+            stack_id: self.stack.clone(),
             account: self.account,
             logical_id: logical_id.to_owned(),
             physical_id: None,
@@ -104,7 +118,7 @@ impl Subject<'_> {
             // No stack waits for the answer, so none is asked whether it still does.
             service_timeout: Duration::ZERO,
             published: None,
-        })
+        }
     }
 }
 
@@ -124,10 +138,11 @@ impl StackSetSync {
             return Ok(AtSpot::Done(known));
         }
         let deadline = self.deadline();
+        let requester = subject.requester()?;
         let account = Resource::SpotAccount {
             aws_account: subject.account,
         };
-        let asked = self.ask(cx, subject, deadline, "SpotAccount", account);
+        let asked = self.ask(cx, &requester, deadline, "SpotAccount", account);
         let AtSpot::Done(answer) = asked.await? else {
             return Ok(AtSpot::Interrupted);
         };
@@ -144,7 +159,7 @@ impl StackSetSync {
             let external_id = Resource::SpotExternalId {
                 spot_account: spot_account.clone(),
             };
-            let asked = self.ask(cx, subject, deadline, "SpotExternalId", external_id);
+            let asked = self.ask(cx, &requester, deadline, "SpotExternalId", external_id);
             let AtSpot::Done(answer) = asked.await? else {
                 return Ok(AtSpot::Interrupted);
             };
@@ -174,22 +189,23 @@ impl StackSetSync {
         };
         if let Some(spot_account) = spot_account {
             let deadline = self.deadline();
+            let requester = subject.requester()?;
             for (logical_id, resource) in requests(subject, &spot_account)? {
                 match self
-                    .ask(cx, subject, deadline, logical_id, resource)
+                    .ask(cx, &requester, deadline, logical_id, resource)
                     .await?
                 {
                     AtSpot::Done(_) => {}
                     AtSpot::Interrupted => return Ok(interrupted()),
                 }
             }
-            let finished = subject.request(
+            let finished = requester.request(
                 subject.enrollment.mark(),
                 ("SpotAccount", "Custom::SpotAccount"),
                 Resource::SpotAccount {
                     aws_account: subject.account,
                 },
-            )?;
+            );
             let finished = ResourceResponse::success(&finished, spot_account.as_str());
             let written = self.home.state.database().remember_answer(&finished).await;
             written.map_err(|error| {
@@ -210,10 +226,10 @@ impl StackSetSync {
     }
 
     /// Serves a request of ours to its end.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         cx: &StepContext,
-        subject: Subject<'_>,
+        requester: &Requester<'_>,
         deadline: Timestamp,
         logical_id: &str,
         resource: Resource,
@@ -223,7 +239,7 @@ impl StackSetSync {
         }
         let resource_type = format!("Custom::{logical_id}");
         let request_id = uuid::Uuid::now_v7().to_string();
-        let request = subject.request(request_id, (logical_id, &resource_type), resource)?;
+        let request = requester.request(request_id, (logical_id, &resource_type), resource);
         let lifecycle = self.lifecycle().await?;
         let handled = Box::pin(lifecycle.handle(&request, deadline));
         let Some(answer) = unless_interrupted(cx, handled).await else {
@@ -234,7 +250,10 @@ impl StackSetSync {
         }
         // One failure a run, however often its step is tried.
         let at = format!("spot in run {}", cx.run_id());
-        self.record_failure(cx, subject, &at, &answer.reason)
+        let Requester {
+            profile, account, ..
+        } = requester;
+        self.record_failure(cx, profile, *account, &at, &answer.reason)
             .await?;
         Err(StepError::new(ErrorClass::Failed, answer.reason))
     }
@@ -243,17 +262,18 @@ impl StackSetSync {
     pub(super) async fn record_failure(
         &self,
         cx: &StepContext,
-        subject: Subject<'_>,
+        profile: &Profile,
+        account: AwsAccountId,
         operation: &str,
         reason: &str,
     ) -> Result<(), StepError> {
-        tracing::warn!(cloud.account.id = %subject.account, reason, "an account could not be enrolled");
+        tracing::warn!(cloud.account.id = %account, reason, "an account could not be enrolled");
         let results = OperationResults {
             operation,
-            failed: &[(subject.account, Some(reason))],
+            failed: &[(account, Some(reason))],
             succeeded: &[],
         };
-        self.record(cx, subject.profile, results).await
+        self.record(cx, profile, results).await
     }
 
     /// Until when what is asked for now may take.

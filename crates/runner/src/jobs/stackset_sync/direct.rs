@@ -113,8 +113,14 @@ impl StackSetSync {
         let note = Some(ended.note());
         if let Some((_, reason)) = of_account(ResultStatus::Failed) {
             let reason = reason.unwrap_or("CloudFormation gave no reason");
-            self.record_failure(cx, subject, &ended.operation_id, reason)
-                .await?;
+            self.record_failure(
+                cx,
+                subject.profile,
+                subject.account,
+                &ended.operation_id,
+                reason,
+            )
+            .await?;
             OperationMemo::forget(cx).await?;
             return Ok(Some(Applied::Done { note }));
         }

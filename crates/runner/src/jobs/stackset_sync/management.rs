@@ -182,7 +182,7 @@ impl StackSetSync {
             other => StepError::new(ErrorClass::Failed, other.to_string()),
         };
         let at = format!("stack in run {}", cx.run_id());
-        self.record_failure(cx, subject, &at, &error.chain())
+        self.record_failure(cx, subject.profile, subject.account, &at, &error.chain())
             .await?;
         Ok(error)
     }

@@ -9,7 +9,8 @@ use onboarding_provider::{Freeze, Intents as _};
 use super::{Place, on_both};
 use crate::{
     engine::{
-        Basis, Journal as _, JournalError, NewRun, PlanDocument, RunEnd, RunId, RunKey, RunStatus,
+        Asked, Basis, Journal as _, JournalError, NewRun, PlanDocument, RunEnd, RunId, RunKey,
+        RunStatus,
     },
     state::{ApprovalRow, State},
 };
@@ -43,7 +44,7 @@ fn document(run: RunId, digest: &str) -> PlanDocument {
         home_account: "000000000001".parse().unwrap(),
         region: "us-east-1".parse().unwrap(),
         spot: "https://spot.example.com/".to_owned(),
-        retry_failed: false,
+        asked: Asked::default(),
         digests: BTreeMap::from([("the configuration".to_owned(), digest.to_owned())]),
     };
     let hour = Duration::from_secs(3600);

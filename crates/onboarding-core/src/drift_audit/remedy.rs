@@ -1,69 +1,56 @@
-//! What puts an account's role right through its stack set, as AWS CLI commands of the home account (AWS CLI Command Reference,
-//! cloudformation).
+//! What mends a difference of an account's role: `enroll` where it may, else what a person does, as AWS CLI commands of the home
+//! account (AWS CLI Command Reference, cloudformation).
 
 use std::collections::BTreeMap;
 
 use super::AuditObserved;
 use crate::{
     desired::{Desired, Profile, Purpose},
-    drift::Fix,
+    drift::{Drift, Fix},
+    enroll,
     ids::AwsAccountId,
     inventory::StackInstance,
-    stackset_sync::ObservedProfile,
-    template::{EXTERNAL_ID_PARAMETER, REPAIR_NONCE_PARAMETER},
 };
 
 /// The stack instance of each account, with its profile.
-pub(super) struct Mending<'a> {
+pub(super) struct Remedies<'a> {
     observed: &'a AuditObserved,
-    instances: BTreeMap<AwsAccountId, (&'a Profile, &'a ObservedProfile, &'a StackInstance)>,
+    mending: enroll::Mending<'a>,
+    instances: BTreeMap<AwsAccountId, (&'a Profile, &'a StackInstance)>,
 }
 
-impl<'a> Mending<'a> {
+impl<'a> Remedies<'a> {
     pub(super) fn new(observed: &'a AuditObserved, desired: &'a Desired) -> Self {
         let profiles = desired.profiles.iter().zip(&observed.sync.profiles);
         let instances = profiles
             .filter(|(profile, _)| profile.purpose == Purpose::Enrollment)
             .flat_map(|(profile, state)| {
                 let instances = state.instances.iter();
-                instances.map(move |instance| (instance.account, (profile, state, instance)))
+                instances.map(move |instance| (instance.account, (profile, instance)))
             });
         Self {
             observed,
+            mending: enroll::Mending::new(observed, desired, &|_| true),
             instances: instances.collect(),
         }
     }
 
-    /// What a person does about it.
-    pub(super) fn of(&self, account: AwsAccountId, fix: &Fix) -> String {
+    /// What mends it.
+    pub(super) fn of(&self, account: AwsAccountId, drift: &Drift) -> String {
         let known = self.instances.get(&account);
-        match (fix, known) {
-            (Fix::ReDeploy, Some((profile, state, instance))) => {
-                // A value that the stack never had: CloudFormation changes nothing for one that it has.
-                let nonce = self.observed.sync.now;
-                let mut parameters =
-                    format!("ParameterKey={REPAIR_NONCE_PARAMETER},ParameterValue={nonce:08x}");
-                // An override that is left out goes back to the stack set's value (CloudFormation API reference,
-                // UpdateStackInstances, ParameterOverrides).
-                if state.external_ids.contains_key(&account) {
-                    parameters.push_str(&format!(
-                        " ParameterKey={EXTERNAL_ID_PARAMETER},UsePreviousValue=true"
-                    ));
-                }
-                let command = self.command("update-stack-instances", profile, instance);
-                format!(
-                    "needs a person, in the home account: {command} --parameter-overrides {parameters}"
-                )
+        match (&drift.fix, known) {
+            (_, Some((profile, _))) if self.mending.of_drift(profile, account, drift).is_some() => {
+                enroll::KIND.to_owned()
             }
-            (Fix::Enroll, Some((profile, _, instance))) => {
+            (Fix::Enroll, Some((profile, instance))) => {
                 let command = self.command("delete-stack-instances", profile, instance);
-                let loss = if profile.retains_stacks() {
-                    ""
+                let why = if profile.retains_stacks() {
+                    "its stack goes, and another one is made"
                 } else {
-                    " (deletion = \"stack\": its Spot account goes with it, and a new one is made)"
+                    "deletion = \"stack\": its Spot account goes with its stack, and a new one is made"
                 };
                 format!(
-                    "needs a person, in the home account: {command} --no-retain-stacks{loss}; then `runner exec stackset-sync` \
+                    "needs a person ({why}), in the home account: {command} --no-retain-stacks; then `runner exec enroll` \
                      deploys it again"
                 )
             }

@@ -16,7 +16,7 @@ use onboarding_core::{
 };
 use onboarding_provider::Intents as _;
 
-use super::DriftAudit;
+use super::OnAccounts;
 use crate::engine::{ErrorClass, JobError};
 
 /// An account that is asked.
@@ -33,7 +33,7 @@ struct Used {
     external_id: Option<ExternalId>,
 }
 
-impl DriftAudit {
+impl OnAccounts {
     /// How IAM's truth differs in the accounts that are enrolled by us, active, and current. One that cannot be read is a
     /// difference of its own and never ends the audit.
     pub(super) async fn drifts(
@@ -52,11 +52,22 @@ impl DriftAudit {
             .map(|profile| self.meanings(profile))
             .collect::<Result<Vec<_>, _>>()?;
         let links = SpotLinks::new(&sync.spot_accounts);
+        // What was as it should be before the steps is not read again after them: none of them works on it.
+        let sound = |account: AwsAccountId| {
+            let read = self.read.lock();
+            read.get(&account).is_some_and(Vec::is_empty)
+        };
+        let mut read = BTreeMap::new();
         let mut subjects = Vec::new();
         for (profile, meanings) in sync.profiles.iter().zip(&meanings) {
             let Some(meanings) = meanings else { continue };
             for instance in &profile.instances {
-                if let Some(spot) = is_ours_to_read(sync, &links, instance) {
+                let Some(spot) = is_ours_to_read(sync, &links, instance) else {
+                    continue;
+                };
+                if sound(instance.account) {
+                    read.insert(instance.account, Vec::new());
+                } else {
                     subjects.push(Subject {
                         account: instance.account,
                         spot: spot.clone(),
@@ -66,15 +77,18 @@ impl DriftAudit {
                 }
             }
         }
-        let at_once = usize::try_from(self.params.concurrency).unwrap_or(1).max(1);
-        let read = stream::iter(subjects)
+        let at_once = usize::try_from(self.concurrency).unwrap_or(1).max(1);
+        let compared: Vec<_> = stream::iter(subjects)
             .map(|subject| async move {
                 let drifts = self.compared(access, &subject).await?;
                 Some((subject.account, drifts))
             })
             .buffer_unordered(at_once)
-            .filter_map(std::future::ready);
-        Ok(read.collect().await)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        read.extend(compared);
+        Ok(read)
     }
 
     /// What a profile's stack set means, as it is now: an update that is due is a finding of its own.
@@ -139,7 +153,7 @@ impl DriftAudit {
         let remembered = database.external_id(spot).await.ok().flatten();
         let remembered = remembered.map(|remembered| remembered.external_id);
         let owner = database.owner(spot).await.ok().flatten();
-        if let Some(owner) = owner.filter(|_| !self.params.ask_spot) {
+        if let Some(owner) = owner.filter(|_| !self.ask_spot) {
             return Some(Used {
                 role: owner.role,
                 external_id: remembered,

@@ -1,0 +1,64 @@
+//! `enroll`: brings every targeted account to enrolled, whatever it lacks, one minimal action for each reason. It takes the stack
+//! sets as they are: making and changing them is the business of `stackset-sync`.
+//!
+//! What lacks its stack gets it, as `stackset-sync` would; what has one and is not as it should be is put right by what costs
+//! the account least: a call at Spot, its role written again in place, and only where neither can do it, a stack made anew.
+//! `drift-audit` plans the same with what it found, when it is asked to fix.
+
+mod mending;
+
+use std::collections::BTreeSet;
+
+pub(crate) use mending::Mending;
+
+use crate::{
+    desired::Desired,
+    drift_audit::{self, AuditObserved},
+    ids::AwsAccountId,
+    plan::{Finding, Plan},
+    stackset_sync::{self, PlanError, repairs},
+};
+
+/// The kind's name, as in job files.
+pub const KIND: &str = "enroll";
+
+/// Plans a run.
+///
+/// # Errors
+/// The configuration contradicts itself or the organization: see [`PlanError`].
+pub fn plan(observed: &AuditObserved, desired: &Desired) -> Result<Plan, PlanError> {
+    let mut plan = steps(observed, desired, KIND, &|_| true)?;
+    // What a person must do is told; what this run does is in its steps.
+    let mut found = drift_audit::in_iam(observed, desired, &mut plan);
+    found.retain(needs_person);
+    plan.findings.extend(found);
+    plan.findings.sort();
+    drift_audit::drifted(&mut plan);
+    Ok(plan)
+}
+
+fn needs_person(finding: &Finding) -> bool {
+    finding.fix.as_deref() != Some(KIND)
+}
+
+/// The plan of what mends these accounts, in steps of a kind.
+pub(crate) fn steps(
+    observed: &AuditObserved,
+    desired: &Desired,
+    kind: &str,
+    includes: &dyn Fn(AwsAccountId) -> bool,
+) -> Result<Plan, PlanError> {
+    let mending = Mending::new(observed, desired, includes);
+    let mut plan = stackset_sync::plan_accounts(&observed.sync, desired, &mending)?;
+    repairs::of_kind(&mut plan, kind);
+    Ok(plan)
+}
+
+/// The accounts of a plan's steps.
+#[must_use]
+pub fn worked_on(plan: &Plan) -> BTreeSet<AwsAccountId> {
+    plan.steps
+        .iter()
+        .flat_map(|step| step.accounts.iter().copied())
+        .collect()
+}

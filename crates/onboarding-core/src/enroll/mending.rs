@@ -1,0 +1,210 @@
+//! What mends an account: from its row, from what Spot lists of it, and from what IAM has in it, where that was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    desired::{Desired, Profile},
+    drift::{Drift, DriftKind, Fix},
+    drift_audit::{AuditObserved, at_spot},
+    ids::{AwsAccountId, SpotAccountId},
+    inventory::{AccountState, InstanceStatus, SpotAccountRecord, StackInstance},
+    plan::AccountRow,
+    stackset_sync::{
+        Mend, Mender, ObservedProfile,
+        spot_links::{Link, SpotLinks},
+    },
+    status::{Reason, Standing},
+};
+
+/// Decides for each account.
+pub(crate) struct Mending<'a> {
+    observed: &'a AuditObserved,
+    desired: &'a Desired,
+    links: SpotLinks<'a>,
+    spot_accounts: BTreeMap<&'a SpotAccountId, &'a SpotAccountRecord>,
+    includes: &'a dyn Fn(AwsAccountId) -> bool,
+}
+
+impl<'a> Mending<'a> {
+    pub(crate) fn new(
+        observed: &'a AuditObserved,
+        desired: &'a Desired,
+        includes: &'a dyn Fn(AwsAccountId) -> bool,
+    ) -> Self {
+        let records = observed.sync.spot_accounts.iter();
+        Self {
+            observed,
+            desired,
+            links: SpotLinks::new(&observed.sync.spot_accounts),
+            spot_accounts: records.map(|record| (&record.id, record)).collect(),
+            includes,
+        }
+    }
+
+    /// Whether its stack may be removed to be made anew: nothing of value goes with it.
+    fn may_redeploy(&self, profile: &Profile, account: AwsAccountId) -> bool {
+        profile.retains_stacks() && !self.desired.protected_accounts.contains(&account)
+    }
+
+    /// What mends an account whose stack is there and whose Spot account is not linked to it. One of ours that still exists is
+    /// linked again; when it is gone, another one needs another external ID, and so another role.
+    fn unlinked(&self, profile: &Profile, account: AwsAccountId) -> Option<Mend> {
+        let sync = &self.observed.sync;
+        if let Some(ours) = sync.owned_links.get(&account)
+            && let Some(record) = self.spot_accounts.get(ours)
+        {
+            // Linked to another account, it is not ours to take.
+            let owned = self.observed.owned.get(&account)?;
+            return record.unlinked.then(|| Mend::Link {
+                spot_account: ours.clone(),
+                role: owned.role.clone(),
+            });
+        }
+        self.may_redeploy(profile, account)
+            .then_some(Mend::Redeploy)
+    }
+
+    /// What mends what IAM has; none where a person must.
+    pub(crate) fn of_drift(
+        &self,
+        profile: &Profile,
+        account: AwsAccountId,
+        drift: &Drift,
+    ) -> Option<Mend> {
+        match (&drift.fix, drift.kind) {
+            (Fix::ReDeploy, _) => Some(Mend::Rewrite),
+            (Fix::Enroll, DriftKind::StoredRoleDiffers) => {
+                let Link::One(spot) = self.links.of(account) else {
+                    return None;
+                };
+                Some(Mend::Link {
+                    spot_account: spot.clone(),
+                    role: drift.resource.parse().ok()?,
+                })
+            }
+            (Fix::Enroll, DriftKind::RoleMissing) => self
+                .may_redeploy(profile, account)
+                .then_some(Mend::Redeploy),
+            // The role that Spot uses is there and works: a person says whether it may go.
+            (Fix::Enroll | Fix::NeedsPerson(_) | Fix::None, _) => None,
+        }
+    }
+
+    /// What mends what Spot has for an account that is enrolled by us. Calls at Spot are made in the name of the stack that
+    /// linked the account.
+    pub(crate) fn of_names_and_products(&self, row: &AccountRow) -> BTreeSet<Mend> {
+        let mut mends = BTreeSet::new();
+        let Link::One(spot) = self.links.of(row.account) else {
+            return mends;
+        };
+        if !self.observed.owned.contains_key(&row.account) {
+            return mends;
+        }
+        let name = self.spot_accounts.get(spot).map(|record| &*record.name);
+        if let Some(name) = name
+            && at_spot::wanted_name(self.observed, row, name).is_some()
+        {
+            mends.insert(Mend::Rename(spot.clone()));
+        }
+        if at_spot::lacks_cost_intelligence(self.observed, row, spot) {
+            mends.insert(Mend::CostIntelligence(spot.clone()));
+        }
+        mends
+    }
+
+    /// Whether another profile gives the account its first stack in this plan: then that takes the Spot account over.
+    fn will_be_taken_over(&self, profile: &Profile, account: AwsAccountId) -> bool {
+        let profiles = self
+            .desired
+            .profiles
+            .iter()
+            .zip(&self.observed.sync.profiles);
+        let mut others = profiles.filter(|(other, _)| other.name != profile.name);
+        let has_one =
+            |state: &ObservedProfile| state.instances.iter().any(|one| one.account == account);
+        !others.any(|(_, state)| has_one(state))
+    }
+
+    /// Whether another profile's stack has taken over the Spot account of a leftover instance.
+    fn is_taken_over(&self, profile: &Profile, instance: &StackInstance) -> bool {
+        let account = instance.account;
+        let Some(owned) = self.observed.owned.get(&account) else {
+            return false;
+        };
+        let owner = owned.stack.as_str();
+        let profiles = self
+            .desired
+            .profiles
+            .iter()
+            .zip(&self.observed.sync.profiles);
+        let mut others = profiles.filter(|(other, _)| other.name != profile.name);
+        let is_its = |one: &StackInstance| {
+            one.account == account
+                && one.status == InstanceStatus::Current
+                && one.stack_id.as_deref() == Some(owner)
+        };
+        let is_linked = matches!(self.links.of(account), Link::One(_));
+        is_linked && others.any(|(_, state)| state.instances.iter().any(is_its))
+    }
+}
+
+impl Mender for Mending<'_> {
+    fn mends(
+        &self,
+        profile: &Profile,
+        state: &ObservedProfile,
+        row: &AccountRow,
+        instance: Option<&StackInstance>,
+        is_targeted: bool,
+    ) -> BTreeSet<Mend> {
+        let none = BTreeSet::new();
+        let account = row.account;
+        if !(self.includes)(account) || !state.running.is_empty() {
+            return none;
+        }
+        let Some(instance) = instance else {
+            return none;
+        };
+        if row.reason == Reason::OutsideTargets {
+            let is_protected = self.desired.protected_accounts.contains(&account);
+            let is_taken = || {
+                self.is_taken_over(profile, instance) || self.will_be_taken_over(profile, account)
+            };
+            let retires = is_targeted && !is_protected && is_taken();
+            return retires.then_some(Mend::Retire).into_iter().collect();
+        }
+        let organization = &self.observed.sync.organization;
+        let is_active = organization
+            .account(account)
+            .is_some_and(|account| account.state == AccountState::Active);
+        if !row.targeted || !is_active || instance.status != InstanceStatus::Current {
+            return none;
+        }
+        let mut mends = BTreeSet::new();
+        match row.reason {
+            Reason::NotLinked => mends.extend(self.unlinked(profile, account)),
+            Reason::RoleMissing if self.may_redeploy(profile, account) => {
+                mends.insert(Mend::Redeploy);
+            }
+            Reason::RoleTrustDiffers => {
+                mends.insert(Mend::Rewrite);
+            }
+            // What somebody else has linked, and what a person must decide, is left alone.
+            _ if row.standing != Standing::Ok => return none,
+            _ => mends.extend(self.of_names_and_products(row)),
+        }
+        let drifts = self.observed.drifts.as_ref();
+        for drift in drifts
+            .and_then(|drifts| drifts.get(&account))
+            .into_iter()
+            .flatten()
+        {
+            mends.extend(self.of_drift(profile, account, drift));
+        }
+        if mends.contains(&Mend::Redeploy) {
+            // The new stack does all of it.
+            return BTreeSet::from([Mend::Redeploy]);
+        }
+        mends
+    }
+}

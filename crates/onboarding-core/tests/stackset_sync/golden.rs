@@ -1,0 +1,391 @@
+//! What is planned for each situation that one account can be in, as text to be read: by `stackset-sync`, which brings stack sets
+//! and instances in line, and by `enroll`, which also puts right what has its stack.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "scaffolding of tests fails the test by panicking"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+};
+
+use onboarding_core::{
+    custom_resource::Naming,
+    desired::{AdoptRule, Deployment, Desired, Profile},
+    drift::{Drift, DriftKind, Fix},
+    drift_audit::{AuditObserved, HomePlace, OwnedLink},
+    enroll,
+    inventory::{AccountState, InstanceDetailedStatus, InstanceStatus, StackInstance},
+    plan::{AccountRow, Plan, Summary},
+    stackset_sync::{self, RetryState, RunningOperation},
+    status::Standing,
+};
+use proptest::prelude::*;
+
+use crate::world::*;
+
+const SPOT_ACCOUNT: &str = "act-00000002";
+const STACK: &str =
+    "arn:aws:cloudformation:us-east-1:000000000002:stack/StackSet-spot-onboarding-1/0b1c";
+const ROLE: &str = "arn:aws:iam::000000000002:role/SpotRole";
+
+/// An account of ours, as it should be, beside the management account.
+struct World {
+    observed: AuditObserved,
+    desired: Desired,
+}
+
+impl World {
+    fn new() -> Self {
+        let profile = Profile {
+            deployment: Some(Deployment::Runner),
+            ..profile(root_targets())
+        };
+        let mut sync = observed(organization(&[], &[(1, 0, ACTIVE), (2, 0, ACTIVE)]));
+        with_stack_set(&mut sync, &profile, false, vec![current()]);
+        sync.spot_accounts = vec![linked(2, SPOT_ACCOUNT)];
+        sync.spot_accounts[0].name = "account 2".into();
+        sync.owned_links = [(id(2), SPOT_ACCOUNT.parse().unwrap())].into();
+        let owned = OwnedLink {
+            role: ROLE.parse().unwrap(),
+            stack: STACK.parse().unwrap(),
+        };
+        Self {
+            observed: AuditObserved {
+                sync,
+                drifts: Some([(id(2), Vec::new())].into()),
+                cost_intelligence: Some([SPOT_ACCOUNT.parse().unwrap()].into()),
+                namings: [("default".to_owned(), Naming::default())].into(),
+                wants_cost_intelligence: ["default".to_owned()].into(),
+                owned: [(id(2), owned)].into(),
+                home: HomePlace {
+                    region: "us-east-1".parse().unwrap(),
+                    is_delegated: false,
+                },
+            },
+            desired: desired(profile),
+        }
+    }
+
+    fn instance(&mut self) -> &mut StackInstance {
+        &mut self.observed.sync.profiles[0].instances[0]
+    }
+
+    fn failed(&mut self, words: &str) {
+        *self.instance() = instance(2, InstanceStatus::Outdated, InstanceDetailedStatus::Failed);
+        self.instance().status_reason = Some(words.into());
+    }
+
+    fn state(&mut self, state: AccountState) {
+        let mut organization = (*self.observed.sync.organization).clone();
+        organization.accounts[1].state = state;
+        self.observed.sync.organization = Arc::new(organization);
+    }
+
+    fn retries(&mut self, failures: u32, next_due: i64) {
+        let clock = RetryState {
+            failures,
+            next_due,
+            of_this_run: false,
+            reason: None,
+        };
+        self.observed.sync.profiles[0].retries = [(id(2), clock)].into();
+    }
+
+    fn unlinked(&mut self) {
+        let record = &mut self.observed.sync.spot_accounts[0];
+        record.aws_account = None;
+        record.unlinked = true;
+    }
+
+    fn drifts(&mut self, kind: DriftKind, fix: Fix) {
+        let drift = Drift {
+            kind,
+            resource: ROLE.to_owned(),
+            expected: "this".to_owned(),
+            actual: "that".to_owned(),
+            verdict: None,
+            changes: Vec::new(),
+            fix,
+        };
+        self.observed.drifts = Some([(id(2), vec![drift])].into());
+    }
+}
+
+fn current() -> StackInstance {
+    StackInstance {
+        stack_id: Some(STACK.into()),
+        ..instance(
+            2,
+            InstanceStatus::Current,
+            InstanceDetailedStatus::Succeeded,
+        )
+    }
+}
+
+/// What happened to the account, by what it is called.
+type Situation = (&'static str, fn(&mut World));
+
+const SITUATIONS: [Situation; 31] = [
+    ("as it should be", |_| {}),
+    ("no stack instance", |world| {
+        world.observed.sync.profiles[0].instances.clear();
+        world.observed.sync.spot_accounts.clear();
+    }),
+    ("no stack instance, our link is left (it moved)", |world| {
+        world.observed.sync.profiles[0].instances.clear();
+    }),
+    ("its stack failed", |world| world.failed("no reason")),
+    ("its stack failed and it waits", |world| {
+        world.failed("no reason");
+        world.retries(1, NOW + 600);
+    }),
+    ("its stack failed too often", |world| {
+        world.failed("no reason");
+        world.retries(3, NOW - 1);
+    }),
+    ("its stack failed by a service control policy", |world| {
+        world.failed("with an explicit deny in a service control policy");
+        world.retries(1, NOW + 600);
+    }),
+    ("its stack is outdated", |world| {
+        world.instance().status = InstanceStatus::Outdated;
+        world.instance().detailed_status = InstanceDetailedStatus::Cancelled;
+    }),
+    ("its stack cannot be deleted", |world| {
+        world.instance().status = InstanceStatus::Inoperable;
+    }),
+    ("an operation works on it", |world| {
+        world.instance().status = InstanceStatus::Outdated;
+        world.instance().detailed_status = InstanceDetailedStatus::Running;
+        world.observed.sync.profiles[0].running = vec![RunningOperation {
+            id: "1".to_owned(),
+            action: "CREATE".to_owned(),
+        }];
+    }),
+    ("its Spot account was unlinked", World::unlinked),
+    (
+        "its Spot account was unlinked, and linking failed",
+        |world| {
+            world.unlinked();
+            world.retries(1, NOW + 600);
+        },
+    ),
+    ("its Spot account is gone", |world| {
+        world.observed.sync.spot_accounts.clear();
+    }),
+    ("its Spot account is gone, and it is protected", |world| {
+        world.observed.sync.spot_accounts.clear();
+        world.desired.protected_accounts = [id(2)].into();
+    }),
+    (
+        "its Spot account is gone, and its stack would take one along",
+        |world| {
+            world.observed.sync.spot_accounts.clear();
+            world.desired.profiles[0].deletion = onboarding_core::template::Deletion::Stack;
+        },
+    ),
+    ("two Spot accounts are linked to it", |world| {
+        let other = linked(2, "act-00000009");
+        world.observed.sync.spot_accounts.push(other);
+    }),
+    ("another Spot account is linked to it", |world| {
+        world.observed.sync.spot_accounts = vec![linked(2, "act-00000009")];
+    }),
+    ("linked before us, with no stack", |world| {
+        world.observed.sync.profiles[0].instances.clear();
+        world.observed.sync.owned_links.clear();
+        world.observed.owned.clear();
+    }),
+    ("linked before us, and adoption is refused", |world| {
+        world.observed.sync.profiles[0].instances.clear();
+        world.observed.sync.owned_links.clear();
+        world.observed.owned.clear();
+        world.desired.profiles[0].adopt = AdoptRule::Refuse;
+    }),
+    ("named otherwise", |world| {
+        world.observed.sync.spot_accounts[0].name = "other".into();
+    }),
+    ("Cost Intelligence is off", |world| {
+        world.observed.cost_intelligence = Some(BTreeSet::new());
+    }),
+    ("its role is gone", |world| {
+        world.drifts(DriftKind::RoleMissing, Fix::Enroll);
+    }),
+    ("its trust policy was changed", |world| {
+        world.drifts(DriftKind::TrustDiffers, Fix::ReDeploy);
+    }),
+    ("Spot uses another role", |world| {
+        world.drifts(DriftKind::StoredRoleDiffers, Fix::Enroll);
+    }),
+    ("an inline policy was added", |world| {
+        let command = "aws iam delete-role-policy".to_owned();
+        world.drifts(DriftKind::PolicyInlineExtra, Fix::NeedsPerson(command));
+    }),
+    ("suspended", |world| world.state(AccountState::Suspended)),
+    ("closed a moment ago", |world| {
+        world.state(AccountState::Closed);
+        world.observed.sync.closed_since = [(id(2), NOW)].into();
+    }),
+    ("closed for long", |world| {
+        world.state(AccountState::Closed);
+        world.observed.sync.closed_since = [(id(2), NOW - 1000)].into();
+    }),
+    ("left the organization", |world| {
+        world.observed.sync.organization = Arc::new(organization(&[], &[(1, 0, ACTIVE)]));
+        world.observed.sync.previous_account_count = Some(1);
+    }),
+    ("no profile targets it any more", |world| {
+        world.desired.profiles[0].targets.exclude_accounts = [id(2)].into();
+    }),
+    ("the stack set is gone", |world| {
+        world.observed.sync.profiles[0] = onboarding_core::stackset_sync::ObservedProfile {
+            is_ours: true,
+            ..Default::default()
+        };
+    }),
+];
+
+fn written(plan: &Plan) -> String {
+    let mut text = String::new();
+    for step in &plan.steps {
+        let accounts = step.accounts.len();
+        writeln!(
+            text,
+            "    {:?} {}, {accounts} accounts: {}",
+            step.risk,
+            step.action,
+            step.told()
+        )
+        .unwrap();
+    }
+    for refusal in &plan.refusals {
+        writeln!(text, "    refused by {}", refusal.guard).unwrap();
+    }
+    for finding in &plan.findings {
+        let fix = finding.fix.as_deref().unwrap_or("-");
+        writeln!(
+            text,
+            "    {:?} {} (fix: {fix})",
+            finding.severity, finding.reason
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn row(plan: &Plan) -> Option<&AccountRow> {
+    plan.accounts.iter().find(|row| row.account == id(2))
+}
+
+#[test]
+fn every_situation_has_its_plan() {
+    let mut text = String::new();
+    for (name, happened) in SITUATIONS {
+        let mut world = World::new();
+        happened(&mut world);
+        let plans = [
+            (
+                stackset_sync::KIND,
+                stackset_sync::plan(&world.observed.sync, &world.desired).unwrap(),
+            ),
+            (
+                enroll::KIND,
+                enroll::plan(&world.observed, &world.desired).unwrap(),
+            ),
+        ];
+        writeln!(text, "{name}").unwrap();
+        for (kind, plan) in &plans {
+            let standing = row(plan).map_or_else(
+                || "not listed".to_owned(),
+                |row| format!("{} ({:?})", row.reason, row.standing),
+            );
+            writeln!(text, "  {kind}: {standing}").unwrap();
+            text.push_str(&written(plan));
+            assert!(Summary::of(&plan.accounts, &plan.accounts, false).adds_up());
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+proptest! {
+    /// Whatever came over several accounts at once.
+    #[test]
+    fn no_plan_removes_what_is_protected_or_more_than_the_limit(
+        happened in prop::collection::vec(0..SITUATIONS.len(), 1..12),
+        protected in prop::collection::btree_set(2..14_u64, 0..4),
+        max_removals in 0..4_usize,
+        shrinks in any::<bool>(),
+    ) {
+        let mut accounts = vec![(1, 0, ACTIVE)];
+        let mut all = World::new();
+        all.observed.sync.profiles[0].instances.clear();
+        all.observed.sync.spot_accounts.clear();
+        all.observed.sync.owned_links.clear();
+        all.observed.owned.clear();
+        let mut drifts = BTreeMap::new();
+        for (index, situation) in happened.iter().enumerate() {
+            let number = index as u64 + 2;
+            let mut one = World::new();
+            SITUATIONS[*situation].1(&mut one);
+            let sync = &one.observed.sync;
+            if let Some(account) = sync.organization.account(id(2)) {
+                accounts.push((number, 0, account.state));
+            }
+            for found in &sync.profiles[0].instances {
+                all.observed.sync.profiles[0].instances.push(StackInstance {
+                    account: id(number),
+                    ..found.clone()
+                });
+            }
+            for record in &sync.spot_accounts {
+                let spot: String = format!("{}{number:02}", &record.id.as_str()[..10]);
+                let mut record = record.clone();
+                record.id = spot.parse().unwrap();
+                record.aws_account = record.aws_account.map(|_| id(number));
+                all.observed.sync.spot_accounts.push(record);
+            }
+            for (owner, spot) in &sync.owned_links {
+                prop_assert_eq!(*owner, id(2));
+                let spot = format!("{}{number:02}", &spot.as_str()[..10]);
+                all.observed.sync.owned_links.insert(id(number), spot.parse().unwrap());
+            }
+            for owned in one.observed.owned.values() {
+                all.observed.owned.insert(id(number), owned.clone());
+            }
+            for found in one.observed.drifts.iter().flat_map(BTreeMap::values) {
+                drifts.insert(id(number), found.clone());
+            }
+        }
+        all.observed.drifts = Some(drifts);
+        let listed = accounts.len();
+        all.observed.sync.organization = Arc::new(organization(&[], &accounts));
+        all.observed.sync.previous_account_count = Some(if shrinks { listed * 2 } else { listed });
+        all.desired.removal.max_removals = max_removals;
+        all.desired.protected_accounts = protected.iter().map(|number| id(*number)).collect();
+        for plan in [
+            stackset_sync::plan(&all.observed.sync, &all.desired).unwrap(),
+            enroll::plan(&all.observed, &all.desired).unwrap(),
+        ] {
+            let removed: Vec<_> = plan
+                .steps
+                .iter()
+                .filter(|step| step.action.starts_with("delete-"))
+                .flat_map(|step| &step.accounts)
+                .collect();
+            let is_protected = |account: &&&_| all.desired.protected_accounts.contains(**account);
+            prop_assert_eq!(removed.iter().find(is_protected), None);
+            prop_assert!(removed.len() <= max_removals, "{}", written(&plan));
+            prop_assert!(!shrinks || removed.is_empty(), "{}", written(&plan));
+            prop_assert!(Summary::of(&plan.accounts, &plan.accounts, false).adds_up());
+            // What is due is worked on, and nothing else is.
+            let worked_on = enroll::worked_on(&plan);
+            for row in plan.targeted().filter(|row| row.standing == Standing::Due) {
+                prop_assert!(worked_on.contains(&row.account), "{row:?}: {}", written(&plan));
+            }
+        }
+    }
+}

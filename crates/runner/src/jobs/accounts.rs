@@ -1,0 +1,235 @@
+//! `drift-audit` and `enroll`: look at every account in four places; one says what is not as it should be, the other, or the first
+//! when it is asked to fix, puts it right.
+//!
+//! What is decided is in the core; this module reads, and `stackset-sync` applies: the steps are of its kinds. What an account
+//! has is compared while it is in memory, and only the differences are kept, so that ten thousand accounts cost no more than
+//! their findings.
+
+mod truth;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use onboarding_core::{
+    custom_resource::{Naming, NamingError},
+    drift::Drift,
+    drift_audit::{self, AuditObserved, HomePlace, Suppression},
+    enroll,
+    ids::AwsAccountId,
+    plan::{Plan, Step, consent::Consent},
+    stackset_sync::SyncConsent,
+};
+use parking_lot::Mutex;
+
+use super::stackset_sync::{StackSetSync, unplannable};
+use crate::{
+    config::{
+        AuditDepth, CallAs, DriftAuditParams, EnrollParams, Product, ProfileConfig, RenameRule,
+    },
+    engine::{
+        Applied, Asked, ErrorClass, Job, JobError, Phase, RunContext, StepContext, StepError,
+    },
+    home::{Home, spot_error},
+};
+
+/// A job that is about accounts, configured.
+pub struct OnAccounts {
+    sync: StackSetSync,
+    rule: Rule,
+    profiles: Vec<String>,
+    depth: AuditDepth,
+    ask_spot: bool,
+    concurrency: u32,
+    /// What this run read in IAM before its steps.
+    read: Mutex<BTreeMap<AwsAccountId, Vec<Drift>>>,
+}
+
+/// What is planned with what was read.
+enum Rule {
+    /// Findings, and what mends them when that is asked for.
+    Audit {
+        suppressions: Vec<Suppression>,
+        fixes: bool,
+    },
+    /// What the accounts lack.
+    Enroll,
+}
+
+impl OnAccounts {
+    /// Configures an audit.
+    ///
+    /// # Errors
+    /// As [`StackSetSync::new`].
+    pub fn audit(home: Home, params: &DriftAuditParams, asked: Asked) -> Result<Self, JobError> {
+        let suppressions = params.suppress.iter().map(|suppress| Suppression {
+            finding: suppress.finding.clone(),
+            reason: suppress.reason.clone(),
+            until: suppress.until.end(),
+        });
+        Ok(Self {
+            rule: Rule::Audit {
+                suppressions: suppressions.collect(),
+                fixes: params.fix || asked.fix,
+            },
+            sync: StackSetSync::new(home, &params.profiles, asked.retry_failed)?,
+            profiles: params.profiles.clone(),
+            depth: params.depth,
+            ask_spot: params.ask_spot,
+            concurrency: params.concurrency,
+            read: Mutex::default(),
+        })
+    }
+
+    /// Configures an enrollment.
+    ///
+    /// # Errors
+    /// As [`StackSetSync::new`].
+    pub fn enroll(home: Home, params: &EnrollParams, asked: Asked) -> Result<Self, JobError> {
+        Ok(Self {
+            rule: Rule::Enroll,
+            sync: StackSetSync::new(home, &params.profiles, asked.retry_failed)?,
+            profiles: params.profiles.clone(),
+            depth: params.depth,
+            ask_spot: params.ask_spot,
+            concurrency: params.concurrency,
+            read: Mutex::default(),
+        })
+    }
+
+    /// The profiles that it is about.
+    fn profiles(&self) -> impl Iterator<Item = &ProfileConfig> {
+        let is_audited = |profile: &&ProfileConfig| {
+            self.profiles.is_empty() || self.profiles.contains(&profile.name)
+        };
+        let config = &self.sync.home.config.runner;
+        config.profiles.iter().filter(is_audited)
+    }
+
+    /// Whether its plan can have steps.
+    fn writes(&self) -> bool {
+        match self.rule {
+            Rule::Audit { fixes, .. } => fixes,
+            Rule::Enroll => true,
+        }
+    }
+
+    /// How the Spot accounts of each profile are named, where they are.
+    fn namings(&self) -> Result<BTreeMap<String, Naming>, JobError> {
+        let named = self.profiles().filter_map(|profile| {
+            let rule = match &profile.naming.rename.0 {
+                RenameRule::Off => return None,
+                RenameRule::AccountName => {
+                    return Some((profile.name.clone(), Ok(Naming::default())));
+                }
+                rule => rule.to_string(),
+            };
+            let naming = rule.parse().map_err(|error: NamingError| {
+                JobError::new(
+                    ErrorClass::Invalid,
+                    "a profile's naming rule cannot be used",
+                )
+                .with_source(error)
+            });
+            Some((profile.name.clone(), naming))
+        });
+        named.map(|(name, naming)| Ok((name, naming?))).collect()
+    }
+}
+
+#[async_trait]
+impl Job for OnAccounts {
+    type Observed = AuditObserved;
+
+    fn kind(&self) -> &'static str {
+        match self.rule {
+            Rule::Audit { .. } => drift_audit::KIND,
+            Rule::Enroll => enroll::KIND,
+        }
+    }
+
+    async fn observe(&self, cx: &RunContext) -> Result<Self::Observed, JobError> {
+        let now = cx.now().div_euclid(1000);
+        let run = (self.writes() && !cx.is_dry_run()).then(|| cx.run_id());
+        let mut sync = self.sync.observe_at(now, run).await?;
+        if cx.phase() == Phase::Observe && self.writes() {
+            self.sync.preview_managements(&mut sync).await?;
+        }
+        let wants_cost_intelligence: BTreeSet<String> = self
+            .profiles()
+            .filter(|profile| profile.products.contains(&Product::CostIntelligence))
+            .map(|profile| profile.name.clone())
+            .collect();
+        let cost_intelligence = if wants_cost_intelligence.is_empty() {
+            None
+        } else {
+            let registered = self
+                .sync
+                .home
+                .spot
+                .cost_intelligence()
+                .await
+                .map_err(spot_error)?;
+            Some(registered.into_iter().map(|one| one.account_id).collect())
+        };
+        let drifts = match self.depth {
+            AuditDepth::Coverage => None,
+            AuditDepth::Full => {
+                let drifts = self.drifts(&sync).await?;
+                self.read.lock().clone_from(&drifts);
+                Some(drifts)
+            }
+        };
+        let aws = &self.sync.home.config.runner.aws;
+        Ok(AuditObserved {
+            sync,
+            drifts,
+            cost_intelligence,
+            namings: self.namings()?,
+            wants_cost_intelligence,
+            owned: self.sync.home.state.owned_links().await?,
+            home: HomePlace {
+                region: aws.region.0.clone(),
+                is_delegated: aws.call_as == CallAs::DelegatedAdmin,
+            },
+        })
+    }
+
+    fn plan(&self, _cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError> {
+        let desired = &self.sync.desired;
+        let planned = match &self.rule {
+            Rule::Audit {
+                suppressions,
+                fixes,
+            } => drift_audit::plan(observed, desired, suppressions, *fixes),
+            Rule::Enroll => enroll::plan(observed, desired),
+        };
+        let mut plan = planned.map_err(|error| unplannable(&error))?;
+        self.sync.estimate(&mut plan, &observed.sync);
+        Ok(plan)
+    }
+
+    fn consent(&self) -> &dyn Consent {
+        &SyncConsent
+    }
+
+    async fn apply(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {
+        self.sync.apply(cx, step).await
+    }
+
+    async fn stop(&self, cx: &StepContext, step: &Step) -> Result<(), StepError> {
+        self.sync.stop(cx, step).await
+    }
+
+    fn background(&self, cx: &RunContext) -> Option<BoxFuture<'static, ()>> {
+        self.sync.background(cx)
+    }
+
+    fn left_behind(&self, step: &Step, memo: Option<&serde_json::Value>) -> String {
+        self.sync.left_behind(step, memo)
+    }
+
+    fn api_calls(&self) -> BTreeMap<String, u64> {
+        self.sync.home.api_calls()
+    }
+}

@@ -1,0 +1,240 @@
+//! `enroll`: whatever an account lacks, it gets, by what costs the account least.
+
+use super::{
+    audits::{audited, linked_role},
+    *,
+};
+
+const PRODUCTS: &str = "products = [\"cost-intelligence\"]";
+
+impl Rehearsal {
+    /// `runner --output json exec enroll …`, which must end so and add up.
+    #[track_caller]
+    fn enroll_ends(&self, code: i32, arguments: &[&str]) -> Value {
+        let command = [&["--output", "json", "exec", "enroll"], arguments].concat();
+        let ended = self.run(&command);
+        let document = ended.json().unwrap();
+        assert_adds_up(&document);
+        assert_eq!(ended.code, code, "{document:#}\n{}", ended.stderr);
+        document
+    }
+
+    fn spot_is_told(&self, account: &str, what: &str) {
+        let spot = &self.links_of(account)[0].id;
+        self.post(&format!("spot/{spot}/{what}"), &json!({}));
+    }
+}
+
+/// The actions of a run's steps, each once.
+fn actions(document: &Value) -> BTreeSet<String> {
+    let steps = document["steps"].as_array().unwrap();
+    steps.iter().map(|step| text(&step["action"])).collect()
+}
+
+fn names(expected: &[&str]) -> BTreeSet<String> {
+    expected.iter().map(|one| (*one).to_owned()).collect()
+}
+
+#[test]
+fn what_was_undone_at_spot_is_done_again_and_no_stack_is_touched() {
+    let rehearsal = Rehearsal::new(SMALL);
+    rehearsal.configure("", PRODUCTS, "ous = [\"root\"]");
+    rehearsal.sync_ends(0, &[]);
+    let members = rehearsal.members();
+    let before = rehearsal.spot_accounts();
+    let [renamed, unlinked, off, ..] = &members[..] else {
+        panic!("{members:?}");
+    };
+    let name = json!({"account": {"name": "somebody-elses"}});
+    let path = format!("/setup/account/{}", rehearsal.links_of(renamed)[0].id);
+    rehearsal.at_spot(reqwest::Method::PUT, &path, &name);
+    rehearsal.spot_is_told(unlinked, "unlink");
+    rehearsal.spot_is_told(off, "cost-intelligence-off");
+
+    let planned = rehearsal.enroll_ends(3, &["--dry-run"]);
+    assert_eq!(count(&planned, "planned"), 3, "{planned:#}");
+    let calls = rehearsal.calls();
+    let done = rehearsal.enroll_ends(0, &[]);
+    assert_eq!(count(&done, "changed"), 3, "{done:#}");
+    let expected = [
+        "enable-cost-intelligence",
+        "link-spot-account",
+        "rename-spot-account",
+    ];
+    assert_eq!(actions(&done), names(&expected));
+    let mut writes = rehearsal.writes_since(&calls);
+    writes.retain(|call| !call.starts_with("spot:"));
+    // It would serve what stacks ask for.
+    assert_eq!(writes, names(&["sqs:ReceiveMessage"]));
+    assert_eq!(rehearsal.spot_accounts(), before);
+    let again = rehearsal.enroll_ends(0, &[]);
+    assert_eq!(again["steps"], json!([]), "{again:#}");
+}
+
+#[test]
+fn a_spot_account_that_is_gone_and_a_role_that_is_gone_cost_their_stack_alone() {
+    let rehearsal = Rehearsal::new(&format!("{SMALL}[spot]\nlinked = 1\n"));
+    let others = rehearsal.spot_accounts();
+    // One that was not created a moment ago: of such a one, Spot's listing may be late.
+    let deleted = others
+        .iter()
+        .find_map(|one| one.aws_account.as_ref())
+        .unwrap();
+    audited(&rehearsal, "", "adopt = \"relink\"");
+    rehearsal.sync_ends(0, &[]);
+    let members = rehearsal.members();
+    let roleless = members.iter().find(|account| *account != deleted).unwrap();
+    let kept = rehearsal.links_of(roleless)[0].clone();
+    let path = format!("/setup/account/{}", rehearsal.links_of(deleted)[0].id);
+    rehearsal.at_spot(reqwest::Method::DELETE, &path, &json!({}));
+    rehearsal.delete_role(roleless);
+
+    // Without looking into the accounts, the role is not missed.
+    let planned = rehearsal.enroll_ends(3, &["--dry-run"]);
+    assert_eq!(count(&planned, "planned"), 1, "{planned:#}");
+    let full = ["--set", "params.depth=full"];
+    let done = rehearsal.enroll_ends(0, &full);
+    assert_eq!(count(&done, "changed"), 2, "{done:#}");
+    assert_eq!(
+        actions(&done),
+        names(&["create-stack-instances", "delete-stacks"])
+    );
+    rehearsal.assert_enrolled_once(&members, &others);
+    let link = &rehearsal.links_of(roleless)[0];
+    assert_eq!(link.id, kept.id);
+    assert_ne!(link.role, kept.role);
+    let again = rehearsal.enroll_ends(0, &full);
+    assert_eq!(again["steps"], json!([]), "{again:#}");
+}
+
+#[test]
+fn many_stacks_at_once_are_not_removed_on_the_word_of_a_listing() {
+    let rehearsal = Rehearsal::new(SMALL);
+    rehearsal.configure("[removal]\nmax_removals = 2\n", "", "ous = [\"root\"]");
+    rehearsal.sync_ends(0, &[]);
+    let members = rehearsal.members();
+    for account in &members[..3] {
+        let path = format!("/setup/account/{}", rehearsal.links_of(account)[0].id);
+        rehearsal.at_spot(reqwest::Method::DELETE, &path, &json!({}));
+    }
+    let calls = rehearsal.calls();
+    let refused = rehearsal.enroll_ends(4, &[]);
+    let writes = rehearsal.writes_since(&calls);
+    assert_eq!(writes, BTreeSet::new(), "{refused:#}");
+    assert_eq!(listed(&refused, "skipped", "not-linked").len(), 3);
+}
+
+#[test]
+fn what_was_changed_in_a_role_is_written_again_in_place_and_verified() {
+    let rehearsal = Rehearsal::new(SMALL);
+    audited(&rehearsal, "", "");
+    rehearsal.sync_ends(0, &[]);
+    let account = rehearsal.members()[0].clone();
+    let before = rehearsal.links_of(&account);
+    let role = linked_role(&rehearsal, &account);
+    let right = rehearsal.trust(&account);
+    let mut trust = right.clone();
+    let statements = trust["Statement"].as_array_mut().unwrap();
+    let other = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "arn:aws:iam::999999999999:root"}});
+    statements.push(other);
+    rehearsal.set_trust(&account, &trust);
+
+    rehearsal.enroll_ends(0, &[]);
+    let done = rehearsal.enroll_ends(0, &["--set", "params.depth=full"]);
+    assert_eq!(actions(&done), names(&["repair-stack-instances"]));
+    assert_eq!(count(&done, "changed"), 1);
+    assert_eq!(linked_role(&rehearsal, &account), role);
+    assert_eq!(rehearsal.links_of(&account), before);
+    let statements = |trust: &Value| trust["Statement"].as_array().unwrap().len();
+    assert_eq!(statements(&rehearsal.trust(&account)), statements(&right));
+}
+
+#[test]
+fn stack_sets_are_left_to_stackset_sync() {
+    let rehearsal = Rehearsal::new(SMALL);
+    let before = rehearsal.spot_accounts();
+    rehearsal.configure("", "", "ous = [\"root\"]");
+    let calls = rehearsal.calls();
+    let nothing = rehearsal.enroll_ends(3, &[]);
+    assert_eq!(rehearsal.writes_since(&calls), BTreeSet::new());
+    let [finding] = &nothing["findings"].as_array().unwrap()[..] else {
+        panic!("{nothing:#}");
+    };
+    assert_eq!(finding["reason"], "stack-set-missing");
+    assert_eq!(finding["fix"], "stackset-sync");
+    assert_eq!(count(&nothing, "skipped"), count(&nothing, "targeted"));
+
+    // A definition that differs is no reason to leave out an account that lacks its stack.
+    rehearsal.configure("", "deployment = \"runner\"", "ous = [\"root\"]");
+    rehearsal.sync_ends(0, &[]);
+    let unit = text(&rehearsal.admin("ous", None)["ous"][1]["id"]);
+    rehearsal.post("accounts", &json!({ "name": "newcomer", "ou": unit }));
+    rehearsal.configure(
+        "",
+        "deployment = \"runner\"\nproducts = [\"cost-intelligence\"]",
+        "ous = [\"root\"]",
+    );
+    let done = rehearsal.enroll_ends(3, &[]);
+    assert!(
+        actions(&done).contains("create-stack-instances"),
+        "{done:#}"
+    );
+    assert!(!actions(&done).contains("update-stack-set"), "{done:#}");
+    let findings = done["findings"].as_array().unwrap();
+    assert!(
+        findings
+            .iter()
+            .any(|one| one["reason"] == "stack-set-differs"),
+        "{done:#}"
+    );
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+}
+
+#[test]
+fn only_an_audit_is_asked_to_fix() {
+    let rehearsal = Rehearsal::new(SMALL);
+    let ended = rehearsal.run(&["exec", "enroll", "--fix"]);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+    assert!(ended.stderr.contains("drift-audit"), "{}", ended.stderr);
+    let ended = rehearsal.run(&["exec", "drift-audit", "--set", "params.fix=true"]);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+}
+
+#[test]
+fn an_account_that_moves_between_profiles_keeps_its_spot_account_and_the_old_stack_goes() {
+    let rehearsal = Rehearsal::new(&SMALL.replace("depth = 2", "depth = 1"));
+    let units = rehearsal.admin("ous", None);
+    let units = units["ous"].as_array().unwrap().iter();
+    let units: Vec<String> = units
+        .filter(|unit| unit["parent"].is_string())
+        .map(|unit| text(&unit["id"]))
+        .collect();
+    let profile = |name: &str, unit: &str| {
+        format!(
+            "[[profiles]]\nname = {name:?}\ndeployment = \"runner\"\ntargets = {{ ous = [{unit:?}] }}\n"
+        )
+    };
+    let text = format!(
+        "[enrollment]\nserved_by = \"run\"\n[aws]\nregion = \"us-east-1\"\n{}{}",
+        profile("first", &units[0]),
+        profile("second", &units[1])
+    );
+    rehearsal.write("config/runner.toml", &text);
+    let account = rehearsal.members()[0].clone();
+    let path = format!("accounts/{account}/move");
+    rehearsal.post(&path, &json!({"ou": units[0]}));
+    rehearsal.sync_ends(0, &[]);
+    let before = rehearsal.links_of(&account)[0].clone();
+    rehearsal.post(&path, &json!({"ou": units[1]}));
+
+    // Its new stack first: until that has taken the Spot account over, the old one stays.
+    let moved_on = rehearsal.enroll_ends(0, &[]);
+    let expected = names(&["create-stack-instances", "delete-stacks"]);
+    assert_eq!(actions(&moved_on), expected, "{moved_on:#}");
+    let moved = rehearsal.links_of(&account)[0].clone();
+    assert_eq!(moved.id, before.id);
+    assert!(moved.works && moved.role != before.role, "{moved:?}");
+    let again = rehearsal.enroll_ends(0, &[]);
+    assert_eq!(again["steps"], json!([]), "{again:#}");
+    assert_eq!(rehearsal.links_of(&account), [moved]);
+}
