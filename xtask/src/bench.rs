@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the programs measured from outside, as JSON. Never a timed test: the smoke
 //! run only proves that the benches work.
 
+mod audit;
 mod bootstrap;
 mod bound;
 mod inventory;
@@ -24,6 +25,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         smoke: bool,
     },
+    /// Plan for 100,000 accounts, and audit 10,000 at both depths.
+    Audit {
+        /// Few accounts and the dev profile; figures are printed but not held against their limits.
+        #[arg(long)]
+        smoke: bool,
+    },
     /// Start the Lambda function cold, again and again: time to its first call of Spot, and memory.
     Bootstrap {
         /// Two starts and the dev profile; figures are printed but not held against their limits.
@@ -34,10 +41,11 @@ pub(crate) enum Bench {
 
 impl Bench {
     /// What continuous integration runs.
-    pub(crate) fn smoke() -> [Self; 3] {
+    pub(crate) fn smoke() -> [Self; 4] {
         [
             Self::Inventory { smoke: true },
             Self::Policy { smoke: true },
+            Self::Audit { smoke: true },
             Self::Bootstrap { smoke: true },
         ]
     }
@@ -48,6 +56,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Inventory { smoke } => inventory::run(*smoke),
         Bench::Policy { smoke } => policy::run(*smoke),
+        Bench::Audit { smoke } => audit::run(*smoke),
         Bench::Bootstrap { smoke } => bootstrap::run(*smoke),
     }
 }

@@ -17,7 +17,7 @@ mod meaning;
 mod truth;
 mod unknown;
 
-pub use compare::{CompareContext, compare};
+pub use compare::{CompareContext, Unused, compare};
 pub use document::MeantDocument;
 pub use findings::{Subject, findings};
 pub use kind::{Drift, DriftKind, Fix};

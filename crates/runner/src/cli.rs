@@ -2,6 +2,7 @@
 
 mod approve;
 mod bench_inventory;
+mod bench_plan;
 mod bootstrap;
 mod exec;
 mod freeze;
@@ -105,6 +106,9 @@ pub enum Command {
     /// Read the organization once and print what that took.
     #[command(hide = true)]
     BenchInventory(bench_inventory::BenchInventory),
+    /// Plan for an organization that is made up, and print what that took.
+    #[command(hide = true)]
+    BenchPlan(bench_plan::BenchPlan),
 }
 
 /// Runs a command. Returns the exit code.
@@ -136,6 +140,7 @@ pub async fn run(cli: Cli) -> u8 {
         }
         Command::Gen(command) => command.run(),
         Command::BenchInventory(command) => command.run().await,
+        Command::BenchPlan(command) => command.run(),
     };
     outcome.unwrap_or_else(|failure| {
         complain(&failure.to_string());

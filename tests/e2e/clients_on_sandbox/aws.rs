@@ -29,7 +29,10 @@ trusted_access = true
 ";
 
 const TEMPLATE: &str = r#"{
-  "Parameters": { "PolicyVersion": { "Type": "String", "Default": "1" } },
+  "Parameters": {
+    "PolicyVersion": { "Type": "String", "Default": "1" },
+    "RepairNonce": { "Type": "String", "Default": "0" }
+  },
   "Resources": { "SpotRole": { "Type": "AWS::IAM::Role", "Properties": {
     "RoleName": "SpotRole",
     "Description": { "Ref": "PolicyVersion" },
@@ -67,7 +70,10 @@ async fn create(aws: &Aws) -> Result<()> {
         name: name()?,
         description: None,
         template_body: TEMPLATE.to_owned(),
-        parameters: BTreeMap::from([("PolicyVersion".to_owned(), "1".to_owned())]),
+        parameters: BTreeMap::from([
+            ("PolicyVersion".to_owned(), "1".to_owned()),
+            ("RepairNonce".to_owned(), "0".to_owned()),
+        ]),
         tags: BTreeMap::new(),
         capabilities: vec!["CAPABILITY_NAMED_IAM".to_owned()],
         auto_deployment: AutoDeployment {

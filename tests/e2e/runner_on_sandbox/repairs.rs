@@ -238,3 +238,22 @@ fn an_account_that_moves_between_profiles_keeps_its_spot_account_and_the_old_sta
     assert_eq!(again["steps"], json!([]), "{again:#}");
     assert_eq!(rehearsal.links_of(&account), [moved]);
 }
+
+#[test]
+fn a_suspended_account_is_left_alone_and_enrolled_again_once_it_is_reinstated() {
+    let rehearsal = Rehearsal::new(SMALL);
+    rehearsal.configure("", "deployment = \"runner\"", "ous = [\"root\"]");
+    rehearsal.sync_ends(0, &[]);
+    let account = rehearsal.members()[0].clone();
+    let before = rehearsal.links_of(&account);
+    rehearsal.post(&format!("accounts/{account}/suspend"), &json!({}));
+    // Somebody tidied up at Spot meanwhile: nothing is done about it before the account is back.
+    rehearsal.spot_is_told(&account, "unlink");
+    let left = rehearsal.enroll_ends(0, &[]);
+    assert_eq!(left["steps"], json!([]), "{left:#}");
+    assert_eq!(listed(&left, "skipped", "suspended"), [account.clone()]);
+    rehearsal.post(&format!("accounts/{account}/activate"), &json!({}));
+    let done = rehearsal.enroll_ends(0, &[]);
+    assert_eq!(actions(&done), names(&["link-spot-account"]));
+    assert_eq!(rehearsal.links_of(&account), before);
+}

@@ -21,6 +21,19 @@ pub struct CompareContext {
     pub stored_role: Option<RoleArn>,
     /// The external ID that Spot uses, when that is known.
     pub external_id: Option<ExternalId>,
+    /// When the role was linked, in Unix seconds, when that is known.
+    pub linked_at: Option<i64>,
+    /// When it is too long ago that it was used; none when that is not judged.
+    pub unused: Option<Unused>,
+}
+
+/// From when on a role that nobody uses is worth a look: Spot uses one all the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unused {
+    /// Now, in Unix seconds.
+    pub now: i64,
+    /// After how many seconds.
+    pub after: i64,
 }
 
 /// Every difference, the role's own first, then those of its policies.
@@ -58,6 +71,7 @@ pub fn compare(
     identity(meaning, truth, context, &mut found);
     trust::compare(meaning, truth, context, &mut found);
     settings(meaning, truth, &mut found);
+    found.extend(unused(truth, context));
     policies::compare_attached(meaning, truth, &mut found);
     policies::compare_inline(meaning, truth, &mut found);
     found
@@ -103,6 +117,28 @@ fn identity(
             Fix::NeedsPerson(commands::look(arn.role_name())),
         ));
     }
+}
+
+/// Whether it was not used for too long, or never since it was linked. AWS tells the last use with a delay of up to four hours (IAM
+/// API reference, RoleLastUsed).
+fn unused(truth: &RoleTruth, context: &CompareContext) -> Option<Drift> {
+    const DAY: i64 = 24 * 60 * 60;
+    let Unused { now, after } = context.unused?;
+    let role = &truth.role;
+    let (last, words) = match role.last_used {
+        Some(used) => (used, "it was last used"),
+        None => (context.linked_at?, "it was never used, and linked"),
+    };
+    let ago = now.saturating_sub(last);
+    (ago > after).then(|| {
+        drift(
+            DriftKind::RoleUnused,
+            role.arn.to_string(),
+            "a role that Spot uses".to_owned(),
+            format!("{words} {} days ago", ago / DAY),
+            Fix::NeedsPerson(commands::look(role.arn.role_name())),
+        )
+    })
 }
 
 /// Boundary and tags.

@@ -44,11 +44,13 @@ pub enum DriftKind {
     PathDiffers,
     /// A tag that the template gives is not there or has another value.
     TagDiffers,
+    /// It is long ago that anybody used the role.
+    RoleUnused,
 }
 
 impl DriftKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::RoleMissing,
         Self::RoleUnreadable,
         Self::RoleNameDiffers,
@@ -66,6 +68,7 @@ impl DriftKind {
         Self::BoundaryDiffers,
         Self::PathDiffers,
         Self::TagDiffers,
+        Self::RoleUnused,
     ];
 
     /// The reason code: kebab case, as in reports.
@@ -89,6 +92,7 @@ impl DriftKind {
             Self::BoundaryDiffers => "boundary-differs",
             Self::PathDiffers => "path-differs",
             Self::TagDiffers => "tag-differs",
+            Self::RoleUnused => "role-unused",
         }
     }
 
@@ -119,6 +123,9 @@ impl DriftKind {
                 "the role has another path than the template gives it; a path never changes, so somebody made the role anew"
             }
             Self::TagDiffers => "a tag that the template gives the role is missing or changed",
+            Self::RoleUnused => {
+                "nobody has used the role for long: look in Spot whether it still gets data of the account"
+            }
         }
     }
 
@@ -141,7 +148,8 @@ impl DriftKind {
             | Self::RoleNameDiffers
             | Self::TrustUnreadable
             | Self::PolicyUnreadable
-            | Self::PathDiffers => Severity::Warning,
+            | Self::PathDiffers
+            | Self::RoleUnused => Severity::Warning,
             Self::TagDiffers => Severity::Info,
         }
     }

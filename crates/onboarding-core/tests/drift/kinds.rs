@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use onboarding_core::{
     drift::{
-        Drift, DriftKind, Fix, RoleMeaning, RoleTruth, Subject, TruthReading, compare, findings,
+        CompareContext, Drift, DriftKind, Fix, RoleMeaning, RoleTruth, Subject, TruthReading,
+        Unused, compare, findings,
     },
     inventory::{AttachedPolicy, PolicyReading},
     plan::Severity,
@@ -581,4 +582,30 @@ fn the_truth_survives_being_written_down() {
     let truth = TruthReading::Present(Box::new(truth(&everything())));
     let text = serde_json::to_string(&truth).unwrap();
     assert_eq!(serde_json::from_str::<TruthReading>(&text).unwrap(), truth);
+}
+
+#[test]
+fn a_role_that_nobody_uses_for_long_is_worth_a_look() {
+    const DAY: i64 = 24 * 60 * 60;
+    let meaning = everything();
+    let unused = |last_used: Option<i64>, linked_at: Option<i64>| {
+        let mut truth = truth(&meaning);
+        truth.role.last_used = last_used;
+        let context = CompareContext {
+            linked_at,
+            unused: Some(Unused {
+                now: 100 * DAY,
+                after: 7 * DAY,
+            }),
+            ..context(&truth)
+        };
+        let found = compare(&meaning, &TruthReading::Present(Box::new(truth)), &context);
+        codes(&found)
+    };
+    assert_eq!(unused(Some(92 * DAY), None), ["role-unused"]);
+    assert_eq!(unused(None, Some(92 * DAY)), ["role-unused"]);
+    // AWS tells it late, it was linked a moment ago, or nobody knows when.
+    assert!(unused(Some(93 * DAY), Some(1)).is_empty());
+    assert!(unused(None, Some(94 * DAY)).is_empty());
+    assert!(unused(None, None).is_empty());
 }

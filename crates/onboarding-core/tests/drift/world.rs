@@ -98,6 +98,8 @@ pub(crate) fn context(truth: &RoleTruth) -> CompareContext {
         spot_principal: SPOT.to_owned(),
         stored_role: Some(truth.role.arn.clone()),
         external_id: Some(EXTERNAL_ID.parse().unwrap()),
+        linked_at: None,
+        unused: None,
     }
 }
 

@@ -6,7 +6,10 @@ use jiff::{civil::Date, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{Text, TextForm};
+use super::{
+    duration::{self, HumanDuration},
+    text::{Text, TextForm},
+};
 
 /// Parameters of a kind `drift-audit` job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +25,8 @@ pub struct DriftAuditParams {
     /// Accounts that are read at the same time, at full depth.
     #[schemars(range(min = 1, max = 256))]
     pub concurrency: u32,
+    /// How long a role may go unused, at full depth: Spot uses one all the time, and IAM tells it with a delay of up to four hours.
+    pub unused_after: Text<HumanDuration>,
     /// Whether what is found is mended, where `enroll` can. `--set` cannot change it; `--fix` asks for one run.
     pub fix: bool,
     /// Findings that are accepted.
@@ -35,6 +40,7 @@ impl Default for DriftAuditParams {
             depth: AuditDepth::Coverage,
             ask_spot: false,
             concurrency: 32,
+            unused_after: duration::seconds(7 * 24 * 3600),
             fix: false,
             suppress: Vec::new(),
         }

@@ -41,6 +41,8 @@ pub struct OnAccounts {
     depth: AuditDepth,
     ask_spot: bool,
     concurrency: u32,
+    /// After how many seconds a role that nobody uses is worth a look.
+    unused_after: Option<i64>,
     /// What this run read in IAM before its steps.
     read: Mutex<BTreeMap<AwsAccountId, Vec<Drift>>>,
 }
@@ -77,6 +79,7 @@ impl OnAccounts {
             depth: params.depth,
             ask_spot: params.ask_spot,
             concurrency: params.concurrency,
+            unused_after: i64::try_from(params.unused_after.get().as_secs()).ok(),
             read: Mutex::default(),
         })
     }
@@ -88,6 +91,7 @@ impl OnAccounts {
     pub fn enroll(home: Home, params: &EnrollParams, asked: Asked) -> Result<Self, JobError> {
         Ok(Self {
             rule: Rule::Enroll,
+            unused_after: None,
             sync: StackSetSync::new(home, &params.profiles, asked.retry_failed)?,
             profiles: params.profiles.clone(),
             depth: params.depth,

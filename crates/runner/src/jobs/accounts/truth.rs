@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use aws_ops::AccountAccess;
 use futures_util::{StreamExt as _, stream};
 use onboarding_core::{
-    drift::{self, CompareContext, Drift, Meanings, RoleTruth, TruthReading},
+    drift::{self, CompareContext, Drift, Meanings, RoleTruth, TruthReading, Unused},
     ids::{AwsAccountId, ExternalId, RoleArn, SpotAccountId},
     inventory::{AccountState, InstanceStatus, StackInstance},
     stackset_sync::{
@@ -25,12 +25,14 @@ struct Subject {
     spot: SpotAccountId,
     meanings: Arc<Meanings>,
     overrides: BTreeMap<String, String>,
+    now: i64,
 }
 
 /// What Spot uses an account with, as far as it is known.
 struct Used {
     role: RoleArn,
     external_id: Option<ExternalId>,
+    linked_at: Option<i64>,
 }
 
 impl OnAccounts {
@@ -73,6 +75,7 @@ impl OnAccounts {
                         spot: spot.clone(),
                         meanings: meanings.clone(),
                         overrides: overrides(profile, instance.account),
+                        now: sync.now,
                     });
                 }
             }
@@ -137,7 +140,13 @@ impl OnAccounts {
             }
         };
         let truth = read(access, account, &name).await;
+        let unused_after = self.unused_after;
         let context = CompareContext {
+            linked_at: used.as_ref().and_then(|used| used.linked_at),
+            unused: unused_after.map(|after| Unused {
+                now: subject.now,
+                after,
+            }),
             spot_principal: self.sync.desired.spot_principal.clone(),
             stored_role: used.map(|used| used.role),
             external_id,
@@ -153,8 +162,10 @@ impl OnAccounts {
         let remembered = database.external_id(spot).await.ok().flatten();
         let remembered = remembered.map(|remembered| remembered.external_id);
         let owner = database.owner(spot).await.ok().flatten();
+        let linked_at = owner.as_ref().map(|owner| owner.linked_at.as_second());
         if let Some(owner) = owner.filter(|_| !self.ask_spot) {
             return Some(Used {
+                linked_at: Some(owner.linked_at.as_second()),
                 role: owner.role,
                 external_id: remembered,
             });
@@ -171,6 +182,7 @@ impl OnAccounts {
         Some(Used {
             role,
             external_id: external_id.or(remembered),
+            linked_at,
         })
     }
 }
