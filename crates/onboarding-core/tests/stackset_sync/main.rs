@@ -8,6 +8,7 @@ mod consents;
 mod converges;
 mod direct;
 mod golden;
+mod interleavings;
 mod removals;
 mod stack_sets;
 mod tags;

@@ -187,20 +187,29 @@ impl OnAccounts {
     }
 }
 
-/// The Spot account of an instance whose account we enrolled, and that should be as its stack set means it.
+/// The Spot account of an instance whose account we enrolled, linked or unlinked since, and that should be as its stack set means
+/// it.
 fn is_ours_to_read<'a>(
-    sync: &SyncObserved,
+    sync: &'a SyncObserved,
     links: &SpotLinks<'a>,
     instance: &StackInstance,
 ) -> Option<&'a SpotAccountId> {
     let account = sync.organization.account(instance.account)?;
     let is_active = account.state == AccountState::Active;
     let is_current = instance.status == InstanceStatus::Current;
+    if !is_active || !is_current || sync.kept_links.contains(&account.id) {
+        return None;
+    }
     match links.of(instance.account) {
-        Link::One(spot) if is_active && is_current && !sync.kept_links.contains(&account.id) => {
-            Some(spot)
+        Link::One(spot) => Some(spot),
+        // Whether it can be linked again depends on its role.
+        Link::None => {
+            let ours = sync.owned_links.get(&account.id)?;
+            let mut records = sync.spot_accounts.iter();
+            let record = records.find(|record| record.id == *ours && record.unlinked);
+            record.map(|record| &record.id)
         }
-        _ => None,
+        Link::Several(_) => None,
     }
 }
 
