@@ -165,6 +165,13 @@ impl Mender for Mending<'_> {
         let Some(instance) = instance else {
             return none;
         };
+        let organization = &self.observed.sync.organization;
+        let is_active = organization
+            .account(account)
+            .is_some_and(|account| account.state == AccountState::Active);
+        if !is_active {
+            return none;
+        }
         if row.reason == Reason::OutsideTargets {
             let is_protected = self.desired.protected_accounts.contains(&account);
             let is_taken = || {
@@ -173,11 +180,7 @@ impl Mender for Mending<'_> {
             let retires = is_targeted && !is_protected && is_taken();
             return retires.then_some(Mend::Retire).into_iter().collect();
         }
-        let organization = &self.observed.sync.organization;
-        let is_active = organization
-            .account(account)
-            .is_some_and(|account| account.state == AccountState::Active);
-        if !row.targeted || !is_active || instance.status != InstanceStatus::Current {
+        if !row.targeted || instance.status != InstanceStatus::Current {
             return none;
         }
         let mut mends = BTreeSet::new();

@@ -311,8 +311,10 @@ fn due(row: &mut LedgerRow<'_>, mends: &BTreeSet<Mend>) {
 fn at_spot(context: &ProfileContext<'_>, row: &LedgerRow<'_>, mend: &Mend, plan: &mut Plan) {
     let account = row.row.account;
     let profile = context.profile.name.clone();
+    // Without custom resources, one id stands for the stack.
     let stack = row
         .instance
+        .filter(|_| context.profile.direct.is_none())
         .and_then(|instance| instance.stack_id.as_deref())
         .and_then(|stack| stack.parse().ok());
     let (action, words) = match mend {

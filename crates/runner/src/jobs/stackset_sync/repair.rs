@@ -179,7 +179,7 @@ impl StackSetSync {
             }
         };
         let Some(role) = role.filter(|role| role.account() == Some(account)) else {
-            return Ok(false);
+            return Ok(true);
         };
         let read = access.role(account, role.role_name()).await;
         let read = read.map_err(|error| {
