@@ -65,6 +65,8 @@ pub struct OwnedLink {
     pub role: RoleArn,
     /// The stack that asked for it.
     pub stack: StackId,
+    /// Whether it was somebody else's before.
+    pub adopted: bool,
 }
 
 /// Where the stack sets are, as the AWS CLI is told.
@@ -110,10 +112,20 @@ pub fn plan(
     let mended = enroll::worked_on(&enroll::steps(observed, desired, enroll::KIND, &|_| true)?);
     by_enroll(&mended, &mut plan.findings);
     suppression::apply(suppressions, observed.sync.now, &mut plan.findings);
-    if fixes {
-        fix(observed, desired, &mut plan)?;
-    }
+    let failed = match fixes {
+        true => fix(observed, desired, &mut plan)?,
+        false => Vec::new(),
+    };
     settle(&mut plan);
+    for row in failed {
+        let found = plan
+            .accounts
+            .iter_mut()
+            .find(|one| one.account == row.account);
+        if let Some(found) = found {
+            *found = row;
+        }
+    }
     plan.findings.sort();
     plan.findings.dedup_by(|one, other| one.id == other.id);
     Ok(plan)
@@ -273,7 +285,11 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
 }
 
 /// Plans what mends the accounts that something was found about, and was not accepted.
-fn fix(observed: &AuditObserved, desired: &Desired, plan: &mut Plan) -> Result<(), PlanError> {
+fn fix(
+    observed: &AuditObserved,
+    desired: &Desired,
+    plan: &mut Plan,
+) -> Result<Vec<AccountRow>, PlanError> {
     let findings = plan.findings.iter();
     let found: BTreeSet<AwsAccountId> = findings
         .filter(|finding| finding.severity >= Severity::Warning)
@@ -282,7 +298,11 @@ fn fix(observed: &AuditObserved, desired: &Desired, plan: &mut Plan) -> Result<(
     let mending = enroll::steps(observed, desired, KIND, &|account| found.contains(&account))?;
     plan.steps = mending.steps;
     plan.refusals = mending.refusals;
-    Ok(())
+    // What this run tried, and could not mend.
+    let failed = mending.accounts.into_iter();
+    Ok(failed
+        .filter(|row| row.standing == Standing::Failed)
+        .collect())
 }
 
 /// Lets the rows of accounts that are enrolled say what the findings do.

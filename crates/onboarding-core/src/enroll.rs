@@ -15,7 +15,7 @@ use crate::{
     desired::Desired,
     drift_audit::{self, AuditObserved},
     ids::AwsAccountId,
-    plan::{Finding, Plan},
+    plan::Plan,
     stackset_sync::{self, PlanError, repairs},
 };
 
@@ -29,16 +29,19 @@ pub const KIND: &str = "enroll";
 pub fn plan(observed: &AuditObserved, desired: &Desired) -> Result<Plan, PlanError> {
     let mut plan = steps(observed, desired, KIND, &|_| true)?;
     // What a person must do is told; what this run does is in its steps.
+    let worked_on = worked_on(&plan);
     let mut found = drift_audit::in_iam(observed, desired, &mut plan);
-    found.retain(needs_person);
+    found.extend(drift_audit::at_spot::of_names_and_products(observed, &plan));
+    found.retain(|finding| {
+        let is_worked_on = finding
+            .account
+            .is_some_and(|account| worked_on.contains(&account));
+        !is_worked_on || finding.fix.as_deref() != Some(KIND)
+    });
     plan.findings.extend(found);
     plan.findings.sort();
     drift_audit::drifted(&mut plan);
     Ok(plan)
-}
-
-fn needs_person(finding: &Finding) -> bool {
-    finding.fix.as_deref() != Some(KIND)
 }
 
 /// The plan of what mends these accounts, in steps of a kind.

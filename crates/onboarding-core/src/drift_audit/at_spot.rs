@@ -16,8 +16,8 @@ const SWITCH_ON: &str =
     "needs a person: switch it on in Spot, or see there why its validation fails";
 const DELETE: &str = "needs a person: delete it in Spot once nothing runs in it";
 
-/// Adds the findings. Only Spot accounts that are ours are judged.
-pub(super) fn findings(observed: &AuditObserved, plan: &mut Plan) {
+/// Names and products that are not as they should be, of accounts that are enrolled. Only Spot accounts that are ours are judged.
+pub(crate) fn of_names_and_products(observed: &AuditObserved, plan: &Plan) -> Vec<Finding> {
     let links = SpotLinks::new(&observed.sync.spot_accounts);
     let records = observed.sync.spot_accounts.iter();
     let names: BTreeMap<&SpotAccountId, &str> =
@@ -33,6 +33,13 @@ pub(super) fn findings(observed: &AuditObserved, plan: &mut Plan) {
             found.extend(product_off(observed, row, spot));
         }
     }
+    found
+}
+
+/// All that Spot has and should not, or not so.
+pub(super) fn findings(observed: &AuditObserved, plan: &mut Plan) {
+    let links = SpotLinks::new(&observed.sync.spot_accounts);
+    let mut found = of_names_and_products(observed, plan);
     for (account, spot) in &observed.sync.owned_links {
         let is_linked = links.of(*account) == Link::One(spot);
         if is_linked && observed.sync.organization.account(*account).is_none() {

@@ -10,13 +10,14 @@ use crate::{
     enroll,
     ids::AwsAccountId,
     inventory::StackInstance,
+    stackset_sync::ObservedProfile,
 };
 
 /// The stack instance of each account, with its profile.
 pub(super) struct Remedies<'a> {
     observed: &'a AuditObserved,
     mending: enroll::Mending<'a>,
-    instances: BTreeMap<AwsAccountId, (&'a Profile, &'a StackInstance)>,
+    instances: BTreeMap<AwsAccountId, (&'a Profile, &'a ObservedProfile, &'a StackInstance)>,
 }
 
 impl<'a> Remedies<'a> {
@@ -26,7 +27,7 @@ impl<'a> Remedies<'a> {
             .filter(|(profile, _)| profile.purpose == Purpose::Enrollment)
             .flat_map(|(profile, state)| {
                 let instances = state.instances.iter();
-                instances.map(move |instance| (instance.account, (profile, instance)))
+                instances.map(move |instance| (instance.account, (profile, state, instance)))
             });
         Self {
             observed,
@@ -38,11 +39,13 @@ impl<'a> Remedies<'a> {
     /// What mends it.
     pub(super) fn of(&self, account: AwsAccountId, drift: &Drift) -> String {
         let known = self.instances.get(&account);
+        let mend = known.and_then(|(profile, state, _)| {
+            let place = (*profile, *state);
+            self.mending.of_drift(place, account, drift)
+        });
         match (&drift.fix, known) {
-            (_, Some((profile, _))) if self.mending.of_drift(profile, account, drift).is_some() => {
-                enroll::KIND.to_owned()
-            }
-            (Fix::Enroll, Some((profile, instance))) => {
+            _ if mend.is_some() => enroll::KIND.to_owned(),
+            (Fix::Enroll, Some((profile, _, instance))) => {
                 let command = self.command("delete-stack-instances", profile, instance);
                 let why = if profile.retains_stacks() {
                     "its stack goes, and another one is made"

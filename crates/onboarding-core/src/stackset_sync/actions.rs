@@ -1,5 +1,7 @@
 //! The typed payloads of this kind's steps. The plan carries them erased, as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::operation_targets::OperationTargets;
@@ -119,6 +121,8 @@ pub enum SyncAction {
         targets: OperationTargets,
         /// Why.
         because: StackRemoval,
+        /// The stack of each, which must still be its instance's when it is removed.
+        stacks: BTreeMap<AwsAccountId, StackId>,
         /// How many accounts all operations of the plan work on that may run at the same time as this one, its own
         /// included: they share Spot's rate limit.
         accounts_at_once: usize,

@@ -85,8 +85,13 @@ impl Consent for SyncConsent {
             SyncAction::CreateStackInstances { targets, .. }
             | SyncAction::UpdateStackInstances { targets, .. }
             | SyncAction::DeleteStackInstances { targets, .. }
-            | SyncAction::RepairStackInstances { targets, .. }
-            | SyncAction::DeleteStacks { targets, .. } => only(targets, accounts),
+            | SyncAction::RepairStackInstances { targets, .. } => only(targets, accounts),
+            SyncAction::DeleteStacks {
+                targets, stacks, ..
+            } => {
+                only(targets, accounts);
+                stacks.retain(|account, _| accounts.contains(account));
+            }
             _ => return None,
         }
         let payload: Value = serde_json::to_value(&action).ok()?;

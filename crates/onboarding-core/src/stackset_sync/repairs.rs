@@ -70,6 +70,9 @@ impl Mend {
 
 /// Says what mends an account.
 pub trait Mender {
+    /// Whether this plan is about the account at all.
+    fn includes(&self, account: AwsAccountId) -> bool;
+
     /// What mends it, at most one thing of each kind. `is_targeted` says whether any profile targets it.
     fn mends(
         &self,
@@ -100,6 +103,12 @@ impl Repairs {
         let mut repairs = Self::default();
         let accounts = &context.observed.organization.accounts;
         for row in rows.iter_mut() {
+            if !mender.includes(row.row.account) {
+                if row.row.standing == Standing::Due {
+                    row.row.standing = Standing::Skipped;
+                }
+                continue;
+            }
             let index = accounts.binary_search_by_key(&row.row.account, |account| account.id);
             let is_targeted = index.is_ok_and(|index| targeted.get(index) == Some(&true));
             let mends = mender.mends(
@@ -152,7 +161,8 @@ impl Repairs {
         let limits = &context.desired.removal;
         let observed = context.observed;
         let accounts = observed.organization.accounts.len();
-        let refusal = match guard::shrink(limits, observed.previous_account_count, accounts) {
+        let shrunk = guard::shrink(limits, observed.previous_account_count, accounts);
+        let refusal = match shrunk.or_else(|| spot_shrank(context)) {
             Some(message) => Some(("shrink-guard", message)),
             None if *removed > limits.max_removals => Some((
                 "max-removals",
@@ -242,10 +252,17 @@ impl Repairs {
         for (unit, accounts) in self.by_unit(context, rows, mend) {
             for targets in by_account(std::slice::from_ref(&unit), &accounts) {
                 number += 1;
+                let stacks = rows.iter().filter_map(|row| {
+                    let stack = row.instance?.stack_id.as_deref()?.parse().ok()?;
+                    Some((row.row.account, stack))
+                });
                 let action = SyncAction::DeleteStacks {
                     profile: profile.clone(),
                     accounts_at_once: 0,
                     because,
+                    stacks: stacks
+                        .filter(|(account, _)| targets.accounts.contains(account))
+                        .collect(),
                     targets,
                 };
                 push(
@@ -294,6 +311,29 @@ impl Repairs {
             }
         }
     }
+}
+
+/// Whether Spot lists too few of the accounts that we linked: then its listing is what is wrong. One may always be missing.
+fn spot_shrank(context: &ProfileContext<'_>) -> Option<String> {
+    let observed = context.observed;
+    let listed: BTreeSet<&SpotAccountId> =
+        observed.spot_accounts.iter().map(|spot| &spot.id).collect();
+    let owned = observed.owned_links.values();
+    let missing = owned.filter(|spot| !listed.contains(spot)).count();
+    let limit = context.desired.removal.max_shrink;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "account counts are far below 2^52"
+    )]
+    let share = missing as f64 / observed.owned_links.len().max(1) as f64;
+    (missing > 1 && share > limit).then(|| {
+        format!(
+            "Spot does not list {missing} of the {} accounts that we linked; that is more than removal.max_shrink allows ({:.1} %). \
+             Look whether the token still sees all accounts; if they were really deleted, raise the limit for one run",
+            observed.owned_links.len(),
+            limit * 100.0
+        )
+    })
 }
 
 /// Lets a row be due, for its own reason where it had one.

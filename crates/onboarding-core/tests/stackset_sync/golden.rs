@@ -52,6 +52,7 @@ impl World {
         let owned = OwnedLink {
             role: ROLE.parse().unwrap(),
             stack: STACK.parse().unwrap(),
+            adopted: false,
         };
         Self {
             observed: AuditObserved {

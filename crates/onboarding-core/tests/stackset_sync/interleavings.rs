@@ -273,6 +273,7 @@ impl Model {
                     let link = OwnedLink {
                         role: role(*number, *stack).parse().unwrap(),
                         stack: stack_id(*number, *stack).parse().unwrap(),
+                        adopted: false,
                     };
                     (id(*number), link)
                 })
@@ -327,6 +328,8 @@ impl Model {
             }
             SyncAction::DeleteStacks { targets, .. } => {
                 for number in self.reached(targets) {
+                    // No way in of Spot's goes that works.
+                    assert!(!self.roles.contains(&number) || self.link(number).is_none());
                     self.instances.remove(&number);
                     self.roles.remove(&number);
                     self.changed_roles.remove(&number);

@@ -178,6 +178,7 @@ fn made_up(accounts: u64) -> Result<(AuditObserved, Desired), InvalidId> {
             OwnedLink {
                 role: role.parse()?,
                 stack: stack.parse()?,
+                adopted: false,
             },
         );
     }

@@ -13,12 +13,12 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use onboarding_core::{
     custom_resource::{Naming, NamingError},
-    drift::Drift,
+    drift::{Drift, Fix},
     drift_audit::{self, AuditObserved, HomePlace, Suppression},
     enroll,
     ids::AwsAccountId,
     plan::{Plan, Step, consent::Consent},
-    stackset_sync::SyncConsent,
+    stackset_sync::{SyncConsent, SyncObserved},
 };
 use parking_lot::Mutex;
 
@@ -28,9 +28,10 @@ use crate::{
         AuditDepth, CallAs, DriftAuditParams, EnrollParams, Product, ProfileConfig, RenameRule,
     },
     engine::{
-        Applied, Asked, ErrorClass, Job, JobError, Phase, RunContext, StepContext, StepError,
+        Applied, Asked, ErrorClass, Job, JobError, Phase, RunContext, RunId, StepContext, StepError,
     },
     home::{Home, spot_error},
+    state::OperationResults,
 };
 
 /// A job that is about accounts, configured.
@@ -118,6 +119,50 @@ impl OnAccounts {
         }
     }
 
+    /// Winds the clocks of accounts whose role was written again, by what IAM says of it since.
+    async fn settle_repairs(
+        &self,
+        sync: &SyncObserved,
+        run: RunId,
+        before: &BTreeMap<AwsAccountId, Vec<Drift>>,
+        after: &BTreeMap<AwsAccountId, Vec<Drift>>,
+    ) -> Result<(), JobError> {
+        let is_repairable = |drifts: &BTreeMap<AwsAccountId, Vec<Drift>>,
+                             account: &AwsAccountId| {
+            let mut drifts = drifts.get(account).into_iter().flatten();
+            drifts.any(|drift| drift.fix == Fix::ReDeploy)
+        };
+        let operation = format!("repair in run {run}");
+        for (profile, state) in self.sync.desired.profiles.iter().zip(&sync.profiles) {
+            let instances = state.instances.iter().map(|instance| instance.account);
+            let repaired = instances.filter(|account| is_repairable(before, account));
+            let (failed, succeeded): (Vec<_>, Vec<_>) =
+                repaired.partition(|account| is_repairable(after, account));
+            let why = Some("the role still differs after it was written again");
+            let failed: Vec<_> = failed.into_iter().map(|account| (account, why)).collect();
+            let results = OperationResults {
+                operation: &operation,
+                failed: &failed,
+                succeeded: &succeeded,
+            };
+            self.sync.record_of(profile, run, results, sync.now).await?;
+        }
+        Ok(())
+    }
+
+    /// The observation with the retry clocks as they are now.
+    async fn with_clocks(
+        &self,
+        mut sync: SyncObserved,
+        run: RunId,
+    ) -> Result<SyncObserved, JobError> {
+        for (profile, state) in self.sync.desired.profiles.iter().zip(&mut sync.profiles) {
+            let retries = self.sync.home.state.retries(&profile.name, Some(run));
+            state.retries = retries.await?;
+        }
+        Ok(sync)
+    }
+
     /// How the Spot accounts of each profile are named, where they are.
     fn namings(&self) -> Result<BTreeMap<String, Naming>, JobError> {
         let named = self.profiles().filter_map(|profile| {
@@ -180,7 +225,11 @@ impl Job for OnAccounts {
             AuditDepth::Coverage => None,
             AuditDepth::Full => {
                 let drifts = self.drifts(&sync).await?;
-                self.read.lock().clone_from(&drifts);
+                let before = std::mem::replace(&mut *self.read.lock(), drifts.clone());
+                if let Some(run) = run.filter(|_| cx.phase() == Phase::Verify) {
+                    self.settle_repairs(&sync, run, &before, &drifts).await?;
+                    sync = self.with_clocks(sync, run).await?;
+                }
                 Some(drifts)
             }
         };

@@ -43,17 +43,23 @@ impl State {
     /// # Errors
     /// When the state cannot be read.
     pub async fn owned_links(&self) -> Result<BTreeMap<AwsAccountId, OwnedLink>, StateError> {
-        let rows: Vec<(String, String, String)> =
-            sqlx::query_as("SELECT account, stack_id, role FROM owners ORDER BY linked_at")
-                .fetch_all(self.pool())
-                .await
-                .map_err(StateError::query("reading who linked which account"))?;
+        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(
+            "SELECT account, stack_id, role, adopted FROM owners ORDER BY linked_at",
+        )
+        .fetch_all(self.pool())
+        .await
+        .map_err(StateError::query("reading who linked which account"))?;
         rows.into_iter()
-            .map(|(account, stack, role)| {
+            .map(|(account, stack, role, adopted)| {
                 let account = account.parse().map_err(StateError::value("an account"))?;
                 let stack = stack.parse().map_err(StateError::value("a stack"))?;
                 let role = role.parse().map_err(StateError::value("a role"))?;
-                Ok((account, OwnedLink { role, stack }))
+                let link = OwnedLink {
+                    role,
+                    stack,
+                    adopted: adopted != 0,
+                };
+                Ok((account, link))
             })
             .collect()
     }

@@ -69,8 +69,7 @@ pub(in crate::stackset_sync) fn accounts(
             let Some(unit) = unit_of(context, account) else {
                 continue;
             };
-            let instance = row.instance.filter(|_| !row.redeploys);
-            let instance = instance.map(|instance| DeployedInstance {
+            let instance = row.instance.map(|instance| DeployedInstance {
                 external_id: context.state.external_ids.get(&account.id).cloned(),
                 is_current: instance.status == InstanceStatus::Current,
             });

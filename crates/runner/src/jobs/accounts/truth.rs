@@ -1,6 +1,9 @@
 //! What IAM has in each enrolled account, compared as it is read.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use aws_ops::AccountAccess;
 use futures_util::{StreamExt as _, stream};
@@ -59,12 +62,28 @@ impl OnAccounts {
             let read = self.read.lock();
             read.get(&account).is_some_and(Vec::is_empty)
         };
+        let owned = self.sync.home.state.owned_links().await?;
+        let stacks: BTreeSet<&str> = sync
+            .profiles
+            .iter()
+            .flat_map(|profile| &profile.instances)
+            .filter_map(|instance| instance.stack_id.as_deref())
+            .collect();
+        // Of two stacks in an account, the one that made the link says what its role should be.
+        let is_the_links = |instance: &StackInstance| {
+            let owner = owned.get(&instance.account);
+            let owner = owner.map(|owned| owned.stack.as_str());
+            owner.is_none_or(|owner| {
+                instance.stack_id.as_deref() == Some(owner) || !stacks.contains(owner)
+            })
+        };
         let mut read = BTreeMap::new();
         let mut subjects = Vec::new();
         for (profile, meanings) in sync.profiles.iter().zip(&meanings) {
             let Some(meanings) = meanings else { continue };
             for instance in &profile.instances {
-                let Some(spot) = is_ours_to_read(sync, &links, instance) else {
+                let spot = is_ours_to_read(sync, &links, instance);
+                let Some(spot) = spot.filter(|_| is_the_links(instance)) else {
                     continue;
                 };
                 if sound(instance.account) {

@@ -23,7 +23,7 @@ use super::{
     operation::{Ended, Followed, OperationMemo, Request, follow, submit},
 };
 use crate::{
-    engine::{Applied, ErrorClass, StepContext, StepError},
+    engine::{Applied, ErrorClass, RunId, StepContext, StepError},
     home::aws_error,
     state::OperationResults,
 };
@@ -150,12 +150,18 @@ impl StackSetSync {
                 profile,
                 targets,
                 because,
+                stacks,
                 accounts_at_once,
             } => {
                 let profile = self.profile(profile)?;
-                self.confirm_removals(cx, profile, &targets.accounts, *because)
+                let mut targets = targets.clone();
+                targets.accounts = self
+                    .confirmed_removals(cx, profile, &targets.accounts, stacks, *because)
                     .await?;
-                let change = self.change(profile, targets, step, *accounts_at_once);
+                if targets.accounts.is_empty() {
+                    return Ok(Applied::Unchanged);
+                }
+                let change = self.change(profile, &targets, step, *accounts_at_once);
                 let deletion = InstanceDeletion {
                     change,
                     retain_stacks: false,
@@ -389,7 +395,7 @@ impl StackSetSync {
             ended.action,
             OperationAction::Create | OperationAction::Update
         ) {
-            self.remember_results(cx, profile, &ended).await?;
+            self.remember_results(cx, step, profile, &ended).await?;
         }
         if ended.status == OperationStatus::Succeeded
             && let SyncAction::CreateStackInstances { targets, .. } = action_of(step)?
@@ -423,6 +429,7 @@ impl StackSetSync {
     async fn remember_results(
         &self,
         cx: &StepContext,
+        step: &Step,
         profile: &Profile,
         ended: &Ended,
     ) -> Result<(), StepError> {
@@ -432,6 +439,8 @@ impl StackSetSync {
             .map(|(account, _)| account)
             .collect();
         self.note_changes(profile, &succeeded);
+        // Whether a role that was written again is as it should be, only IAM tells.
+        let is_repair = matches!(action_of(step)?, SyncAction::RepairStackInstances { .. });
         // CloudFormation works on the accounts; a span of each is where a trace tells what became of it.
         for account in &succeeded {
             tracing::info_span!("account", run.id = %cx.run_id(), cloud.account.id = %account, account.result = "succeeded");
@@ -453,7 +462,7 @@ impl StackSetSync {
         let results = OperationResults {
             operation: &ended.operation_id,
             failed: &failed,
-            succeeded: &succeeded,
+            succeeded: if is_repair { &[] } else { &succeeded },
         };
         self.record(cx, profile, results).await
     }
@@ -466,11 +475,22 @@ impl StackSetSync {
         results: OperationResults<'_>,
     ) -> Result<(), StepError> {
         let now = cx.now().div_euclid(1000);
+        self.record_of(profile, cx.run_id(), results, now).await
+    }
+
+    /// The same, in a run, at `now` (Unix seconds).
+    pub(in crate::jobs) async fn record_of(
+        &self,
+        profile: &Profile,
+        run: RunId,
+        results: OperationResults<'_>,
+        now: i64,
+    ) -> Result<(), StepError> {
         let first_wait = self.home.config.runner.retry_failed.first.get().as_secs();
         let first_wait = i64::try_from(first_wait).unwrap_or(i64::MAX);
         let state = &self.home.state;
         Ok(state
-            .record_results(&profile.name, cx.run_id(), results, first_wait, now)
+            .record_results(&profile.name, run, results, first_wait, now)
             .await?)
     }
 

@@ -248,6 +248,10 @@ impl StackSetSync {
         if answer.status == Status::Success {
             return Ok(AtSpot::Done(answer));
         }
+        // What is frozen has not failed.
+        if let Ok(Some(freeze)) = self.home.state.database().frozen().await {
+            return Err(StepError::new(ErrorClass::Transient, freeze.to_string()));
+        }
         // One failure a run, however often its step is tried.
         let at = format!("spot in run {}", cx.run_id());
         let Requester {

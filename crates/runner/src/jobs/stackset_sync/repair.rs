@@ -1,14 +1,13 @@
 //! What `enroll` does about accounts that have their stack: calls at Spot in the name of that stack, and the last look before a
 //! stack is removed.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use onboarding_core::{
     custom_resource::Resource,
     desired::Profile,
-    ids::{AwsAccountId, SpotAccountId},
-    inventory::SpotAccountRecord,
+    ids::{AwsAccountId, SpotAccountId, StackId},
     stackset_sync::{StackRemoval, SyncAction},
 };
 use onboarding_provider::{Intents as _, Owner};
@@ -23,6 +22,9 @@ use crate::{
     home::spot_error,
     state::OperationResults,
 };
+
+/// How long after its link an account is left alone: Spot lists a new account late.
+const SETTLED: SignedDuration = SignedDuration::from_mins(10);
 
 /// How long something at Spot is tried. The role and its policies have been there for long, so what fails does not pass soon.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -128,67 +130,101 @@ impl StackSetSync {
         }
     }
 
-    /// Looks at each account once more by itself: no stack is removed on the word of a listing.
-    pub(super) async fn confirm_removals(
+    /// Looks at each account once more by itself, and leaves out those whose stack must not go: no stack is removed on the word
+    /// of a listing.
+    pub(super) async fn confirmed_removals(
         &self,
         cx: &StepContext,
         profile: &Profile,
         accounts: &[AwsAccountId],
+        stacks: &BTreeMap<AwsAccountId, StackId>,
         because: StackRemoval,
-    ) -> Result<(), StepError> {
+    ) -> Result<Vec<AwsAccountId>, StepError> {
         if OperationMemo::of(cx).is_some_and(|memo| memo.submitted) {
-            return Ok(());
+            return Ok(accounts.to_vec());
         }
+        let mut confirmed = Vec::with_capacity(accounts.len());
         for account in accounts {
-            let linked = self.home.spot.list_accounts_of(*account).await;
-            let linked = linked.map_err(spot_error)?;
-            let is_sound = match because {
-                StackRemoval::Redeploy => self.uses_a_role_that_is_there(*account, &linked).await?,
-                StackRemoval::TakenOver => !self.is_owned_elsewhere(profile, &linked).await?,
+            let kept = match because {
+                StackRemoval::Redeploy => self.why_it_works(*account).await,
+                StackRemoval::TakenOver => {
+                    self.why_it_is_needed(*account, stacks.get(account)).await
+                }
             };
-            if is_sound {
-                return Err(StepError::new(
-                    ErrorClass::Failed,
-                    format!(
-                        "account {account} is linked to Spot through the stack that was to be removed after all; nothing was \
-                         removed, run again"
-                    ),
-                ));
+            let why = match kept {
+                Ok(None) => {
+                    confirmed.push(*account);
+                    continue;
+                }
+                Ok(Some(why)) => why,
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(cloud.account.id = %account, why, "a stack was not removed");
+            if because == StackRemoval::Redeploy {
+                let at = format!("removal in run {}", cx.run_id());
+                let why = format!("its stack was not removed: {why}");
+                self.record_failure(cx, profile, *account, &at, &why)
+                    .await?;
             }
         }
-        Ok(())
+        Ok(confirmed)
     }
 
-    /// Whether Spot is linked to the account and the role that it uses is there. What cannot be read is not known to be gone.
-    async fn uses_a_role_that_is_there(
+    /// Why a stack that is to be made anew may be in use after all; none when it is not. What cannot be read is not known to be
+    /// gone.
+    async fn why_it_works(&self, account: AwsAccountId) -> Result<Option<String>, StepError> {
+        let spot = &self.home.spot;
+        let linked = spot.list_accounts_of(account).await.map_err(spot_error)?;
+        let links = self.home.state.spot_links().await?;
+        let ours = links.owned.get(&account);
+        let owner = match ours {
+            Some(ours) => self.owner(ours).await?,
+            None => None,
+        };
+        let Some(owner) = owner else {
+            return Ok(Some("the state does not know its link".to_owned()));
+        };
+        match (&linked[..], ours) {
+            ([], _) if Timestamp::now().duration_since(owner.linked_at) < SETTLED => {
+                Ok(Some("it was linked a moment ago".to_owned()))
+            }
+            ([], Some(ours)) => {
+                let there = spot.account(ours).await.map_err(spot_error)?;
+                Ok(there.map(|_| {
+                    format!("Spot account {ours} is there, although Spot did not list it")
+                }))
+            }
+            ([one], Some(ours)) if one.id == *ours => {
+                let Some(access) = &self.home.access else {
+                    return Ok(Some("nobody can look at its role".to_owned()));
+                };
+                let read = access.role(account, owner.role.role_name()).await;
+                let read = read.map_err(|error| {
+                    let what = format!("its role could not be read: {error}");
+                    StepError::new(ErrorClass::Failed, what)
+                })?;
+                Ok(read.map(|_| format!("its role {} is there", owner.role)))
+            }
+            _ => Ok(Some("other Spot accounts are linked to it".to_owned())),
+        }
+    }
+
+    /// Why a stack that another profile's took over may be needed after all; none when it is not.
+    async fn why_it_is_needed(
         &self,
         account: AwsAccountId,
-        linked: &[SpotAccountRecord],
-    ) -> Result<bool, StepError> {
-        let [spot] = linked else {
-            return Ok(!linked.is_empty());
+        stack: Option<&StackId>,
+    ) -> Result<Option<String>, StepError> {
+        let linked = self.home.spot.list_accounts_of(account).await;
+        let linked = linked.map_err(spot_error)?;
+        let [spot] = &linked[..] else {
+            return Ok(Some("not one Spot account is linked to it".to_owned()));
         };
-        let Some(access) = &self.home.access else {
-            return Ok(true);
-        };
-        let role = match self.owner(&spot.id).await? {
-            Some(owner) => Some(owner.role),
-            None => {
-                let stored = self.home.spot.stored_role(&spot.id).await;
-                stored.map_err(spot_error)?
-            }
-        };
-        let Some(role) = role.filter(|role| role.account() == Some(account)) else {
-            return Ok(true);
-        };
-        let read = access.role(account, role.role_name()).await;
-        let read = read.map_err(|error| {
-            StepError::new(
-                ErrorClass::Failed,
-                format!("the role of account {account} could not be read, and nothing was removed: {error}"),
-            )
-        })?;
-        Ok(read.is_some())
+        let owner = self.owner(&spot.id).await?;
+        Ok(match (owner, stack) {
+            (Some(owner), Some(stack)) if owner.stack_id != *stack => None,
+            _ => Some("no other stack has taken its Spot account over".to_owned()),
+        })
     }
 
     async fn owner(&self, spot: &SpotAccountId) -> Result<Option<Owner>, StepError> {
@@ -196,17 +232,5 @@ impl StackSetSync {
         owner.map_err(|error| {
             StepError::new(ErrorClass::Transient, "the state could not be read").with_source(error)
         })
-    }
-
-    /// Whether the stack that owns the link is one of another stack set than this profile's.
-    async fn is_owned_elsewhere(
-        &self,
-        profile: &Profile,
-        linked: &[SpotAccountRecord],
-    ) -> Result<bool, StepError> {
-        let [spot] = linked else { return Ok(false) };
-        let own = format!("StackSet-{}-", profile.stack_set);
-        let owner = self.owner(&spot.id).await?;
-        Ok(owner.is_some_and(|owner| !owner.stack_id.name().starts_with(&own)))
     }
 }
