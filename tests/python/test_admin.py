@@ -97,6 +97,37 @@ def test_accounts_are_created_moved_suspended_closed_and_removed(sandbox):
         sandbox.admin("GET", path)
 
 
+def test_what_is_unlisted_is_missing_in_lists_and_found_by_its_id(sandbox):
+    organizations = sandbox.aws("organizations")
+    member = sandbox.members()[0]["id"]
+    parent = organizations.list_parents(ChildId=member)["Parents"][0]["Id"]
+
+    def listed():
+        everywhere = organizations.get_paginator("list_accounts").paginate()
+        in_parent = organizations.get_paginator("list_accounts_for_parent").paginate(ParentId=parent)
+        return [
+            any(account["Id"] == member for page in pages for account in page["Accounts"])
+            for pages in (everywhere, in_parent)
+        ]
+
+    assert listed() == [True, True]
+    sandbox.admin("POST", f"accounts/{member}/unlist")
+    assert listed() == [False, False]
+    assert organizations.describe_account(AccountId=member)["Account"]["Id"] == member
+    sandbox.admin("POST", f"accounts/{member}/unlist", {"unlisted": False})
+    assert listed() == [True, True]
+
+    def at_spot(path="/setup/account"):
+        return [account["accountId"] for account in sandbox.spot("GET", path).json()["response"]["items"]]
+
+    (only,) = at_spot()
+    sandbox.admin("POST", f"spot/{only}/unlist")
+    assert at_spot() == []
+    assert at_spot(f"/setup/account/{only}") == [only]
+    sandbox.admin("POST", f"spot/{only}/unlist", {"unlisted": False})
+    assert at_spot() == [only]
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "status"),
     [("server_error", "ServiceException", 500), ("throttle", "TooManyRequestsException", 400)],

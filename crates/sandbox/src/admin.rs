@@ -77,6 +77,12 @@ fn route(world: &mut World, method: &str, path: &[&str], body: &Value) -> Result
             "accounts": spot::overview(world, None),
             "user_groups": spot::user_groups(world),
         })),
+        ("POST", ["spot", id, "unlist"]) => {
+            let unlisted = body["unlisted"].as_bool().unwrap_or(true);
+            spot::set_unlisted(world, id, unlisted)
+                .map_err(|error| (error.status, error.message))?;
+            Ok(json!({}))
+        }
         ("POST", ["spot", id, "running"]) => {
             let running = body["running"].as_bool().unwrap_or(true);
             spot::set_running(world, id, running).map_err(|error| (error.status, error.message))?;
@@ -241,6 +247,10 @@ fn change_account(
         "remove" => organizations::remove_account(world, id),
         "suspend" => world.organization.set_state(id, State::Suspended),
         "activate" => world.organization.set_state(id, State::Active),
+        "unlist" => {
+            let unlisted = body["unlisted"].as_bool().unwrap_or(true);
+            world.organization.set_unlisted(id, unlisted);
+        }
         "scp" => {
             let blocked = body["blocked"].as_bool().unwrap_or(true);
             world.organization.set_scp_blocked(id, blocked);
@@ -248,7 +258,7 @@ fn change_account(
         _ => {
             return Err((
                 404,
-                format!("{action} is none of move, close, remove, suspend, activate, scp"),
+                format!("{action} is none of move, close, remove, suspend, activate, unlist, scp"),
             ));
         }
     }

@@ -16,7 +16,9 @@ mod user_groups;
 
 pub(crate) use accounts::{Spot, create_account, delete_account, rename_account, token_is_valid};
 pub(crate) use link::{create_external_id, set_credentials};
-pub(crate) use overview::{links, overview, set_running, switch_off_cost_intelligence, unlink};
+pub(crate) use overview::{
+    links, overview, set_running, set_unlisted, switch_off_cost_intelligence, unlink,
+};
 pub(crate) use populate::populate;
 pub(crate) use user_groups::overview as user_groups;
 

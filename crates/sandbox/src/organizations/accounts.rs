@@ -71,6 +71,7 @@ pub(crate) fn create_account(world: &mut World, name: &str, email: Option<&str>)
         parent: ROOT,
         state: State::Active,
         scp_blocked: false,
+        unlisted: false,
         invited: false,
         joined,
         name: name.into(),

@@ -53,6 +53,7 @@ impl Organization {
             parent: ROOT,
             state: State::Active,
             scp_blocked: false,
+            unlisted: false,
             invited: false,
             joined: now - Duration::from_secs(400 * 24 * 3600),
             name: name.into(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::account_not_found;
 use super::input::{account_id, invalid_input, parent, pattern, required};
 use super::pages::Page;
-use super::tree::{Organization, OuIndex};
+use super::tree::{Account, Organization, OuIndex};
 use super::write;
 use crate::ids::AccountId;
 use crate::wire::errors::AwsError;
@@ -174,6 +174,7 @@ fn list_accounts(
         return Ok(reply);
     }
     let (organization, shape) = (&world.organization, &world.scenario.organization);
+    let is_listed = |(_, account): &(u32, &Account)| !account.unlisted;
     let text = |(slot, account)| {
         let mut out = String::with_capacity(400);
         write::account(&mut out, organization, shape, account);
@@ -182,12 +183,18 @@ fn list_accounts(
     let (body, next) = match of {
         Some(of) => collect(
             page,
-            organization.slots_in(of, page.start).map(text),
+            organization
+                .slots_in(of, page.start)
+                .filter(is_listed)
+                .map(text),
             "Accounts",
         ),
         None => collect(
             page,
-            organization.slots_from(page.start).map(text),
+            organization
+                .slots_from(page.start)
+                .filter(is_listed)
+                .map(text),
             "Accounts",
         ),
     };

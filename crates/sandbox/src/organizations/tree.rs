@@ -61,6 +61,8 @@ pub(crate) struct Account {
     pub(crate) state: State,
     /// Whether service control policies deny the scenario's `scp_denied_actions` here.
     pub(crate) scp_blocked: bool,
+    /// Whether lists leave it out, although it is there.
+    pub(crate) unlisted: bool,
     /// Whether it was invited rather than created.
     pub(crate) invited: bool,
     /// Since when it is a member.
@@ -194,6 +196,13 @@ impl Organization {
     pub(crate) fn set_scp_blocked(&mut self, id: AccountId, blocked: bool) {
         if let Some(account) = self.account_mut(id) {
             account.scp_blocked = blocked;
+        }
+    }
+
+    /// Leaves an account out of lists, or ends that.
+    pub(crate) fn set_unlisted(&mut self, id: AccountId, unlisted: bool) {
+        if let Some(account) = self.account_mut(id) {
+            account.unlisted = unlisted;
         }
     }
 

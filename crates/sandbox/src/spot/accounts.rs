@@ -53,6 +53,8 @@ pub(crate) struct SpotAccount {
     pub(super) billing: Option<Box<Billing>>,
     /// Whether an Elastigroup and an Ocean cluster run in it.
     pub(super) running: bool,
+    /// Whether the list of all accounts leaves it out, although it is there.
+    pub(super) unlisted: bool,
 }
 
 /// An external id that Spot made for an account.
@@ -141,6 +143,7 @@ impl Spot {
             cost_intelligence: None,
             billing: None,
             running: false,
+            unlisted: false,
         };
         self.accounts.insert(self.sequence, account);
         self.sequence += 1;

@@ -123,7 +123,7 @@ fn list_accounts(world: &World, query: &Query) -> Result<Payload, SpotError> {
     let mut out = String::from("[");
     let mut count = 0;
     for account in world.spot.accounts() {
-        if filter.is_some_and(|cloud| account.cloud != Some(cloud)) {
+        if filter.map_or(account.unlisted, |cloud| account.cloud != Some(cloud)) {
             continue;
         }
         if count > 0 {

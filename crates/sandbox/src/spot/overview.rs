@@ -46,6 +46,12 @@ pub(crate) fn switch_off_cost_intelligence(world: &mut World, id: &str) -> Resul
     Ok(())
 }
 
+/// Leaves an account out of the list of all accounts, or ends that.
+pub(crate) fn set_unlisted(world: &mut World, id: &str, unlisted: bool) -> Result<(), SpotError> {
+    find_mut(world, id)?.unlisted = unlisted;
+    Ok(())
+}
+
 fn entry(world: &World, account: &SpotAccount) -> Value {
     json!({
         "id": account.id.to_string(),
