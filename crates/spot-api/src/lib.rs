@@ -28,4 +28,5 @@ pub use verbs::{
     accounts::{CreateSlot, CreatedAccount, DeleteSlot},
     credentials::CreatedExternalId,
     products::{Product, Registration, RegistrationStatus, ValidationStatus, ValidationStep},
+    workloads::Workload,
 };

@@ -4,7 +4,7 @@ use onboarding_core::ids::SpotAccountId;
 use serde::Deserialize;
 
 use crate::{
-    client::{SpotClient, retry::ApiCall, route::Route},
+    client::{SpotClient, envelope::Items, retry::ApiCall, route::Route},
     error::SpotError,
 };
 
@@ -27,7 +27,7 @@ impl SpotClient {
     /// # Errors
     /// See [`SpotError`].
     pub async fn elastigroups(&self, account: &SpotAccountId) -> Result<Vec<Workload>, SpotError> {
-        Ok(self.call(&ApiCall::of(ELASTIGROUPS, account)).await?.items)
+        self.workloads(ELASTIGROUPS, account).await
     }
 
     /// The Ocean clusters of an account, Kubernetes and ECS.
@@ -38,11 +38,26 @@ impl SpotClient {
         &self,
         account: &SpotAccountId,
     ) -> Result<Vec<Workload>, SpotError> {
-        let mut clusters = self
-            .call(&ApiCall::of(OCEAN_KUBERNETES, account))
-            .await?
-            .items;
-        clusters.extend(self.call(&ApiCall::of(OCEAN_ECS, account)).await?.items);
+        let mut clusters = self.workloads(OCEAN_KUBERNETES, account).await?;
+        clusters.extend(self.workloads(OCEAN_ECS, account).await?);
         Ok(clusters)
+    }
+
+    /// A whole list, or an error: that nothing runs decides about a deletion.
+    async fn workloads(
+        &self,
+        route: Route,
+        account: &SpotAccountId,
+    ) -> Result<Vec<Workload>, SpotError> {
+        let listed: Items<Workload> = self.call(&ApiCall::of(route, account)).await?;
+        match listed.incomplete {
+            Some(reason) => Err(SpotError::Unexpected {
+                route,
+                status: 200,
+                request_id: None,
+                reason,
+            }),
+            None => Ok(listed.items),
+        }
     }
 }
