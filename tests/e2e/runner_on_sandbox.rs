@@ -18,6 +18,7 @@ mod interrupts;
 mod late_requests;
 mod load;
 mod moves;
+mod orphans;
 mod plain_stacks;
 mod plans;
 mod prerequisites;

@@ -33,6 +33,8 @@ pub struct RunnerPolicySpec {
     pub stack_sets: Vec<StackSetName>,
     /// Whether a job manages them.
     pub manages_stack_sets: bool,
+    /// Whether a job takes out what is left of accounts that are gone.
+    pub cleans_up: bool,
     /// Whether accounts are enrolled without custom resources.
     pub is_direct: bool,
     /// The plain stacks that enroll the management account.
@@ -141,6 +143,7 @@ impl RunnerPolicySpec {
             Need::Always => true,
             Need::StackSetReads => reads,
             Need::StackSets => manages,
+            Need::CleanUp => reads && self.cleans_up,
             Need::Direct => reads && self.is_direct,
             Need::ManagementStackReads => reads && !self.management_stacks.is_empty(),
             Need::ManagementStack => manages && !self.management_stacks.is_empty(),

@@ -56,6 +56,15 @@ pub enum PlanError {
         /// ` (nearest: …)`, or empty.
         nearest: String,
     },
+    /// A unit that protects whatever is below it, and is not there: nothing would be protected.
+    #[error(
+        "protected_ous names {target:?}, which is not one organizational unit of this organization; correct it, by the unit's id or \
+         its whole path of names"
+    )]
+    UnknownProtectedUnit {
+        /// The name as configured.
+        target: String,
+    },
     /// A path of names that fits several organizational units.
     #[error(
         "profile {profile:?} names {target:?}, which fits several organizational units ({candidates}); name one by its id"

@@ -74,6 +74,28 @@ pub enum Reason {
     Moved,
     /// What is in the account differs from what its stack set means for it.
     Drifted,
+    /// Its Spot account is ours, and it uses it.
+    InUse,
+    /// Its Spot account has nobody to use it any more, and is deleted.
+    Orphaned,
+    /// Its Spot account has nobody to use it any more, and not for long enough to be deleted.
+    GracePeriod,
+    /// Its Spot account is due to be deleted, and a limit of the run or the day is used up.
+    OverLimit,
+    /// Nothing of it is removed: it is protected.
+    Protected,
+    /// Its Spot account runs Elastigroups or Ocean clusters, and so is not deleted.
+    StillRunning,
+    /// Its Spot account may still be used by a stack in it.
+    StackRemains,
+    /// It is gone, and nothing tells that its Spot account is ours to delete.
+    NotOurs,
+    /// This run deleted its Spot account.
+    CleanedUp,
+    /// Its Spot account was deleted, and is made again.
+    Deleted,
+    /// Its Spot account was made again, with another id.
+    Recreated,
 }
 
 /// What a reason means for the account.
@@ -94,7 +116,7 @@ pub enum Standing {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 45] = [
         Self::Enrolled,
         Self::Enrolling,
         Self::MissingInstance,
@@ -129,20 +151,33 @@ impl Reason {
         Self::OutsideTargets,
         Self::Moved,
         Self::Drifted,
+        Self::InUse,
+        Self::Orphaned,
+        Self::GracePeriod,
+        Self::OverLimit,
+        Self::Protected,
+        Self::StillRunning,
+        Self::StackRemains,
+        Self::NotOurs,
+        Self::CleanedUp,
+        Self::Deleted,
+        Self::Recreated,
     ];
 
     /// What it means for the account when nothing but observation is known.
     #[must_use]
     pub fn standing(self) -> Standing {
         match self {
-            Self::Enrolled => Standing::Ok,
+            Self::Enrolled | Self::InUse | Self::CleanedUp | Self::Recreated => Standing::Ok,
             Self::Enrolling => Standing::Pending,
             Self::MissingInstance
             | Self::InstanceOutdated
             | Self::InstanceFailed
             | Self::EnrollmentFailed
             | Self::EnrollmentUnfinished
-            | Self::ExternalIdMissing => Standing::Due,
+            | Self::ExternalIdMissing
+            | Self::Orphaned
+            | Self::Deleted => Standing::Due,
             Self::RetryLater
             | Self::Quarantined
             | Self::InstanceInoperable
@@ -168,7 +203,13 @@ impl Reason {
             | Self::Departed
             | Self::OutsideTargets
             | Self::Moved
-            | Self::Drifted => Standing::Skipped,
+            | Self::Drifted
+            | Self::GracePeriod
+            | Self::OverLimit
+            | Self::Protected
+            | Self::StillRunning
+            | Self::StackRemains
+            | Self::NotOurs => Standing::Skipped,
         }
     }
 
@@ -192,6 +233,9 @@ impl Reason {
                 | Self::OutsideTargets
                 | Self::Moved
                 | Self::Drifted
+                | Self::StillRunning
+                | Self::StackRemains
+                | Self::NotOurs
         )
     }
 
@@ -246,6 +290,17 @@ impl Reason {
             Self::OutsideTargets => "outside-targets",
             Self::Moved => "moved",
             Self::Drifted => "drifted",
+            Self::InUse => "in-use",
+            Self::Orphaned => "orphaned",
+            Self::GracePeriod => "grace-period",
+            Self::OverLimit => "over-limit",
+            Self::Protected => "protected",
+            Self::StillRunning => "still-running",
+            Self::StackRemains => "stack-remains",
+            Self::NotOurs => "not-ours",
+            Self::CleanedUp => "cleaned-up",
+            Self::Deleted => "deleted",
+            Self::Recreated => "recreated",
         }
     }
 
@@ -337,6 +392,27 @@ impl Reason {
             Self::Drifted => {
                 "what IAM or Spot has for it differs from what its stack set means for it; the findings say what, and what mends it"
             }
+            Self::InUse => "its Spot account is in use",
+            Self::Orphaned => "nothing uses its Spot account any more; it is deleted",
+            Self::GracePeriod => {
+                "nothing uses its Spot account any more; it is deleted when it has been so for the grace period"
+            }
+            Self::OverLimit => {
+                "its Spot account is deleted by a later run: the limit of this run or day is used up"
+            }
+            Self::Protected => "it is protected, so nothing of it is removed",
+            Self::StillRunning => {
+                "Elastigroups or Ocean clusters run in its Spot account; delete them in Spot, or protect the account"
+            }
+            Self::StackRemains => {
+                "its stack may still use its Spot account; the finding says what has to go first"
+            }
+            Self::NotOurs => {
+                "its AWS account is gone, and its Spot account is not known to be ours to delete; decide about it in Spot"
+            }
+            Self::CleanedUp => "its Spot account was deleted; `runner runs undo` makes it again",
+            Self::Deleted => "its Spot account was deleted; it is made again, with another id",
+            Self::Recreated => "its Spot account was made again, with another id",
         }
     }
 }

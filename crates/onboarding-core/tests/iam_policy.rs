@@ -18,6 +18,7 @@ fn smallest() -> RunnerPolicySpec {
         organization: "o-abcdefghij".parse().ok(),
         stack_sets: Vec::new(),
         manages_stack_sets: true,
+        cleans_up: false,
         is_direct: false,
         management_stacks: Vec::new(),
         tags_stack_sets: true,
@@ -90,6 +91,7 @@ fn without_jobs_and_provider_only_the_organization_is_read() {
 fn a_job_that_only_looks_may_write_nothing() {
     let spec = RunnerPolicySpec {
         manages_stack_sets: false,
+        cleans_up: false,
         queue: None,
         audit_role: None,
         ..largest()
@@ -102,6 +104,24 @@ fn a_job_that_only_looks_may_write_nothing() {
     }
     assert!(actions.contains("cloudformation:ListStackInstances"));
     assert!(actions.contains("cloudformation:GetTemplate"));
+}
+
+#[test]
+fn a_job_that_cleans_up_may_take_instances_out_and_make_none() {
+    let spec = RunnerPolicySpec {
+        manages_stack_sets: false,
+        cleans_up: true,
+        ..largest()
+    };
+    let actions = actions(&spec);
+    assert!(actions.contains("cloudformation:DeleteStackInstances"));
+    assert!(actions.contains("cloudformation:DescribeStackInstance"));
+    for more in ["CreateStackInstances", "UpdateStackSet", "CreateStackSet"] {
+        assert!(
+            !actions.contains(&format!("cloudformation:{more}")),
+            "{more}"
+        );
+    }
 }
 
 #[test]

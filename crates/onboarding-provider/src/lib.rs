@@ -9,6 +9,7 @@
 //! - nothing is done for a Spot account, role or stack of another AWS account than the requesting stack's;
 //! - a request whose deadline has passed changes nothing;
 //! - a Delete never fails a stack, and deletes only what its stack owns, did not adopt, and nobody else was given;
+//! - what nobody needs any more is deleted by [`Provider::clean_up`] alone, after everything was looked at once more;
 //! - a repeated request gets the same answer;
 //! - a request that is not for our topic, or whose answer would not go to CloudFormation, is neither served nor answered;
 //! - whatever is refused is told to the event sink, with a reason of a closed set.
@@ -37,6 +38,7 @@ pub use intents::{
     RememberedExternalId, SendIntent, SentCall, Tombstone,
 };
 pub use lambda::{Invocation, InvocationError};
+pub use lifecycle::clean_up::{CleanUpError, Orphan};
 pub use memory::MemoryIntents;
 pub use onboarding_core::custom_resource::{AdoptRule, Naming, ResourceRequest, ResourceResponse};
 pub use provider::{Provider, ProviderSettings};

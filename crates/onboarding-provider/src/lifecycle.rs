@@ -22,6 +22,7 @@ use crate::{
 pub(crate) mod access;
 mod alone;
 mod claim;
+pub(crate) mod clean_up;
 mod cost_intelligence;
 mod credentials;
 mod deletion;

@@ -4,6 +4,7 @@ mod approve;
 mod bench_inventory;
 mod bench_plan;
 mod bootstrap;
+mod confirm;
 mod exec;
 mod freeze;
 mod generate;
@@ -18,6 +19,7 @@ mod runs;
 mod sandbox;
 mod status;
 mod template;
+mod undo;
 
 use std::path::PathBuf;
 

@@ -21,6 +21,7 @@ mod lambda;
 mod load;
 mod naming;
 mod nearest;
+mod orphan_cleanup;
 mod overrides;
 mod profile;
 pub mod reference;
@@ -49,6 +50,7 @@ pub use lambda::LambdaConfig;
 pub use load::{BrokenJob, Config, Loaded};
 pub use naming::RenameRule;
 pub use nearest::nearest;
+pub use orphan_cleanup::OrphanCleanupParams;
 pub use overrides::GUARD_RAILS;
 pub use profile::{
     AccessConfig, AdoptConfig, DeploymentConfig, NamingConfig, PoliciesConfig, Product,

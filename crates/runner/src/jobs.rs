@@ -3,7 +3,9 @@
 
 pub mod accounts;
 mod basis;
+pub mod orphan_cleanup;
 pub mod stackset_sync;
+pub mod undo;
 
 pub use basis::basis;
 
@@ -75,8 +77,10 @@ pub async fn execute(
             ),
         ));
     }
+    // A clean-up that is not to delete anything is a dry run, but for its own notes.
+    let only_looks = matches!(&job.params, JobParams::OrphanCleanup(params) if !params.apply);
     let options = RunOptions {
-        dry_run: request.dry_run,
+        dry_run: request.dry_run || only_looks,
         consent,
         timeout: job.timeout.get(),
         operation_timeout: job.operation_timeout.get(),
@@ -102,6 +106,11 @@ pub async fn execute(
         }
         JobParams::Enroll(params) => {
             let job = accounts::OnAccounts::enroll(home, params, asked)?;
+            Ok(engine::execute(&job, journal, options).await)
+        }
+        JobParams::OrphanCleanup(params) => {
+            let keeps_clocks = !request.dry_run;
+            let job = orphan_cleanup::OrphanCleanup::new(home, params, keeps_clocks)?;
             Ok(engine::execute(&job, journal, options).await)
         }
     }

@@ -10,11 +10,13 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use onboarding_core::{
     custom_resource::ServedStacks,
+    ids::{AwsAccountId, StackId},
     inventory::{AccountTags, OrganizationSnapshot},
     template::home::FUNCTION_OUTPUT,
 };
 use onboarding_provider::{
-    ConsumeSettings, Contract, Provider, ProviderSettings, Responder, consume,
+    AccountDirectory as _, ConsumeSettings, Contract, Provider, ProviderSettings, Responder,
+    consume,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -187,6 +189,28 @@ pub async fn lifecycle(
         },
         Arc::new(|event| metrics::provider_event(&event)),
     ))
+}
+
+/// Whether an account is active and a profile targets it, as it is now: no listing decides.
+///
+/// # Errors
+/// When AWS or the state cannot be asked, or a profile's rules cannot be used.
+pub async fn is_in_scope(home: &Home, account: AwsAccountId) -> Result<bool, JobError> {
+    let directory = Directory::new(home.clone(), None).await?;
+    let details = directory.account(account).await;
+    let details =
+        details.map_err(|error| JobError::new(ErrorClass::Transient, error.to_string()))?;
+    Ok(details.is_some())
+}
+
+/// Whether a stack is known to be deleted: read in its account, where the audit role lets us.
+///
+/// # Errors
+/// When the state cannot be read, or a profile's rules cannot be used.
+pub async fn is_stack_gone(home: &Home, stack: &StackId) -> Result<bool, JobError> {
+    let directory = Directory::new(home.clone(), None).await?;
+    let status = directory.stack_status(stack).await;
+    Ok(status.is_some_and(|status| status == "DELETE_COMPLETE"))
 }
 
 /// A provider that is ready to serve.

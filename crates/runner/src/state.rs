@@ -8,12 +8,14 @@
 mod account_tags;
 mod advisory;
 mod answered;
+mod deletions;
 mod deployed_units;
 mod error;
 mod findings;
 mod journal;
 mod locks;
 mod organization_cache;
+mod orphans;
 mod plans;
 mod retry_clock;
 mod runs;
@@ -38,9 +40,11 @@ use sqlx::{
 };
 use url::Url;
 
+pub use deletions::DeletionRow;
 pub use error::StateError;
 pub use locks::Serving;
 pub use organization_cache::OrganizationCache;
+pub use orphans::accounts_of;
 pub use plans::{ApprovalRow, PlanRow, StoredPlan};
 pub use retry_clock::OperationResults;
 pub use runs::{AccountAtEnd, RunDetail, RunRow};

@@ -6,6 +6,7 @@ use super::{AuditObserved, AuditReason, about};
 use crate::{
     custom_resource::AccountNames,
     ids::SpotAccountId,
+    orphan_cleanup,
     plan::{AccountRow, Finding, Plan},
     stackset_sync::spot_links::{Link, SpotLinks},
     status::Standing,
@@ -14,7 +15,7 @@ use crate::{
 const RENAME: &str = "needs a person: rename it in Spot";
 const SWITCH_ON: &str =
     "needs a person: switch it on in Spot, or see there why its validation fails";
-const DELETE: &str = "needs a person: delete it in Spot once nothing runs in it";
+const DELETE: &str = orphan_cleanup::KIND;
 
 /// Names and products that are not as they should be, of accounts that are enrolled. Only Spot accounts that are ours are judged.
 pub(crate) fn of_names_and_products(observed: &AuditObserved, plan: &Plan) -> Vec<Finding> {

@@ -9,6 +9,8 @@ pub enum Need {
     StackSetReads,
     /// A job manages stack sets.
     StackSets,
+    /// A job takes out what is left of accounts that are gone (`orphan-cleanup`).
+    CleanUp,
     /// Accounts are enrolled without custom resources (`enrollment.provider = "direct"`).
     Direct,
     /// A job looks at the plain stack that enrolls the management account (`profiles.management_account`).
@@ -53,6 +55,7 @@ impl Need {
             Self::Always => "always",
             Self::StackSetReads => "a job looks at stack sets",
             Self::StackSets => "a job manages stack sets",
+            Self::CleanUp => "a job of the kind `orphan-cleanup`",
             Self::Direct => "`enrollment.provider = \"direct\"`",
             Self::ManagementStackReads => "`profiles.management_account`",
             Self::ManagementStack => "`profiles.management_account`, and a job manages stack sets",
@@ -321,6 +324,22 @@ pub const PERMISSIONS: &[Permission] = &[
     ),
     calls(Need::StackSets, Scope::StackSets, INSTANCES),
     calls(Need::StackSets, Scope::StackSetTargets, INSTANCES),
+    calls(
+        Need::CleanUp,
+        Scope::StackSets,
+        &[
+            "cloudformation:DeleteStackInstances",
+            "cloudformation:DescribeStackInstance",
+            "cloudformation:DescribeStackSetOperation",
+            "cloudformation:ListStackSetOperationResults",
+            "cloudformation:StopStackSetOperation",
+        ],
+    ),
+    calls(
+        Need::CleanUp,
+        Scope::StackSetTargets,
+        &["cloudformation:DeleteStackInstances"],
+    ),
     calls(
         Need::Direct,
         Scope::StackSets,

@@ -99,6 +99,10 @@ pub enum SyncAction {
         profile: String,
         /// The targets.
         targets: OperationTargets,
+        /// Whether their stacks are deleted with them: only where `orphan-cleanup` is asked to, of accounts that no profile
+        /// targets.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        with_stacks: bool,
     },
     /// Write the role's trust policy and the managed policies again, in place: a `RepairNonce` that the stacks never had makes
     /// CloudFormation do it, which sees no difference by itself.

@@ -2,16 +2,48 @@
 
 use crate::desired::RemovalLimits;
 
-/// Why removals are refused.
+/// Whose accounts are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lister {
+    /// AWS Organizations, those of the AWS organization.
+    Organization,
+    /// Spot, those of the Spot organization.
+    Spot,
+}
+
+impl Lister {
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Organization => ("the organization", "AWS Organizations"),
+            Self::Spot => ("the Spot organization", "Spot"),
+        }
+    }
+}
+
+/// Why removals are refused, by the organization's listing.
 #[must_use]
 pub fn shrink(limits: &RemovalLimits, previous: Option<usize>, now: usize) -> Option<String> {
+    shrink_of(Lister::Organization, limits, previous, now)
+}
+
+/// Why removals are refused.
+#[must_use]
+pub fn shrink_of(
+    lister: Lister,
+    limits: &RemovalLimits,
+    previous: Option<usize>,
+    now: usize,
+) -> Option<String> {
+    let (organization, service) = lister.words();
     if now == 0 {
-        return Some("the organization lists no account at all; look at what AWS Organizations answers before removing anything".to_owned());
+        return Some(format!(
+            "{organization} lists no account at all; look at what {service} answers before removing anything"
+        ));
     }
     let Some(previous) = previous else {
-        return Some(
-            "there is no earlier listing of the organization to compare this one with; the next run has one".to_owned(),
-        );
+        return Some(format!(
+            "there is no earlier listing of {organization} to compare this one with; the next run has one"
+        ));
     };
     if previous <= now {
         return None;
@@ -23,7 +55,7 @@ pub fn shrink(limits: &RemovalLimits, previous: Option<usize>, now: usize) -> Op
     let lost = (previous - now) as f64 / previous as f64;
     (lost > limits.max_shrink).then(|| {
         format!(
-            "the organization lists {now} accounts, {} fewer than the last run saw ({previous}); that is more than \
+            "{organization} lists {now} accounts, {} fewer than the last run saw ({previous}); that is more than \
              removal.max_shrink allows ({:.1} %). If the accounts really left, raise the limit for one run",
             previous - now,
             limits.max_shrink * 100.0

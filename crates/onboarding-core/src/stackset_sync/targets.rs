@@ -273,7 +273,7 @@ fn resolve_profile(
 }
 
 /// The index of the unit that a target names.
-fn find_unit(
+pub(crate) fn find_unit(
     organization: &OrganizationSnapshot,
     profile: &str,
     reference: &OuRef,

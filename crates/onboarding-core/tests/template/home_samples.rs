@@ -14,6 +14,7 @@ pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
         organization: "o-abcdefghij".parse().ok(),
         stack_sets: vec!["spot-onboarding-default".parse().expect("a stack set")],
         manages_stack_sets: true,
+        cleans_up: false,
         is_direct: false,
         management_stacks: Vec::new(),
         tags_stack_sets: true,

@@ -17,7 +17,7 @@ use onboarding_core::{
         response::is_marker,
         still_waits,
     },
-    ids::SpotAccountId,
+    ids::{AwsAccountId, SpotAccountId},
     template::Deletion,
 };
 use spot_api::{DeleteSlot, ErrorClass, SpotError};
@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Patience, Trouble, asked_at, claim::holder_name};
 use crate::{
-    intents::{Claim, Departure, Intent, SendIntent, SentCall, Tombstone},
+    intents::{Claim, Departure, Intent, IntentsError, SendIntent, SentCall, Tombstone},
     provider::{Provider, from_now, time_until},
     refusal::Refusal,
 };
@@ -305,8 +305,14 @@ impl Provider {
             let named: Vec<String> = named.collect();
             return self.leave(request, id, departure, reason, &named).await;
         }
-        self.send_deletion(request, subject, departure, slot)
-            .await?;
+        let deletion = SentDeletion {
+            account: request.account,
+            holder: &holder_name(request),
+            spot_account: id,
+            seen: intent,
+            departure: Some(departure),
+        };
+        self.send_deletion(deletion, slot).await?;
         tracing::warn!(spot_account = %id, name = %listed.name, "Spot account deleted with its stack");
         Ok(ResourceResponse::unchanged(
             request,
@@ -314,15 +320,19 @@ impl Provider {
         ))
     }
 
-    async fn send_deletion(
+    /// Sends a deletion, unless somebody else has worked on the AWS account since `seen`, and forgets what it deleted.
+    pub(super) async fn send_deletion(
         &self,
-        request: &ResourceRequest,
-        subject: &Subject,
-        departure: &Departure,
+        deletion: SentDeletion<'_>,
         slot: DeleteSlot,
-    ) -> Result<(), Trouble> {
-        let (account, id) = (request.account, &subject.id);
-        let holder = holder_name(request);
+    ) -> Result<(), NotSent> {
+        let SentDeletion {
+            account,
+            holder,
+            spot_account: id,
+            seen,
+            departure,
+        } = deletion;
         let window = self.settings.send_window;
         let send_by = from_now(window);
         let intent = SendIntent {
@@ -334,39 +344,83 @@ impl Provider {
         };
         let claim = self
             .intents
-            .claim(account, &holder, intent.look_after)
+            .claim(account, holder, intent.look_after)
             .await?;
-        if claim != Claim::Held(subject.intent.clone()) {
-            self.intents.release(account, &holder).await?;
-            return Err(Trouble::Passing(
+        if claim != Claim::Held(seen.clone()) {
+            self.intents.release(account, holder).await?;
+            return Err(NotSent::Busy(
                 "another request is working on the Spot account".to_owned(),
             ));
         }
-        self.intents.write_intent(account, &holder, &intent).await?;
+        self.intents.write_intent(account, holder, &intent).await?;
         let sent = slot.send(id, SystemTime::from(send_by)).await;
         let result = match sent {
             Err(error) if !is_gone(&error) => {
                 if is_without_effect(&error) {
-                    self.intents.clear_intent(account, &holder).await?;
+                    self.intents.clear_intent(account, holder).await?;
                 } else {
                     // The request has ended on our side, so a listing tells earlier than after a crash.
                     let intent = SendIntent {
                         look_after: from_now(self.settings.settle),
                         ..intent
                     };
-                    self.intents.write_intent(account, &holder, &intent).await?;
+                    self.intents.write_intent(account, holder, &intent).await?;
                 }
                 Err(error.into())
             }
             _ => {
-                self.intents.forget(account, id, Some(departure)).await?;
+                self.intents.forget(account, id, departure).await?;
                 self.listings.forget();
                 Ok(())
             }
         };
-        self.intents.release(account, &holder).await?;
+        self.intents.release(account, holder).await?;
         result
     }
+}
+
+/// Why a deletion was not sent, or not carried out for all that is known.
+pub(super) enum NotSent {
+    /// Somebody else works on the AWS account.
+    Busy(String),
+    /// The state could not be used.
+    State(IntentsError),
+    /// Spot's answer, or that there was none.
+    Spot(SpotError),
+}
+
+impl From<IntentsError> for NotSent {
+    fn from(error: IntentsError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl From<SpotError> for NotSent {
+    fn from(error: SpotError) -> Self {
+        Self::Spot(error)
+    }
+}
+
+impl From<NotSent> for Trouble {
+    fn from(why: NotSent) -> Self {
+        match why {
+            NotSent::Busy(reason) => Self::Passing(reason),
+            NotSent::State(error) => error.into(),
+            NotSent::Spot(error) => error.into(),
+        }
+    }
+}
+
+/// A deletion that is about to be sent.
+pub(super) struct SentDeletion<'a> {
+    pub(super) account: AwsAccountId,
+    /// Who holds the claim on the AWS account meanwhile.
+    pub(super) holder: &'a str,
+    pub(super) spot_account: &'a SpotAccountId,
+    /// What the state had for the AWS account when it was decided.
+    pub(super) seen: &'a Intent,
+    /// The end that it goes with, when a stack has asked for it.
+    pub(super) departure: Option<&'a Departure>,
 }
 
 /// What a Delete ends, of a stack in this status.

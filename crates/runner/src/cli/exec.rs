@@ -1,10 +1,19 @@
 //! `runner exec`: one run of a job, from the first look to the report.
 
+use jiff::Timestamp;
+use onboarding_core::plan::Plan;
+
 use super::{
-    Failure, Global,
+    Failure, Global, confirm,
     running::{self, Asking, Begun, Reports},
 };
-use crate::jobs::Request;
+use crate::{
+    config::{Approval, JobFile, JobParams},
+    engine::PlanDocument,
+    home::Home,
+    jobs::{self, Given, Request},
+    report::plan,
+};
 
 /// Run a job once: observe, plan, guard, apply, verify.
 ///
@@ -19,6 +28,9 @@ pub struct Exec {
     dry_run: bool,
     #[command(flatten)]
     asking: Asking,
+    /// Do not ask before Spot accounts are deleted, where there is no terminal to ask on.
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     reports: Reports,
 }
@@ -30,9 +42,41 @@ impl Exec {
         let request = Request {
             dry_run: self.dry_run,
             asked: self.asking.into(),
-            given: None,
+            given: self.confirmed(global, &home, &job).await?,
         };
         let report = running::run(global, home, &job, request).await?;
         running::tell(global, state, guard, &report, &self.reports).await
+    }
+
+    /// The plan that the operator has confirmed, where Spot accounts would be deleted and nobody else approves of it.
+    async fn confirmed(
+        &self,
+        global: &Global,
+        home: &Home,
+        job: &JobFile,
+    ) -> Result<Option<Given>, Failure> {
+        let deletes = matches!(&job.params, JobParams::OrphanCleanup(params) if params.apply);
+        if !deletes || self.dry_run || job.approval == Approval::Required {
+            return Ok(None);
+        }
+        let request = Request {
+            dry_run: true,
+            asked: self.asking.into(),
+            given: None,
+        };
+        let planned = running::run(global, home.clone(), job, request).await?;
+        // What is refused or cannot be looked at now is confirmed by nobody, whatever the run itself finds then.
+        let is_refused = |plan: &Plan| plan.refusals.iter().any(|refusal| refusal.whole_plan);
+        let shown = planned.plan_before.filter(|plan| !is_refused(plan));
+        let shown = shown.unwrap_or_default();
+        let count = confirm::deletions(&shown.steps);
+        if count > 0 {
+            let doing = format!("delete {count} Spot accounts");
+            confirm::confirm(&plan::text(&shown, None), &doing, count, self.yes)?;
+        }
+        let basis = jobs::basis(home, job, self.asking.into())?;
+        let lifetime = job.plan_lifetime.get();
+        let document = PlanDocument::new(planned.run_id, basis, &shown, Timestamp::now(), lifetime);
+        Ok(Some(Given::File(Box::new(document))))
     }
 }

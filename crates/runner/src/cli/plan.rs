@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Failure, Global, complain, load, print, print_json,
+    Failure, Global, complain, confirm, load, print, print_json,
     running::{self, Asking, Begun, Reports},
     telemetry,
 };
@@ -93,6 +93,9 @@ impl Plan {
 pub struct Apply {
     /// The plan.
     file: PathBuf,
+    /// Do not ask before Spot accounts are deleted, where there is no terminal to ask on.
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     reports: Reports,
 }
@@ -111,6 +114,11 @@ impl Apply {
                  writes down who approved it",
                 job.name
             )));
+        }
+        let count = confirm::deletions(document.steps.iter().map(|one| &one.step));
+        if count > 0 {
+            let doing = format!("delete {count} Spot accounts");
+            confirm::confirm(&plan::kept(&document.steps), &doing, count, self.yes)?;
         }
         let home = Home::connect(Arc::new(config)).await?;
         let state = home.state.clone();

@@ -1,6 +1,6 @@
-//! `runner runs`: past runs, from the state. But for approving, it needs no credentials and changes nothing.
+//! `runner runs`: past runs, from the state. But for approving and undoing, it needs no credentials and changes nothing.
 
-use super::{Failure, Global, approve::Approve, load, print, print_json};
+use super::{Failure, Global, approve::Approve, load, print, print_json, undo::Undo};
 use crate::{
     report::{Output, plan, table},
     state::{PlanRow, RunDetail, RunRow, State},
@@ -20,6 +20,8 @@ pub enum Runs {
     },
     /// Approve the plan of a run that waits, and apply exactly that, as far as it still holds.
     Approve(Approve),
+    /// Make the Spot accounts again that a run of orphan-cleanup deleted.
+    Undo(Undo),
     /// Show one run: its steps and attempts, and the accounts that they worked on.
     Show {
         /// The run's id, or the beginning of it.
@@ -35,6 +37,7 @@ impl Runs {
         };
         match self {
             Self::Approve(command) => command.run(global).await,
+            Self::Undo(command) => command.run(global).await,
             Self::List { job, limit } => {
                 let runs = open().await?.list_runs(job.as_deref(), limit).await?;
                 match global.output {

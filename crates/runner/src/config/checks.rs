@@ -583,7 +583,7 @@ pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>)
     let depth = match &job.params {
         JobParams::DriftAudit(params) => params.depth,
         JobParams::Enroll(params) => params.depth,
-        JobParams::StacksetSync(_) => AuditDepth::Coverage,
+        JobParams::StacksetSync(_) | JobParams::OrphanCleanup(_) => AuditDepth::Coverage,
     };
     if depth == AuditDepth::Full && config.audit.role().is_none() {
         checks.report(

@@ -13,7 +13,7 @@ use super::{
     bootstrap::Encryption,
     desired::direct_role_name,
     error::{ConfigError, ConfigErrors},
-    job::JobParams,
+    job::{JobKind, JobParams},
     load::Loaded,
     runner::{CallAs, ProviderKind, TokenSource},
 };
@@ -42,10 +42,11 @@ impl Loaded {
     fn policy_spec(&self, place: &HomePlace) -> RunnerPolicySpec {
         let config = &self.runner;
         let partition = config.aws.region.partition();
-        let mut jobs = self.jobs.iter();
-        let syncs = jobs.any(|job| match &job.params {
+        let has = |kind| self.jobs.iter().any(|job| job.kind() == kind);
+        let syncs = self.jobs.iter().any(|job| match &job.params {
             JobParams::StacksetSync(_) | JobParams::Enroll(_) => true,
             JobParams::DriftAudit(params) => params.fix,
+            JobParams::OrphanCleanup(_) => false,
         });
         let reads_account_tags = config
             .profiles
@@ -65,6 +66,7 @@ impl Loaded {
                 self.stack_sets()
             },
             manages_stack_sets: syncs,
+            cleans_up: has(JobKind::OrphanCleanup),
             is_direct: config.enrollment.provider == ProviderKind::Direct,
             management_stacks: config
                 .profiles

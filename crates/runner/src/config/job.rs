@@ -10,6 +10,7 @@ use super::{
     drift_audit::DriftAuditParams,
     duration::{self, HumanDuration},
     enroll::EnrollParams,
+    orphan_cleanup::OrphanCleanupParams,
     schedule::Schedule,
     text::Text,
 };
@@ -47,6 +48,7 @@ impl JobFile {
             JobParams::StacksetSync(_) => JobKind::StacksetSync,
             JobParams::DriftAudit(_) => JobKind::DriftAudit,
             JobParams::Enroll(_) => JobKind::Enroll,
+            JobParams::OrphanCleanup(_) => JobKind::OrphanCleanup,
         }
     }
 }
@@ -59,6 +61,8 @@ impl JobParams {
             Self::StacksetSync(params) => &params.profiles,
             Self::DriftAudit(params) => &params.profiles,
             Self::Enroll(params) => &params.profiles,
+            // What one profile does not target, another may.
+            Self::OrphanCleanup(_) => &[],
         }
     }
 }
@@ -72,11 +76,18 @@ pub enum JobKind {
     DriftAudit,
     /// Brings every targeted account to enrolled, whatever it lacks.
     Enroll,
+    /// Deletes Spot accounts that nobody needs any more.
+    OrphanCleanup,
 }
 
 impl JobKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 3] = [Self::StacksetSync, Self::DriftAudit, Self::Enroll];
+    pub const ALL: [Self; 4] = [
+        Self::StacksetSync,
+        Self::DriftAudit,
+        Self::Enroll,
+        Self::OrphanCleanup,
+    ];
 
     /// Its name in job files and reports.
     #[must_use]
@@ -85,6 +96,7 @@ impl JobKind {
             Self::StacksetSync => "stackset-sync",
             Self::DriftAudit => "drift-audit",
             Self::Enroll => "enroll",
+            Self::OrphanCleanup => "orphan-cleanup",
         }
     }
 
@@ -99,6 +111,9 @@ impl JobKind {
                 "compares every account with what it should be, in IAM too, and changes nothing unless asked to fix"
             }
             Self::Enroll => "brings every targeted account to enrolled, whatever it lacks",
+            Self::OrphanCleanup => {
+                "deletes Spot accounts whose AWS account is gone, within limits, and keeps what is needed to make them again"
+            }
         }
     }
 
@@ -124,6 +139,8 @@ pub enum JobParams {
     DriftAudit(DriftAuditParams),
     /// Those of `enroll`.
     Enroll(EnrollParams),
+    /// Those of `orphan-cleanup`.
+    OrphanCleanup(OrphanCleanupParams),
 }
 
 /// Parameters of a kind `stackset-sync` job.

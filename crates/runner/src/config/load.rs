@@ -15,6 +15,7 @@ use super::{
     error::{ConfigError, ConfigErrors, Problem},
     job::{JobFile, JobKind, JobParams, StacksetSyncParams, WrittenJob},
     nearest::nearest,
+    orphan_cleanup::OrphanCleanupParams,
     overrides::{self, Overrides},
     runner::RunnerConfig,
     schema,
@@ -147,6 +148,11 @@ impl Loaded {
                 let written: WrittenJob<EnrollParams> =
                     typed(&source, &document, schema::job(kind))?;
                 written.named(name, JobParams::Enroll)
+            }
+            kind @ JobKind::OrphanCleanup => {
+                let written: WrittenJob<OrphanCleanupParams> =
+                    typed(&source, &document, schema::job(kind))?;
+                written.named(name, JobParams::OrphanCleanup)
             }
         };
         let problems = checks::job(&job, &self.runner, &document);

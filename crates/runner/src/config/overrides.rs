@@ -8,7 +8,7 @@ use super::{error::SetError, job::JobKind, nearest::nearest, schema};
 
 /// Keys that `--set` cannot change, nor anything below them: what limits or protects is changed in a file, where a
 /// change is seen and reviewed. The last part may end in `*`.
-pub const GUARD_RAILS: [&str; 12] = [
+pub const GUARD_RAILS: [&str; 17] = [
     "removal",
     "protected_accounts",
     "prerequisites",
@@ -21,6 +21,11 @@ pub const GUARD_RAILS: [&str; 12] = [
     "params.apply",
     "params.fix",
     "params.max_*",
+    "params.grace_period",
+    "params.protected_*",
+    "params.default_account",
+    "params.remove_outside_targets",
+    "params.duplicates",
 ];
 
 /// The `--set` options, checked and sorted by what they change; each as it was given and as TOML.
@@ -159,6 +164,12 @@ mod tests {
             "params={ apply = true }",
             "params={}",
             "params.max_deletions=1000",
+            "params.max_percent=100%",
+            "params.grace_period=0s",
+            "params.protected_ous=[]",
+            "params.default_account=act-1",
+            "params.remove_outside_targets=true",
+            "params.duplicates=[]",
             "params.max_removals.anything=1",
         ] {
             assert!(

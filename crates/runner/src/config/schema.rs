@@ -18,6 +18,7 @@ use super::{
     error::Problem,
     job::{JobKind, StacksetSyncParams, WrittenJob},
     nearest::nearest,
+    orphan_cleanup::OrphanCleanupParams,
     runner::RunnerConfig,
     source::{Document, span_of},
     text,
@@ -36,10 +37,13 @@ pub fn job(kind: JobKind) -> &'static Value {
     static DRIFT_AUDIT: LazyLock<Value> =
         LazyLock::new(|| job_schema::<DriftAuditParams>(JobKind::DriftAudit));
     static ENROLL: LazyLock<Value> = LazyLock::new(|| job_schema::<EnrollParams>(JobKind::Enroll));
+    static ORPHAN_CLEANUP: LazyLock<Value> =
+        LazyLock::new(|| job_schema::<OrphanCleanupParams>(JobKind::OrphanCleanup));
     match kind {
         JobKind::StacksetSync => &STACKSET_SYNC,
         JobKind::DriftAudit => &DRIFT_AUDIT,
         JobKind::Enroll => &ENROLL,
+        JobKind::OrphanCleanup => &ORPHAN_CLEANUP,
     }
 }
 

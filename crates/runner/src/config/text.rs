@@ -108,6 +108,8 @@ const FORMS: &[Form] = &[
     form::<super::duration::HumanDuration>(),
     form::<super::amount::Share>(),
     form::<super::amount::Concurrency>(),
+    form::<onboarding_core::orphan_cleanup::NamePattern>(),
+    form::<onboarding_core::ids::SpotAccountId>(),
     form::<TopicArn>(),
     form::<super::arn::FunctionName>(),
     form::<super::arn::PermissionsBoundary>(),

@@ -38,6 +38,7 @@ pub fn basis(home: &Home, job: &JobFile, asked: Asked) -> Result<Basis, JobError
         JobParams::StacksetSync(params) => json(params)?,
         JobParams::DriftAudit(params) => json(params)?,
         JobParams::Enroll(params) => json(params)?,
+        JobParams::OrphanCleanup(params) => json(params)?,
     };
     let profiles = job.params.profiles();
     let mut digests = BTreeMap::from([

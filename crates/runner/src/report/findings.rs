@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use onboarding_core::{
     drift_audit,
     ids::AwsAccountId,
+    orphan_cleanup,
     plan::{Finding, Severity},
 };
 
@@ -30,8 +31,8 @@ pub struct Group<'a> {
     pub findings: Vec<&'a Finding>,
 }
 
-/// The findings that a report shows one by one. An account that a job leaves out for a reason is shown as such; an audit's
-/// findings say more than that.
+/// The findings that a report shows one by one. An account that a job leaves out for a reason is shown as such; the findings of
+/// an audit or a clean-up say more than that.
 pub fn shown(report: &RunReport) -> impl Iterator<Item = &Finding> {
     let all = shows_accounts(report);
     let findings = report.findings().iter();
@@ -41,7 +42,12 @@ pub fn shown(report: &RunReport) -> impl Iterator<Item = &Finding> {
 /// Whether findings about accounts are shown one by one.
 #[must_use]
 pub fn shows_accounts(report: &RunReport) -> bool {
-    report.kind == drift_audit::KIND
+    let kinds = [
+        drift_audit::KIND,
+        orphan_cleanup::KIND,
+        orphan_cleanup::undo::KIND,
+    ];
+    kinds.contains(&report.kind)
 }
 
 /// The findings by reason, the worst first.

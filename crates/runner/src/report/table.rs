@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use onboarding_core::{
+    orphan_cleanup,
     plan::{AccountRow, Audited, Finding, Refusal},
     status::{Reason, Standing},
 };
@@ -127,6 +128,24 @@ pub fn ledger<'a>(rows: impl IntoIterator<Item = &'a AccountRow>) -> String {
         ]);
     }
     render(&table)
+}
+
+/// The accounts whose Spot account is not simply in use.
+fn orphans(rows: &[AccountRow]) -> String {
+    let shown = |row: &&AccountRow| row.reason != Reason::InUse;
+    let count = rows.iter().filter(shown).count();
+    if count == 0 {
+        return String::new();
+    }
+    let mut text = format!("\n{}", ledger(rows.iter().filter(shown).take(MOST_SHOWN)));
+    if count > MOST_SHOWN {
+        let _ = writeln!(
+            text,
+            "and {} more; `--output json` lists all",
+            count - MOST_SHOWN
+        );
+    }
+    text
 }
 
 /// The accounts with a problem, grouped by reason, with what to do about each.
@@ -298,6 +317,9 @@ pub fn run(report: &RunReport) -> String {
     }
     if !report.accounts().is_empty() {
         text.push_str(&coverage(report.accounts()));
+        if report.kind == orphan_cleanup::KIND {
+            text.push_str(&orphans(report.accounts()));
+        }
         if !findings::shows_accounts(report) {
             text.push_str(&problems(report.accounts()));
         }

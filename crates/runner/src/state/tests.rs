@@ -4,6 +4,7 @@ mod findings;
 mod groups;
 mod journal;
 mod memory;
+mod orphans;
 mod plans;
 mod provider;
 mod server;

@@ -1,0 +1,107 @@
+//! The orphans, and how far each is from being deleted.
+
+use std::collections::BTreeMap;
+
+use super::{
+    observed::{CleanupObserved, CleanupRules, Place},
+    protection,
+    verdict::{Judged, Verdict, Why, instances},
+};
+use crate::{desired::Desired, ids::AwsAccountId};
+
+/// An orphan.
+#[derive(Debug)]
+pub(super) struct Candidate<'a> {
+    /// The Spot account.
+    pub(super) judged: &'a Judged<'a>,
+    /// Why nobody needs it.
+    pub(super) why: Why,
+    /// Since when (Unix seconds).
+    pub(super) since: i64,
+    /// Where its AWS account is, or was.
+    pub(super) place: Option<Place>,
+    /// How far it is.
+    pub(super) stand: Stand,
+}
+
+/// How far an orphan is from being deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// It is protected, for this reason.
+    Protected(String),
+    /// It is an orphan for less than the grace period; so many seconds are left.
+    Waiting(i64),
+    /// A stack instance of its account has to go first, and does not in this run.
+    InstanceStays,
+    /// Something runs in it.
+    Running(Vec<String>),
+    /// A limit leaves it to a later run.
+    OverLimit,
+    /// It is deleted when nothing runs in it and the limits let it.
+    Due {
+        /// Whether a stack instance of its account goes first.
+        after_instance: bool,
+    },
+    /// It is deleted.
+    Chosen {
+        /// Whether a stack instance of its account goes first.
+        after_instance: bool,
+    },
+}
+
+/// The orphans, the oldest first. `taken_out`: how many stack instances of each account go in this run by themselves.
+pub(super) fn candidates<'a>(
+    observed: &CleanupObserved,
+    desired: &Desired,
+    rules: &CleanupRules,
+    judged: &'a [Judged<'a>],
+    taken_out: &BTreeMap<AwsAccountId, usize>,
+) -> Vec<Candidate<'a>> {
+    let now = observed.sync.now;
+    let instances = instances(observed, desired);
+    let orphan = |judged: &'a Judged<'a>| {
+        let Verdict::Orphan(why) = judged.verdict else {
+            return None;
+        };
+        let account = judged.account;
+        let since = observed.first_seen.get(&judged.record.id);
+        let since = since.copied().unwrap_or(now);
+        let place = protection::place(observed, account);
+        let protection =
+            protection::protects(desired, rules, judged.record, account, place.as_ref());
+        let left = rules
+            .grace_seconds
+            .saturating_sub(now.saturating_sub(since));
+        // In the targets, the account keeps its stack and another Spot account.
+        let there = match why {
+            Why::Duplicate | Why::NeverLinked => 0,
+            Why::Departed | Why::Closed | Why::OutsideTargets => {
+                instances.get(&account).map_or(0, Vec::len)
+            }
+        };
+        let goes = match why {
+            Why::OutsideTargets => there,
+            _ => taken_out.get(&account).copied().unwrap_or(0),
+        };
+        let stand = match protection {
+            Some(why) => Stand::Protected(why),
+            None if left > 0 => Stand::Waiting(left),
+            None if goes < there => Stand::InstanceStays,
+            None => Stand::Due {
+                after_instance: there > 0,
+            },
+        };
+        Some(Candidate {
+            judged,
+            why,
+            since,
+            place,
+            stand,
+        })
+    };
+    let mut candidates: Vec<_> = judged.iter().filter_map(orphan).collect();
+    candidates.sort_by(|one, other| {
+        (one.since, &one.judged.record.id).cmp(&(other.since, &other.judged.record.id))
+    });
+    candidates
+}

@@ -1,0 +1,129 @@
+//! How much a run, and a day, may delete, and which listings are believed.
+
+use super::{
+    candidates::{Candidate, Stand},
+    observed::{CleanupObserved, CleanupRules},
+};
+use crate::{
+    desired::Desired,
+    plan::{Plan, Refusal},
+    stackset_sync::guard::{Lister, shrink_of},
+};
+
+/// How many Spot accounts may be deleted now, of so many that are ours.
+#[must_use]
+pub fn allowance(observed: &CleanupObserved, rules: &CleanupRules, ours: usize) -> usize {
+    left(observed, rules, ours).0
+}
+
+/// How many may be deleted now, and which setting says so.
+fn left(observed: &CleanupObserved, rules: &CleanupRules, ours: usize) -> (usize, &'static str) {
+    let in_a_day = observed.deleted.len();
+    let deleted = observed.deleted.iter();
+    let in_this_run = deleted.filter(|deleted| deleted.of_this_run).count();
+    // Of what was there before the day's deletions, and rounded up: a small organization may be cleaned up, too.
+    let share = share_of(ours.saturating_add(in_a_day), rules.max_share);
+    let limits = [
+        (
+            rules.max_deletions.saturating_sub(in_this_run),
+            "max-deletions",
+        ),
+        (rules.max_per_day.saturating_sub(in_a_day), "max-per-day"),
+        (share.saturating_sub(in_a_day), "max-percent"),
+    ];
+    limits
+        .into_iter()
+        .min_by_key(|(left, _)| *left)
+        .unwrap_or((0, "max-deletions"))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of accounts are far below 2^52, and a share lies between 0 and 1"
+)]
+fn share_of(count: usize, share: f64) -> usize {
+    (count as f64 * share.clamp(0.0, 1.0)).ceil() as usize
+}
+
+/// Chooses what is deleted, the oldest first, and says what is left to later runs.
+pub(super) fn apply(
+    observed: &CleanupObserved,
+    rules: &CleanupRules,
+    ours: usize,
+    candidates: &mut [Candidate<'_>],
+    plan: &mut Plan,
+) {
+    let (mut left, guard) = left(observed, rules, ours);
+    let mut over = 0_usize;
+    for candidate in candidates {
+        let Stand::Due { after_instance } = candidate.stand else {
+            continue;
+        };
+        candidate.stand = match observed.running.get(&candidate.judged.record.id) {
+            Some(running) if !running.is_empty() => Stand::Running(running.clone()),
+            Some(_) if left > 0 => {
+                left -= 1;
+                Stand::Chosen { after_instance }
+            }
+            // Not asked, because enough others are due.
+            Some(_) | None => {
+                over += 1;
+                Stand::OverLimit
+            }
+        };
+    }
+    if over > 0 {
+        plan.refusals.push(Refusal {
+            guard: guard.to_owned(),
+            message: format!(
+                "{over} more Spot accounts are due to be deleted than {} allows now; the oldest go first, the others are left to \
+                 later runs",
+                setting(guard)
+            ),
+            whole_plan: false,
+        });
+    }
+}
+
+fn setting(guard: &str) -> String {
+    format!("params.{}", guard.replace('-', "_"))
+}
+
+/// Why nothing is removed on the word of these listings. A listing that nothing can be compared with matters only where
+/// something would be removed.
+pub(super) fn shrunk(
+    observed: &CleanupObserved,
+    desired: &Desired,
+    removes: bool,
+) -> Option<String> {
+    let listings = [
+        (
+            Lister::Organization,
+            observed.sync.previous_account_count,
+            observed.sync.organization.accounts.len(),
+        ),
+        (
+            Lister::Spot,
+            observed.previous_spot_count,
+            observed.sync.spot_accounts.len(),
+        ),
+    ];
+    let mut refusals = listings.into_iter().filter_map(|(lister, previous, now)| {
+        let matters = removes || previous.is_some() || now == 0;
+        matters
+            .then(|| shrink_of(lister, &desired.removal, previous, now))
+            .flatten()
+    });
+    refusals.next()
+}
+
+/// Refuses everything.
+pub(super) fn refuse_all(plan: &mut Plan, message: String) {
+    plan.refusals.push(Refusal {
+        guard: "shrink-guard".to_owned(),
+        message,
+        whole_plan: true,
+    });
+}

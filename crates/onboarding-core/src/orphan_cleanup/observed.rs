@@ -1,0 +1,200 @@
+//! What `orphan-cleanup` observes before it plans, and the rules that it is given.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    custom_resource::TombstoneReason,
+    desired::OuRef,
+    ids::{AwsAccountId, OuId, RoleArn, SpotAccountId, StackId},
+    stackset_sync::SyncObserved,
+};
+
+/// Everything that one run knows.
+#[derive(Debug, Clone)]
+pub struct CleanupObserved {
+    /// What `stackset-sync` looks at, of all profiles.
+    pub sync: SyncObserved,
+    /// How many accounts Spot listed in the last run that looked, less those that we deleted since; none when nobody looked.
+    pub previous_spot_count: Option<usize>,
+    /// What our state has of Spot accounts. One that is not in here is not ours.
+    pub known: BTreeMap<SpotAccountId, Known>,
+    /// Since when (Unix seconds) each orphan has been one. One that is not in here is one since now.
+    pub first_seen: BTreeMap<SpotAccountId, i64>,
+    /// Where each AWS account was when it was last in the organization.
+    pub places: BTreeMap<AwsAccountId, Place>,
+    /// The names of what runs in the Spot accounts that were asked, empty where nothing does. One that was not asked is not
+    /// deleted.
+    pub running: BTreeMap<SpotAccountId, Vec<String>>,
+    /// The Spot accounts that this job deleted in the last 24 hours, by whichever run, and those of this run.
+    pub deleted: Vec<Deleted>,
+}
+
+/// What our state has of a Spot account that we made or linked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The AWS account that it was made for, or linked to.
+    pub account: Option<AwsAccountId>,
+    /// Whether we sent its creation: then it cannot be the default account of the Spot organization, which is the oldest.
+    pub is_created: bool,
+    /// The link that was made last through us.
+    pub owner: Option<KnownOwner>,
+    /// Since when and why it stays although its stack was deleted.
+    pub tombstone: Option<KnownTombstone>,
+}
+
+/// A link that was made through us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownOwner {
+    /// The stack that it was made for.
+    pub stack: StackId,
+    /// The role.
+    pub role: RoleArn,
+    /// Whether somebody else had linked the Spot account before us.
+    pub is_adopted: bool,
+}
+
+impl KnownOwner {
+    /// Whether CloudFormation knows the stack by this id. What the runner links by itself has an id of our own in its place.
+    #[must_use]
+    pub fn has_real_stack(&self) -> bool {
+        let id = self.stack.as_str().rsplit('/').next();
+        !matches!(id, Some("direct" | "undo"))
+    }
+}
+
+/// That a Spot account stays although its stack was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownTombstone {
+    /// The stack.
+    pub stack: StackId,
+    /// When, in Unix seconds.
+    pub at: i64,
+    /// Why the Spot account stays.
+    pub reason: TombstoneReason,
+}
+
+/// Where an AWS account is, or was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its name.
+    pub name: String,
+    /// The units that it is in, from its own up to the root.
+    pub units: Vec<OuId>,
+    /// Their names, from the root down.
+    pub path: String,
+}
+
+/// A Spot account that this job deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// The Spot account.
+    pub spot_account: SpotAccountId,
+    /// Its AWS account.
+    pub account: AwsAccountId,
+    /// Whether the run that looks now did it.
+    pub of_this_run: bool,
+}
+
+/// What is asked of a clean-up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CleanupRules {
+    /// How long something must have been an orphan before it is deleted, in seconds.
+    pub grace_seconds: i64,
+    /// Most Spot accounts that a run deletes.
+    pub max_deletions: usize,
+    /// Most that are deleted in 24 hours.
+    pub max_per_day: usize,
+    /// Most of our Spot accounts that a run deletes, and that are deleted in 24 hours, as a share (0.0 to 1.0) that is rounded
+    /// up.
+    pub max_share: f64,
+    /// Nothing of accounts below these is removed, also not after they left.
+    pub protected_ous: Vec<OuRef>,
+    /// Nothing of accounts with such a name is removed, in AWS or Spot.
+    pub protected_names: Vec<NamePattern>,
+    /// The default account of the Spot organization, where somebody has told.
+    pub default_account: Option<SpotAccountId>,
+    /// Whether accounts that no profile targets lose their stack and then their Spot account.
+    pub remove_outside_targets: bool,
+    /// Of AWS accounts that several Spot accounts are linked to, those that go.
+    pub duplicates: BTreeSet<SpotAccountId>,
+}
+
+/// A name, in which `*` stands for any characters. Upper and lower case are the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamePattern(String);
+
+/// A pattern without any character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a pattern of names is empty; \"*\" fits every name")]
+pub struct EmptyPattern;
+
+impl FromStr for NamePattern {
+    type Err = EmptyPattern;
+
+    fn from_str(text: &str) -> Result<Self, EmptyPattern> {
+        match text.trim() {
+            "" => Err(EmptyPattern),
+            text => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl NamePattern {
+    /// Whether a name is one of these.
+    #[must_use]
+    pub fn fits(&self, name: &str) -> bool {
+        let (pattern, name) = (self.0.to_lowercase(), name.to_lowercase());
+        let mut parts = pattern.split('*');
+        let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {
+            return false;
+        };
+        let mut parts: Vec<&str> = parts.collect();
+        let Some(last) = parts.pop() else {
+            return rest.is_empty();
+        };
+        for part in parts {
+            match rest.split_once(part) {
+                Some((_, after)) => rest = after,
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        for (pattern, name, fits) in [
+            ("prod-*", "Prod-payments", true),
+            ("prod-*", "preprod-payments", false),
+            ("*prod*", "preprod-payments", true),
+            ("*-dr", "billing-dr", true),
+            ("*-dr", "billing-drill", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*a", "a", false),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+            ("*", "", true),
+        ] {
+            let pattern: NamePattern = pattern.parse().unwrap();
+            assert_eq!(pattern.fits(name), fits, "{pattern} {name}");
+        }
+        assert_eq!(" ".parse::<NamePattern>(), Err(EmptyPattern));
+    }
+}

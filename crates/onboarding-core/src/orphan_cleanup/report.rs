@@ -1,0 +1,204 @@
+//! What a run says of each AWS account that has a Spot account of ours, and what a person should know.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    candidates::{Candidate, Stand},
+    observed::CleanupObserved,
+    protection,
+    verdict::{Judged, Verdict},
+    words,
+};
+use crate::{
+    ids::{AwsAccountId, SpotAccountId},
+    plan::{AccountRow, Finding, Plan, Severity},
+    status::{Reason, Standing},
+};
+
+/// What mends a finding of which the message says what a person does.
+const BY_PERSON: &str = "needs a person";
+
+/// One row for each AWS account: of several Spot accounts the one on which something is to be done.
+pub(super) fn rows(
+    observed: &CleanupObserved,
+    judged: &[Judged<'_>],
+    candidates: &[Candidate<'_>],
+    plan: &mut Plan,
+) {
+    let stands: BTreeMap<&SpotAccountId, &Candidate<'_>> = candidates
+        .iter()
+        .map(|one| (&one.judged.record.id, one))
+        .collect();
+    let profile: Arc<str> = Arc::from("");
+    let row = |account: AwsAccountId, spot: &SpotAccountId, reason: Reason, detail| {
+        let place = protection::place(observed, account).unwrap_or_default();
+        AccountRow {
+            account,
+            name: match place.name.as_str() {
+                "" => account.to_string().into(),
+                name => name.into(),
+            },
+            ou_path: place.path.into(),
+            profile: profile.clone(),
+            targeted: true,
+            standing: reason.standing(),
+            reason,
+            detail,
+            spot_account: Some(spot.clone()),
+            live_role: None,
+        }
+    };
+    for one in judged {
+        let (reason, detail) = match (&one.verdict, stands.get(&one.record.id)) {
+            (Verdict::Orphan(_), Some(candidate)) => standing(candidate),
+            (Verdict::Kept(reason, words), _) => (*reason, Some(words.clone())),
+            (Verdict::InUse | Verdict::Orphan(_), _) => (Reason::InUse, None),
+        };
+        let detail = detail.map(String::into_boxed_str);
+        let row = row(one.account, &one.record.id, reason, detail);
+        plan.accounts.push(row);
+    }
+    let deleted = observed
+        .deleted
+        .iter()
+        .filter(|deleted| deleted.of_this_run);
+    for deleted in deleted {
+        let id = &deleted.spot_account;
+        plan.accounts
+            .push(row(deleted.account, id, Reason::CleanedUp, None));
+    }
+    let rank = |row: &AccountRow| match row.standing {
+        Standing::Due | Standing::Failed | Standing::Pending => 0,
+        Standing::Skipped => 1,
+        Standing::Ok if row.reason == Reason::InUse => 2,
+        Standing::Ok => 3,
+    };
+    plan.accounts.sort_by_key(|row| (row.account, rank(row)));
+    plan.accounts.dedup_by_key(|row| row.account);
+}
+
+/// The accounts whose stack instance is taken out and that have no Spot account of ours, as `stackset-sync` has them.
+pub(super) fn others(of_sync: Vec<AccountRow>, plan: &mut Plan) {
+    let worked_on: BTreeSet<AwsAccountId> = plan
+        .steps
+        .iter()
+        .flat_map(|step| step.accounts.iter().copied())
+        .collect();
+    let known: BTreeSet<AwsAccountId> = plan.accounts.iter().map(|row| row.account).collect();
+    let others = of_sync
+        .into_iter()
+        .filter(|row| worked_on.contains(&row.account) && !known.contains(&row.account));
+    plan.accounts.extend(others.map(|row| AccountRow {
+        targeted: false,
+        ..row
+    }));
+    plan.accounts.sort_by_key(|row| row.account);
+}
+
+fn standing(candidate: &Candidate<'_>) -> (Reason, Option<String>) {
+    let why = candidate.why;
+    match &candidate.stand {
+        Stand::Protected(by) => (Reason::Protected, Some(format!("{why}: {by}"))),
+        Stand::Waiting(left) => (
+            Reason::GracePeriod,
+            Some(format!("{why}: it is deleted in {}", words(*left))),
+        ),
+        Stand::InstanceStays => (
+            Reason::StackRemains,
+            Some(format!(
+                "{why}: its stack instance goes first, by the rules of [removal] (closed_grace, max_removals), and does not in \
+                 this run"
+            )),
+        ),
+        Stand::Running(names) => (
+            Reason::StillRunning,
+            Some(format!("{why}: {} run in it", names.join(", "))),
+        ),
+        Stand::OverLimit | Stand::Due { .. } => (Reason::OverLimit, Some(why.to_string())),
+        Stand::Chosen { .. } => (Reason::Orphaned, Some(why.to_string())),
+    }
+}
+
+/// What a person should know.
+pub(super) fn findings(
+    observed: &CleanupObserved,
+    judged: &[Judged<'_>],
+    candidates: &[Candidate<'_>],
+    plan: &mut Plan,
+) {
+    let mut found = Vec::new();
+    let mut add = |reason: &str, severity, account: AwsAccountId, about: &str, message: String| {
+        let place = protection::place(observed, account);
+        found.push(Finding {
+            id: format!("{reason}:{about}"),
+            severity,
+            account: Some(account),
+            account_name: place.as_ref().map(|place| place.name.clone()),
+            ou_path: place.map(|place| place.path),
+            reason: reason.to_owned(),
+            message,
+            resource: Some(about.to_owned()),
+            fix: (severity > Severity::Info).then(|| BY_PERSON.to_owned()),
+            ..Finding::default()
+        });
+    };
+    for one in judged {
+        let Verdict::Kept(reason, words) = &one.verdict else {
+            continue;
+        };
+        let severity = match reason {
+            Reason::LinkedToSeveral => Severity::Error,
+            reason if reason.needs_person() => Severity::Warning,
+            _ => Severity::Info,
+        };
+        let id = &one.record.id;
+        let message = format!("Spot account {id} {:?}: {words}", one.record.name);
+        add(reason.code(), severity, one.account, id.as_str(), message);
+    }
+    for one in candidates {
+        let Stand::Running(names) = &one.stand else {
+            continue;
+        };
+        let id = &one.judged.record.id;
+        let message = format!(
+            "Spot account {id} {:?} is not deleted while {} run in it; delete them in Spot first",
+            one.judged.record.name,
+            names.join(", ")
+        );
+        let code = Reason::StillRunning.code();
+        add(
+            code,
+            Severity::Warning,
+            one.judged.account,
+            id.as_str(),
+            message,
+        );
+    }
+    for record in &observed.sync.spot_accounts {
+        let Some(account) = record.aws_account else {
+            continue;
+        };
+        let is_ours = observed.known.contains_key(&record.id);
+        if is_ours || observed.sync.organization.account(account).is_some() {
+            continue;
+        }
+        let id = &record.id;
+        let message = format!(
+            "Spot account {id} {:?} is linked to AWS account {account}, which is not in this organization, and we neither made \
+             nor linked it: it may be another organization's",
+            record.name
+        );
+        add(
+            "unknown-spot-account",
+            Severity::Info,
+            account,
+            id.as_str(),
+            message,
+        );
+    }
+    plan.findings = found;
+    plan.findings.sort();
+}

@@ -1,0 +1,7 @@
+//! Plans of `orphan-cleanup`: what is due and what stays, in tables, and what holds of every plan.
+
+mod moment;
+mod properties;
+mod tables;
+mod undone;
+mod world;

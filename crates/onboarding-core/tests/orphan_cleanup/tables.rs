@@ -1,0 +1,394 @@
+//! Each kind of orphan, each thing that keeps one, each limit.
+
+use std::collections::BTreeMap;
+
+use onboarding_core::{
+    inventory::{AccountState, SpotAccountRecord},
+    orphan_cleanup::{Deleted, clocks, unclear_stacks},
+    plan::Severity,
+    status::Reason,
+};
+
+use super::world::*;
+
+#[test]
+fn a_departed_account_loses_its_instance_and_then_its_spot_account() {
+    let mut world = World::new(30);
+    world.leaves(&[7]);
+    let plan = world.plan();
+    let steps: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(
+        steps,
+        [
+            "delete-stack-instances:default:1",
+            "delete-spot-account:act-00000007"
+        ]
+    );
+    let last = &plan.steps[1];
+    assert!(
+        last.preconditions
+            .contains(&"step:delete-stack-instances:default:1".to_owned()),
+        "{last:?}"
+    );
+    assert_eq!(
+        stands(&plan, 7),
+        Some((Reason::Orphaned, "departed".to_owned()))
+    );
+    assert_eq!(stands(&plan, 8), Some((Reason::InUse, String::new())));
+    assert!(plan.refusals.is_empty());
+
+    world.without_instance(7);
+    let plan = world.plan();
+    assert_eq!((plan.steps.len(), deleted(&plan)), (1, vec![7]));
+}
+
+#[test]
+fn nothing_goes_before_the_grace_period_and_its_clock_begins_when_it_was_first_seen() {
+    let mut world = World::new(30);
+    world.leaves(&[7]);
+    world.without_instance(7);
+    for (age, due) in [(13, false), (14, true)] {
+        let since = NOW - age * DAY;
+        world.observed.first_seen.insert(spot(7), since);
+        let plan = world.plan();
+        assert_eq!(!deleted(&plan).is_empty(), due, "{age}");
+        let kept = clocks(&world.observed, &world.desired, &world.rules).unwrap();
+        assert_eq!(kept, BTreeMap::from([(spot(7), since)]));
+    }
+    world.observed.first_seen.clear();
+    let (reason, detail) = stands(&world.plan(), 7).unwrap();
+    assert_eq!(reason, Reason::GracePeriod);
+    assert!(detail.contains("14 d 0 h"), "{detail}");
+    let kept = clocks(&world.observed, &world.desired, &world.rules).unwrap();
+    assert_eq!(kept, BTreeMap::from([(spot(7), NOW)]));
+}
+
+#[test]
+fn an_account_that_may_come_back_waits_without_a_clock() {
+    for (state, expected, orphan) in [
+        (AccountState::Suspended, Reason::Suspended, false),
+        (AccountState::PendingClosure, Reason::PendingClosure, false),
+        (AccountState::Unknown, Reason::StateUnknown, false),
+        (AccountState::Closed, Reason::Orphaned, true),
+        (AccountState::Active, Reason::InUse, false),
+    ] {
+        let mut world = World::new(30);
+        world.becomes(7, state);
+        world.without_instance(7);
+        let plan = world.plan();
+        assert_eq!(stands(&plan, 7).unwrap().0, expected, "{state:?}");
+        assert_eq!(
+            deleted(&plan),
+            if orphan { vec![7] } else { vec![] },
+            "{state:?}"
+        );
+        let kept = clocks(&world.observed, &world.desired, &world.rules).unwrap();
+        assert_eq!(kept.contains_key(&spot(7)), orphan, "{state:?}");
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_reported_and_never_deleted() {
+    let mut world = World::new(30);
+    world.leaves(&[2, 3, 4, 5]);
+    // Somebody else had linked it, we only linked it, it is linked elsewhere by now, we never saw it.
+    let owner = &mut world.observed.known.get_mut(&spot(2)).unwrap().owner;
+    owner.as_mut().unwrap().is_adopted = true;
+    world.observed.known.get_mut(&spot(3)).unwrap().is_created = false;
+    world.record(4).aws_account = Some(id(9));
+    world.observed.known.remove(&spot(5));
+    let plan = world.plan();
+    assert!(deleted(&plan).is_empty());
+    for (number, reason) in [
+        (2, Some(Reason::NotOurs)),
+        (3, Some(Reason::NotOurs)),
+        (4, Some(Reason::LinkedElsewhere)),
+    ] {
+        assert_eq!(stands(&plan, number).map(|(reason, _)| reason), reason);
+    }
+    let found: Vec<(&str, Severity)> = plan
+        .findings
+        .iter()
+        .map(|finding| (finding.id.as_str(), finding.severity))
+        .collect();
+    assert!(found.contains(&("unknown-spot-account:act-00000005", Severity::Info)));
+    assert!(found.contains(&("not-ours:act-00000002", Severity::Warning)));
+
+    // Once the default account is named, what we linked and did not make may go, and that one never.
+    world.rules.default_account = Some(spot(1));
+    assert_eq!(deleted(&world.plan()), [3]);
+    world.rules.default_account = Some(spot(3));
+    assert!(deleted(&world.plan()).is_empty());
+}
+
+#[test]
+fn what_is_protected_stays_also_after_its_account_left() {
+    let protected = |protect: fn(&mut World)| {
+        let mut world = World::new(30);
+        world.leaves(&[7]);
+        world.without_instance(7);
+        protect(&mut world);
+        let plan = world.plan();
+        assert!(deleted(&plan).is_empty());
+        let (reason, detail) = stands(&plan, 7).unwrap();
+        assert_eq!(reason, Reason::Protected);
+        detail
+    };
+    let by = [
+        protected(|world| {
+            world.desired.protected_accounts.insert(id(7));
+        }),
+        protected(|world| world.rules.protected_names = vec!["ACCOUNT 7".parse().unwrap()]),
+        protected(|world| world.rules.protected_names = vec!["name 7".parse().unwrap()]),
+        protected(|world| world.rules.protected_ous = vec!["Unit1".parse().unwrap()]),
+        protected(|world| world.rules.protected_ous = vec![ou(1).as_str().parse().unwrap()]),
+        protected(|world| world.rules.protected_ous = vec!["root".parse().unwrap()]),
+        protected(|world| {
+            world.rules.protected_ous = vec!["Unit2".parse().unwrap()];
+            world.observed.places.clear();
+        }),
+    ];
+    assert!(
+        by[0].contains("protected_accounts") && by[3].contains("Unit1"),
+        "{by:?}"
+    );
+    let mut world = World::new(30);
+    world.rules.protected_ous = vec!["Unit9".parse().unwrap()];
+    let error =
+        onboarding_core::orphan_cleanup::plan(&world.observed, &world.desired, &world.rules);
+    assert!(error.unwrap_err().to_string().contains("Unit9"));
+}
+
+#[test]
+fn what_runs_keeps_the_spot_account_and_is_named() {
+    let mut world = World::new(30);
+    world.leaves(&[7, 8]);
+    world.without_instance(7);
+    world.without_instance(8);
+    let running = vec!["web".to_owned(), "cluster".to_owned()];
+    world.observed.running.insert(spot(7), running);
+    let plan = world.plan();
+    assert_eq!(deleted(&plan), [8]);
+    let (reason, detail) = stands(&plan, 7).unwrap();
+    assert_eq!(reason, Reason::StillRunning);
+    assert!(detail.contains("web, cluster"), "{detail}");
+    assert_eq!(plan.findings[0].id, "still-running:act-00000007");
+    // Not asked is not idle.
+    world.observed.running.clear();
+    assert!(deleted(&world.plan()).is_empty());
+}
+
+#[test]
+fn the_oldest_go_first_and_the_limits_of_run_day_and_share_hold() {
+    let mut world = World::new(60);
+    let gone = [3, 4, 5, 6];
+    world.leaves(&gone);
+    for number in gone {
+        world.without_instance(number);
+        let age = i64::try_from(number).unwrap();
+        world
+            .observed
+            .first_seen
+            .insert(spot(number), NOW - (20 + age) * DAY);
+    }
+    let limited = |world: &World, guard: &str, expected: &[u64]| {
+        let plan = world.plan();
+        let mut deleted = deleted(&plan);
+        deleted.sort_unstable();
+        assert_eq!(deleted, expected);
+        assert_eq!(plan.refusals[0].guard, guard, "{:?}", plan.refusals);
+        assert!(!plan.refusals[0].whole_plan);
+        let left = gone.iter().filter(|number| !expected.contains(number));
+        for number in left {
+            assert_eq!(stands(&plan, *number).unwrap().0, Reason::OverLimit);
+        }
+    };
+    world.rules.max_deletions = 2;
+    limited(&world, "max-deletions", &[5, 6]);
+    let earlier = |of_this_run| Deleted {
+        spot_account: spot(90),
+        account: id(90),
+        of_this_run,
+    };
+    world.observed.deleted = vec![earlier(true)];
+    limited(&world, "max-deletions", &[6]);
+    world.observed.deleted = vec![earlier(false)];
+    limited(&world, "max-deletions", &[5, 6]);
+    world.rules.max_per_day = 2;
+    limited(&world, "max-per-day", &[6]);
+    world.rules.max_per_day = 10;
+    world.rules.max_deletions = 10;
+    // 59 are ours, and one more was deleted today: 3 of 60.
+    world.rules.max_share = 0.05;
+    limited(&world, "max-percent", &[5, 6]);
+    world.rules.max_share = 0.0;
+    limited(&world, "max-percent", &[]);
+    assert_eq!(stands(&world.plan(), 90), None);
+    world.observed.deleted = vec![earlier(true)];
+    assert_eq!(stands(&world.plan(), 90).unwrap().0, Reason::CleanedUp);
+}
+
+#[test]
+fn of_several_links_only_the_one_that_a_person_names_goes() {
+    let mut world = World::new(30);
+    let second = spot(90);
+    let record = linked(7, second.clone());
+    world.observed.sync.spot_accounts.push(record);
+    world.observed.previous_spot_count = Some(world.observed.sync.spot_accounts.len());
+    let mut known = ours(7);
+    known.owner.as_mut().unwrap().stack = stack(90);
+    world.observed.known.insert(second.clone(), known);
+    world
+        .observed
+        .first_seen
+        .insert(second.clone(), NOW - 30 * DAY);
+    world.observed.running.insert(second.clone(), Vec::new());
+    let plan = world.plan();
+    assert_eq!(stands(&plan, 7).unwrap().0, Reason::LinkedToSeveral);
+    assert_eq!(
+        (deleted(&plan), plan.findings[0].severity),
+        (vec![], Severity::Error)
+    );
+
+    world.rules.duplicates = [second.clone()].into();
+    assert_eq!(deleted(&world.plan()), [90]);
+    // Not all of them, and not the one that the live stack has linked.
+    world.rules.duplicates = [second, spot(7)].into();
+    assert!(deleted(&world.plan()).is_empty());
+    world.rules.duplicates = [spot(7)].into();
+    let plan = world.plan();
+    assert_eq!(
+        (deleted(&plan), stands(&plan, 7).unwrap().0),
+        (vec![], Reason::StackRemains)
+    );
+}
+
+#[test]
+fn a_link_that_the_runner_made_itself_is_never_taken_for_one_whose_stack_is_gone() {
+    let mut world = World::new(30);
+    let own = format!(
+        "arn:aws:cloudformation:us-east-1:{}:stack/spot-onboarding/direct",
+        id(7)
+    );
+    let owner = &mut world.observed.known.get_mut(&spot(7)).unwrap().owner;
+    owner.as_mut().unwrap().stack = own.parse().unwrap();
+    // Of two, it may be the one of the live stack.
+    let twin = linked(7, spot(90));
+    world.observed.sync.spot_accounts.push(twin);
+    world.rules.duplicates = [spot(7)].into();
+    let plan = world.plan();
+    assert_eq!(
+        (deleted(&plan), stands(&plan, 7).unwrap().0),
+        (vec![], Reason::StackRemains)
+    );
+    // Nobody asks CloudFormation for a stack of that id.
+    world.observed.sync.spot_accounts.pop();
+    world.is_untargeted(7);
+    world.without_instance(7);
+    world.rules.remove_outside_targets = true;
+    assert_eq!(stands(&world.plan(), 7).unwrap().0, Reason::StackRemains);
+    let unclear = unclear_stacks(&world.observed, &world.desired, &world.rules);
+    assert_eq!(unclear.unwrap(), []);
+}
+
+#[test]
+fn one_that_was_never_linked_goes_when_its_account_does_not_need_it() {
+    let unlinked = |world: &mut World, number: u64| {
+        let record = world.record(number);
+        record.aws_account = None;
+        record.unlinked = true;
+        let known = world.observed.known.get_mut(&spot(number)).unwrap();
+        known.owner = None;
+    };
+    // The next enrollment takes it.
+    let mut world = World::new(30);
+    unlinked(&mut world, 7);
+    assert!(deleted(&world.plan()).is_empty());
+    // The account has got another one.
+    let other: SpotAccountRecord = linked(7, spot(90));
+    world.observed.sync.spot_accounts.push(other);
+    let plan = world.plan();
+    assert_eq!(deleted(&plan), [7]);
+    // No profile targets it.
+    let mut world = World::new(30);
+    unlinked(&mut world, 7);
+    world.is_untargeted(7);
+    world.without_instance(7);
+    assert_eq!(deleted(&world.plan()), [7]);
+}
+
+#[test]
+fn an_account_that_nobody_targets_is_cleaned_up_only_where_that_is_asked_for() {
+    let mut world = World::new(30);
+    world.is_untargeted(7);
+    let plan = world.plan();
+    assert_eq!(
+        (plan.steps.len(), stands(&plan, 7).unwrap().0),
+        (0, Reason::OutsideTargets)
+    );
+    world.rules.remove_outside_targets = true;
+    let plan = world.plan();
+    let steps: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    let instance = format!("delete-stack:default:{}", id(7));
+    assert_eq!(
+        steps,
+        [instance.as_str(), "delete-spot-account:act-00000007"]
+    );
+    assert_eq!(plan.steps[0].payload["with_stacks"], true);
+    assert!(
+        plan.steps[1]
+            .preconditions
+            .contains(&format!("step:{instance}"))
+    );
+
+    // Without the instance, only a tombstone tells that the stack is gone.
+    world.without_instance(7);
+    let plan = world.plan();
+    assert_eq!(
+        (plan.steps.len(), stands(&plan, 7).unwrap().0),
+        (0, Reason::StackRemains)
+    );
+    assert!(
+        plan.findings[0]
+            .message
+            .contains("aws cloudformation delete-stack")
+    );
+    world.observed.known.get_mut(&spot(7)).unwrap().tombstone = Some(tombstone(7));
+    assert_eq!(deleted(&world.plan()), [7]);
+}
+
+#[test]
+fn a_listing_that_is_empty_or_shrank_removes_nothing() {
+    let shrinks = |shrink: fn(&mut World), whole: bool| {
+        let mut world = World::new(40);
+        world.leaves(&[7]);
+        world.without_instance(7);
+        assert_eq!(deleted(&world.plan()), [7]);
+        shrink(&mut world);
+        let plan = world.plan();
+        assert_eq!((plan.steps.len(), plan.refusals.len()), (0, 1));
+        assert_eq!(plan.refusals[0].guard, "shrink-guard");
+        assert!(plan.refusals[0].whole_plan);
+        assert_eq!(plan.accounts.is_empty(), whole);
+        plan.refusals[0].message.clone()
+    };
+    let by = [
+        shrinks(
+            |world| world.observed.sync.previous_account_count = Some(400),
+            true,
+        ),
+        shrinks(|world| world.organization().accounts.clear(), true),
+        shrinks(|world| world.observed.previous_spot_count = Some(400), true),
+        shrinks(|world| world.observed.sync.spot_accounts.clear(), true),
+        shrinks(|world| world.observed.previous_spot_count = None, false),
+        shrinks(
+            |world| world.observed.sync.previous_account_count = None,
+            false,
+        ),
+    ];
+    assert!(by[2].contains("the Spot organization lists"), "{by:?}");
+    // What was never compared stands in nobody's way where nothing would be removed.
+    let mut world = World::new(40);
+    world.observed.previous_spot_count = None;
+    assert!(world.plan().refusals.is_empty());
+}

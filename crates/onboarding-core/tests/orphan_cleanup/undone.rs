@@ -1,0 +1,91 @@
+//! Plans that make again what was deleted.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "scaffolding of tests fails the test by panicking"
+)]
+
+use onboarding_core::{
+    orphan_cleanup::{
+        Why,
+        undo::{DeletionRecord, Undone, plan},
+    },
+    plan::Severity,
+    status::Reason,
+};
+
+use super::world::*;
+
+fn record(number: u64) -> DeletionRecord {
+    DeletionRecord {
+        spot_account: spot(number),
+        name: format!("name {number}"),
+        account: id(number),
+        account_name: Some(format!("account {number}")),
+        role: Some(ours(number).owner.unwrap().role),
+        external_id: Some("spotinst:aws:extid:0123456789abcdef".parse().unwrap()),
+        stack: Some(stack(number)),
+        cost_intelligence: true,
+        user_groups: [(
+            "ugr-a1b2c3d4".parse().unwrap(),
+            ["pol-a1b2c3d4".parse().unwrap()].into(),
+        )]
+        .into(),
+        why: Why::Departed,
+        first_seen: NOW - 30 * DAY,
+        by: "arn:aws:iam::000000000001:user/ada".to_owned(),
+        deleted_at: Some(NOW),
+        undone: None,
+    }
+}
+
+#[test]
+fn what_was_deleted_is_made_again_once_and_says_what_changes() {
+    let mut records = vec![record(7), record(8)];
+    // Written down, and never known to be deleted.
+    records[1].deleted_at = None;
+    let before = plan(&records);
+    let [step] = &before.steps[..] else {
+        panic!("{:?}", before.steps)
+    };
+    assert_eq!(step.id, "recreate-spot-account:act-00000007");
+    let changes = step.changes.join("\n");
+    for words in [
+        "another id than act-00000007",
+        "SpotRole",
+        "Cost Intelligence",
+        "ugr-a1b2c3d4",
+    ] {
+        assert!(changes.contains(words), "{words}: {changes}");
+    }
+    assert_eq!(stands(&before, 7).unwrap().0, Reason::Deleted);
+
+    records[0].undone = Some(Undone {
+        spot_account: spot(70),
+        not_linked: Some("the role trusts another external ID".to_owned()),
+    });
+    let after = plan(&records);
+    assert!(after.steps.is_empty());
+    let (reason, detail) = stands(&after, 7).unwrap();
+    assert_eq!(reason, Reason::Recreated);
+    assert!(detail.contains("act-00000007"), "{detail}");
+    let [finding] = &after.findings[..] else {
+        panic!("{:?}", after.findings)
+    };
+    assert_eq!(finding.severity, Severity::Warning);
+    assert!(
+        finding.message.contains("act-00000070"),
+        "{}",
+        finding.message
+    );
+}
+
+#[test]
+fn a_record_is_the_same_after_it_was_kept() {
+    let record = record(7);
+    let kept = serde_json::to_string(&record).unwrap();
+    assert_eq!(
+        serde_json::from_str::<DeletionRecord>(&kept).unwrap(),
+        record
+    );
+}

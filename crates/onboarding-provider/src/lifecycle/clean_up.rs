@@ -1,0 +1,166 @@
+//! The deletion of a Spot account that nobody needs any more, which no stack asks for.
+//!
+//! The same order as where a stack asks ([`super::deletion`]): wait for the rate governor, then look at everything again, then
+//! claim the AWS account, check that nothing changed in our state meanwhile, write the intent, send. An answer that says
+//! nothing is settled by looking.
+
+use onboarding_core::{
+    custom_resource::{TombstoneReason, deletion::veto},
+    ids::{AwsAccountId, SpotAccountId, StackId},
+    inventory::SpotAccountRecord,
+};
+use spot_api::{ErrorClass, SpotError};
+
+use super::deletion::{NotSent, SentDeletion};
+use crate::{
+    intents::IntentsError,
+    provider::{Provider, time_until},
+};
+
+/// A Spot account that is to be deleted, as it was seen when that was planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// The Spot account.
+    pub spot_account: SpotAccountId,
+    /// Its AWS account, as our state has it.
+    pub account: AwsAccountId,
+    /// The stack that linked it last; none when none did through us.
+    pub owner: Option<StackId>,
+    /// Whether it may be linked to its AWS account.
+    pub may_be_linked: bool,
+}
+
+/// Why a Spot account was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum CleanUpError<E> {
+    /// It must not be, for this reason.
+    #[error("Spot account {spot_account} is not deleted: {reason}")]
+    Refused {
+        /// The Spot account.
+        spot_account: SpotAccountId,
+        /// What speaks against it.
+        reason: String,
+    },
+    /// Something is going on that passes by itself.
+    #[error("Spot account {spot_account} is not deleted yet: {reason}")]
+    Busy {
+        /// The Spot account.
+        spot_account: SpotAccountId,
+        /// What goes on.
+        reason: String,
+    },
+    /// Spot could not be asked, or refused.
+    #[error(transparent)]
+    Spot(#[from] SpotError),
+    /// The state could not be used.
+    #[error(transparent)]
+    State(#[from] IntentsError),
+    /// What was to be done before the deletion did not succeed.
+    #[error("what has to be done before a deletion failed")]
+    Before(#[source] E),
+}
+
+impl Provider {
+    /// Deletes a Spot account, after everything was looked at once more: that it is there and still of its AWS account, that its
+    /// owner is the same, and that nothing runs in it. `before` gets the Spot account as it is now, and is awaited when nothing
+    /// else stands against it. False when it was gone already.
+    ///
+    /// # Errors
+    /// [`CleanUpError`]; nothing was deleted then, but for an error of Spot's whose outcome is not known: called again, it looks.
+    pub async fn clean_up<E, F>(
+        &self,
+        orphan: &Orphan,
+        before: impl FnOnce(SpotAccountRecord) -> F + Send,
+    ) -> Result<bool, CleanUpError<E>>
+    where
+        F: Future<Output = Result<(), E>> + Send,
+        E: Send,
+    {
+        let (id, account) = (&orphan.spot_account, orphan.account);
+        let refused = |reason: String| CleanUpError::Refused {
+            spot_account: id.clone(),
+            reason,
+        };
+        let busy = |reason: String| CleanUpError::Busy {
+            spot_account: id.clone(),
+            reason,
+        };
+        // The governor may hold us back for many minutes: nothing is looked at or claimed before it lets us through.
+        let slot = self.spot.reserve_delete().await;
+        let seen = self.intents.intent(account).await?;
+        if let Some(sent) = &seen.sent
+            && !sent.deletes(id)
+            && !time_until(sent.look_after).is_zero()
+        {
+            return Err(busy(
+                "the creation of a Spot account of its AWS account has not settled yet".to_owned(),
+            ));
+        }
+        let Some(record) = self.record_now(id).await? else {
+            self.intents.forget(account, id, None).await?;
+            self.listings.forget();
+            return Ok(false);
+        };
+        let owner = self.intents.owner(id).await?;
+        if owner.as_ref().map(|owner| &owner.stack_id) != orphan.owner.as_ref() {
+            return Err(refused("another stack has linked it since".to_owned()));
+        }
+        if owner.is_some_and(|owner| owner.adopted) {
+            return Err(refused(TombstoneReason::Adopted.explanation().to_owned()));
+        }
+        let mut running = self.spot.elastigroups(id).await?;
+        running.extend(self.spot.ocean_clusters(id).await?);
+        if let Some(reason) = veto(&record, account, orphan.may_be_linked, running.len()) {
+            let named = running.into_iter().map(|one| one.name.unwrap_or(one.id));
+            let named: Vec<String> = named.collect();
+            return Err(refused(match named.as_slice() {
+                [] => reason.explanation().to_owned(),
+                named => format!("{} ({})", reason.explanation(), named.join(", ")),
+            }));
+        }
+        before(record).await.map_err(CleanUpError::Before)?;
+        if let Some(freeze) = self.intents.frozen().await? {
+            return Err(busy(freeze.to_string()));
+        }
+        let holder = format!("orphan-cleanup/{:032x}", rand::random::<u128>());
+        let deletion = SentDeletion {
+            account,
+            holder: &holder,
+            spot_account: id,
+            seen: &seen,
+            departure: None,
+        };
+        match self.send_deletion(deletion, slot).await {
+            Ok(()) => Ok(true),
+            Err(NotSent::Busy(reason)) => Err(busy(reason)),
+            Err(NotSent::State(error)) => Err(error.into()),
+            Err(NotSent::Spot(error)) if is_unknown(&error) => match self.record_now(id).await {
+                Ok(None) => {
+                    self.intents.forget(account, id, None).await?;
+                    self.listings.forget();
+                    Ok(true)
+                }
+                _ => Err(error.into()),
+            },
+            Err(NotSent::Spot(error)) => Err(error.into()),
+        }
+    }
+
+    /// A Spot account as it is now; none when it is not there.
+    async fn record_now(&self, id: &SpotAccountId) -> Result<Option<SpotAccountRecord>, SpotError> {
+        if let Some(record) = self.spot.account(id).await? {
+            return Ok(Some(record));
+        }
+        // Spot does not document that call: what it does not find there, the listing must not have either.
+        let all = self.spot.list_accounts().await?;
+        Ok(all.into_iter().find(|record| record.id == *id))
+    }
+}
+
+/// Whether the call may have taken effect.
+fn is_unknown(error: &SpotError) -> bool {
+    matches!(
+        error.class(),
+        ErrorClass::Transient | ErrorClass::Ambiguous | ErrorClass::Bug
+    )
+}

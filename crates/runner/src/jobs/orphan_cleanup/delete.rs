@@ -1,0 +1,240 @@
+//! Deleting one Spot account: everything about it is read once more, then it is written down, then it is deleted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use onboarding_core::{
+    access::PolicyAccounts,
+    custom_resource::{ServedStacks, TombstoneReason},
+    ids::{AccessPolicyId, AwsAccountId, SpotAccountId, StackSetName, UserGroupId},
+    inventory::SpotAccountRecord,
+    orphan_cleanup::{CleanupAction, Evidence, Why, still_orphan, undo::DeletionRecord},
+    plan::Step,
+};
+use onboarding_provider::{CleanUpError, Intents as _, IntentsError, Orphan, Provider, Tombstone};
+
+use super::OrphanCleanup;
+use crate::{
+    engine::{Applied, ErrorClass, StepContext, StepError},
+    home::{aws_error, spot_error},
+    provider,
+};
+
+impl OrphanCleanup {
+    pub(super) async fn delete(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {
+        let CleanupAction::DeleteSpotAccount {
+            spot_account,
+            account,
+            account_name,
+            why,
+            first_seen,
+            owner,
+            ..
+        } = serde_json::from_value(step.payload.clone()).map_err(|error| {
+            StepError::new(
+                ErrorClass::Bug,
+                format!(
+                    "step {} has a payload that this version cannot read; plan again",
+                    step.id
+                ),
+            )
+            .with_source(error)
+        })?;
+        let orphan = Orphan {
+            spot_account: spot_account.clone(),
+            account,
+            owner,
+            may_be_linked: why != Why::NeverLinked,
+        };
+        let state = &self.home().state;
+        let now = || cx.now().div_euclid(1000);
+        let before = |listed: SpotAccountRecord| async move {
+            self.confirm(why, &listed.id, account).await?;
+            let record = self
+                .record(&listed, account, account_name, why, first_seen)
+                .await?;
+            let run = cx.run_id().to_string();
+            state.begin_deletion(&run, &record, now()).await?;
+            Ok::<(), StepError>(())
+        };
+        let cleaned = self.lifecycle().await?.clean_up(&orphan, before).await;
+        let deleted = cleaned.map_err(step_error)?;
+        let is_ours = state.end_deletion(&spot_account, now()).await?;
+        if !deleted && !is_ours {
+            return Ok(Applied::Unchanged);
+        }
+        tracing::warn!(%spot_account, cloud.account.id = %account, why = why.code(), "Spot account deleted");
+        Ok(Applied::Done {
+            note: Some(format!(
+                "Spot account {spot_account} is deleted; undo: runner runs undo {}",
+                cx.run_id()
+            )),
+        })
+    }
+
+    /// Nothing is deleted on the word of a listing: what decides is read for this account alone.
+    async fn confirm(
+        &self,
+        why: Why,
+        spot_account: &SpotAccountId,
+        account: AwsAccountId,
+    ) -> Result<(), StepError> {
+        let home = self.home();
+        let member = home.aws.member(account).await.map_err(aws_error)?;
+        let evidence = Evidence {
+            state: member.map(|member| member.state),
+            in_scope: provider::is_in_scope(home, account).await?,
+            instance: self.instance_of(account).await?,
+            linked: home
+                .spot
+                .list_accounts_of(account)
+                .await
+                .map_err(spot_error)?,
+        };
+        still_orphan(why, spot_account, account, &evidence).map_err(|reason| {
+            StepError::new(
+                ErrorClass::Failed,
+                format!("Spot account {spot_account} is not deleted: {reason}; run again"),
+            )
+        })
+    }
+
+    /// A stack set of ours that has an instance of an account.
+    async fn instance_of(&self, account: AwsAccountId) -> Result<Option<StackSetName>, StepError> {
+        for profile in &self.sync.desired.profiles {
+            let aws = &self.home().aws;
+            let overrides = aws.instance_overrides(&profile.stack_set, account, &profile.region);
+            if overrides.await.map_err(aws_error)?.is_some() {
+                return Ok(Some(profile.stack_set.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All that is needed to make the Spot account again.
+    async fn record(
+        &self,
+        listed: &SpotAccountRecord,
+        account: AwsAccountId,
+        account_name: Option<String>,
+        why: Why,
+        first_seen: i64,
+    ) -> Result<DeletionRecord, StepError> {
+        let (home, id) = (self.home(), &listed.id);
+        let database = home.state.database();
+        let owner = database.owner(id).await.map_err(state_error)?;
+        let remembered = database.external_id(id).await.map_err(state_error)?;
+        let (role, external_id, cost_intelligence) = tokio::try_join!(
+            home.spot.stored_role(id),
+            home.spot.external_id(id),
+            home.spot.cost_intelligence(),
+        )
+        .map_err(spot_error)?;
+        Ok(DeletionRecord {
+            spot_account: id.clone(),
+            name: listed.name.to_string(),
+            account,
+            account_name,
+            role: role.or_else(|| owner.as_ref().map(|owner| owner.role.clone())),
+            external_id: external_id
+                .or_else(|| remembered.map(|remembered| remembered.external_id)),
+            stack: owner.map(|owner| owner.stack_id),
+            cost_intelligence: cost_intelligence.iter().any(|one| one.account_id == *id),
+            user_groups: self.user_groups_of(id).await?,
+            why,
+            first_seen,
+            by: home.identity.arn.clone(),
+            deleted_at: None,
+            undone: None,
+        })
+    }
+
+    /// The user groups that see a Spot account by its id, of those that profiles name, with the policies that they have in it.
+    async fn user_groups_of(
+        &self,
+        id: &SpotAccountId,
+    ) -> Result<BTreeMap<UserGroupId, BTreeSet<AccessPolicyId>>, StepError> {
+        let grants = self.sync.desired.profiles.iter();
+        let named: BTreeSet<&UserGroupId> = grants
+            .flat_map(|profile| &profile.access)
+            .map(|grant| &grant.user_group)
+            .collect();
+        let mut groups = BTreeMap::new();
+        for group in named {
+            let policies = self
+                .home()
+                .spot
+                .user_group(group)
+                .await
+                .map_err(spot_error)?;
+            let names_it = |accounts: &PolicyAccounts| match accounts {
+                PolicyAccounts::These(accounts) => accounts.contains(id.as_str()),
+                _ => false,
+            };
+            let policies = policies.iter().filter(|policy| names_it(&policy.accounts));
+            let policies: BTreeSet<AccessPolicyId> = policies
+                .filter_map(|policy| policy.policy.parse().ok())
+                .collect();
+            if !policies.is_empty() {
+                groups.insert(group.clone(), policies);
+            }
+        }
+        Ok(groups)
+    }
+
+    /// The stacks of these accounts are deleted with their instances. Their Spot accounts stay until they are deleted, too; in
+    /// case that does not happen in this run, a tombstone tells that the stack is gone.
+    pub(super) async fn note_deleted_stacks(&self, step: &Step) -> Result<(), StepError> {
+        let state = &self.home().state;
+        let known = state.known_spot_accounts().await?;
+        for account in &step.accounts {
+            if self.instance_of(*account).await?.is_some() {
+                continue;
+            }
+            for (spot_account, known) in &known {
+                let Some(owner) = known.owner.as_ref() else {
+                    continue;
+                };
+                if known.account != Some(*account) {
+                    continue;
+                }
+                let tombstone = Tombstone {
+                    spot_account: spot_account.clone(),
+                    account: *account,
+                    stack_id: owner.stack.clone(),
+                    at: Timestamp::now(),
+                    reason: TombstoneReason::Reconcile,
+                };
+                let left = state.database().leave_tombstone(&tombstone).await;
+                left.map_err(state_error)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn lifecycle(&self) -> Result<&Provider, StepError> {
+        self.lifecycle
+            .get_or_try_init(|| provider::lifecycle(self.home(), None, ServedStacks::default()))
+            .await
+    }
+}
+
+pub(in crate::jobs) fn state_error(error: IntentsError) -> StepError {
+    StepError::new(
+        ErrorClass::Transient,
+        "the state of a Spot account could not be read or written",
+    )
+    .with_source(error)
+}
+
+fn step_error(error: CleanUpError<StepError>) -> StepError {
+    match error {
+        CleanUpError::Before(error) => error,
+        CleanUpError::Spot(error) => spot_error(error),
+        CleanUpError::State(error) => state_error(error),
+        refused @ CleanUpError::Refused { .. } => {
+            StepError::new(ErrorClass::Failed, refused.to_string())
+        }
+        busy @ CleanUpError::Busy { .. } => StepError::new(ErrorClass::Conflict, busy.to_string()),
+    }
+}

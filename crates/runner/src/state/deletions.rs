@@ -1,0 +1,172 @@
+//! The Spot accounts that were deleted: written down before, so that whatever happens they can be explained and made again.
+
+use onboarding_core::{
+    ids::SpotAccountId,
+    orphan_cleanup::undo::{DeletionRecord, Undone},
+};
+use sqlx::{Row as _, any::AnyRow};
+
+use super::{State, StateError, orphans};
+
+/// A deletion, and the run that did it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletionRow {
+    /// The run.
+    pub run: String,
+    /// What was deleted.
+    pub record: DeletionRecord,
+}
+
+impl State {
+    /// Writes down what is about to be deleted by a run, at a moment (Unix seconds). An earlier attempt that came to nothing is
+    /// replaced.
+    ///
+    /// # Errors
+    /// When the state cannot be written. Nothing may be deleted then.
+    pub async fn begin_deletion(
+        &self,
+        run: &str,
+        record: &DeletionRecord,
+        now: i64,
+    ) -> Result<(), StateError> {
+        let text = serde_json::to_string(record).map_err(StateError::value("a deletion"))?;
+        sqlx::query(
+            "INSERT INTO deletions (spot_account, account, run_id, record, written_at) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (spot_account) DO UPDATE SET account = excluded.account, run_id = excluded.run_id, \
+             record = excluded.record, written_at = excluded.written_at WHERE deletions.deleted_at IS NULL",
+        )
+        .bind(record.spot_account.as_str())
+        .bind(record.account.to_string())
+        .bind(run)
+        .bind(text)
+        .bind(now)
+        .execute(self.pool())
+        .await
+        .map(drop)
+        .map_err(failed())
+    }
+
+    /// Writes down that what was about to be deleted is deleted, at a moment (Unix seconds). False when it was known before, or
+    /// was not about to be.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn end_deletion(
+        &self,
+        spot_account: &SpotAccountId,
+        now: i64,
+    ) -> Result<bool, StateError> {
+        let failed = failed();
+        let mut tx = self.write().await.map_err(&failed)?;
+        let ended = sqlx::query(
+            "UPDATE deletions SET deleted_at = $2 WHERE spot_account = $1 AND deleted_at IS NULL",
+        )
+        .bind(spot_account.as_str())
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .map_err(&failed)?;
+        let is_new = ended.rows_affected() > 0;
+        if is_new {
+            sqlx::query("DELETE FROM orphans WHERE spot_account = $1")
+                .bind(spot_account.as_str())
+                .execute(&mut *tx)
+                .await
+                .map_err(&failed)?;
+            orphans::count_deletion(&mut tx, now).await?;
+        }
+        tx.commit().await.map_err(failed)?;
+        Ok(is_new)
+    }
+
+    /// What was deleted since a moment (Unix seconds).
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn deletions_since(&self, since: i64) -> Result<Vec<DeletionRow>, StateError> {
+        let rows = sqlx::query(
+            "SELECT * FROM deletions WHERE deleted_at > $1 ORDER BY deleted_at, spot_account",
+        )
+        .bind(since)
+        .fetch_all(self.pool())
+        .await
+        .map_err(failed())?;
+        rows.iter().map(deletion_of).collect()
+    }
+
+    /// What was about to be deleted, and is not known to be.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn unsettled_deletions(&self) -> Result<Vec<DeletionRow>, StateError> {
+        let rows =
+            sqlx::query("SELECT * FROM deletions WHERE deleted_at IS NULL ORDER BY spot_account")
+                .fetch_all(self.pool())
+                .await
+                .map_err(failed())?;
+        rows.iter().map(deletion_of).collect()
+    }
+
+    /// What a run deleted.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn deletions_of(&self, run: &str) -> Result<Vec<DeletionRecord>, StateError> {
+        let rows = sqlx::query(
+            "SELECT * FROM deletions WHERE run_id = $1 AND deleted_at IS NOT NULL ORDER BY spot_account",
+        )
+        .bind(run)
+        .fetch_all(self.pool())
+        .await
+        .map_err(failed())?;
+        let record = |row: &AnyRow| Ok(deletion_of(row)?.record);
+        rows.iter().map(record).collect()
+    }
+
+    /// Writes down what was made in the place of a Spot account, by whom, at a moment (Unix seconds).
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn note_undone(
+        &self,
+        spot_account: &SpotAccountId,
+        undone: &Undone,
+        by: &str,
+        now: i64,
+    ) -> Result<(), StateError> {
+        let text = serde_json::to_string(undone).map_err(StateError::value("a deletion"))?;
+        sqlx::query(
+            "UPDATE deletions SET undone = $2, undone_by = $3, undone_at = $4 WHERE spot_account = $1",
+        )
+        .bind(spot_account.as_str())
+        .bind(text)
+        .bind(by)
+        .bind(now)
+        .execute(self.pool())
+        .await
+        .map(drop)
+        .map_err(failed())
+    }
+}
+
+fn failed() -> impl Fn(sqlx::Error) -> StateError {
+    StateError::query("reading or writing what was deleted")
+}
+
+fn deletion_of(row: &AnyRow) -> Result<DeletionRow, StateError> {
+    let text: String = row.try_get("record").map_err(failed())?;
+    let undone: Option<String> = row.try_get("undone").map_err(failed())?;
+    let record: DeletionRecord =
+        serde_json::from_str(&text).map_err(StateError::value("a deletion"))?;
+    let undone = undone.map(|undone| serde_json::from_str(&undone));
+    Ok(DeletionRow {
+        run: row.try_get("run_id").map_err(failed())?,
+        record: DeletionRecord {
+            deleted_at: row.try_get("deleted_at").map_err(failed())?,
+            undone: undone
+                .transpose()
+                .map_err(StateError::value("a deletion"))?,
+            ..record
+        },
+    })
+}
