@@ -28,6 +28,7 @@ mod repairs;
 mod replicas;
 mod reports;
 mod retries;
+mod rollout;
 mod rotations;
 mod secrets;
 mod tags;

@@ -31,25 +31,52 @@ pub use operations::{
 
 use crate::{AwsError, CallAs, ErrorClass};
 
-/// How an operation goes through its targets. Failures never stop it (tolerance 100 %, soft): AWS's defaults would go one
-/// account at a time and stop at the first failure.
+/// How an operation goes through its targets. AWS's defaults would go one account at a time and stop at the first failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperationPreferences {
     /// How many accounts at a time, in each Region; at least 1.
     pub max_concurrent: u32,
     /// The Regions in the order in which they are done, one after the other. Empty: AWS's order.
     pub region_order: Vec<Region>,
+    /// How many accounts may fail before it is stopped.
+    pub tolerance: FailureTolerance,
+}
+
+/// How many accounts of an operation may fail before AWS stops it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FailureTolerance {
+    /// All of them: failures never stop it.
+    #[default]
+    Any,
+    /// So many in each Region.
+    Count {
+        /// How many.
+        failures: u32,
+        /// Whether no more accounts are worked on at a time than may still fail, and one (STRICT_FAILURE_TOLERANCE). Otherwise
+        /// those in flight when the tolerance is exceeded are finished, and more may fail (SOFT_FAILURE_TOLERANCE).
+        strict: bool,
+    },
 }
 
 impl OperationPreferences {
     fn to_sdk(&self) -> StackSetOperationPreferences {
-        StackSetOperationPreferences::builder()
+        let preferences = StackSetOperationPreferences::builder()
             .region_concurrency_type(RegionConcurrencyType::Sequential)
             .set_region_order((!self.region_order.is_empty()).then(|| texts(&self.region_order)))
-            .failure_tolerance_percentage(100)
-            .max_concurrent_count(i32::try_from(self.max_concurrent.max(1)).unwrap_or(i32::MAX))
-            .concurrency_mode(ConcurrencyMode::SoftFailureTolerance)
-            .build()
+            .max_concurrent_count(i32::try_from(self.max_concurrent.max(1)).unwrap_or(i32::MAX));
+        match self.tolerance {
+            FailureTolerance::Any => preferences
+                .failure_tolerance_percentage(100)
+                .concurrency_mode(ConcurrencyMode::SoftFailureTolerance),
+            FailureTolerance::Count { failures, strict } => preferences
+                .failure_tolerance_count(i32::try_from(failures).unwrap_or(i32::MAX))
+                .concurrency_mode(if strict {
+                    ConcurrencyMode::StrictFailureTolerance
+                } else {
+                    ConcurrencyMode::SoftFailureTolerance
+                }),
+        }
+        .build()
     }
 }
 

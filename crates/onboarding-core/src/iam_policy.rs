@@ -37,6 +37,8 @@ pub struct RunnerPolicySpec {
     pub cleans_up: bool,
     /// Whether accounts are enrolled without custom resources.
     pub is_direct: bool,
+    /// Whether a job rolls out versions of policies.
+    pub rolls_out: bool,
     /// The plain stacks that enroll the management account.
     pub management_stacks: Vec<ManagementStackAccess>,
     /// Whether stack sets are given tags.
@@ -145,6 +147,7 @@ impl RunnerPolicySpec {
             Need::StackSets => manages,
             Need::CleanUp => reads && self.cleans_up,
             Need::Direct => reads && self.is_direct,
+            Need::Rollout => reads && self.rolls_out,
             Need::ManagementStackReads => reads && !self.management_stacks.is_empty(),
             Need::ManagementStack => manages && !self.management_stacks.is_empty(),
             Need::UnboundedRole => {

@@ -18,6 +18,7 @@ pub mod inventory;
 pub mod orphan_cleanup;
 pub mod plan;
 pub mod policy;
+pub mod policy_rollout;
 pub mod retry_clock;
 pub mod secret;
 pub mod stackset_sync;

@@ -111,6 +111,9 @@ pub struct AccountRow {
     /// The Spot account that is linked to it, when there is exactly one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spot_account: Option<SpotAccountId>,
+    /// The version of the policies that its stack was told to have; none without a current stack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_version: Option<Arc<str>>,
     /// What was read of its live role; none when it was not looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live_role: Option<Arc<LinkEvidence>>,

@@ -96,6 +96,12 @@ pub enum Reason {
     Deleted,
     /// Its Spot account was made again, with another id.
     Recreated,
+    /// It has another version of the policies than it should have, and its wave is due.
+    PolicyOutdated,
+    /// It has another version of the policies than it will have, and its wave is not due.
+    WaitsForWave,
+    /// A rollout of policies works on it, or has left it half-way.
+    RollingOut,
 }
 
 /// What a reason means for the account.
@@ -116,7 +122,7 @@ pub enum Standing {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 48] = [
         Self::Enrolled,
         Self::Enrolling,
         Self::MissingInstance,
@@ -162,6 +168,9 @@ impl Reason {
         Self::CleanedUp,
         Self::Deleted,
         Self::Recreated,
+        Self::PolicyOutdated,
+        Self::WaitsForWave,
+        Self::RollingOut,
     ];
 
     /// What it means for the account when nothing but observation is known.
@@ -169,7 +178,7 @@ impl Reason {
     pub fn standing(self) -> Standing {
         match self {
             Self::Enrolled | Self::InUse | Self::CleanedUp | Self::Recreated => Standing::Ok,
-            Self::Enrolling => Standing::Pending,
+            Self::Enrolling | Self::WaitsForWave => Standing::Pending,
             Self::MissingInstance
             | Self::InstanceOutdated
             | Self::InstanceFailed
@@ -177,7 +186,8 @@ impl Reason {
             | Self::EnrollmentUnfinished
             | Self::ExternalIdMissing
             | Self::Orphaned
-            | Self::Deleted => Standing::Due,
+            | Self::Deleted
+            | Self::PolicyOutdated => Standing::Due,
             Self::RetryLater
             | Self::Quarantined
             | Self::InstanceInoperable
@@ -209,7 +219,8 @@ impl Reason {
             | Self::Protected
             | Self::StillRunning
             | Self::StackRemains
-            | Self::NotOurs => Standing::Skipped,
+            | Self::NotOurs
+            | Self::RollingOut => Standing::Skipped,
         }
     }
 
@@ -301,6 +312,9 @@ impl Reason {
             Self::CleanedUp => "cleaned-up",
             Self::Deleted => "deleted",
             Self::Recreated => "recreated",
+            Self::PolicyOutdated => "policy-outdated",
+            Self::WaitsForWave => "waits-for-wave",
+            Self::RollingOut => "rolling-out",
         }
     }
 
@@ -413,6 +427,15 @@ impl Reason {
             Self::CleanedUp => "its Spot account was deleted; `runner runs undo` makes it again",
             Self::Deleted => "its Spot account was deleted; it is made again, with another id",
             Self::Recreated => "its Spot account was made again, with another id",
+            Self::PolicyOutdated => {
+                "it has another version of the policies than it should have; its wave of the rollout updates it"
+            }
+            Self::WaitsForWave => {
+                "a version of the policies is rolled out, and its wave is not due yet; the next runs go on"
+            }
+            Self::RollingOut => {
+                "a rollout of policies works on it or has left it half-way; policy-rollout goes on with it, or takes it back"
+            }
         }
     }
 }

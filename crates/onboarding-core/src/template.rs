@@ -7,6 +7,8 @@
 //! - `ServiceTimeout` bounds how long a request without an answer hangs; CloudFormation's default is an hour.
 //! - `PolicyVersion` and `RepairNonce` are parameters. Both are part of a statement id in every managed policy, and
 //!   the nonce is part of the trust policy's: a new value makes CloudFormation write the documents again, in place.
+//! - While a version of the policies is rolled out, both are in the template, under conditions on `PolicyVersion`
+//!   ([`PinnedVersions`]): a stack has the current one unless its parameter names the next one.
 //! - Only [`Provider::SpotHosted`] has a `Token` parameter.
 //! - [`Provider::Direct`] has no custom resources, an `ExternalId` parameter, and its role only when that is given.
 //!
@@ -28,6 +30,7 @@ mod permissions;
 mod render;
 mod service_token;
 mod spec;
+mod version;
 
 pub use audit_role::{AUDIT_ROLE_DESCRIPTION, AuditRoleSpec, is_audit_role};
 pub use body::{BodyError, is_enrollment, parse_body, template_digest_of};
@@ -46,3 +49,4 @@ pub use spec::{
     DEFAULT_DESCRIPTION, Deletion, NamedPolicy, Partition, PolicyPurpose, Products, Provider,
     RoleSettings, SpotPrincipal, TemplateSpec, default_policy_version,
 };
+pub use version::{PinnedVersions, PolicyVersion, VersionError, read_versions};

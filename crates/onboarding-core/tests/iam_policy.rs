@@ -20,6 +20,7 @@ fn smallest() -> RunnerPolicySpec {
         manages_stack_sets: true,
         cleans_up: false,
         is_direct: false,
+        rolls_out: false,
         management_stacks: Vec::new(),
         tags_stack_sets: true,
         activates_trusted_access: true,
@@ -35,6 +36,7 @@ fn largest() -> RunnerPolicySpec {
     RunnerPolicySpec {
         stack_sets: vec!["spot-onboarding-default".parse().unwrap()],
         is_direct: true,
+        rolls_out: true,
         management_stacks: vec![management_stack("default", None)],
         reads_account_tags: true,
         audit_role: Some("/spot-onboarding-audit".to_owned()),

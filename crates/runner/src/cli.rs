@@ -13,6 +13,7 @@ mod iam_policy;
 mod jobs;
 mod plan;
 mod policy;
+mod policy_versions;
 mod provider;
 mod running;
 mod runs;
@@ -90,7 +91,7 @@ pub enum Command {
     Bootstrap(bootstrap::Bootstrap),
     /// Print the policy that the runner's identity in AWS needs, and nothing broader.
     IamPolicy(iam_policy::IamPolicy),
-    /// IAM policy documents.
+    /// IAM policy documents, their versions and rollouts.
     #[command(subcommand)]
     Policy(policy::Policy),
     /// Serve the custom resources of the stacks from the provider's queue, until a signal.
@@ -126,7 +127,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Template(command) => command.run(&cli.global),
         Command::Bootstrap(command) => command.run(&cli.global).await,
         Command::IamPolicy(command) => command.run(&cli.global).await,
-        Command::Policy(command) => command.run(&cli.global),
+        Command::Policy(command) => command.run(&cli.global).await,
         Command::Provider(command) => Box::pin(command.run(&cli.global)).await,
         Command::Sandbox(command) => command.run().await,
         Command::Completions { shell } => {

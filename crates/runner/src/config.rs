@@ -23,6 +23,7 @@ mod naming;
 mod nearest;
 mod orphan_cleanup;
 mod overrides;
+mod policy_rollout;
 mod profile;
 pub mod reference;
 mod runner;
@@ -52,6 +53,9 @@ pub use naming::RenameRule;
 pub use nearest::nearest;
 pub use orphan_cleanup::OrphanCleanupParams;
 pub use overrides::GUARD_RAILS;
+pub use policy_rollout::{
+    DayName, Hours, PolicyRolloutParams, ToleranceConfig, WaveConfig, WindowConfig,
+};
 pub use profile::{
     AccessConfig, AdoptConfig, DeploymentConfig, NamingConfig, PoliciesConfig, Product,
     ProfileConfig, TargetsConfig,

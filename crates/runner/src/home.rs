@@ -13,6 +13,7 @@ use onboarding_core::{
     governor::spot::GovernorSettings,
     secret::SecretText,
     stackset_sync::operation_targets::{self, SpotPace},
+    template::{POLICY_VERSION_PARAMETER, PinnedVersions, read_versions},
 };
 use onboarding_provider::response_hosts::{self, InvalidHost, ResponseHosts};
 use spot_api::{SpotClient, SpotError, SpotSettings, TokenSource};
@@ -41,6 +42,8 @@ pub struct Home {
     pub access: Option<AccountAccess>,
     /// Where the answers of custom resources may go beside CloudFormation's own buckets.
     pub response_hosts: ResponseHosts,
+    /// The versions of the policies that profiles keep until a rollout changes them, by profile, as they were when this was made.
+    pub pinned: Arc<BTreeMap<String, PinnedVersions>>,
     tokens: Arc<dyn TokenSource>,
 }
 
@@ -63,8 +66,10 @@ impl Home {
         let identity = aws.caller_identity().await.map_err(aws_error)?;
         export(&aws, &spot);
         let access = access(&config.runner, &aws);
+        let pinned = pinned(&config, &aws, &state).await?;
         Ok(Self {
             access,
+            pinned: Arc::new(pinned),
             config,
             aws,
             spot,
@@ -72,6 +77,17 @@ impl Home {
             identity,
             response_hosts,
             tokens,
+        })
+    }
+
+    /// The same, with what profiles keep now.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn renewed(&self) -> Result<Self, JobError> {
+        Ok(Self {
+            pinned: Arc::new(self.state.pinned_versions().await?),
+            ..self.clone()
         })
     }
 
@@ -130,6 +146,61 @@ impl Home {
     pub fn api_calls(&self) -> BTreeMap<String, u64> {
         calls(&self.aws, &self.spot)
     }
+}
+
+/// The versions of the policies that profiles keep. A profile that a rollout job is for and that has none yet keeps what its
+/// stack set has: that is what accounts have, whatever the files say by now.
+async fn pinned(
+    config: &Loaded,
+    aws: &Aws,
+    state: &State,
+) -> Result<BTreeMap<String, PinnedVersions>, JobError> {
+    let known = state.pinned_versions().await?;
+    let mut is_adopted = false;
+    for profile in &config.runner.profiles {
+        if known.contains_key(&profile.name) || config.rollout_job(&profile.name).is_none() {
+            continue;
+        }
+        let name = config.runner.stack_set_name(profile);
+        let name = name.map_err(|error| JobError::new(ErrorClass::Invalid, error.to_string()))?;
+        let Some(stack_set) = aws.describe_stack_set(&name).await.map_err(aws_error)? else {
+            continue;
+        };
+        let deployed = stack_set.parameters.get(POLICY_VERSION_PARAMETER);
+        let versions = read_versions(&stack_set.template_body, deployed.map(String::as_str));
+        let versions = versions.map_err(|error| {
+            let what = format!(
+                "the policies in the template of stack set {name} cannot be read, so that they could not be gone back to"
+            );
+            JobError::new(ErrorClass::Failed, what).with_source(error)
+        })?;
+        match versions {
+            // Another program's stack set, which planning refuses.
+            None => {}
+            Some(PinnedVersions {
+                next: Some(next), ..
+            }) => {
+                return Err(JobError::new(
+                    ErrorClass::Failed,
+                    format!(
+                        "stack set {name} is in the middle of a rollout of version {} that the state knows nothing of; use the state \
+                         that it was begun with, or, when that is lost, take the job away, so that stackset-sync brings all accounts \
+                         to what the files say",
+                        next.name
+                    ),
+                ));
+            }
+            Some(PinnedVersions { current, .. }) => {
+                let now = jiff::Timestamp::now().as_second();
+                state.adopt_version(&profile.name, &current, now).await?;
+                is_adopted = true;
+            }
+        }
+    }
+    if is_adopted {
+        return Ok(state.pinned_versions().await?);
+    }
+    Ok(known)
 }
 
 /// The audit role of the accounts; none when they are not read.

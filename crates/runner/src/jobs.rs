@@ -4,6 +4,7 @@
 pub mod accounts;
 mod basis;
 pub mod orphan_cleanup;
+pub mod policy_rollout;
 pub mod stackset_sync;
 pub mod undo;
 
@@ -111,6 +112,10 @@ pub async fn execute(
         JobParams::OrphanCleanup(params) => {
             let keeps_clocks = !request.dry_run;
             let job = orphan_cleanup::OrphanCleanup::new(home, params, keeps_clocks)?;
+            Ok(engine::execute(&job, journal, options).await)
+        }
+        JobParams::PolicyRollout(params) => {
+            let job = policy_rollout::PolicyRollout::new(home, &job.name, params)?;
             Ok(engine::execute(&job, journal, options).await)
         }
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use aws_ops::stack_sets::{
-    AutoDeployment, InstanceChange, InstanceDeletion, OperationAction, OperationPreferences,
-    OperationStatus, ParameterValue, StackSetDefinition, StackSetUpdate, Submission, Template,
-    new_operation_id,
+    AutoDeployment, FailureTolerance, InstanceChange, InstanceDeletion, OperationAction,
+    OperationPreferences, OperationStatus, ParameterValue, StackSetDefinition, StackSetUpdate,
+    Submission, Template, new_operation_id,
 };
 use aws_ops::{Aws, ErrorClass};
 use onboarding_core::ids::{Region, StackSetName};
@@ -55,6 +55,7 @@ fn preferences() -> Result<OperationPreferences> {
     Ok(OperationPreferences {
         max_concurrent: 10,
         region_order: vec![region()?],
+        tolerance: FailureTolerance::Any,
     })
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_ops::stack_sets::{
-    AutoDeployment, InstanceChange, InstanceDeletion, Operation, OperationPreferences,
-    OperationStatus, ParameterValue, ResultStatus, StackSetDefinition, StackSetUpdate, Submission,
-    Template, TrustedAccess, new_operation_id,
+    AutoDeployment, FailureTolerance, InstanceChange, InstanceDeletion, Operation,
+    OperationPreferences, OperationStatus, ParameterValue, ResultStatus, StackSetDefinition,
+    StackSetUpdate, Submission, Template, TrustedAccess, new_operation_id,
 };
 use aws_ops::{Aws, SnapshotOptions, SnapshotStrategy, StrategyChoice};
 use e2e::wire::Wire;
@@ -54,6 +54,7 @@ fn preferences() -> Result<OperationPreferences> {
     Ok(OperationPreferences {
         max_concurrent: 10,
         region_order: vec![region()?],
+        tolerance: FailureTolerance::Any,
     })
 }
 

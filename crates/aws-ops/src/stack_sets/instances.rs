@@ -147,6 +147,23 @@ impl Aws {
         change_instances!(self, "cloudformation:UpdateStackInstances", change, request)
     }
 
+    /// Takes all parameter overrides of existing instances away, and brings them to the stack set's definition: an empty list, where
+    /// none at all would leave them (CloudFormation API reference, UpdateStackInstances, `ParameterOverrides`).
+    ///
+    /// # Errors
+    /// As any call; [`crate::ErrorClass::Invalid`] for targets that AWS does not take.
+    pub async fn reset_stack_instances(
+        &self,
+        change: &InstanceChange,
+    ) -> Result<Submission, AwsError> {
+        let request = self
+            .clients
+            .cloudformation()
+            .update_stack_instances()
+            .set_parameter_overrides(Some(Vec::new()));
+        change_instances!(self, "cloudformation:UpdateStackInstances", change, request)
+    }
+
     /// Deletes instances, and their stacks unless those are retained.
     ///
     /// # Errors

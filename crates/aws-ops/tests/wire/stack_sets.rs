@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use aws_ops::{
     ErrorClass,
     stack_sets::{
-        AutoDeployment, InstanceChange, OperationPreferences, OperationStatus, ParameterValue,
-        ResultStatus, StackSetDefinition, StackSetUpdate, Submission, Template,
+        AutoDeployment, FailureTolerance, InstanceChange, OperationPreferences, OperationStatus,
+        ParameterValue, ResultStatus, StackSetDefinition, StackSetUpdate, Submission, Template,
     },
 };
 use onboarding_core::{
@@ -36,6 +36,7 @@ fn change(units: usize) -> InstanceChange {
         preferences: OperationPreferences {
             max_concurrent: 12,
             region_order: vec!["us-east-1".parse().unwrap()],
+            tolerance: FailureTolerance::Any,
         },
         operation_id: "our-operation".into(),
     }
@@ -74,6 +75,34 @@ async fn instances_are_created_with_explicit_preferences_and_our_id() {
         "CallAs=SELF",
     ] {
         assert!(body.contains(part), "{part} is not in {body}");
+    }
+}
+
+#[tokio::test]
+async fn overrides_are_taken_away_by_an_empty_list_and_left_by_none() {
+    let server = Server::start(|_| {
+        Answer::xml(
+            "UpdateStackInstances",
+            "<OperationId>our-operation</OperationId>",
+        )
+    })
+    .await;
+    let mut change = change(1);
+    server.aws.update_stack_instances(&change).await.unwrap();
+    change.preferences.tolerance = FailureTolerance::Count {
+        failures: 3,
+        strict: true,
+    };
+    server.aws.reset_stack_instances(&change).await.unwrap();
+    let calls = server.calls.lock().unwrap();
+    let (left, taken) = (&calls[0].body, &calls[1].body);
+    assert!(!left.contains("ParameterOverrides"), "{left}");
+    for part in [
+        "&ParameterOverrides=&",
+        "OperationPreferences.FailureToleranceCount=3",
+        "OperationPreferences.ConcurrencyMode=STRICT_FAILURE_TOLERANCE",
+    ] {
+        assert!(taken.contains(part), "{part} is not in {taken}");
     }
 }
 

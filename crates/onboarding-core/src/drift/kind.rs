@@ -96,6 +96,24 @@ impl DriftKind {
         }
     }
 
+    /// Whether it is about what a version of the policies says, so that it is never so after an update to that version, whatever
+    /// was before.
+    #[must_use]
+    pub fn is_of_a_version(self) -> bool {
+        matches!(
+            self,
+            Self::RoleMissing
+                | Self::RoleUnreadable
+                | Self::StoredRoleDiffers
+                | Self::TrustDiffers
+                | Self::TrustWithoutExternalId
+                | Self::TrustUnreadable
+                | Self::PolicyDocumentDiffers
+                | Self::PolicyDetached
+                | Self::PolicyUnreadable
+        )
+    }
+
     /// What it means, for people.
     #[must_use]
     pub fn explanation(self) -> &'static str {

@@ -13,6 +13,8 @@ pub enum Need {
     CleanUp,
     /// Accounts are enrolled without custom resources (`enrollment.provider = "direct"`).
     Direct,
+    /// A job rolls out versions of policies (`policy-rollout`).
+    Rollout,
     /// A job looks at the plain stack that enrolls the management account (`profiles.management_account`).
     ManagementStackReads,
     /// A job manages that stack.
@@ -57,6 +59,7 @@ impl Need {
             Self::StackSets => "a job manages stack sets",
             Self::CleanUp => "a job of the kind `orphan-cleanup`",
             Self::Direct => "`enrollment.provider = \"direct\"`",
+            Self::Rollout => "a job rolls out versions of policies",
             Self::ManagementStackReads => "`profiles.management_account`",
             Self::ManagementStack => "`profiles.management_account`, and a job manages stack sets",
             Self::UnboundedRole => {
@@ -342,6 +345,11 @@ pub const PERMISSIONS: &[Permission] = &[
     ),
     calls(
         Need::Direct,
+        Scope::StackSets,
+        &["cloudformation:DescribeStackInstance"],
+    ),
+    calls(
+        Need::Rollout,
         Scope::StackSets,
         &["cloudformation:DescribeStackInstance"],
     ),

@@ -49,6 +49,7 @@ pub(super) fn rows(
             detail,
             spot_account: Some(spot.clone()),
             live_role: None,
+            policy_version: None,
         }
     };
     for one in judged {

@@ -98,6 +98,7 @@ pub fn plan(records: &[DeletionRecord]) -> Plan {
             detail: detail.map(String::into_boxed_str),
             spot_account: Some(spot_account.clone()),
             live_role: None,
+            policy_version: None,
         });
         match &record.undone {
             None => plan.steps.push(step(record)),

@@ -108,7 +108,7 @@ impl PolicyDocument {
     }
 
     /// The same document with other statements, which the caller took from checked documents.
-    pub(super) fn with_statements(&self, statements: Vec<Statement>) -> Self {
+    pub(crate) fn with_statements(&self, statements: Vec<Statement>) -> Self {
         Self {
             id: self.id.clone(),
             statements,

@@ -63,6 +63,20 @@ pub enum PolicyError {
         /// How many characters fit.
         limit: usize,
     },
+    /// The managed policy that has the statement has no room for it any more.
+    #[error(
+        "statement {position}{} would have to move from managed policy {piece} to another one, where it would be missing for a \
+         moment: leave the statement as it is, and give what is new as statements of its own",
+        named(sid)
+    )]
+    StatementMoves {
+        /// Which one, from 1.
+        position: usize,
+        /// Its Sid, when it has one.
+        sid: Option<String>,
+        /// The number of the managed policy that has it now, among those of the document, from 1.
+        piece: usize,
+    },
 }
 
 /// What is wrong with one statement.

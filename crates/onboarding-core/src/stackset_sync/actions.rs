@@ -111,8 +111,9 @@ pub enum SyncAction {
         profile: String,
         /// The targets.
         targets: OperationTargets,
-        /// Whether the instances were given an external ID, which they keep.
-        keeps_external_id: bool,
+        /// Parameters that the instances override, and keep as they are (UsePreviousValue).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept_parameters: Vec<String>,
         /// How many accounts all operations of the plan work on that may run at the same time as this one, its own
         /// included: they share Spot's rate limit.
         accounts_at_once: usize,

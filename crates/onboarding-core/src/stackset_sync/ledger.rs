@@ -106,6 +106,10 @@ pub fn rows<'a>(
             Link::One(id) => Some(id.clone()),
             Link::None | Link::Several(_) => None,
         },
+        policy_version: instances
+            .get(&id)
+            .and_then(|instance| context.state.policy_version(instance))
+            .map(Arc::from),
         live_role: context.observed.live_roles.get(&id).cloned(),
     };
     let mut left_out = vec![None; organization.accounts.len()];
@@ -244,6 +248,8 @@ fn judge_instance<'a>(
     definition_changes: bool,
 ) -> Verdict<'a> {
     let working = !context.state.running.is_empty();
+    let rollout = context.state.rollout.as_ref();
+    let is_held = rollout.is_some_and(|rollout| rollout.is_held(instance.account));
     let unfinished = if instance.stack_id.is_some() {
         Reason::InstanceOutdated
     } else {
@@ -263,6 +269,8 @@ fn judge_instance<'a>(
             Verdict::new(Reason::Enrolled, link)
         }
         (InstanceStatus::Current, _) => judge_current(context, instance.account, link),
+        // Its override stays: whoever updated it would give it the next version, and go on with what may be halted.
+        _ if is_held => with_reason(Verdict::new(Reason::RollingOut, link), instance),
         (_, InstanceDetailedStatus::Failed | InstanceDetailedStatus::FailedImport) => {
             judge_failure(context, instance, link)
         }

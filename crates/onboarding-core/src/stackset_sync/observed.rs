@@ -9,9 +9,11 @@ use crate::{
     access::GroupPolicy,
     ids::{AwsAccountId, ExternalId, OuId, SpotAccountId, UserGroupId},
     inventory::{
-        AccountTags, LinkEvidence, ObservedStackSet, OrganizationSnapshot, SpotAccountRecord,
-        StackInstance,
+        AccountTags, InstanceStatus, LinkEvidence, ObservedStackSet, OrganizationSnapshot,
+        SpotAccountRecord, StackInstance,
     },
+    policy_rollout::Rollout,
+    template::{EXTERNAL_ID_PARAMETER, POLICY_VERSION_PARAMETER},
 };
 
 /// Everything that one run knows.
@@ -89,11 +91,51 @@ pub struct ObservedProfile {
     pub is_direct: bool,
     /// The external IDs that its instances were given as parameter overrides, where the profile gives any.
     pub external_ids: BTreeMap<AwsAccountId, ExternalId>,
+    /// The rollout of policies that is not over.
+    pub rollout: Option<Rollout>,
     /// The plain stack of the management account, when the profile asks for one and it is there.
     pub management: Option<PlainStack>,
     /// What making that stack, or bringing it up to date, would change, one resource each, in words. Empty when nothing
     /// would, or when nobody looked.
     pub management_changes: Vec<String>,
+}
+
+impl ObservedProfile {
+    /// The version of the policies that an instance was told to have by a rollout, beside what the stack set says: its
+    /// override of the parameter `PolicyVersion`.
+    #[must_use]
+    pub fn overridden_version(&self, instance: &StackInstance) -> Option<&str> {
+        let rollout = self.rollout.as_ref()?;
+        let has_next = rollout.has_next(instance.account, instance.stack_id.as_deref());
+        has_next.then_some(&*rollout.to)
+    }
+
+    /// The parameters that the instance of an account overrides, beside those of repairs: its external ID where the profile gives
+    /// any, and a version of the policies that it may have from a rollout.
+    #[must_use]
+    pub fn overridden(&self, account: AwsAccountId) -> Vec<String> {
+        let instances = &self.instances;
+        let at = instances.binary_search_by_key(&account, |instance| instance.account);
+        let instance = at.ok().map(|at| &instances[at]);
+        let version = instance.and_then(|instance| self.overridden_version(instance));
+        let external_id = self.external_ids.get(&account);
+        let names = [
+            external_id.map(|_| EXTERNAL_ID_PARAMETER),
+            version.map(|_| POLICY_VERSION_PARAMETER),
+        ];
+        names.into_iter().flatten().map(str::to_owned).collect()
+    }
+
+    /// The version of the policies that an instance has; none when it is not current, or its stack set has no versions.
+    #[must_use]
+    pub fn policy_version(&self, instance: &StackInstance) -> Option<&str> {
+        if instance.status != InstanceStatus::Current {
+            return None;
+        }
+        let parameters = &self.stack_set.as_ref()?.parameters;
+        self.overridden_version(instance)
+            .or_else(|| parameters.get(POLICY_VERSION_PARAMETER).map(String::as_str))
+    }
 }
 
 /// The plain stack of the management account.

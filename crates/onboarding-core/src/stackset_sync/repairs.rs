@@ -285,17 +285,19 @@ impl Repairs {
         let profile = &context.profile.name;
         let mut number = 0;
         for (unit, accounts) in self.by_unit(context, rows, &Mend::Rewrite) {
-            // An override that is left out goes back to the stack set's value, so those that have one are on their own.
-            let has_external_id =
-                |account: &AwsAccountId| context.state.external_ids.contains_key(account);
-            let (with, without): (Vec<_>, Vec<_>) = accounts.into_iter().partition(has_external_id);
-            for (keeps_external_id, accounts) in [(false, without), (true, with)] {
+            // An override that is left out goes back to the stack set's value, so those that have the same are on their own.
+            let mut alike: BTreeMap<Vec<String>, Vec<AwsAccountId>> = BTreeMap::new();
+            for account in accounts {
+                let kept = context.state.overridden(account);
+                alike.entry(kept).or_default().push(account);
+            }
+            for (kept_parameters, accounts) in alike {
                 for targets in by_account(std::slice::from_ref(&unit), &accounts) {
                     number += 1;
                     let action = SyncAction::RepairStackInstances {
                         profile: profile.clone(),
                         targets,
-                        keeps_external_id,
+                        kept_parameters: kept_parameters.clone(),
                         accounts_at_once: 0,
                     };
                     push(

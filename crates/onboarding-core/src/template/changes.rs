@@ -130,7 +130,10 @@ fn together(resources: &Map<String, Value>) -> BTreeMap<&str, Together<'_>> {
         let condition = policy.get("Condition").and_then(Value::as_str);
         let entry = all.entry(condition.unwrap_or_default()).or_default();
         entry.ids.insert(id);
-        let statements = policy.pointer("/Properties/PolicyDocument/Statement");
+        let document = &policy["Properties"]["PolicyDocument"];
+        // While a version is rolled out, what a stack has by default.
+        let document = document.pointer("/Fn::If/2").unwrap_or(document);
+        let statements = document.get("Statement");
         match statements {
             Some(Value::Array(statements)) => entry.statements.extend(statements.iter().cloned()),
             Some(one) => entry.statements.push(one.clone()),

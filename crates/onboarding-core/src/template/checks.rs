@@ -18,10 +18,15 @@ impl TemplateSpec {
                 seconds: self.service_timeout_seconds,
             });
         }
-        if !is_text(&self.policy_version, MAX_POLICY_VERSION, b"") {
-            return Err(TemplateError::PolicyVersion {
-                value: self.policy_version.clone(),
-            });
+        let pinned = self.pinned.iter();
+        let pinned = pinned.flat_map(|pinned| [Some(&pinned.current), pinned.next.as_ref()]);
+        let names = pinned.flatten().map(|version| &version.name);
+        for name in names.chain([&self.policy_version]) {
+            if !is_text(name, MAX_POLICY_VERSION, b"") {
+                return Err(TemplateError::PolicyVersion {
+                    value: name.clone(),
+                });
+            }
         }
         self.check_partition("Spot's principal", self.spot_principal.partition())?;
         match &self.provider {

@@ -31,7 +31,7 @@ impl Template {
         if spec.provider == Provider::Direct {
             return direct::template(spec);
         }
-        let (policy_parameters, conditions) = permissions::parameters(spec);
+        let (policy_parameters, mut conditions) = permissions::parameters(spec);
         let mut parameters = Vec::new();
         if matches!(spec.provider, Provider::SpotHosted { .. }) {
             parameters.push(Parameter {
@@ -45,6 +45,10 @@ impl Template {
         }
         parameters.extend(policy_parameters);
         let mut resources = permissions::managed_policies(spec)?;
+        conditions.extend(permissions::version_conditions(
+            spec.next_version(),
+            &resources,
+        ));
         let role = permissions::role(spec, &resources);
         let mut omissions = Vec::new();
         let customs = custom_resources(spec, &resources, &mut omissions);

@@ -32,6 +32,10 @@ pub(super) fn template(spec: &TemplateSpec) -> Result<Template, TemplateError> {
     let empty = json!({"Fn::Equals": [reference(EXTERNAL_ID_PARAMETER), ""]});
     conditions.push((EXTERNAL_ID_CONDITION, json!({"Fn::Not": [empty]})));
     let mut resources = permissions::managed_policies(spec)?;
+    conditions.extend(permissions::version_conditions(
+        spec.next_version(),
+        &resources,
+    ));
     let role = permissions::role(spec, &resources);
     resources.push(Resource {
         condition: Some(EXTERNAL_ID_CONDITION),

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde_json::Value;
 
 use super::{
-    TemplateError,
+    PinnedVersions, TemplateError,
     checks::{is_account, is_text},
 };
 use crate::{canonical, ids::TopicArn, policy::PolicyDocument};
@@ -39,6 +39,16 @@ pub struct TemplateSpec {
     pub role: RoleSettings,
     /// Default of the parameter `PolicyVersion`, 1 to 12 letters and digits; see [`default_policy_version`].
     pub policy_version: String,
+    /// The versions of the policies that are deployed and rolled out, whatever `policies` says by now; none: as `policies` says.
+    pub pinned: Option<PinnedVersions>,
+}
+
+impl TemplateSpec {
+    /// The name of the version that is being rolled out.
+    pub(super) fn next_version(&self) -> Option<&str> {
+        let next = self.pinned.as_ref()?.next.as_ref()?;
+        Some(&next.name)
+    }
 }
 
 /// An AWS partition that Organizations and StackSets exist in.
@@ -213,6 +223,30 @@ impl fmt::Display for PolicyPurpose {
             Self::ElastigroupOcean => f.write_str("Elastigroup and Ocean"),
             Self::CostIntelligence => f.write_str("Cost Intelligence"),
             Self::Extra(name) => write!(f, "extra policy {name}"),
+        }
+    }
+}
+
+impl PolicyPurpose {
+    /// The purpose as it is written down: that of the product, or `extra-` and the name.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::ElastigroupOcean => "elastigroup-ocean".to_owned(),
+            Self::CostIntelligence => "cost-intelligence".to_owned(),
+            Self::Extra(name) => format!("extra-{name}"),
+        }
+    }
+
+    /// The purpose that is written down so.
+    #[must_use]
+    pub fn from_key(key: &str) -> Option<Self> {
+        match key {
+            "elastigroup-ocean" => Some(Self::ElastigroupOcean),
+            "cost-intelligence" => Some(Self::CostIntelligence),
+            _ => key
+                .strip_prefix("extra-")
+                .map(|name| Self::Extra(name.to_owned())),
         }
     }
 }

@@ -10,6 +10,7 @@ mod direct;
 mod golden;
 mod interleavings;
 mod removals;
+mod rollouts;
 mod stack_sets;
 mod tags;
 mod targets;

@@ -16,6 +16,7 @@ pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
         manages_stack_sets: true,
         cleans_up: false,
         is_direct: false,
+        rolls_out: false,
         management_stacks: Vec::new(),
         tags_stack_sets: true,
         activates_trusted_access: true,

@@ -15,3 +15,4 @@ mod invariants;
 mod refusals;
 mod samples;
 mod snapshots;
+mod versions;

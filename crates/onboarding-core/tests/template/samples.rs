@@ -154,6 +154,7 @@ fn spec(provider: Provider, policies: Vec<NamedPolicy>) -> TemplateSpec {
         service_timeout_seconds: 600,
         deletion: Deletion::Reconcile,
         role: RoleSettings::default(),
+        pinned: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `runner policy`: IAM policy documents, compared by what they grant.
+//! `runner policy`: IAM policy documents, compared by what they grant; their versions and rollouts are in a module of their own.
 
 use std::{
     fmt::Write as _,
@@ -14,7 +14,7 @@ use onboarding_core::policy::{
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Failure, Global, print, print_json};
+use super::{Failure, Global, policy_versions, print, print_json};
 use crate::{config::nearest, report::Output};
 
 /// IAM policy documents.
@@ -32,6 +32,28 @@ pub enum Policy {
         #[arg(value_name = "B")]
         after: String,
     },
+    /// List the versions of a profile's policies that were deployed or rolled out, and which is good. Needs no credentials.
+    Versions {
+        /// The profile.
+        profile: String,
+    },
+    /// Show the rollouts of a profile's policies: their phase, their waves, and why one was halted. Needs no credentials.
+    Rollouts {
+        /// The profile.
+        profile: String,
+    },
+    /// Show which version of the policies each account has.
+    Ledger {
+        /// Only accounts of this profile.
+        profile: Option<String>,
+    },
+    /// Turn the rollout of a profile back: the next run of its job plans the way back to the last good version.
+    ///
+    /// Nothing is changed in AWS by this command itself: `runner plan` shows the way back, and `runner exec` goes it.
+    Rollback(policy_versions::Decision),
+    /// Let a halted rollout of a profile go on: what failed is tried again, and the gates are asked again. Without one, let a
+    /// version that was rolled back be tried again.
+    Resume(policy_versions::Decision),
     /// Compare two policies again and again and print what that took, for `cargo xtask bench policy`.
     #[command(hide = true)]
     Bench {
@@ -46,8 +68,13 @@ pub enum Policy {
 }
 
 impl Policy {
-    pub(super) fn run(self, global: &Global) -> Result<u8, Failure> {
+    pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
         match self {
+            Self::Versions { profile } => policy_versions::versions(global, &profile).await,
+            Self::Rollouts { profile } => policy_versions::rollouts(global, &profile).await,
+            Self::Ledger { profile } => policy_versions::ledger(global, profile.as_deref()).await,
+            Self::Rollback(decision) => decision.roll_back(global).await,
+            Self::Resume(decision) => decision.resume(global).await,
             Self::Diff { before, after } => diff(global, &before, &after),
             Self::Bench {
                 before,

@@ -15,6 +15,7 @@ use super::{
     lambda::StateSource,
     naming::RenameRule,
     nearest::nearest,
+    policy_rollout::PolicyRolloutParams,
     profile::{DeploymentConfig, Product, ProfileConfig},
     runner::{CallAs, Deletion, ProviderKind, RunnerConfig, ServedBy},
     source::{Document, locate},
@@ -573,17 +574,27 @@ pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>)
                 Some(near) => format!("did you mean {near:?}?"),
                 None => format!("known are {}", known().collect::<Vec<_>>().join(", ")),
             };
+            let index = index.to_string();
+            let path: &[&str] = match job.params {
+                JobParams::PolicyRollout(_) => &["params", "profile"],
+                _ => &["params", "profiles", &index],
+            };
             checks.report(
-                &["params", "profiles", &index.to_string()],
+                path,
                 format!("there is no profile {name:?} in runner.toml"),
                 &help,
             );
         }
     }
+    if let JobParams::PolicyRollout(params) = &job.params {
+        rollout(params, config, &mut checks);
+    }
     let depth = match &job.params {
         JobParams::DriftAudit(params) => params.depth,
         JobParams::Enroll(params) => params.depth,
-        JobParams::StacksetSync(_) | JobParams::OrphanCleanup(_) => AuditDepth::Coverage,
+        JobParams::StacksetSync(_) | JobParams::OrphanCleanup(_) | JobParams::PolicyRollout(_) => {
+            AuditDepth::Coverage
+        }
     };
     if depth == AuditDepth::Full && config.audit.role().is_none() {
         checks.report(
@@ -594,4 +605,72 @@ pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>)
         );
     }
     checks.problems
+}
+
+/// What a rollout's waves must be.
+fn rollout(params: &PolicyRolloutParams, config: &RunnerConfig, checks: &mut Checks<'_>) {
+    let at = |index: usize, key: &str| -> [String; 4] {
+        [
+            "params".to_owned(),
+            "waves".to_owned(),
+            index.to_string(),
+            key.to_owned(),
+        ]
+    };
+    let mut names = BTreeSet::new();
+    let last = params.waves.len().saturating_sub(1);
+    for (index, wave) in params.waves.iter().enumerate() {
+        if !names.insert(&wave.name) {
+            let path = at(index, "name");
+            checks.report(
+                &path.each_ref().map(String::as_str),
+                format!("two waves are named {:?}", wave.name),
+                "a rollout remembers its waves by their names: give each its own",
+            );
+        }
+        if wave.has_selector() != (index < last) {
+            let path = at(index, "name");
+            let (message, help) = match index < last {
+                true => (
+                    format!(
+                        "the wave {:?} selects nothing, and it is not the last one",
+                        wave.name
+                    ),
+                    "give it ous, accounts, tags or percent; only the last wave is for all that are left",
+                ),
+                false => (
+                    format!(
+                        "the last wave, {:?}, selects accounts: nobody would be for the others",
+                        wave.name
+                    ),
+                    "add a wave without ous, accounts, tags and percent, which is for all that are left",
+                ),
+            };
+            checks.report(&path.each_ref().map(String::as_str), message, help);
+        }
+    }
+    if params.waves.is_empty() {
+        checks.report(
+            &["params", "waves"],
+            "a rollout needs a wave".to_owned(),
+            "the last wave has no selector, and is for all that are left",
+        );
+    }
+    if let Some(version) = &params.version
+        && !((1..=12).contains(&version.len())
+            && version.bytes().all(|b| b.is_ascii_alphanumeric()))
+    {
+        checks.report(
+            &["params", "version"],
+            format!("a version cannot be named {version:?}"),
+            "give 1 to 12 letters and digits: it becomes part of statement ids",
+        );
+    }
+    if params.iam && params.profile.is_some() && config.audit.role().is_none() {
+        checks.report(
+            &["params", "iam"],
+            "the gates look into every account, and there is no role to read them through".to_owned(),
+            "set audit.enabled in runner.toml, or iam = false, which leaves CloudFormation's word alone",
+        );
+    }
 }

@@ -1,6 +1,9 @@
 //! From configuration to what should be: the core's [`Desired`], with the template of each profile rendered.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use onboarding_core::{
     custom_resource::ServedStacks,
@@ -11,8 +14,8 @@ use onboarding_core::{
     ids::{AwsAccountId, InvalidId, Region, StackSetName, TopicArn},
     policy::PolicyDocument,
     template::{
-        self, AuditRoleSpec, Format, NamedPolicy, Partition, PolicyPurpose, Products, Provider,
-        RoleSettings, SpotPrincipal, Template, TemplateSpec,
+        self, AuditRoleSpec, Format, NamedPolicy, Partition, PinnedVersions, PolicyPurpose,
+        Products, Provider, RoleSettings, SpotPrincipal, Template, TemplateSpec,
     },
 };
 
@@ -47,6 +50,9 @@ pub struct DesiredOptions<'a> {
     pub profiles: &'a [String],
     /// `--retry-failed`.
     pub retry_failed: bool,
+    /// The versions of the policies that profiles keep until a rollout changes them, by profile; those of profiles that no
+    /// `policy-rollout` job is for do not count.
+    pub pinned: Option<&'a BTreeMap<String, PinnedVersions>>,
 }
 
 impl RunnerConfig {
@@ -169,7 +175,9 @@ impl Loaded {
             .enumerate()
             .filter(|(_, profile)| wanted(&profile.name))
         {
-            match self.profile(index, profile, options.home_account) {
+            let pinned = options.pinned.and_then(|pinned| pinned.get(&profile.name));
+            let pinned = pinned.filter(|_| self.keeps_versions(&profile.name));
+            match self.profile(index, profile, options.home_account, pinned) {
                 Ok(profile) => profiles.push(profile),
                 Err(error) if errors.contains(&error) => {}
                 Err(error) => errors.push(error),
@@ -249,7 +257,7 @@ impl Loaded {
         {
             Some(index) => {
                 let provider = self.provider(home_account)?;
-                Ok(self.profile_template(index, &profiles[index], provider)?)
+                Ok(self.profile_template(index, &profiles[index], provider, None)?)
             }
             None => {
                 let names = || profiles.iter().map(|profile| profile.name.as_str());
@@ -271,6 +279,7 @@ impl Loaded {
         index: usize,
         profile: &ProfileConfig,
         home_account: Option<AwsAccountId>,
+        pinned: Option<&PinnedVersions>,
     ) -> Result<Profile, ConfigError> {
         let config = &self.runner;
         let provider = self.provider(home_account)?;
@@ -286,10 +295,15 @@ impl Loaded {
             },
             cost_intelligence: profile.products.contains(&Product::CostIntelligence),
         };
-        let definition = self.definition(index, profile, provider)?;
+        let definition = self.definition(index, profile, provider, pinned)?;
+        // Its plain stack is no part of a rollout: it gets a version when that has become good.
+        let good = pinned.map(|pinned| PinnedVersions {
+            current: pinned.current.clone(),
+            next: None,
+        });
         let management = match profile.management_account {
             true => Some(ManagementStack {
-                definition: self.definition(index, profile, Provider::Direct)?,
+                definition: self.definition(index, profile, Provider::Direct, good.as_ref())?,
                 enrollment: enrollment.clone(),
             }),
             false => None,
@@ -321,10 +335,11 @@ impl Loaded {
         index: usize,
         profile: &ProfileConfig,
         provider: Provider,
+        pinned: Option<&PinnedVersions>,
     ) -> Result<StackSetDefinition, ConfigError> {
         let config = &self.runner;
         let rendered = self
-            .profile_template(index, profile, provider)?
+            .profile_template(index, profile, provider, pinned)?
             .render(Format::CompactJson)
             .map_err(|error| self.error_at(index, &["name"], &error))?;
         Ok(StackSetDefinition {
@@ -468,6 +483,7 @@ impl Loaded {
         index: usize,
         profile: &ProfileConfig,
         provider: Provider,
+        pinned: Option<&PinnedVersions>,
     ) -> Result<Template, ConfigError> {
         let config = &self.runner;
         let partition = config.partition();
@@ -511,6 +527,7 @@ impl Loaded {
                     .map(|boundary| boundary.template_arn(partition.as_str())),
                 ..RoleSettings::default()
             },
+            pinned: pinned.cloned(),
         };
         Template::new(&spec).map_err(|error| self.error_at(index, &["name"], &error))
     }
@@ -535,6 +552,25 @@ impl Loaded {
                     .as_ref()
                     .map(|name| name.as_str().to_owned()),
             }),
+        }
+    }
+
+    /// The policies of the profile of this name, as its files say.
+    ///
+    /// # Errors
+    /// As [`Loaded::desired`]; or there is no such profile.
+    pub fn profile_policies(&self, profile: &str) -> Result<Vec<NamedPolicy>, ConfigErrors> {
+        let profiles = &self.runner.profiles;
+        let found = profiles
+            .iter()
+            .position(|candidate| candidate.name == profile);
+        match found {
+            Some(index) => Ok(self.policies(index, &profiles[index])?),
+            None => Err(ConfigError::without_place(
+                format!("there is no profile {profile:?} in runner.toml"),
+                "name one that is there",
+            )
+            .into()),
         }
     }
 

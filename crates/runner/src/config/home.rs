@@ -43,15 +43,23 @@ impl Loaded {
         let config = &self.runner;
         let partition = config.aws.region.partition();
         let has = |kind| self.jobs.iter().any(|job| job.kind() == kind);
+        let rollouts = || {
+            self.jobs.iter().filter_map(|job| match &job.params {
+                JobParams::PolicyRollout(params) => params.profile.as_ref().and(Some(params)),
+                _ => None,
+            })
+        };
         let syncs = self.jobs.iter().any(|job| match &job.params {
             JobParams::StacksetSync(_) | JobParams::Enroll(_) => true,
             JobParams::DriftAudit(params) => params.fix,
             JobParams::OrphanCleanup(_) => false,
+            JobParams::PolicyRollout(params) => params.profile.is_some(),
         });
         let reads_account_tags = config
             .profiles
             .iter()
-            .any(|profile| !profile.targets.tags.is_empty());
+            .any(|profile| !profile.targets.tags.is_empty())
+            || rollouts().any(|params| params.waves.iter().any(|wave| !wave.tags.is_empty()));
         RunnerPolicySpec {
             region: config.aws.region.0.clone(),
             account: place.account,
@@ -68,6 +76,7 @@ impl Loaded {
             manages_stack_sets: syncs,
             cleans_up: has(JobKind::OrphanCleanup),
             is_direct: config.enrollment.provider == ProviderKind::Direct,
+            rolls_out: rollouts().next().is_some(),
             management_stacks: config
                 .profiles
                 .iter()

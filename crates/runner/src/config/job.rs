@@ -11,6 +11,7 @@ use super::{
     duration::{self, HumanDuration},
     enroll::EnrollParams,
     orphan_cleanup::OrphanCleanupParams,
+    policy_rollout::PolicyRolloutParams,
     schedule::Schedule,
     text::Text,
 };
@@ -49,6 +50,7 @@ impl JobFile {
             JobParams::DriftAudit(_) => JobKind::DriftAudit,
             JobParams::Enroll(_) => JobKind::Enroll,
             JobParams::OrphanCleanup(_) => JobKind::OrphanCleanup,
+            JobParams::PolicyRollout(_) => JobKind::PolicyRollout,
         }
     }
 }
@@ -63,6 +65,7 @@ impl JobParams {
             Self::Enroll(params) => &params.profiles,
             // What one profile does not target, another may.
             Self::OrphanCleanup(_) => &[],
+            Self::PolicyRollout(params) => params.profile.as_slice(),
         }
     }
 }
@@ -78,15 +81,18 @@ pub enum JobKind {
     Enroll,
     /// Deletes Spot accounts that nobody needs any more.
     OrphanCleanup,
+    /// Rolls a version of a profile's policies out, in waves.
+    PolicyRollout,
 }
 
 impl JobKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::StacksetSync,
         Self::DriftAudit,
         Self::Enroll,
         Self::OrphanCleanup,
+        Self::PolicyRollout,
     ];
 
     /// Its name in job files and reports.
@@ -97,6 +103,7 @@ impl JobKind {
             Self::DriftAudit => "drift-audit",
             Self::Enroll => "enroll",
             Self::OrphanCleanup => "orphan-cleanup",
+            Self::PolicyRollout => "policy-rollout",
         }
     }
 
@@ -113,6 +120,9 @@ impl JobKind {
             Self::Enroll => "brings every targeted account to enrolled, whatever it lacks",
             Self::OrphanCleanup => {
                 "deletes Spot accounts whose AWS account is gone, within limits, and keeps what is needed to make them again"
+            }
+            Self::PolicyRollout => {
+                "rolls a version of a profile's policies out in waves, with gates between them, and goes back"
             }
         }
     }
@@ -141,6 +151,8 @@ pub enum JobParams {
     Enroll(EnrollParams),
     /// Those of `orphan-cleanup`.
     OrphanCleanup(OrphanCleanupParams),
+    /// Those of `policy-rollout`.
+    PolicyRollout(PolicyRolloutParams),
 }
 
 /// Parameters of a kind `stackset-sync` job.

@@ -17,6 +17,7 @@ use super::{
     nearest::nearest,
     orphan_cleanup::OrphanCleanupParams,
     overrides::{self, Overrides},
+    policy_rollout::PolicyRolloutParams,
     runner::RunnerConfig,
     schema,
     source::{Document, Source, locate, span_of},
@@ -91,6 +92,19 @@ impl Config {
 }
 
 impl Loaded {
+    /// The job that rolls out the policies of a profile, when there is one.
+    #[must_use]
+    pub fn rollout_job(&self, profile: &str) -> Option<&JobFile> {
+        let mut jobs = self.jobs.iter();
+        jobs.find(|job| matches!(&job.params, JobParams::PolicyRollout(params) if params.profile.as_deref() == Some(profile)))
+    }
+
+    /// Whether a profile keeps the version of its policies that is noted as good. While a job file is broken, nobody can say that it
+    /// is not a rollout's, and what is kept stays kept.
+    pub(super) fn keeps_versions(&self, profile: &str) -> bool {
+        self.rollout_job(profile).is_some() || !self.broken_jobs.is_empty()
+    }
+
     /// What is wrong with the broken jobs, for people; none when all are in order.
     #[must_use]
     pub fn broken_jobs_text(&self) -> Option<String> {
@@ -153,6 +167,11 @@ impl Loaded {
                 let written: WrittenJob<OrphanCleanupParams> =
                     typed(&source, &document, schema::job(kind))?;
                 written.named(name, JobParams::OrphanCleanup)
+            }
+            kind @ JobKind::PolicyRollout => {
+                let written: WrittenJob<PolicyRolloutParams> =
+                    typed(&source, &document, schema::job(kind))?;
+                written.named(name, JobParams::PolicyRollout)
             }
         };
         let problems = checks::job(&job, &self.runner, &document);

@@ -30,7 +30,7 @@ impl fmt::Display for Schedule {
     }
 }
 
-fn utc() -> Text<TimeZoneName> {
+pub(super) fn utc() -> Text<TimeZoneName> {
     Text(TimeZoneName("UTC".to_owned()))
 }
 

@@ -19,6 +19,7 @@ use super::{
     job::{JobKind, StacksetSyncParams, WrittenJob},
     nearest::nearest,
     orphan_cleanup::OrphanCleanupParams,
+    policy_rollout::PolicyRolloutParams,
     runner::RunnerConfig,
     source::{Document, span_of},
     text,
@@ -39,11 +40,14 @@ pub fn job(kind: JobKind) -> &'static Value {
     static ENROLL: LazyLock<Value> = LazyLock::new(|| job_schema::<EnrollParams>(JobKind::Enroll));
     static ORPHAN_CLEANUP: LazyLock<Value> =
         LazyLock::new(|| job_schema::<OrphanCleanupParams>(JobKind::OrphanCleanup));
+    static POLICY_ROLLOUT: LazyLock<Value> =
+        LazyLock::new(|| job_schema::<PolicyRolloutParams>(JobKind::PolicyRollout));
     match kind {
         JobKind::StacksetSync => &STACKSET_SYNC,
         JobKind::DriftAudit => &DRIFT_AUDIT,
         JobKind::Enroll => &ENROLL,
         JobKind::OrphanCleanup => &ORPHAN_CLEANUP,
+        JobKind::PolicyRollout => &POLICY_ROLLOUT,
     }
 }
 

@@ -125,6 +125,7 @@ const FORMS: &[Form] = &[
     form::<super::billing_engine::BucketName>(),
     form::<onboarding_core::template::home::RunnerPrincipal>(),
     form::<super::naming::RenameRule>(),
+    form::<super::policy_rollout::Hours>(),
     form::<super::schedule::Cron>(),
     form::<super::schedule::TimeZoneName>(),
 ];

@@ -39,6 +39,7 @@ pub fn basis(home: &Home, job: &JobFile, asked: Asked) -> Result<Basis, JobError
         JobParams::DriftAudit(params) => json(params)?,
         JobParams::Enroll(params) => json(params)?,
         JobParams::OrphanCleanup(params) => json(params)?,
+        JobParams::PolicyRollout(params) => json(params)?,
     };
     let profiles = job.params.profiles();
     let mut digests = BTreeMap::from([
@@ -57,6 +58,7 @@ pub fn basis(home: &Home, job: &JobFile, asked: Asked) -> Result<Basis, JobError
             home_account: Some(home.identity.account),
             profiles,
             retry_failed: asked.retry_failed,
+            pinned: Some(&home.pinned),
         })
         .map_err(|errors| JobError::new(ErrorClass::Invalid, errors.to_string()))?;
     for profile in desired.profiles.iter().chain(&desired.audit) {

@@ -12,7 +12,7 @@ mod external_ids;
 mod live_roles;
 mod management;
 mod observe;
-mod operation;
+pub(super) mod operation;
 mod repair;
 mod spot_side;
 
@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use onboarding_core::{
     desired::{Deployment, Desired},
-    ids::AwsAccountId,
+    ids::{AwsAccountId, OuId},
     inventory::LinkEvidence,
     plan::{Plan, Step, consent::Consent},
     stackset_sync::{
@@ -70,6 +70,7 @@ impl StackSetSync {
             home_account: Some(home.identity.account),
             profiles,
             retry_failed,
+            pinned: Some(&home.pinned),
         };
         let desired = home
             .config
@@ -84,6 +85,29 @@ impl StackSetSync {
             external_ids: Mutex::default(),
             changed: Mutex::default(),
         })
+    }
+
+    /// The same job by what profiles keep now, knowing what this one knows already.
+    pub(super) async fn renewed(&self, profiles: &[String]) -> Result<Self, JobError> {
+        let new = Self::new(self.home.renewed().await?, profiles, false)?;
+        Ok(Self {
+            organization: Mutex::new(self.organization.lock().clone()),
+            ..new
+        })
+    }
+
+    /// The root of the organization, once that was read.
+    pub(super) fn root(&self) -> Option<OuId> {
+        let known = self.organization.lock();
+        let units = &known.as_ref()?.organization.units;
+        let root = units.iter().find(|unit| unit.parent.is_none());
+        root.map(|root| root.id.clone())
+    }
+
+    /// Keeps what another one has read of the organization.
+    pub(super) fn learn_from(&self, other: &Self) {
+        let organization = other.organization.lock().clone();
+        *self.organization.lock() = organization;
     }
 
     /// Observes and plans without a run: what the status shows.

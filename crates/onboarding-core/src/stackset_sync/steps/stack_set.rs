@@ -5,7 +5,7 @@ use crate::{
     desired::{Deployment, Purpose},
     drift_audit::AuditReason,
     ids::OuId,
-    plan::{Finding, Plan, Risk, Severity},
+    plan::{Finding, Plan, Refusal, Risk, Severity},
     stackset_sync::{KIND, actions::SyncAction, definition, ledger::LedgerRow, refuse_all},
     status::Standing,
 };
@@ -107,6 +107,25 @@ pub(in crate::stackset_sync) fn stack_set(context: &ProfileContext<'_>, plan: &m
     let difference = definition::compare(context.profile, context.state, context.deployment);
     if auto_deployment {
         targets_beyond_the_profile(context, difference.deployment, plan);
+    }
+    if let Some(rollout) = context.state.rollout.as_ref()
+        && rollout.phase.is_staged()
+        && difference.definition
+    {
+        plan.refusals.push(Refusal {
+            guard: "rollout-open".to_owned(),
+            message: format!(
+                "stack set {} differs in {}, and version {} of the policies is being rolled out to it: an update now would reach \
+                 accounts whose wave is not due or was halted; it is made when the rollout is over (`runner exec` of the \
+                 policy-rollout job, or `runner policy rollback {}`)",
+                context.profile.stack_set,
+                difference.words.join(", "),
+                rollout.to,
+                context.profile.name
+            ),
+            whole_plan: false,
+        });
+        return false;
     }
     if difference.any() {
         push(

@@ -238,6 +238,7 @@ impl Job for TestJob {
                 reason,
                 detail: None,
                 spot_account: None,
+                policy_version: None,
                 live_role: None,
             }
         };

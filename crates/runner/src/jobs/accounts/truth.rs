@@ -41,7 +41,7 @@ struct Used {
 impl OnAccounts {
     /// How IAM's truth differs in the accounts that are enrolled by us, active, and current. One that cannot be read is a
     /// difference of its own and never ends the audit.
-    pub(super) async fn drifts(
+    pub(in crate::jobs) async fn drifts(
         &self,
         sync: &SyncObserved,
     ) -> Result<BTreeMap<AwsAccountId, Vec<Drift>>, JobError> {
@@ -93,7 +93,7 @@ impl OnAccounts {
                         account: instance.account,
                         spot: spot.clone(),
                         meanings: meanings.clone(),
-                        overrides: overrides(profile, instance.account),
+                        overrides: overrides(profile, instance),
                         now: sync.now,
                     });
                 }
@@ -233,15 +233,19 @@ fn is_ours_to_read<'a>(
 }
 
 /// The parameters that an instance overrides.
-fn overrides(profile: &ObservedProfile, account: AwsAccountId) -> BTreeMap<String, String> {
-    let external_id = profile.external_ids.get(&account);
+fn overrides(profile: &ObservedProfile, instance: &StackInstance) -> BTreeMap<String, String> {
+    let version = profile.overridden_version(instance).map(|version| {
+        let name = template::POLICY_VERSION_PARAMETER.to_owned();
+        (name, version.to_owned())
+    });
+    let external_id = profile.external_ids.get(&instance.account);
     let given = external_id.map(|id| {
         (
             template::EXTERNAL_ID_PARAMETER.to_owned(),
             id.as_str().to_owned(),
         )
     });
-    given.into_iter().collect()
+    given.into_iter().chain(version).collect()
 }
 
 /// A role of an account with its policies, through the audit role.

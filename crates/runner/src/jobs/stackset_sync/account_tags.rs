@@ -1,7 +1,7 @@
 //! The tags of the accounts that tags decide about: from the state while they are young enough, the others from AWS, one
 //! call each. Whole or an error, so that nobody is taken for untagged because nobody looked.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::TryStreamExt;
 use onboarding_core::{
@@ -29,6 +29,16 @@ impl StackSetSync {
     ) -> Result<Arc<AccountTags>, JobError> {
         // Targets that the organization does not have are the plan's to report.
         let decided = targets::decided_by_tags(organization, &self.desired).unwrap_or_default();
+        self.tags_of(organization, decided, now).await
+    }
+
+    /// The tags of these accounts, those of the state where they are young enough.
+    pub(in crate::jobs) async fn tags_of(
+        &self,
+        organization: &OrganizationSnapshot,
+        decided: BTreeSet<AwsAccountId>,
+        now: i64,
+    ) -> Result<Arc<AccountTags>, JobError> {
         if decided.is_empty() {
             return Ok(Arc::default());
         }

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use aws_ops::stack_sets::{
-    AutoDeployment, InstanceChange, InstanceDeletion, OperationAction, OperationPreferences,
-    OperationStatus, ParameterValue, ResultStatus, StackSetDefinition, StackSetUpdate, Template,
-    is_ours,
+    AutoDeployment, FailureTolerance, InstanceChange, InstanceDeletion, OperationAction,
+    OperationPreferences, OperationStatus, ParameterValue, ResultStatus, StackSetDefinition,
+    StackSetUpdate, Template, is_ours,
 };
 use onboarding_core::{
     desired::Profile,
-    ids::AwsAccountId,
+    ids::{AwsAccountId, StackSetName},
     inventory::AccountState,
     plan::Step,
     stackset_sync::{OperationTargets, SyncAction},
-    template::{EXTERNAL_ID_PARAMETER, REPAIR_NONCE_PARAMETER},
+    template::REPAIR_NONCE_PARAMETER,
 };
 
 use super::{
@@ -30,7 +30,7 @@ use crate::{
 };
 
 impl StackSetSync {
-    pub(super) async fn apply_step(
+    pub(in crate::jobs) async fn apply_step(
         &self,
         cx: &StepContext,
         step: &Step,
@@ -143,13 +143,13 @@ impl StackSetSync {
             SyncAction::RepairStackInstances {
                 profile,
                 targets,
-                keeps_external_id,
+                kept_parameters,
                 accounts_at_once,
             } => {
                 let profile = self.profile(profile)?;
                 let change = self.change(profile, targets, step, *accounts_at_once);
                 let change = InstanceChange {
-                    overrides: repair_overrides(cx, *keeps_external_id),
+                    overrides: repair_overrides(cx, kept_parameters),
                     ..change
                 };
                 self.run_operation(cx, step, profile, Request::Update(change))
@@ -219,15 +219,22 @@ impl StackSetSync {
             | SyncAction::DeleteStacks { profile, .. }
             | SyncAction::DeleteStackInstances { profile, .. } => self.profile(&profile)?,
         };
-        let aws = &self.home.aws;
-        match aws
-            .stop_operation(&profile.stack_set, &memo.operation_id)
+        self.stop_operation(&profile.stack_set, &memo.operation_id)
             .await
-        {
+    }
+
+    /// Asks CloudFormation to stop an operation of ours.
+    pub(in crate::jobs) async fn stop_operation(
+        &self,
+        stack_set: &StackSetName,
+        operation_id: &str,
+    ) -> Result<(), StepError> {
+        let aws = &self.home.aws;
+        match aws.stop_operation(stack_set, operation_id).await {
             // Not running: either it is over, or it still waits in line and cannot be stopped yet.
             Err(error) if error.class() == aws_ops::ErrorClass::Invalid => {
                 let operation = aws
-                    .describe_operation(&profile.stack_set, &memo.operation_id)
+                    .describe_operation(stack_set, operation_id)
                     .await
                     .map_err(aws_error)?;
                 match operation.outcome() {
@@ -349,6 +356,7 @@ impl StackSetSync {
             ));
         };
         let profile = self.profile(profile)?;
+        self.check_versions(cx).await?;
         let wanted = &profile.definition;
         let mut parameters: std::collections::BTreeMap<String, ParameterValue> = wanted
             .parameters
@@ -385,6 +393,18 @@ impl StackSetSync {
         };
         self.run_operation(cx, step, profile, Request::Definition(update))
             .await
+    }
+
+    /// A rollout that began, or went on, since the definition was rendered has made another one of it.
+    async fn check_versions(&self, cx: &StepContext) -> Result<(), StepError> {
+        let is_sent = OperationMemo::of(cx).is_some_and(|memo| memo.submitted);
+        if is_sent || self.home.state.pinned_versions().await? == *self.home.pinned {
+            return Ok(());
+        }
+        Err(StepError::new(
+            ErrorClass::Failed,
+            "a rollout of policies has changed what the stack set should be meanwhile; run again",
+        ))
     }
 
     /// Starts an operation, or takes up the one that an earlier attempt or run started, and looks at it once.
@@ -553,6 +573,7 @@ impl StackSetSync {
                 .home
                 .max_concurrent(step.accounts.len(), accounts_at_once),
             region_order: vec![profile.region.clone()],
+            tolerance: FailureTolerance::Any,
         }
     }
 
@@ -598,18 +619,18 @@ fn action_of(step: &Step) -> Result<SyncAction, StepError> {
 /// stack set's value.
 fn repair_overrides(
     cx: &StepContext,
-    keeps_external_id: bool,
+    kept_parameters: &[String],
 ) -> std::collections::BTreeMap<String, ParameterValue> {
     // The parameter takes eight characters.
     let nonce = format!("{:08x}", cx.now().div_euclid(1000));
-    let mut overrides = std::collections::BTreeMap::from([(
+    let kept = kept_parameters.iter().cloned();
+    let nonce = (
         REPAIR_NONCE_PARAMETER.to_owned(),
         ParameterValue::Value(nonce),
-    )]);
-    if keeps_external_id {
-        overrides.insert(EXTERNAL_ID_PARAMETER.to_owned(), ParameterValue::Previous);
-    }
-    overrides
+    );
+    kept.map(|name| (name, ParameterValue::Previous))
+        .chain([nonce])
+        .collect()
 }
 
 fn auto_deployment_settings(profile: &Profile, enabled: bool) -> AutoDeployment {

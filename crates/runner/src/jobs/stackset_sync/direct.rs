@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use aws_ops::stack_sets::{InstanceChange, OperationPreferences, ParameterValue, ResultStatus};
+use aws_ops::stack_sets::{
+    FailureTolerance, InstanceChange, OperationPreferences, ParameterValue, ResultStatus,
+};
 use onboarding_core::{
     custom_resource::ROLE_NOT_ASSUMABLE,
     ids::{ExternalId, OuId},
@@ -172,6 +174,7 @@ fn instance_change(subject: Subject<'_>, unit: &OuId, external_id: &ExternalId) 
         preferences: OperationPreferences {
             max_concurrent: 1,
             region_order: vec![region.clone()],
+            tolerance: FailureTolerance::Any,
         },
         operation_id: String::new(),
     }

@@ -313,6 +313,8 @@ impl StackSetSync {
         let aws = &self.home.aws;
         let mut retries = self.home.state.retries(&profile.name, run).await?;
         let management = self.observe_management(profile).await?;
+        let rollout = self.home.state.open_rollout(&profile.name).await?;
+        let rollout = rollout.map(|open| open.rollout);
         let Some(stack_set) = aws
             .describe_stack_set(&profile.stack_set)
             .await
@@ -386,6 +388,7 @@ impl StackSetSync {
             instances,
             running,
             deployed_units: self.home.state.deployed_units(&profile.stack_set).await?,
+            rollout,
             retries,
         })
     }

@@ -21,27 +21,27 @@ use crate::{
 
 /// What a step remembers about its operation, across crashes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct OperationMemo {
+pub(in crate::jobs) struct OperationMemo {
     /// Our id of the operation, written down before the call that starts it.
-    pub(super) operation_id: String,
+    pub(in crate::jobs) operation_id: String,
     /// The run that wrote it down.
-    pub(super) run: String,
+    pub(in crate::jobs) run: String,
     /// When it was written down, in Unix milliseconds.
-    pub(super) since: i64,
+    pub(in crate::jobs) since: i64,
     /// Whether CloudFormation has taken the operation.
-    pub(super) submitted: bool,
+    pub(in crate::jobs) submitted: bool,
     /// An operation of somebody else that ours has to wait for.
-    pub(super) waits_for: Option<String>,
+    pub(in crate::jobs) waits_for: Option<String>,
     /// Looks at the result rows after the end that found fewer failures than the operation reports.
-    pub(super) behind: u32,
+    pub(in crate::jobs) behind: u32,
     /// How far the operation was when its rows were last counted, where they are too many to count at every look.
     #[serde(default)]
-    pub(super) counted: Option<Counted>,
+    pub(in crate::jobs) counted: Option<Counted>,
 }
 
 /// Result rows, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Counted {
+pub(in crate::jobs) struct Counted {
     /// When, in Unix milliseconds.
     at: i64,
     done: usize,
@@ -60,11 +60,11 @@ impl Counted {
 }
 
 impl OperationMemo {
-    pub(super) fn of(cx: &StepContext) -> Option<Self> {
+    pub(in crate::jobs) fn of(cx: &StepContext) -> Option<Self> {
         serde_json::from_value(cx.memo()?).ok()
     }
 
-    pub(super) fn new(cx: &StepContext) -> Self {
+    pub(in crate::jobs) fn new(cx: &StepContext) -> Self {
         Self {
             operation_id: new_operation_id(),
             run: cx.run_id().to_string(),
@@ -77,7 +77,7 @@ impl OperationMemo {
     }
 
     /// One that follows an operation which is already there.
-    pub(super) fn attached(cx: &StepContext, operation_id: &str) -> Self {
+    pub(in crate::jobs) fn attached(cx: &StepContext, operation_id: &str) -> Self {
         Self {
             operation_id: operation_id.to_owned(),
             submitted: true,
@@ -86,16 +86,16 @@ impl OperationMemo {
     }
 
     /// Whether an earlier run started the operation.
-    pub(super) fn is_inherited(&self, cx: &StepContext) -> bool {
+    pub(in crate::jobs) fn is_inherited(&self, cx: &StepContext) -> bool {
         self.run != cx.run_id().to_string()
     }
 
     /// Forgets the operation: it is over, and what comes next is another one.
-    pub(super) async fn forget(cx: &StepContext) -> Result<(), StepError> {
+    pub(in crate::jobs) async fn forget(cx: &StepContext) -> Result<(), StepError> {
         cx.set_memo(serde_json::Value::Null).await
     }
 
-    pub(super) async fn write(&self, cx: &StepContext) -> Result<(), StepError> {
+    pub(in crate::jobs) async fn write(&self, cx: &StepContext) -> Result<(), StepError> {
         let memo = serde_json::to_value(self).map_err(|error| {
             StepError::new(
                 ErrorClass::Bug,
@@ -108,22 +108,22 @@ impl OperationMemo {
 }
 
 /// How an operation ended, account by account.
-pub(super) struct Ended {
+pub(in crate::jobs) struct Ended {
     /// Its id.
-    pub(super) operation_id: String,
+    pub(in crate::jobs) operation_id: String,
     /// What it did.
-    pub(super) action: OperationAction,
+    pub(in crate::jobs) action: OperationAction,
     /// Its last status.
-    pub(super) status: OperationStatus,
+    pub(in crate::jobs) status: OperationStatus,
     /// Why, in AWS's words.
-    pub(super) reason: Option<String>,
+    pub(in crate::jobs) reason: Option<String>,
     /// The result rows.
-    pub(super) rows: Vec<OperationResult>,
+    pub(in crate::jobs) rows: Vec<OperationResult>,
 }
 
 impl Ended {
     /// The accounts with this result.
-    pub(super) fn accounts(
+    pub(in crate::jobs) fn accounts(
         &self,
         status: ResultStatus,
     ) -> impl Iterator<Item = (AwsAccountId, Option<&str>)> {
@@ -138,7 +138,7 @@ impl Ended {
     }
 
     /// What happened, for people.
-    pub(super) fn note(&self) -> String {
+    pub(in crate::jobs) fn note(&self) -> String {
         let mut parts = vec![format!("{} succeeded", self.count(ResultStatus::Succeeded))];
         for (status, name) in [
             (ResultStatus::Failed, "failed"),
@@ -160,7 +160,7 @@ impl Ended {
 }
 
 /// Where following an operation has got to.
-pub(super) enum Followed {
+pub(in crate::jobs) enum Followed {
     /// Ask again.
     Again(Applied),
     /// It is over.
@@ -177,9 +177,10 @@ const MOST_PROGRESS_ROWS: usize = 1_000;
 const COUNT_AGAIN: i64 = 60_000;
 
 /// What starts an operation; the id is filled in when it is sent.
-pub(super) enum Request {
+pub(in crate::jobs) enum Request {
     Create(InstanceChange),
     Update(InstanceChange),
+    Reset(InstanceChange),
     Delete(InstanceDeletion),
     Definition(StackSetUpdate),
 }
@@ -196,6 +197,13 @@ impl Request {
             }
             Self::Update(change) => {
                 aws.update_stack_instances(&InstanceChange {
+                    operation_id,
+                    ..change
+                })
+                .await
+            }
+            Self::Reset(change) => {
+                aws.reset_stack_instances(&InstanceChange {
                     operation_id,
                     ..change
                 })
@@ -221,7 +229,7 @@ impl Request {
 }
 
 /// Sends what starts the operation, unless that was done before.
-pub(super) async fn submit(
+pub(in crate::jobs) async fn submit(
     home: &Home,
     cx: &StepContext,
     stack_set: &StackSetName,
@@ -299,7 +307,7 @@ fn elapsed(cx: &StepContext, memo: &OperationMemo) -> Duration {
 }
 
 /// Looks at the operation once.
-pub(super) async fn follow(
+pub(in crate::jobs) async fn follow(
     home: &Home,
     cx: &StepContext,
     stack_set: &StackSetName,

@@ -21,6 +21,7 @@ fn row(id: u64, name: &str, ou_path: &str, reason: Reason, standing: Standing) -
         reason,
         detail: (standing == Standing::Failed).then(|| "=AWS said <no> & \u{1} \"why\"".into()),
         spot_account: None,
+        policy_version: None,
         live_role: None,
     }
 }

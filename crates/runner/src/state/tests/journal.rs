@@ -72,6 +72,7 @@ async fn end(state: &State, run: RunKey, status: RunStatus) -> Result<(), Journa
         reason: Reason::Enrolled,
         detail: None,
         spot_account: None,
+        policy_version: None,
         live_role: None,
     };
     let end = RunEnd {
