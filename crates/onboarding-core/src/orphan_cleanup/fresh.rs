@@ -51,6 +51,21 @@ pub fn still_orphan(
                 "AWS account {account} is targeted again, or not active any more"
             ));
         }
+        Why::NeverLinked | Why::Duplicate
+            if !matches!(
+                state,
+                None | Some(AccountState::Active | AccountState::Closed)
+            ) =>
+        {
+            return Err(format!(
+                "AWS account {account} is suspended, or not active for another reason, and may come back"
+            ));
+        }
+        Why::NeverLinked if !*in_scope && instance.is_some() => {
+            return Err(format!(
+                "AWS account {account} has a stack instance, whose stack may link it"
+            ));
+        }
         Why::NeverLinked if is_linked => {
             return Err(format!("it is linked to AWS account {account} by now"));
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::observed::{CleanupObserved, CleanupRules, Known};
 use crate::{
+    custom_resource::TombstoneReason,
     desired::{Desired, Purpose},
     ids::{AwsAccountId, SpotAccountId, StackId},
     inventory::{AccountState, SpotAccountRecord},
@@ -302,9 +303,18 @@ impl World<'_> {
             // It is taken by the next enrollment, unless the account has got another one.
             (true, false) => match self.links.of(account) {
                 Link::None => Verdict::InUse,
+                // Somebody has changed the link, and may change it back.
+                Link::One(_) | Link::Several(_) if known.owner.is_some() => Verdict::Kept(
+                    Reason::LinkedElsewhere,
+                    format!(
+                        "we had linked it, and another one is linked to AWS account {account} now; decide about it in Spot"
+                    ),
+                ),
                 Link::One(_) | Link::Several(_) => Verdict::Orphan(Why::NeverLinked),
             },
-            (false, false) if !has_instance => Verdict::Orphan(Why::NeverLinked),
+            (false, false) if !has_instance && known.owner.is_none() => {
+                Verdict::Orphan(Why::NeverLinked)
+            }
             (false, _) if !self.rules.remove_outside_targets => Verdict::Kept(
                 Reason::OutsideTargets,
                 format!(
@@ -330,7 +340,13 @@ impl World<'_> {
 fn is_stack_gone(known: &Known) -> bool {
     let stack = |owner: &super::KnownOwner| owner.stack.clone();
     let owner: Option<StackId> = known.owner.as_ref().map(stack);
+    // Other reasons say that somebody else may use it.
+    let tells_the_end = |reason: TombstoneReason| {
+        use TombstoneReason::{NotDone, Reconcile, Running};
+        matches!(reason, Reconcile | Running | NotDone)
+    };
     match (&owner, &known.tombstone) {
+        (_, Some(tombstone)) if !tells_the_end(tombstone.reason) => false,
         (Some(owner), Some(tombstone)) => *owner == tombstone.stack,
         (None, Some(_)) => true,
         (_, None) => false,

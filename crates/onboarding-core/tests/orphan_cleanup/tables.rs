@@ -315,6 +315,18 @@ fn one_that_was_never_linked_goes_when_its_account_does_not_need_it() {
     world.is_untargeted(7);
     world.without_instance(7);
     assert_eq!(deleted(&world.plan()), [7]);
+    // One that we had linked was unlinked by somebody: its stack and role may be there still, whoever targets the account.
+    let mut world = World::new(30);
+    let owner = world.observed.known[&spot(7)].owner.clone();
+    unlinked(&mut world, 7);
+    world.observed.known.get_mut(&spot(7)).unwrap().owner = owner;
+    let other: SpotAccountRecord = linked(7, spot(90));
+    world.observed.sync.spot_accounts.push(other);
+    assert!(deleted(&world.plan()).is_empty());
+    world.observed.sync.spot_accounts.pop();
+    world.is_untargeted(7);
+    world.without_instance(7);
+    assert!(deleted(&world.plan()).is_empty());
 }
 
 #[test]

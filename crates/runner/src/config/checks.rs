@@ -596,6 +596,19 @@ pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>)
             AuditDepth::Coverage
         }
     };
+    let keeps_spot_accounts = config.enrollment.deletion == Deletion::Reconcile
+        && config.enrollment.provider != ProviderKind::SpotHosted;
+    if let JobParams::OrphanCleanup(params) = &job.params
+        && params.remove_outside_targets
+        && !keeps_spot_accounts
+    {
+        checks.report(
+            &["params", "remove_outside_targets"],
+            "`remove_outside_targets` deletes stacks, and these take their Spot accounts along, past every limit and record"
+                .to_owned(),
+            "it needs enrollment.deletion = \"reconcile\" and another provider than \"spot-hosted\"",
+        );
+    }
     if depth == AuditDepth::Full && config.audit.role().is_none() {
         checks.report(
             &["params", "depth"],
