@@ -58,16 +58,22 @@ fn a_run_that_is_interrupted_stops_its_operation_answers_what_hangs_and_the_next
 
 #[test]
 fn a_second_signal_leaves_at_once_and_says_what_hangs() {
-    let rehearsal = slow();
+    // Left during a creation, the next run would wait for minutes before a listing of Spot tells its outcome: both creations of
+    // the operation are over before the second signal.
+    let rehearsal = Rehearsal::new(&SLOW.replace("10s", "20s"));
+    rehearsal.configure("[stack_set]\nmax_concurrent = 2", "", "ous = [\"root\"]");
     let before = rehearsal.spot_accounts();
     let mut run = in_the_middle(&rehearsal, CREATION);
     run.signal(Signal::TERM).unwrap();
-    rehearsal.until("the operation is told to stop", || {
-        let calls = rehearsal.calls();
-        calls
-            .contains_key("cloudformation:StopStackSetOperation")
-            .then_some(())
-    });
+    rehearsal.until(
+        "the operation is told to stop, and both creations are over",
+        || {
+            let calls = rehearsal.calls();
+            let external_ids = calls.get("spot:POST /setup/credentials/aws/externalId");
+            (calls.contains_key("cloudformation:StopStackSetOperation") && external_ids >= Some(&2))
+                .then_some(())
+        },
+    );
     run.signal(Signal::TERM).unwrap();
     assert_eq!(run.wait(LIMIT).unwrap(), 130);
     let said = run.stdout().unwrap() + &run.stderr().unwrap();
