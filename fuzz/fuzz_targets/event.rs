@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     match lambda::read(&event, *NOW) {
-        Ok(Invocation::Queue(messages)) => {
+        Ok(Invocation::Queue { messages, .. }) => {
             for message in messages {
                 assert!(!message.receipt.is_empty() && message.sent_at <= *NOW);
                 check(&message.body, message.sent_at);

@@ -596,6 +596,20 @@ def test_a_batch_is_answered_and_what_could_not_be_is_left(enroll, accounts, buc
     assert [one["id"] for one in stack.spot_accounts()] == [bucket.answers["good"]["PhysicalResourceId"]]
 
 
+def test_a_message_that_comes_back_loses_its_token(sandbox, runtime, bucket):
+    account = sandbox.members(state="ACTIVE")[0]["id"]
+    sqs = sandbox.aws("sqs")
+    queue = sqs.create_queue(QueueName="function")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    again = record("again", json.dumps(request(bucket, account, "topic", token=f"{TOPIC}-other")))
+    again = again | {"eventSourceARN": arn, "attributes": {"ApproximateReceiveCount": "2"}}
+    answers, _ = runtime.invokes(sandbox.environment | {"PROVIDER_TOPIC_ARN": TOPIC}, {"Records": [again]})
+    assert answers == [("response", {"batchItemFailures": []})]
+    [copy] = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    assert "canary" not in copy["Body"]
+    assert json.loads(json.loads(copy["Body"])["Message"])["RequestId"] == "topic"
+
+
 def test_what_is_refused_is_counted_by_reason_and_the_home_stack_has_an_alarm_on_it(sandbox, runtime, bucket, tmp_path):
     account, other = [one["id"] for one in sandbox.members(state="ACTIVE")][:2]
     own = {"ServiceToken": TOPIC, "AwsAccountId": other, "Token": "canary"}

@@ -98,6 +98,24 @@ impl Aws {
             .collect()
     }
 
+    /// Sends a message. It may be sent twice when the answer to the first call is lost.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn send_message(&self, queue_url: &str, body: &str) -> Result<(), AwsError> {
+        self.governed
+            .call("sqs:SendMessage", || {
+                self.clients
+                    .queues()
+                    .send_message()
+                    .queue_url(queue_url)
+                    .message_body(body)
+                    .send()
+            })
+            .await?;
+        Ok(())
+    }
+
     /// Deletes a message that was dealt with. Deleting it again is no error.
     ///
     /// # Errors

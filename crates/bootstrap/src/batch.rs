@@ -1,10 +1,11 @@
 //! The messages of one invocation as a queue of their own, which ends with them.
 //!
 //! Lambda receives, hides and deletes the messages of a real queue itself: a message that is not deleted here is one that
-//! the function reports as failed.
+//! the function reports as failed. Only what takes a message's place is sent to the real queue.
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +14,35 @@ use onboarding_provider::{Message, Queue, QueueError};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::aws::LazyAws;
+
+/// The queue that Lambda received the messages from.
+pub(crate) struct Source {
+    aws: Arc<LazyAws>,
+    url: String,
+}
+
+impl Source {
+    /// None when the ARN is not a queue's.
+    pub(crate) fn new(aws: Arc<LazyAws>, arn: &str) -> Option<Self> {
+        let url = url(arn)?;
+        Some(Self { aws, url })
+    }
+}
+
+/// The URL of a queue (SQS developer guide, "Queue and message identifiers"): https://sqs.<Region>.<domain>/<account>/<name>.
+fn url(arn: &str) -> Option<String> {
+    let parts: Vec<&str> = arn.split(':').collect();
+    let [_, partition, "sqs", region, account, name] = parts.as_slice() else {
+        return None;
+    };
+    let domain = match *partition {
+        "aws-cn" => "amazonaws.com.cn",
+        _ => "amazonaws.com",
+    };
+    Some(format!("https://sqs.{region}.{domain}/{account}/{name}"))
+}
 
 /// See the module documentation.
 pub(crate) struct Batch {
@@ -23,16 +53,19 @@ pub(crate) struct Batch {
     until: Instant,
     /// Cancelled with the last message that is handed out: there will be no more.
     drain: CancellationToken,
+    /// None when they are not a queue's.
+    source: Option<Source>,
 }
 
 impl Batch {
-    pub(crate) fn new(messages: Vec<Message>, until: Instant) -> Self {
+    pub(crate) fn new(messages: Vec<Message>, until: Instant, source: Option<Source>) -> Self {
         let unanswered = messages.iter().map(|message| message.receipt.clone());
         Self {
             unanswered: Mutex::new(unanswered.collect()),
             waiting: Mutex::new(messages.into()),
             until,
             drain: CancellationToken::new(),
+            source,
         }
     }
 
@@ -70,6 +103,21 @@ impl Queue for Batch {
     async fn extend(&self, _: &str, _: Duration) -> Result<(), QueueError> {
         Ok(())
     }
+
+    async fn replace(&self, receipt: &str, body: &str) -> Result<(), QueueError> {
+        let failed = |reason: String| QueueError {
+            action: "replace",
+            reason,
+            gone: false,
+        };
+        let source = self.source.as_ref();
+        let source = source.ok_or_else(|| failed("they came from no queue".to_owned()))?;
+        let aws = source.aws.get().await;
+        let aws = aws.map_err(|error| failed(error.to_string()))?;
+        let sent = aws.send_message(&source.url, body).await;
+        sent.map_err(|error| failed(error.to_string()))?;
+        self.delete(receipt).await
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +137,7 @@ mod tests {
         Batch::new(
             vec![message("a"), message("b"), message("c")],
             Instant::now() + left,
+            None,
         )
     }
 
@@ -101,6 +150,21 @@ mod tests {
         assert!(batch.drain().is_cancelled());
         batch.delete("b").await.unwrap();
         assert_eq!(batch.unanswered(), ["a", "c"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn a_queue_is_reached_by_its_arn() {
+        assert_eq!(
+            url("arn:aws:sqs:us-east-1:999999999999:spot").unwrap(),
+            "https://sqs.us-east-1.amazonaws.com/999999999999/spot"
+        );
+        assert_eq!(
+            url("arn:aws-cn:sqs:cn-north-1:999999999999:spot").unwrap(),
+            "https://sqs.cn-north-1.amazonaws.com.cn/999999999999/spot"
+        );
+        for none in ["", "spot", "arn:aws:sns:us-east-1:999999999999:spot"] {
+            assert_eq!(url(none), None);
+        }
     }
 
     #[tokio::test]

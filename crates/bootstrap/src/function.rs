@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     aws::LazyAws,
-    batch::Batch,
+    batch::{Batch, Source},
     config::Config,
     directory::Directory,
     metrics,
@@ -99,9 +99,10 @@ impl Function {
         let read = lambda::read(&event, Timestamp::now());
         let read = read.inspect_err(|error| metrics::refused(&self.name, Refusal::from(error)));
         let (messages, function) = match read? {
-            Invocation::Queue(messages) => {
+            Invocation::Queue { arn, messages } => {
                 self.has_topic()?;
-                let left = self.serve(messages, None, &times).await?;
+                let source = Source::new(Arc::clone(&self.aws), &arn);
+                let left = self.serve(messages, None, source, &times).await?;
                 let failures: Vec<Value> = left
                     .into_iter()
                     .map(|id| json!({ "itemIdentifier": id }))
@@ -114,7 +115,11 @@ impl Function {
             }
             Invocation::Function(message) => (vec![message], Some(context.invoked_function_arn)),
         };
-        match self.serve(messages, function, &times).await?.as_slice() {
+        match self
+            .serve(messages, function, None, &times)
+            .await?
+            .as_slice()
+        {
             [] => Ok(Value::Null),
             _ => Err(InvokeError::Unanswered),
         }
@@ -132,6 +137,7 @@ impl Function {
         &self,
         messages: Vec<Message>,
         function: Option<String>,
+        source: Option<Source>,
         times: &Times,
     ) -> Result<Vec<String>, InvokeError> {
         let is_direct = function.is_some();
@@ -156,7 +162,7 @@ impl Function {
             contract,
             ..ConsumeSettings::default()
         };
-        let batch = Batch::new(messages, times.taken_up);
+        let batch = Batch::new(messages, times.taken_up, source);
         let abort = CancellationToken::new();
         let served = consume(
             &batch,

@@ -13,7 +13,12 @@ use crate::queue::Message;
 pub enum Invocation {
     /// Messages of a queue (AWS Lambda developer guide, "Using Lambda with Amazon SQS"). The receipt of each is its
     /// message id, by which a partial batch response names those that are left.
-    Queue(Vec<Message>),
+    Queue {
+        /// The ARN of the queue, as Lambda says it.
+        arn: String,
+        /// Its messages.
+        messages: Vec<Message>,
+    },
     /// A notification of a topic: the text that was published (AWS Lambda developer guide, "Invoking Lambda functions
     /// with Amazon SNS notifications").
     Topic(Message),
@@ -56,8 +61,14 @@ pub fn read(event: &Value, received_at: Timestamp) -> Result<Invocation, Invocat
             notification(&record["Sns"], received_at).map(Invocation::Topic)
         }
         records if records.iter().all(|one| one["eventSource"] == "aws:sqs") => {
+            let arn = records
+                .iter()
+                .find_map(|one| one["eventSourceARN"].as_str());
             let messages = records.iter().map(|record| message(record, received_at));
-            Ok(Invocation::Queue(messages.collect::<Result<_, _>>()?))
+            Ok(Invocation::Queue {
+                arn: arn.unwrap_or_default().to_owned(),
+                messages: messages.collect::<Result<_, _>>()?,
+            })
         }
         _ => Err(InvocationError::Source),
     }
@@ -122,12 +133,13 @@ mod tests {
         };
         let attributes = json!({"SentTimestamp": "1795254600000", "ApproximateReceiveCount": "3"});
         let event = json!({"Records": [record("m-1", attributes), record("m-2", json!({}))]});
-        let Ok(Invocation::Queue(messages)) = read(&event, now()) else {
+        let Ok(Invocation::Queue { arn, messages }) = read(&event, now()) else {
             panic!("not a batch")
         };
         let [first, second] = messages.as_slice() else {
             panic!("{messages:?}")
         };
+        assert_eq!(arn, "arn:aws:sqs:us-east-1:999999999999:spot");
         assert_eq!(first.receipt, "m-1");
         assert_eq!(first.receive_count, 3);
         assert_eq!(first.sent_at, "2026-11-21T09:50:00Z".parse().unwrap());
@@ -180,7 +192,11 @@ mod tests {
             assert_eq!(read(&event, now()), Err(error), "{event}");
         }
         let empty = json!({"Records": []});
-        assert_eq!(read(&empty, now()), Ok(Invocation::Queue(Vec::new())));
+        let nothing = Invocation::Queue {
+            arn: String::new(),
+            messages: Vec::new(),
+        };
+        assert_eq!(read(&empty, now()), Ok(nothing));
     }
 
     proptest! {
@@ -190,7 +206,7 @@ mod tests {
                 "eventSource": "aws:sqs", "messageId": "m", "body": text,
                 "attributes": {"SentTimestamp": millis.to_string()},
             }]});
-            let Ok(Invocation::Queue(messages)) = read(&sqs, now()) else { panic!("not a batch") };
+            let Ok(Invocation::Queue { messages, .. }) = read(&sqs, now()) else { panic!("not a batch") };
             prop_assert!(messages[0].sent_at <= now());
         }
     }

@@ -2,7 +2,9 @@
 //!
 //! A message is deleted only after CloudFormation has its answer (or can have none any more). While it is worked on, its
 //! visibility is extended, until the queue no longer knows this delivery of it. A message that is no request stays for the
-//! dead-letter queue; so does a request that is refused, for as long as it could be served under another configuration. One task does it all: it spawns nothing, so dropping it ends everything.
+//! dead-letter queue; so does a request that is refused, for as long as it could be served under another configuration. A message
+//! that comes back may end there, so at its second delivery one with a token of Spot's own templates is replaced by one without.
+//! One task does it all: it spawns nothing, so dropping it ends everything.
 
 use std::{collections::HashSet, convert::Infallible, time::Duration};
 
@@ -42,7 +44,7 @@ pub struct Message {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} messages of the provider queue: {reason}")]
 pub struct QueueError {
-    /// What was tried: receive, delete or extend.
+    /// What was tried: receive, delete, extend or replace.
     pub action: &'static str,
     /// Why it failed.
     pub reason: String,
@@ -61,6 +63,9 @@ pub trait Queue: Send + Sync {
 
     /// Hides a message from other consumers for this long from now.
     async fn extend(&self, receipt: &str, invisible: Duration) -> Result<(), QueueError>;
+
+    /// Sends another body and deletes the message. Both may be delivered when that fails in between.
+    async fn replace(&self, receipt: &str, body: &str) -> Result<(), QueueError>;
 }
 
 /// How to consume.
@@ -151,6 +156,7 @@ pub async fn consume(
                         left.insert(id);
                     }
                 }
+                End::Replaced => {}
             },
             messages = async { OptionFuture::from(polling.as_mut()).await.unwrap_or(Polled::Failed) }, if polling.is_some() => {
                 polling = None;
@@ -231,6 +237,8 @@ enum End {
     Delivered,
     GivenUp,
     Left(String),
+    /// Another message is in its place.
+    Replaced,
 }
 
 /// Serves one message while extending its visibility.
@@ -241,6 +249,9 @@ async fn serve(
     settings: &ConsumeSettings,
     message: Message,
 ) -> End {
+    if replaced(queue, &message).await {
+        return End::Replaced;
+    }
     let work = Box::pin(answer(provider, responder, settings, &message));
     let end = tokio::select! {
         end = work => end,
@@ -253,6 +264,22 @@ async fn serve(
         tracing::warn!(%error, "provider queue");
     }
     end
+}
+
+/// Whether a message that was delivered before was replaced by one without its token. Whoever did not finish with it may have
+/// been killed, and the next one may be, too; a dead-letter queue keeps messages as they are.
+async fn replaced(queue: &dyn Queue, message: &Message) -> bool {
+    if message.receive_count < 2 {
+        return false;
+    }
+    let Some(body) = wire::without_token(&message.body, message.sent_at) else {
+        return false;
+    };
+    let replaced = queue.replace(&message.receipt, &body).await;
+    if let Err(error) = &replaced {
+        tracing::warn!(%error, "a token stays in a message that may get into the dead-letter queue: see docs/provider.md");
+    }
+    replaced.is_ok()
 }
 
 /// Extends a message's visibility for as long as the queue knows this delivery of it. What fails is said once: the message

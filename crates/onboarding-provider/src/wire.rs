@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use onboarding_core::{
-    custom_resource::{ResourceRequest, Unanswerable, request::DEFAULT_SERVICE_TIMEOUT},
+    custom_resource::{
+        ResourceRequest, Unanswerable,
+        request::{self, DEFAULT_SERVICE_TIMEOUT},
+    },
     ids::TopicArn,
 };
 use serde::Deserialize;
+use serde_json::{Value, json};
 use url::Url;
 
 use crate::{
@@ -86,6 +90,29 @@ struct Envelope {
     timestamp: Option<Timestamp>,
 }
 
+impl Envelope {
+    fn of(body: &str) -> Option<Self> {
+        let envelope: Self = serde_json::from_str(body).ok()?;
+        (envelope.kind == "Notification").then_some(envelope)
+    }
+}
+
+/// The same message without the token of Spot's own templates: a notification that says when it was published, for the queue
+/// will count from now. None when there is no token in it.
+pub(crate) fn without_token(body: &str, sent_at: Timestamp) -> Option<String> {
+    if body.len() > LONGEST_BODY {
+        return None;
+    }
+    let envelope = Envelope::of(body);
+    let text = envelope.as_ref().map_or(body, |one| one.message.as_str());
+    let message = request::without_token(text)?;
+    let published = envelope.and_then(|one| one.timestamp);
+    let published = published.or_else(|| Signature::in_request(&message).signed);
+    let published = published.unwrap_or(sent_at);
+    let copy = json!({"Type": "Notification", "Message": message, "Timestamp": published});
+    Some(copy.to_string())
+}
+
 /// Reads a message body. `sent_at` is when the queue got it: the deadline counts from there when neither SNS nor the
 /// signature of the address says when it was published. Of an event that a function was invoked with, `sent_at` is only when
 /// it came out of Lambda's own queue: without a time of its own, it counts as half of its ServiceTimeout old, for as long as
@@ -97,9 +124,7 @@ pub fn read(body: &str, sent_at: Timestamp, contract: &Contract) -> Result<Deliv
     if body.len() > LONGEST_BODY {
         return Err(WireError::TooLong(body.len()));
     }
-    let envelope: Option<Envelope> = serde_json::from_str(body)
-        .ok()
-        .filter(|envelope: &Envelope| envelope.kind == "Notification");
+    let envelope = Envelope::of(body);
     let (mut request, published) = match &envelope {
         Some(envelope) => (
             ResourceRequest::parse(&envelope.message)?,
@@ -149,6 +174,12 @@ struct Signature {
 }
 
 impl Signature {
+    fn in_request(request: &str) -> Self {
+        let request: Option<Value> = serde_json::from_str(request).ok();
+        let address = request.as_ref().and_then(|one| one["ResponseURL"].as_str());
+        address.map_or_else(Self::default, Self::of)
+    }
+
     fn of(address: &str) -> Self {
         let Ok(url) = Url::parse(address) else {
             return Self::default();
@@ -175,7 +206,6 @@ fn after(moment: Timestamp, wait: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
 
     use super::*;
 
@@ -302,6 +332,43 @@ mod tests {
             &contract,
         );
         assert_eq!(delivered.unwrap().deadline, at("2026-11-21T10:01:00Z"));
+    }
+
+    #[test]
+    fn a_message_loses_its_token_and_keeps_its_deadline() {
+        let later = at("2026-11-21T10:06:00Z");
+        let mut signed = request();
+        let address = signed["ResponseURL"].as_str().unwrap();
+        signed["ResponseURL"] = json!(format!("{address}?X-Amz-Date=20261121T095500Z"));
+        let notification = |timestamp: Value| {
+            json!({"Type": "Notification", "Message": request().to_string(), "Timestamp": timestamp})
+                .to_string()
+        };
+        for (body, deadline) in [
+            (
+                notification(json!("2026-11-21T09:58:00Z")),
+                "2026-11-21T10:08:00Z",
+            ),
+            (notification(Value::Null), "2026-11-21T10:10:00Z"),
+            (request().to_string(), "2026-11-21T10:10:00Z"),
+            (signed.to_string(), "2026-11-21T10:05:00Z"),
+        ] {
+            let sent_at = at("2026-11-21T10:00:00Z");
+            let copy = without_token(&body, sent_at).unwrap();
+            assert!(!copy.contains("canary"), "{copy}");
+            assert_eq!(without_token(&copy, later), None);
+            let original = read(&body, sent_at, &Contract::default()).unwrap();
+            let copied = read(&copy, later, &Contract::default()).unwrap();
+            assert_eq!(copied, original);
+            assert_eq!(copied.deadline, at(deadline), "{body}");
+        }
+        for untouched in [
+            "",
+            "text",
+            "{\"Type\": \"Notification\", \"Message\": \"text\"}",
+        ] {
+            assert_eq!(without_token(untouched, later), None);
+        }
     }
 
     #[test]

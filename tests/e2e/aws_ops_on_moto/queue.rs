@@ -57,6 +57,10 @@ fn a_message_is_received_hidden_given_back_and_deleted() {
         assert_eq!(attributes["ApproximateNumberOfMessagesNotVisible"], "0");
         assert_eq!(attributes["ApproximateNumberOfMessages"], "0");
         assert_eq!(attributes["VisibilityTimeout"], "600");
+
+        aws.send_message(&url, "ours <&>").await?;
+        let messages = aws.receive_messages(&url, 10, Duration::ZERO).await?;
+        assert_eq!(messages[0].body, "ours <&>");
         assert_sent(
             &aws,
             &[
@@ -64,6 +68,7 @@ fn a_message_is_received_hidden_given_back_and_deleted() {
                 "sqs:DeleteMessage",
                 "sqs:GetQueueAttributes",
                 "sqs:ReceiveMessage",
+                "sqs:SendMessage",
             ],
         );
         Ok(())

@@ -10,11 +10,9 @@ use aws_ops::stack_sets::{
     StackSetUpdate, Submission, Template, TrustedAccess, new_operation_id,
 };
 use aws_ops::{Aws, SnapshotOptions, SnapshotStrategy, StrategyChoice};
-use e2e::wire::Wire;
 use onboarding_core::ids::{OuId, Region, StackSetName};
 use onboarding_core::inventory::{InstanceDetailedStatus, InstanceStatus};
 use onboarding_core::stackset_sync::OperationTargets;
-use serde_json::json;
 
 use super::{aws, until, with_sandbox};
 
@@ -325,12 +323,7 @@ fn a_message_is_received_given_back_and_deleted() {
     with_sandbox("clock_speed = 1", async |sandbox| {
         let aws = aws(&sandbox).await?;
         let url = aws.queue_url("spot-onboarding").await?;
-        let wire = Wire::new(
-            sandbox.endpoint(),
-            &sandbox.environment()["AWS_ACCESS_KEY_ID"],
-        );
-        let message = json!({ "QueueUrl": url, "MessageBody": "hello" });
-        wire.json("sqs", "AmazonSQS.SendMessage", &message).await?;
+        aws.send_message(&url, "hello").await?;
         let received = async || {
             let mut all = aws
                 .receive_messages(&url, 10, Duration::from_secs(5))

@@ -92,6 +92,43 @@ fn a_message_that_is_no_request_ends_in_the_dead_letter_queue_and_is_not_shown()
 }
 
 #[test]
+fn a_token_does_not_get_into_the_dead_letter_queue() {
+    let rehearsal = Rehearsal::new(&SMALL.replace("120.0", "600.0"));
+    let account = rehearsal.members()[0].clone();
+    // Of a topic that the configuration does not know: it is refused until it has been received too often.
+    let topic = "arn:aws:sns:us-east-1:999999999999:other";
+    let request = json!({
+        "RequestType": "Create", "RequestId": "request", "LogicalResourceId": "SpotAccount",
+        "ResourceType": "Custom::SpotAccount",
+        "StackId": format!("arn:aws:cloudformation:us-east-1:{account}:stack/StackSet-spot-onboarding-default-0b1c/0b1c2d3e"),
+        "ResponseURL": format!("{}/_cloudformation/response/canary", rehearsal.environment["AWS_ENDPOINT_URL"]),
+        "ResourceProperties": { "ServiceToken": topic, "AwsAccountId": account, "Token": "token canary" },
+    });
+    let queue = queue_url(&rehearsal);
+    let published = json!({ "Type": "Notification", "Message": request.to_string(), "Timestamp": jiff::Timestamp::now() });
+    let sent = json!({ "QueueUrl": queue, "MessageBody": published.to_string() });
+    let send = rehearsal.wire.json("sqs", "AmazonSQS.SendMessage", &sent);
+    rehearsal.runtime.block_on(send).unwrap();
+    let mut provider = rehearsal.runner.start(&["provider"]).unwrap();
+    rehearsal.until("the message is received too often", || {
+        provider.check().unwrap();
+        letters(&rehearsal, &[]).pop()
+    });
+    let dead = json!({ "QueueUrl": format!("{queue}-dlq"), "MaxNumberOfMessages": 10 });
+    let received = rehearsal
+        .wire
+        .json("sqs", "AmazonSQS.ReceiveMessage", &dead);
+    let received = rehearsal.runtime.block_on(received).unwrap();
+    let [letter] = received["Messages"].as_array().unwrap().as_slice() else {
+        panic!("{received:#}")
+    };
+    let body = text(&letter["Body"]);
+    assert!(body.contains("SpotAccount"), "{body}");
+    assert!(!body.contains("token canary"), "{body}");
+    assert_eq!(rehearsal.calls()["sqs:SendMessage"], 2);
+}
+
+#[test]
 fn a_token_in_a_message_is_never_shown() {
     let rehearsal = Rehearsal::new(SMALL);
     let management = text(&rehearsal.admin("state", None)["organization"]["management"]);

@@ -254,6 +254,26 @@ impl ResourceRequest {
     }
 }
 
+/// The same request without the `Token` that Spot's own templates give to every custom resource; none when it has none. What
+/// is JSON but no request loses its token all the same.
+#[must_use]
+pub fn without_token(json: &str) -> Option<String> {
+    fn removed(value: &mut Value) -> bool {
+        match value {
+            Value::Object(members) => {
+                let own = members.remove("Token").is_some();
+                members
+                    .values_mut()
+                    .fold(own, |any, one| removed(one) || any)
+            }
+            Value::Array(items) => items.iter_mut().fold(false, |any, one| removed(one) || any),
+            _ => false,
+        }
+    }
+    let mut request: Value = serde_json::from_str(json).ok()?;
+    removed(&mut request).then(|| request.to_string())
+}
+
 /// A text property, parsed. Values are quoted in errors only when they cannot be secrets: ids are checked by their form,
 /// so a value that fails the check is not shown.
 fn property<T: FromStr>(
@@ -319,6 +339,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_request_loses_its_token_and_nothing_else() {
+        let mut request = event(
+            "Custom::SpotAccount",
+            json!({"AwsAccountId": "111111111111"}),
+        );
+        assert_eq!(without_token(&request.to_string()), None);
+        let expected = request.clone();
+        request["ResourceProperties"]["Token"] = json!("canary");
+        let without = without_token(&request.to_string()).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&without).unwrap(), expected);
+        let broken =
+            json!({"a": [{"Token": 1}, {"OldResourceProperties": {"Token": {"b": "canary"}}}]});
+        let without = without_token(&broken.to_string()).unwrap();
+        assert!(!without.contains("canary"), "{without}");
+        for nothing in ["", "[]", "{}", "{\"ResourceProperties\": {}}"] {
+            assert_eq!(without_token(nothing), None);
+        }
+    }
 
     fn event(resource_type: &str, properties: Value) -> Value {
         json!({

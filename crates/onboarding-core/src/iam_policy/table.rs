@@ -459,6 +459,7 @@ pub const PERMISSIONS: &[Permission] = &[
             "sqs:GetQueueAttributes",
             "sqs:GetQueueUrl",
             "sqs:ReceiveMessage",
+            "sqs:SendMessage",
         ],
     ),
     also(
@@ -466,6 +467,12 @@ pub const PERMISSIONS: &[Permission] = &[
         Need::QueueKey,
         Scope::QueueKey,
         &["kms:Decrypt"],
+    ),
+    also(
+        "sqs:SendMessage",
+        Need::QueueKey,
+        Scope::QueueKey,
+        &["kms:GenerateDataKey"],
     ),
     calls(
         Need::Secret,
@@ -502,6 +509,7 @@ pub const FUNCTION_PERMISSIONS: &[Permission] = &[
             "sqs:DeleteMessage",
             "sqs:GetQueueAttributes",
             "sqs:ReceiveMessage",
+            "sqs:SendMessage",
         ],
     ),
     also(
@@ -509,6 +517,12 @@ pub const FUNCTION_PERMISSIONS: &[Permission] = &[
         Need::QueueKey,
         Scope::QueueKey,
         &["kms:Decrypt"],
+    ),
+    also(
+        "sqs:SendMessage",
+        Need::QueueKey,
+        Scope::QueueKey,
+        &["kms:GenerateDataKey"],
     ),
     calls(
         Need::Secret,

@@ -360,7 +360,7 @@ fn events_of_lambda_are_read_or_refused() {
         json!({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "x"}}, {"EventSource": "aws:sns", "Sns": {"Message": "x"}}]}),
     ] {
         let messages = match lambda::read(&event, Timestamp::now()) {
-            Ok(Invocation::Queue(messages)) => messages,
+            Ok(Invocation::Queue { messages, .. }) => messages,
             Ok(Invocation::Topic(message) | Invocation::Function(message)) => vec![message],
             Err(_) => continue,
         };

@@ -27,6 +27,8 @@ struct MemoryQueue {
     deleted: Mutex<Vec<String>>,
     extended: Mutex<Vec<String>>,
     fail_receives: Mutex<u32>,
+    /// Why messages cannot be replaced.
+    fail_replacements: Mutex<Option<String>>,
     /// Every extension fails; true: because the queue does not know the message any more.
     fail_extensions: Mutex<Option<bool>>,
 }
@@ -83,6 +85,18 @@ impl Queue for MemoryQueue {
                 gone,
             }),
         }
+    }
+
+    async fn replace(&self, receipt: &str, body: &str) -> Result<(), QueueError> {
+        if let Some(reason) = self.fail_replacements.lock().clone() {
+            return Err(QueueError {
+                action: "replace",
+                reason,
+                gone: false,
+            });
+        }
+        self.send(&format!("{receipt} without"), body.to_owned());
+        self.delete(receipt).await
     }
 }
 
@@ -302,6 +316,37 @@ async fn what_is_refused_is_kept_until_its_deadline_and_then_goes_with_its_token
     assert_eq!(*bench.queue.deleted.lock(), ["late"]);
     assert_eq!(bench.refusals(), BTreeSet::from(["service-token"]));
     assert!(bench.bucket.answers.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_message_that_comes_back_loses_its_token_and_is_served() {
+    let bench = Bench::new().await;
+    let mut request = event(
+        "s",
+        ACCOUNT,
+        "SpotAccount",
+        json!({"AwsAccountId": ACCOUNT}),
+    );
+    request["ResourceProperties"]["Token"] = json!("canary");
+    request["ResponseURL"] = json!(format!("http://{}/x", bench.address));
+    // The second cannot be served: it is left, and comes back to be left again.
+    let mut other = request.clone();
+    other["ServiceToken"] = json!("arn:aws:sns:us-east-1:999999999999:other");
+    bench.queue.send("served", request.to_string());
+    bench.queue.send("left", other.to_string());
+    for message in bench.queue.messages.lock().iter_mut() {
+        message.receive_count = 2;
+    }
+    let consumed = bench.run_once().await;
+    assert_eq!((consumed.delivered, consumed.left), (1, 1));
+    let deleted = bench.queue.deleted.lock().clone();
+    assert_eq!(deleted, ["served", "left", "served without"]);
+
+    // A queue that takes no messages from us: served all the same.
+    *bench.queue.fail_replacements.lock() = Some("denied".to_owned());
+    bench.queue.send("again", request.to_string());
+    bench.queue.messages.lock()[0].receive_count = 2;
+    assert_eq!(bench.run_once().await.delivered, 1);
 }
 
 #[tokio::test]

@@ -64,4 +64,11 @@ impl Queue for SqsQueue {
             .await
             .map_err(failed("extend"))
     }
+
+    async fn replace(&self, receipt: &str, body: &str) -> Result<(), QueueError> {
+        let sent = self.aws.send_message(&self.url, body).await;
+        sent.map_err(failed("replace"))?;
+        let deleted = self.aws.delete_message(&self.url, receipt).await;
+        deleted.map_err(failed("replace"))
+    }
 }
