@@ -65,6 +65,6 @@ pub use runner::{
     RemovalConfig, RetryFailedConfig, RunnerConfig, ServedBy, SpotConfig, StackSetConfig,
     StateConfig, TelemetryConfig, TokenSource,
 };
-pub use schedule::{Cron, Schedule, TimeZoneName};
+pub use schedule::{Cron, Rule, Schedule, TimeZoneName};
 pub use tags::TagValues;
 pub use text::{Text, TextForm};

@@ -8,5 +8,6 @@ pub mod home;
 pub mod jobs;
 pub mod provider;
 pub mod report;
+pub mod schedule;
 pub mod state;
 pub mod telemetry;

@@ -84,12 +84,15 @@ pub(super) fn run(smoke: bool) -> Result<()> {
     let text = fs::read_to_string(&runner_toml)?;
     let configured = text
         .replace("#served_by = \"provider\"", "served_by = \"run\"")
+        .replace("#organizations_share = 0.5", "organizations_share = 100.0")
         .replace(
             "[audit]\n",
             "[audit]\nenabled = true\nrole_name = \"OrganizationAccountAccessRole\"\n",
         );
     ensure!(
-        configured.contains("role_name = \"Org") && configured.contains("\nserved_by"),
+        configured.contains("role_name = \"Org")
+            && configured.contains("\nserved_by")
+            && configured.contains("\norganizations_share"),
         "config/runner.toml has other settings"
     );
     fs::write(&runner_toml, configured)?;

@@ -1,9 +1,12 @@
 //! `runner jobs`: the job definitions.
 
-use super::{Failure, Global, load, print, print_json};
+use jiff::Timestamp;
+
+use super::{Failure, Global, load, print, print_json, warn};
 use crate::{
     config::{self, JobKind},
     report::{Output, table},
+    schedule::{delay, local, next_tick},
 };
 
 /// List, check and describe job definitions.
@@ -11,6 +14,14 @@ use crate::{
 pub enum Jobs {
     /// List the jobs: kind, schedule, and whether they are in order.
     List,
+    /// Print when jobs are due next, in their time zones.
+    Next {
+        /// The job; without it, every job that has a schedule.
+        job: Option<String>,
+        /// How many ticks of each job.
+        #[arg(long, short = 'n', default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        count: u16,
+    },
     /// Check runner.toml and every job file. Needs no credentials.
     Validate,
     /// Print the JSON Schema of a job file of one kind, or of runner.toml.
@@ -24,6 +35,7 @@ impl Jobs {
     pub(super) fn run(self, global: &Global) -> Result<u8, Failure> {
         match self {
             Self::List => list(global),
+            Self::Next { job, count } => next(global, job.as_deref(), count),
             Self::Validate => validate(global),
             Self::Schema { kind } => schema(kind.as_deref()),
         }
@@ -71,6 +83,70 @@ fn list(global: &Global) -> Result<u8, Failure> {
             "-",
             "broken: see `runner jobs validate`",
         ]);
+    }
+    print(&table::render(&rows));
+    Ok(0)
+}
+
+/// When a job is due.
+#[derive(Debug, serde::Serialize)]
+struct Due {
+    job: String,
+    /// The scheduled moment.
+    tick: Timestamp,
+    /// The same, as the clock shows it in the schedule's time zone.
+    local: String,
+    /// When the run starts: the tick and the job's jitter.
+    starts_at: Timestamp,
+}
+
+fn next(global: &Global, wanted: Option<&str>, count: u16) -> Result<u8, Failure> {
+    let config = load(global)?;
+    let named = match wanted {
+        None => None,
+        Some(name) => Some(
+            config
+                .job(name)
+                .map_err(|errors| Failure::Config(errors.to_string()))?,
+        ),
+    };
+    let jobs = match &named {
+        None => config.jobs.iter().filter(|job| job.enabled).collect(),
+        Some(job) => vec![job],
+    };
+    let now = Timestamp::now();
+    let mut due: Vec<Due> = jobs
+        .into_iter()
+        .filter_map(|job| Some((job, job.schedule.as_ref()?)))
+        .flat_map(|(job, schedule)| {
+            let next = |last: &Timestamp| next_tick(schedule, *last);
+            let ticks = std::iter::successors(next(&now), next).take(count.into());
+            ticks.map(|tick| Due {
+                job: job.name.clone(),
+                tick,
+                local: local(schedule, tick)
+                    .strftime("%Y-%m-%d %H:%M:%S %Z")
+                    .to_string(),
+                starts_at: tick + delay(schedule, &job.name, tick),
+            })
+        })
+        .collect();
+    due.sort_by(|a, b| (a.tick, &a.job).cmp(&(b.tick, &b.job)));
+    if global.output == Output::Json {
+        return print_json(&due);
+    }
+    if let Some(job) = named.filter(|job| job.schedule.is_none() || !job.enabled) {
+        let why = if job.enabled {
+            "has no schedule"
+        } else {
+            "is disabled: its schedule is not in force"
+        };
+        warn(&format!("job {} {why}", job.name));
+    }
+    let mut rows = table::table(&["due", "job", "starts"]);
+    for due in due {
+        let starts_at = due.starts_at.strftime("%H:%M:%SZ").to_string();
+        rows.add_row(vec![due.local, due.job, starts_at]);
     }
     print(&table::render(&rows));
     Ok(0)

@@ -79,9 +79,10 @@ pub struct AwsConfig {
     /// Whether the credentials are of the management account or of a delegated administrator of StackSets.
     #[serde(default)]
     pub call_as: CallAs,
-    /// The share of AWS's published Organizations request rates that the runner takes; other tools need the rest.
+    /// The share of AWS's published Organizations request rates that the runner takes; other tools need the rest. More than 1 only
+    /// where AWS has raised them.
     #[serde(default = "half")]
-    #[schemars(range(min = 0.01, max = 1.0))]
+    #[schemars(range(min = 0.01, max = 100.0))]
     pub organizations_share: f64,
     /// How long the tags of an account that were read are trusted, when a profile's targets ask for tags. AWS tells the
     /// tags of one account per call, at 10 calls a second for everybody: 10,000 accounts take 17 minutes, and 34 with

@@ -1,7 +1,9 @@
 //! When a job runs by itself.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
+use croner::parser::{CronParser, Seconds};
+use jiff::{Timestamp, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +16,8 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// The cron line: second, minute, hour, day of month, month, day of week and, if need be, year.
+    /// The cron line: second, minute, hour, day of month, month, day of week and, if need be, year. When both days are given,
+    /// either will do. Or `@every` and a duration.
     pub cron: Text<Cron>,
     /// The time zone that the cron line is read in, by its IANA name.
     #[serde(default = "utc")]
@@ -31,150 +34,149 @@ impl fmt::Display for Schedule {
 }
 
 pub(super) fn utc() -> Text<TimeZoneName> {
-    Text(TimeZoneName("UTC".to_owned()))
+    Text(TimeZoneName::utc())
 }
 
 fn no_jitter() -> Text<HumanDuration> {
     duration::seconds(0)
 }
 
-/// A cron line of 6 or 7 fields, checked for its form: field count, names and ranges.
+/// When it is due: a cron line of 6 or 7 fields, or `@every` and a duration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cron(String);
+pub struct Cron {
+    text: String,
+    rule: Rule,
+}
+
+/// What a cron line says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// Moments of the clock on the wall.
+    Clock(Box<croner::Cron>),
+    /// Moments that are this far from each other, whatever the clock on the wall says; counted from 1970-01-01T00:00:00Z.
+    Every(Duration),
+}
 
 impl Cron {
-    /// The line.
+    /// What the line says.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn rule(&self) -> &Rule {
+        &self.rule
     }
 }
 
-/// Name, least value, greatest value and names of each field; names count from the least value.
-const FIELDS: [(&str, u32, u32, &[&str]); 7] = [
-    ("second", 0, 59, &[]),
-    ("minute", 0, 59, &[]),
-    ("hour", 0, 23, &[]),
-    ("day of month", 1, 31, &[]),
-    (
-        "month",
-        1,
-        12,
-        &[
-            "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
-        ],
-    ),
-    (
-        "day of week",
-        0,
-        7,
-        &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
-    ),
-    ("year", 1970, 9999, &[]),
+/// The fields, and the values that each takes.
+const FIELDS: [(&str, &str); 7] = [
+    ("second", "0 to 59"),
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day of month", "1 to 31, L"),
+    ("month", "1 to 12, JAN to DEC"),
+    ("day of week", "0 to 7, SUN to SAT"),
+    ("year", "1 to 5000"),
 ];
+
+/// The shortest `@every`: a run that is due again before it could have read an organization only waits.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 impl FromStr for Cron {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fields: Vec<&str> = text.split_whitespace().collect();
-        if !(6..=7).contains(&fields.len()) {
-            let hint = if fields.len() == 5 {
-                "; put a field for the second in front, usually 0"
-            } else {
-                ""
-            };
-            return Err(format!(
-                "{text:?} has {} fields; a cron line has 6 or 7: second minute hour day-of-month month day-of-week [year]{hint}",
-                fields.len()
-            ));
-        }
-        for (field, (name, least, greatest, names)) in fields.iter().zip(FIELDS) {
-            for part in field.split(',') {
-                check_part(part, least, greatest, names)
-                    .map_err(|problem| format!("{text:?}: the {name} field {field:?} {problem}"))?;
-            }
-        }
-        Ok(Self(text.to_owned()))
+        let rule = match text.strip_prefix("@every") {
+            Some(every) => Rule::Every(every_so_often(text, every)?),
+            None => Rule::Clock(Box::new(clock(text)?)),
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            rule,
+        })
     }
 }
 
-/// Checks one part of a list: `*`, `?`, `5`, `1-5`, `*/10`, `MON`, `L`, `15W`, `5L`, `MON#2`.
-fn check_part(part: &str, least: u32, greatest: u32, names: &[&str]) -> Result<(), String> {
-    let number = |text: &str| -> Result<u32, String> {
-        let value = match names
-            .iter()
-            .position(|name| name.eq_ignore_ascii_case(text))
-        {
-            Some(index) => u32::try_from(index).unwrap_or_default() + least,
-            None => text
-                .parse()
-                .map_err(|_| format!("has {text:?}, which is not a number"))?,
-        };
-        if (least..=greatest).contains(&value) {
-            return Ok(value);
-        }
-        Err(format!(
-            "has {value}, which is not between {least} and {greatest}"
-        ))
-    };
-    let (range, step) = part
-        .split_once('/')
-        .map_or((part, None), |(range, step)| (range, Some(step)));
-    if let Some(step) = step
-        && !step.parse::<u32>().is_ok_and(|step| step > 0)
-    {
+fn every_so_often(text: &str, every: &str) -> Result<Duration, String> {
+    let every: HumanDuration = every.trim().parse().map_err(|error| {
+        format!("{text:?}: after @every comes a duration (\"@every 15m\"): {error}")
+    })?;
+    if every.get() < SHORTEST || every.get().subsec_nanos() != 0 {
         return Err(format!(
-            "has the step {step:?}, which is not a number of at least 1"
+            "{text:?}: @every takes whole seconds, at least one"
         ));
     }
-    if matches!(range, "*" | "?" | "L" | "LW") {
-        return Ok(());
-    }
-    if let Some((day, nth)) = range.split_once('#') {
-        number(day)?;
-        return if matches!(nth, "1" | "2" | "3" | "4" | "5" | "L") {
-            Ok(())
-        } else {
-            Err(format!(
-                "has {range:?}, but a day comes at most five times a month"
-            ))
+    Ok(every.get())
+}
+
+fn clock(text: &str) -> Result<croner::Cron, String> {
+    let parser = CronParser::builder().seconds(Seconds::Required).build();
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if !(6..=7).contains(&fields.len()) {
+        let hint = match fields.len() {
+            5 => "; put a field for the second in front, usually 0",
+            _ => "",
         };
+        return Err(format!(
+            "{text:?} has {} fields; a cron line has 6 or 7: second minute hour day-of-month month day-of-week [year]{hint}",
+            fields.len()
+        ));
     }
-    match range.split_once('-') {
-        Some((from, to)) => {
-            let (from, to) = (number(from)?, number(to)?);
-            if from > to {
-                return Err(format!(
-                    "has the range {range:?}, which ends before it begins"
-                ));
+    let line = parser.parse(text).map_err(|error| {
+        // The parser does not say which field it means.
+        let wrong = fields.iter().enumerate().find(|(index, field)| {
+            let mut alone = ["*"; 7];
+            alone[*index] = field;
+            parser.parse(&alone[..fields.len()].join(" ")).is_err()
+        });
+        match wrong {
+            Some((index, field)) => {
+                let (name, values) = FIELDS[index];
+                format!("{text:?}: the {name} field {field:?} is wrong; it takes {values}: {error}")
             }
-            Ok(())
+            None => format!("{text:?}: {error}"),
         }
-        None => number(range.strip_suffix(['L', 'W']).unwrap_or(range)).map(drop),
+    })?;
+    let beginning = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+    match line.find_next_occurrence(&beginning, false) {
+        Ok(_) => Ok(line),
+        Err(_) => Err(format!("{text:?} never comes: no day is like that")),
     }
 }
 
 impl fmt::Display for Cron {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl TextForm for Cron {
     const FORMAT: &'static str = "cron";
-    const EXPECTED: &'static str = "a cron line of 6 or 7 fields (\"0 30 5 * * *\")";
+    const EXPECTED: &'static str = "a cron line of 6 or 7 fields (\"0 30 5 * * *\"), or @every and a duration (\"@every 15m\")";
 }
 
 /// An IANA time zone name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TimeZoneName(String);
+pub struct TimeZoneName {
+    name: String,
+    zone: TimeZone,
+}
 
 impl TimeZoneName {
+    fn utc() -> Self {
+        Self {
+            name: "UTC".to_owned(),
+            zone: TimeZone::UTC,
+        }
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// Its rules, as this machine's database has them.
+    #[must_use]
+    pub fn zone(&self) -> TimeZone {
+        self.zone.clone()
     }
 }
 
@@ -183,7 +185,7 @@ impl FromStr for TimeZoneName {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "UTC" {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self::utc());
         }
         let database = jiff::tz::db();
         // A machine without a time zone database can run jobs in UTC only; the name is not to blame for that.
@@ -192,8 +194,11 @@ impl FromStr for TimeZoneName {
                 "{text:?} cannot be looked up: this machine has no time zone database (install tzdata)"
             ));
         }
-        if database.get(text).is_ok() {
-            return Ok(Self(text.to_owned()));
+        if let Ok(zone) = database.get(text) {
+            return Ok(Self {
+                name: text.to_owned(),
+                zone,
+            });
         }
         let names: Vec<String> = database
             .available()
@@ -207,7 +212,7 @@ impl FromStr for TimeZoneName {
 
 impl fmt::Display for TimeZoneName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -231,6 +236,8 @@ mod tests {
             "0 0 6 * * MON#2 2030",
             "0 0 0 * * 5L",
             "*/10 0-30/5 * * * *",
+            "@every 15m",
+            "@every 1h 30m",
         ] {
             assert!(
                 good.parse::<Cron>().is_ok(),
@@ -249,10 +256,28 @@ mod tests {
             "0 */0 * * * *",
             "0 30-10 * * * *",
             "0 0 0 * * MON#6",
+            "0 0 0 30 2 *",
             "",
             "@daily",
+            "@every",
+            "@every 0s",
+            "@every 1500ms",
         ] {
             assert!(bad.parse::<Cron>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_wrong_field_is_named() {
+        for (line, field) in [
+            ("0 30 25 * * *", "the hour field \"25\""),
+            ("0 30 5 * * MOON", "the day of week field \"MOON\""),
+            ("0 30 5 * 13 * 2030", "the month field \"13\""),
+            ("0 0 0 31 4 *", "never comes"),
+            ("30 5 * * *", "put a field for the second in front"),
+        ] {
+            let error = line.parse::<Cron>().unwrap_err();
+            assert!(error.contains(field), "{error}");
         }
     }
 
