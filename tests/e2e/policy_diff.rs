@@ -151,3 +151,21 @@ fn what_cannot_be_read_is_named_with_its_place_and_ends_with_2() {
     fs::write(runner.directory().join("bad.json"), b"\xff\xfe").unwrap();
     refused(&["bad.json", SPOT], &["bad.json", "UTF-8"]);
 }
+
+#[test]
+fn what_the_files_say_is_a_version_and_what_accounts_have_is_none_before_it_was_noted() {
+    let runner = Runner::new(BTreeMap::new()).unwrap();
+    let same = diff(&runner, &["files", "files"]);
+    assert_eq!(same.code, 0, "{}", same.stderr);
+    assert!(same.stdout.contains("Cost Intelligence"), "{}", same.stdout);
+    let unknown = diff(&runner, &["deployed", "files"]);
+    assert_eq!(unknown.code, 2, "{}", unknown.stdout);
+    assert!(
+        unknown.stderr.contains("policy-rollout"),
+        "{}",
+        unknown.stderr
+    );
+    let mixed = diff(&runner, &[SPOT, "files"]);
+    assert_eq!(mixed.code, 2, "{}", mixed.stdout);
+    assert!(mixed.stderr.contains("two versions"), "{}", mixed.stderr);
+}

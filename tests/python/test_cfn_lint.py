@@ -28,6 +28,8 @@ def templates(tmp_path_factory):
     subprocess.run([*command, str(directory)], cwd=ROOT, check=True)
     files = sorted(directory.iterdir())
     assert len(files) > 100, files
+    # Both versions of the policies in one template, as in the middle of a rollout.
+    assert any('"PolicyVersionIsNext"' in path.read_text() for path in files if path.suffix == ".json"), files
     return files
 
 

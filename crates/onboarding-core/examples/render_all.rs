@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, spec) in samples::samples()
         .into_iter()
         .chain(samples::direct_samples())
+        .chain(samples::rollout_samples())
     {
         templates.push((name, Template::new(&spec)?));
     }

@@ -196,6 +196,10 @@ pub struct Plan {
     /// How many accounts IAM was read in; none when that was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audited: Option<Audited>,
+    /// For what a plan that goes on by itself waits: until a moment, not for a person. Accounts that are `waits-for-wave` meanwhile
+    /// are pending, and nothing is wrong with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
 }
 
 /// How many accounts IAM was read in: `asked = read + unreadable`.

@@ -11,6 +11,7 @@
 pub mod actions;
 mod consent;
 pub mod gates;
+pub mod moment;
 mod plan;
 mod progress;
 mod rows;

@@ -13,6 +13,7 @@ mod iam_policy;
 mod jobs;
 mod plan;
 mod policy;
+mod policy_diff;
 mod policy_versions;
 mod provider;
 mod running;

@@ -1,6 +1,9 @@
 //! Versions of the policies, rolled out in waves: what each account has in IAM at every moment, gates that are not passed, the way
 //! back, accounts that come, go and move meanwhile, and runs that die.
 
+mod decisions;
+mod halts;
+
 use rustix::process::Signal;
 
 use super::{
@@ -37,6 +40,15 @@ impl Rehearsal {
         assert_eq!(ended.code, code, "{}{}", ended.stdout, ended.stderr);
         let document = ended.json().unwrap();
         assert_adds_up(&document);
+        document
+    }
+
+    /// A run that did what was due, and waits for the rest: nothing is wrong.
+    #[track_caller]
+    fn waits(&self) -> Value {
+        let document = self.roll(3);
+        assert_eq!(document["status"], "pending", "{document:#}");
+        assert!(document["waits"].is_string(), "{document:#}");
         document
     }
 
@@ -181,6 +193,16 @@ fn three_waves_one_after_the_other_and_only_theirs_are_touched() {
     let good = rehearsal.ledger()[canary].clone().unwrap();
     rehearsal.widen();
 
+    // What accounts have and what the files say are compared without asking AWS.
+    let differ = rehearsal.policy(3, &["diff", "deployed", "files"]);
+    let differ = differ.json().unwrap();
+    assert_eq!(differ["verdict"], "widened", "{differ:#}");
+    assert_eq!(differ["before"]["name"], json!(good), "{differ:#}");
+    assert_eq!(differ["policies"][1]["purpose"], "cost-intelligence");
+    assert!(
+        differ.to_string().contains("glacier:ListVaults"),
+        "{differ:#}"
+    );
     // Nobody else gives the changed policy to anybody.
     assert_eq!(count(&rehearsal.sync_ends(0, &[]), "unchanged"), 12);
     let planned = rehearsal.run(&["plan", "policy-rollout"]);
@@ -202,7 +224,7 @@ fn three_waves_one_after_the_other_and_only_theirs_are_touched() {
     assert!(!planned.stdout.contains("early"), "{}", planned.stdout);
 
     // The first wave. Staging updated all stacks, and changed nothing in any other account: not even a version of a policy.
-    let first = rehearsal.roll(1);
+    let first = rehearsal.waits();
     assert_eq!(count(&first, "changed"), 1, "{first:#}");
     assert_eq!(count(&first, "pending"), 11, "{first:#}");
     let waits = &first["findings"][0];
@@ -227,7 +249,7 @@ fn three_waves_one_after_the_other_and_only_theirs_are_touched() {
     );
     // It soaks: another run does nothing, and the other jobs agree with what there is.
     let calls = rehearsal.calls();
-    assert_eq!(rehearsal.roll(1)["steps"], json!([]));
+    assert_eq!(rehearsal.waits()["steps"], json!([]));
     assert_eq!(rehearsal.writes_since(&calls), BTreeSet::new());
     assert_eq!(count(&rehearsal.sync_ends(0, &[]), "unchanged"), 12);
     let audit = rehearsal.run(&[
@@ -263,7 +285,7 @@ fn three_waves_one_after_the_other_and_only_theirs_are_touched() {
         &canary_wave.replace("1h", "0s"),
         "percent = 30\nsoak = \"1h\"",
     );
-    let second = rehearsal.roll(1);
+    let second = rehearsal.waits();
     let having = having_next(&rehearsal.all_in_iam());
     assert_eq!(count(&second, "ok"), having.len(), "{second:#}");
     assert_eq!(having.len(), 5, "{having:?}");
@@ -296,6 +318,23 @@ fn three_waves_one_after_the_other_and_only_theirs_are_touched() {
         all.find(|one| one["name"] == name).unwrap().clone()
     };
     assert_eq!(of("2027a")["good"], true, "{versions:#}");
+    rehearsal.policy(0, &["diff", "deployed", "files"]);
+    rehearsal.policy(0, &["diff", "2027a", &text(&of("2027a")["digest"])[..8]]);
+    let back = rehearsal.policy(3, &["diff", "2027a", &good, "--profile", "default"]);
+    assert_eq!(
+        back.json().unwrap()["verdict"],
+        "narrowed",
+        "{}",
+        back.stdout
+    );
+    let mixed = rehearsal.policy(2, &["diff", "2027a", COSTS]);
+    assert!(mixed.stderr.contains("two versions"), "{}", mixed.stderr);
+    let unknown = rehearsal.policy(2, &["diff", "2027a", "2027z"]);
+    assert!(
+        unknown.stderr.contains("known are deployed"),
+        "{}",
+        unknown.stderr
+    );
     assert_eq!(of(&good)["good"], false, "{versions:#}");
     // Nothing is left to do, for anybody, and no override and no second version is left.
     let calls = rehearsal.calls();
@@ -337,6 +376,23 @@ impl Rehearsal {
         self.cloudformation("DescribeStackSet", &[])
     }
 
+    /// Gives an account's stack instance an override, and takes those away that it had.
+    fn give_override(&self, account: &str, name: &str, value: &str) {
+        let units = self.admin("ous", None);
+        let mut units = units["ous"].as_array().unwrap().iter();
+        let root = text(&units.find(|unit| unit["parent"].is_null()).unwrap()["id"]);
+        let input = [
+            ("DeploymentTargets.OrganizationalUnitIds.member.1", &*root),
+            ("DeploymentTargets.Accounts.member.1", account),
+            ("DeploymentTargets.AccountFilterType", "INTERSECTION"),
+            ("Regions.member.1", "us-east-1"),
+            ("ParameterOverrides.member.1.ParameterKey", name),
+            ("ParameterOverrides.member.1.ParameterValue", value),
+        ];
+        self.cloudformation("UpdateStackInstances", &input);
+        self.until_operations_end();
+    }
+
     /// The parameters that an account's stack instance overrides.
     fn overrides(&self, account: &str) -> Vec<String> {
         let input = [
@@ -348,153 +404,6 @@ impl Rehearsal {
         keys.map(|rest| rest.split('<').next().unwrap().to_owned())
             .collect()
     }
-}
-
-#[test]
-fn a_gate_that_is_not_passed_halts_and_the_way_back_is_a_plan() {
-    let rehearsal = enrolled(&[]);
-    let members = rehearsal.members();
-    let waves = |soak: &str| {
-        let first = format!("accounts = [{:?}]", members[0]);
-        let second = format!(
-            "accounts = [{:?}, {:?}, {:?}]\nsoak = {soak:?}",
-            members[1], members[2], members[3]
-        );
-        rehearsal.define_rollout("", &[("one", &first), ("two", &second), ("all", "")]);
-    };
-    waves("1h");
-    rehearsal.roll(0);
-    let before = rehearsal.all_in_iam();
-    rehearsal.widen();
-    rehearsal.roll(1);
-    assert_eq!(having_next(&rehearsal.all_in_iam()).len(), 4);
-
-    // While it soaks, somebody gives a role of the second wave something else: IAM is not what the version means.
-    let tampered = &members[2];
-    let name = linked_role(&rehearsal, tampered);
-    let anything = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]});
-    let input = [
-        ("RoleName", &*name),
-        ("PolicyName", "stray"),
-        ("PolicyDocument", &*anything.to_string()),
-    ];
-    in_account(&rehearsal, tampered, "iam", "PutRolePolicy", &input).unwrap();
-    waves("0s");
-    let halted = rehearsal.roll(1);
-    let step = &halted["steps"][0];
-    assert_eq!(step["id"], "check-wave:default:two", "{halted:#}");
-    assert_eq!(step["outcome"], "failed");
-    assert!(text(&step["note"]).contains(tampered), "{step:#}");
-    assert!(text(&step["note"]).contains("s3:*"), "{step:#}");
-    assert_eq!(rehearsal.rollout()["phase"], "halted");
-
-    // It stays so, whoever runs.
-    let calls = rehearsal.calls();
-    let refused = rehearsal.roll(4);
-    assert_eq!(
-        refused["refusals"][0]["guard"], "rollout-halted",
-        "{refused:#}"
-    );
-    rehearsal.sync_ends(0, &[]);
-    let writes = rehearsal.writes_since(&calls);
-    assert!(
-        !writes
-            .iter()
-            .any(|call| call.starts_with("cloudformation:")),
-        "{writes:?}"
-    );
-    assert_eq!(having_next(&rehearsal.all_in_iam()).len(), 4);
-
-    // Back: as a plan first, with what it takes from whom.
-    let decided = rehearsal.policy(
-        0,
-        &["rollback", "default", "--as", "ada", "--comment", "CHG-1"],
-    );
-    assert!(decided.stdout.contains("ada: CHG-1"), "{}", decided.stdout);
-    let planned = rehearsal.run(&["plan", "policy-rollout"]);
-    assert_eq!(planned.code, 3, "{}", planned.stderr);
-    for words in [
-        "revert:default",
-        "unstage:default",
-        "- glacier:ListVaults on *",
-        tampered,
-    ] {
-        assert!(
-            planned.stdout.contains(words),
-            "{words}: {}",
-            planned.stdout
-        );
-    }
-    let back = rehearsal.roll(0);
-    assert_eq!(count(&back, "ok"), 12, "{back:#}");
-    let after = rehearsal.all_in_iam();
-    assert_eq!(having_next(&after), BTreeSet::new());
-    let documents = |all: &BTreeMap<String, Policies>| -> BTreeMap<String, Vec<Value>> {
-        let of = |policies: &Policies| {
-            policies
-                .values()
-                .map(|(_, document)| document.clone())
-                .collect()
-        };
-        all.iter()
-            .map(|(account, policies)| (account.clone(), of(policies)))
-            .collect()
-    };
-    assert_eq!(documents(&before), documents(&after));
-    assert_eq!(rehearsal.rollout()["phase"], "rolled-back");
-    assert!(!rehearsal.template().contains("PolicyVersionIsNext"));
-
-    // What was rolled back is not begun again by itself.
-    let refused = rehearsal.roll(4);
-    assert_eq!(
-        refused["refusals"][0]["guard"], "version-rejected",
-        "{refused:#}"
-    );
-    rehearsal.policy(0, &["resume", "default"]);
-    assert_eq!(count(&rehearsal.roll(0), "ok"), 12);
-    assert_eq!(having_next(&rehearsal.all_in_iam()).len(), 12);
-}
-
-#[test]
-fn an_account_in_which_the_update_is_denied_halts_the_wave_and_can_be_resumed() {
-    let rehearsal = enrolled(&[]);
-    let members = rehearsal.members();
-    let denied = &members[4];
-    let first = format!("accounts = [{:?}]", members[0]);
-    let second = format!(
-        "accounts = [{:?}, {denied:?}, {:?}]\nconcurrency = 1",
-        members[3], members[5]
-    );
-    rehearsal.define_rollout("", &[("one", &first), ("two", &second), ("all", "")]);
-    rehearsal.roll(0);
-    rehearsal.widen();
-    rehearsal.post(&format!("accounts/{denied}/scp"), &json!({"blocked": true}));
-    let halted = rehearsal.roll(1);
-    assert_eq!(count(&halted, "failed"), 1, "{halted:#}");
-    let rollout = rehearsal.rollout();
-    assert_eq!(rollout["phase"], "halted", "{rollout:#}");
-    assert!(
-        text(&rollout["halted"][0]).contains("service control policy"),
-        "{rollout:#}"
-    );
-    let having = having_next(&rehearsal.all_in_iam());
-    assert!(having.len() <= 3 && !having.contains(denied), "{having:?}");
-    // Nobody goes on with it behind the halt: not even with what failed or was not reached.
-    rehearsal.roll(4);
-    let sync = rehearsal.sync_ends(0, &["--retry-failed"]);
-    assert!(
-        listed(&sync, "skipped", "rolling-out").contains(denied),
-        "{sync:#}"
-    );
-    assert_eq!(having_next(&rehearsal.all_in_iam()), having);
-    rehearsal.post(
-        &format!("accounts/{denied}/scp"),
-        &json!({"blocked": false}),
-    );
-    rehearsal.policy(0, &["resume", "default"]);
-    let done = rehearsal.roll(0);
-    assert_eq!(count(&done, "ok"), 12, "{done:#}");
-    assert_eq!(having_next(&rehearsal.all_in_iam()).len(), 12);
 }
 
 #[test]
@@ -526,6 +435,22 @@ fn a_run_that_dies_in_a_wave_is_continued_where_it_was() {
         .cloned()
         .collect();
     assert_eq!(chosen.len(), 6, "{chosen:?}");
+    // Who is half-way between two versions has no drift that could be mended.
+    rehearsal.until_operations_end();
+    let calls = rehearsal.calls();
+    let fix = ["exec", "drift-audit", "--fix", "--set", "params.depth=full"];
+    let fixed = rehearsal.run(&fix);
+    assert!(
+        matches!(fixed.code, 0 | 3),
+        "{}{}",
+        fixed.stdout,
+        fixed.stderr
+    );
+    let writes = rehearsal.writes_since(&calls);
+    assert!(
+        !writes.contains("cloudformation:UpdateStackInstances"),
+        "{writes:?}"
+    );
     let done = rehearsal.roll(0);
     assert_eq!(count(&done, "ok"), 12, "{done:#}");
     let after: BTreeSet<String> = members(&rehearsal)
@@ -573,7 +498,7 @@ fn accounts_that_join_move_and_leave_meanwhile_get_the_good_version_first() {
     waves("1h");
     rehearsal.roll(0);
     rehearsal.widen();
-    rehearsal.roll(1);
+    rehearsal.waits();
     assert_eq!(having_next(&rehearsal.all_in_iam()).len(), 3);
 
     let _provider = rehearsal.runner.start(&["provider"]).unwrap();
@@ -610,58 +535,4 @@ fn accounts_that_join_move_and_leave_meanwhile_get_the_good_version_first() {
     });
     rehearsal.until_operations_end();
     assert!(is_next(&rehearsal.in_iam(&last)));
-}
-
-#[test]
-fn what_cannot_be_rolled_out_is_said_before_anything_begins() {
-    let rehearsal = enrolled(&[("nobody", "accounts = [\"999999999999\"]"), ("all", "")]);
-    rehearsal.roll(0);
-    rehearsal.widen();
-    let calls = rehearsal.calls();
-    let refused = |guard: &str, words: &str| {
-        let document = rehearsal.roll(4);
-        assert_eq!(document["refusals"][0]["guard"], guard, "{document:#}");
-        let message = text(&document["refusals"][0]["message"]);
-        assert!(message.contains(words), "{message}");
-        let writes = rehearsal.writes_since(&calls);
-        assert!(
-            !writes
-                .iter()
-                .any(|call| call.starts_with("cloudformation:")),
-            "{writes:?}"
-        );
-    };
-    refused("empty-wave", "nobody");
-    // Outside the window, nothing begins.
-    let closed = "window = { days = [\"mon\"], hours = \"00:00-00:01\" }";
-    rehearsal.define_rollout(closed, &[("all", "")]);
-    let waits = rehearsal.roll(1);
-    assert!(
-        text(&waits["findings"][0]["message"]).contains("change window"),
-        "{waits:#}"
-    );
-    // A statement that grew would have to move to another managed policy.
-    rehearsal.define_rollout("", &[("all", "")]);
-    let file = "config/policies/spot-elastigroup-ocean.json";
-    let mut document: Value =
-        serde_json::from_str(&fs::read_to_string(rehearsal.path(file)).unwrap()).unwrap();
-    let more: Vec<String> = (0..20).map(|n| format!("glacier:Action{n}")).collect();
-    document["Statement"][0]["Action"] = json!(more);
-    rehearsal.write(file, &document.to_string());
-    refused("versions-do-not-fit", "missing for a moment");
-    let broken = |params: &str, waves: &[(&str, &str)], words: &str| {
-        rehearsal.define_rollout(params, waves);
-        let ended = rehearsal.run(&["exec", "policy-rollout"]);
-        assert_eq!(ended.code, 2, "{}", ended.stderr);
-        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
-    };
-    broken(
-        "",
-        &[("all", ""), ("more", "percent = 5")],
-        "selects nothing",
-    );
-    broken("version = \"2027-a\"", &[("all", "")], "letters and digits");
-    // A job file that is broken does not let go of what is kept.
-    let sync = rehearsal.sync_ends(0, &[]);
-    assert_eq!(count(&sync, "unchanged"), 12, "{sync:#}");
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Outcome, WaveProgress};
+use super::{Member, Outcome, WaveProgress};
 use crate::{
     drift::{Drift, DriftKind, Subject, findings},
     ids::AwsAccountId,
@@ -20,10 +20,34 @@ pub struct Evidence {
     pub drifts: BTreeMap<AwsAccountId, Vec<Drift>>,
     /// Accounts that have no stack instance any more, or are not active: nothing can be said about them, and nothing is asked.
     pub gone: BTreeSet<AwsAccountId>,
+    /// The stack of each account that has a stack instance.
+    pub stacks: BTreeMap<AwsAccountId, Option<Box<str>>>,
     /// Accounts whose link is not ours to judge.
     pub kept: BTreeSet<AwsAccountId>,
+    /// Accounts whose link to Spot is gone.
+    pub unlinked: BTreeSet<AwsAccountId>,
+    /// What Spot's validation of Cost Intelligence found wrong, for accounts that it was asked for.
+    pub validations: BTreeMap<AwsAccountId, String>,
     /// Whether accounts were asked at all.
     pub is_read: bool,
+}
+
+impl Evidence {
+    /// Whether an account was moved since it was updated, and has lost what it was given: a later wave is for it.
+    fn has_moved(&self, account: AwsAccountId, member: &Member) -> bool {
+        let stack = self.stacks.get(&account);
+        stack.is_some_and(|stack| *stack != member.stack) && member.outcome == Outcome::Updated
+    }
+
+    /// Writes down of a wave whose accounts have left or were moved since they were updated.
+    pub fn note_gone(&self, wave: &mut WaveProgress) {
+        for (account, member) in &mut wave.sweep.members {
+            if self.gone.contains(account) || self.has_moved(*account, member) {
+                member.outcome = Outcome::Gone;
+                member.reason = Some("it has left, or was moved, since".to_owned());
+            }
+        }
+    }
 }
 
 /// What the gates say.
@@ -31,13 +55,15 @@ pub struct Evidence {
 pub struct Verdict {
     /// Why not, by account.
     pub problems: BTreeMap<AwsAccountId, Vec<String>>,
+    /// Why nothing can be said: nobody was updated.
+    pub untried: Option<String>,
 }
 
 impl Verdict {
-    /// Whether the wave has passed: at most so many accounts may have problems.
+    /// Whether the wave has passed: at most so many accounts may have problems, and somebody must have tried it out.
     #[must_use]
     pub fn passes(&self, failures: usize) -> bool {
-        self.problems.len() <= failures
+        self.untried.is_none() && self.problems.len() <= failures
     }
 
     /// Why it has not, one line for each account, as many as a person reads.
@@ -45,9 +71,8 @@ impl Verdict {
     pub fn reasons(&self) -> Vec<String> {
         const MOST: usize = 20;
         let lines = self.problems.iter().take(MOST);
-        let mut lines: Vec<String> = lines
-            .map(|(account, problems)| format!("{account}: {}", problems.join("; ")))
-            .collect();
+        let lines = lines.map(|(account, problems)| format!("{account}: {}", problems.join("; ")));
+        let mut lines: Vec<String> = self.untried.iter().cloned().chain(lines).collect();
         if self.problems.len() > MOST {
             lines.push(format!("and {} more accounts", self.problems.len() - MOST));
         }
@@ -55,9 +80,9 @@ impl Verdict {
     }
 }
 
-/// Judges a wave.
+/// Judges a wave. `is_rest` says that it is for all that are left, so that nobody may be left.
 #[must_use]
-pub fn judge(wave: &WaveProgress, evidence: &Evidence) -> Verdict {
+pub fn judge(wave: &WaveProgress, evidence: &Evidence, is_rest: bool) -> Verdict {
     let mut problems: BTreeMap<AwsAccountId, Vec<String>> = BTreeMap::new();
     for (account, member) in &wave.sweep.members {
         let why = member.reason.as_deref().unwrap_or("no reason given");
@@ -69,7 +94,7 @@ pub fn judge(wave: &WaveProgress, evidence: &Evidence) -> Verdict {
             // It left, or has another stack by now: a later wave is for it.
             Outcome::Gone => continue,
         };
-        if evidence.gone.contains(account) {
+        if evidence.gone.contains(account) || evidence.has_moved(*account, member) {
             continue;
         }
         let mut found: Vec<String> = problem.into_iter().collect();
@@ -77,29 +102,56 @@ pub fn judge(wave: &WaveProgress, evidence: &Evidence) -> Verdict {
         match evidence.drifts.get(account) {
             Some(drifts) => found.extend(differing(*account, drifts, &wave.known)),
             None if is_judged && member.outcome == Outcome::Updated => {
-                found.push(
-                    "it could not be asked: its link to Spot is gone, or its stack is not current"
-                        .to_owned(),
-                );
+                found.push(NOT_ASKED.to_owned());
             }
             None => {}
+        }
+        if evidence.unlinked.contains(account) && is_judged {
+            found.push("its link to Spot is gone".to_owned());
+        }
+        if let Some(why) = evidence.validations.get(account)
+            && !wave.known.contains(&validation_id(*account))
+        {
+            found.push(format!("Spot's validation of Cost Intelligence: {why}"));
         }
         if !found.is_empty() {
             problems.insert(*account, found);
         }
     }
-    Verdict { problems }
+    let mut members = wave.sweep.members.iter();
+    let is_tried = members.any(|(account, member)| {
+        let is_there = !evidence.gone.contains(account) && !evidence.has_moved(*account, member);
+        member.outcome == Outcome::Updated && is_there
+    });
+    let mut outcomes = wave.sweep.members.values().map(|member| member.outcome);
+    let may_be_empty = is_rest && outcomes.all(|outcome| outcome == Outcome::Gone);
+    let untried = (!is_tried && !may_be_empty)
+        .then(|| "none of its accounts has the version: nothing was tried out".to_owned());
+    Verdict { problems, untried }
 }
 
+/// What is said of an account that should have been read.
+const NOT_ASKED: &str =
+    "it could not be asked: it has not one link to Spot, or its stack is not current";
+
 /// Judges accounts that were put back: whether the managed policies are what the good version means. What else differs was not
-/// the rollout's doing, and is not undone by going back.
+/// the rollout's doing, and is not undone by going back. What could not be read has not been seen.
 #[must_use]
-pub fn judge_put_back(evidence: &Evidence) -> Verdict {
-    let problems = evidence.drifts.iter().filter_map(|(account, drifts)| {
+pub fn judge_put_back(accounts: &BTreeSet<AwsAccountId>, evidence: &Evidence) -> Verdict {
+    let asked = accounts.iter().filter(|account| {
+        evidence.is_read && !evidence.gone.contains(account) && !evidence.kept.contains(account)
+    });
+    let problems = asked.filter_map(|account| {
+        let Some(drifts) = evidence.drifts.get(account) else {
+            return Some((*account, vec![NOT_ASKED.to_owned()]));
+        };
         let policies = drifts.iter().filter(|drift| {
             matches!(
                 drift.kind,
-                DriftKind::PolicyDocumentDiffers | DriftKind::PolicyDetached
+                DriftKind::RoleUnreadable
+                    | DriftKind::PolicyUnreadable
+                    | DriftKind::PolicyDocumentDiffers
+                    | DriftKind::PolicyDetached
             )
         });
         let policies: Vec<Drift> = policies.cloned().collect();
@@ -109,6 +161,7 @@ pub fn judge_put_back(evidence: &Evidence) -> Verdict {
     });
     Verdict {
         problems: problems.collect(),
+        untried: None,
     }
 }
 
@@ -128,13 +181,20 @@ fn differing<'a>(
         .map(|(_, finding)| finding.message)
 }
 
-/// The ids of what differs in accounts.
+/// The ids of what was wrong in accounts before they were touched.
 #[must_use]
-pub fn ids(drifts: &BTreeMap<AwsAccountId, Vec<Drift>>) -> BTreeSet<String> {
-    let findings = drifts
-        .iter()
-        .flat_map(|(account, drifts)| findings_of(*account, drifts));
-    findings.map(|finding| finding.id).collect()
+pub fn ids(evidence: &Evidence) -> BTreeSet<String> {
+    let drifts = evidence.drifts.iter();
+    let findings = drifts.flat_map(|(account, drifts)| findings_of(*account, drifts));
+    let validations = evidence.validations.keys();
+    findings
+        .map(|finding| finding.id)
+        .chain(validations.map(|account| validation_id(*account)))
+        .collect()
+}
+
+fn validation_id(account: AwsAccountId) -> String {
+    format!("cost-intelligence-validation:{account}")
 }
 
 fn findings_of(account: AwsAccountId, drifts: &[Drift]) -> Vec<Finding> {

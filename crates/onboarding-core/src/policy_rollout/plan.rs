@@ -1,15 +1,17 @@
 //! What a run of a rollout does: everything that is due now, and no more than that.
 
+mod course;
+mod ends;
+mod writing;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    KIND, Outcome, Phase, Rollout, RolloutAction, WaveSettings, WaveState, eligible, rows, select,
-};
+use super::{Phase, Rollout, WaveSettings, eligible, rows};
 use crate::{
     desired::{Desired, Profile},
     ids::AwsAccountId,
     inventory::StackInstance,
-    plan::{Estimate, Finding, Plan, Refusal, Risk, Severity, Step},
+    plan::{Plan, Severity},
     stackset_sync::{
         self, ObservedProfile, PlanError, SyncObserved, definition, definition::Difference, targets,
     },
@@ -19,9 +21,6 @@ use crate::{
 /// Seconds that CloudFormation takes to change one stack, and to find that nothing changes.
 const CHANGE: u64 = 60;
 const NO_CHANGE: u64 = 10;
-
-/// Calls that looking into one account takes.
-const CALLS_PER_LOOK: u64 = 9;
 
 /// A version of the policies, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,21 +199,11 @@ impl Planner<'_, '_> {
             return Ok(());
         }
         for wave in &self.settings.waves {
-            if wave.selector.is_some()
-                && self
-                    .selected(wave, &candidate.name, &self.all_eligible())?
-                    .is_empty()
-            {
-                self.refuse(
-                    "empty-wave",
-                    format!(
-                        "wave {:?} has no account that could be updated; correct its selector, or take the wave away",
-                        wave.name
-                    ),
-                );
+            if self.selects_nobody(wave, &candidate.name)? {
+                self.refuse_empty(wave);
             }
         }
-        if self.is_closed() {
+        if self.is_closed() || !self.plan.refusals.is_empty() {
             return Ok(());
         }
         let rollout = Rollout::new(
@@ -237,23 +226,14 @@ impl Planner<'_, '_> {
             self.find("files-moved-on", Severity::Info, message);
         }
         match rollout.phase {
+            Phase::Staging | Phase::Rolling
+                if self.differs_otherwise(rollout) || self.lacks_a_wave(rollout) => {}
             Phase::Staging => {
                 if !self.is_closed() {
                     self.stage(rollout);
                     self.waves(rollout)?;
                 }
             }
-            Phase::Rolling if self.difference.definition => self.refuse(
-                "definition-differs",
-                format!(
-                    "stack set {} differs in {} since version {} was staged, and updating it would reach all accounts: put the \
-                     configuration back until the rollout is over, or go back with `runner policy rollback {}`",
-                    self.profile.stack_set,
-                    self.difference.words.join(", "),
-                    rollout.to,
-                    self.profile.name
-                ),
-            ),
             Phase::Rolling => self.waves(rollout)?,
             Phase::Halted => {
                 self.waits = Some("the rollout is halted".to_owned());
@@ -280,352 +260,27 @@ impl Planner<'_, '_> {
         Ok(())
     }
 
-    /// Both versions into the template.
-    fn stage(&mut self, rollout: &Rollout) {
-        let action = RolloutAction::Stage {
-            profile: rollout.profile.clone(),
-            from: rollout.from.clone(),
-            to: rollout.to.clone(),
-            kept_parameters: self.difference.kept_parameters.clone(),
-        };
-        let reason = format!(
-            "version {} comes into the template beside {}, which all accounts keep",
-            rollout.to, rollout.from
-        );
-        let accounts = self.state.instances.len() as u64;
-        let estimate = self.operation(accounts, NO_CHANGE, self.settings.concurrency);
-        self.push(&action, Vec::new(), reason, Risk::Low, estimate);
-        let fact = format!(
-            "the definition of {}: {}",
-            self.profile.stack_set,
-            definition::digest(self.state)
-        );
-        if let Some(step) = self.plan.steps.last_mut() {
-            step.preconditions.push(fact);
-        }
-    }
-
-    /// The waves, as far as they are due, and what ends the rollout after the last one.
-    fn waves(&mut self, rollout: &Rollout) -> Result<(), PlanError> {
-        let mut left: BTreeSet<AwsAccountId> = self.all_eligible();
-        left.retain(|account| {
-            let stack = self
-                .eligible
-                .get(account)
-                .and_then(|one| one.stack_id.as_deref());
-            !rollout.has_next(*account, stack)
-        });
-        for begun in rollout
-            .waves
-            .iter()
-            .filter(|wave| wave.state == WaveState::Begun)
-        {
-            left.retain(|account| !begun.sweep.members.contains_key(account));
-        }
-        let now = self.observed.sync.now;
-        let mut is_first = true;
-        for wave in &self.settings.waves {
-            let begun = rollout.wave(&wave.name);
-            match begun.map(|begun| begun.state) {
-                Some(WaveState::Passed) => continue,
-                Some(WaveState::Updated) => {
-                    let since = begun.and_then(|begun| begun.updated_at).unwrap_or(now);
-                    let until = since.saturating_add(wave.soak);
-                    if now < until {
-                        let until = (self.settings.moment)(until);
-                        self.wait(format!("wave {:?} soaks until {until}", wave.name));
-                        return Ok(());
-                    }
-                    let members = begun.map_or(0, |begun| begun.sweep.members.len());
-                    self.check(rollout, wave, members);
-                    continue;
-                }
-                Some(WaveState::Begun) | None => {}
-            }
-            let members = match begun {
-                Some(begun) => begun.sweep.members.keys().copied().collect(),
-                None => self.selected(wave, &rollout.to, &left)?,
-            };
-            if members.is_empty() {
-                // Earlier waves have its accounts, or nobody is left.
-                continue;
-            }
-            if self.is_closed() {
-                return Ok(());
-            }
-            left.retain(|account| !members.contains(account));
-            self.update(rollout, wave, &members, is_first);
-            is_first = false;
-            self.check(rollout, wave, members.len());
-            if wave.soak > 0 {
-                if !left.is_empty() {
-                    let soak = wave.soak.unsigned_abs().div_ceil(60);
-                    self.wait(format!("wave {:?} soaks for {soak} min", wave.name));
-                }
-                return Ok(());
-            }
-        }
-        if self.is_closed() {
-            return Ok(());
-        }
-        self.finish(rollout);
-        Ok(())
-    }
-
-    fn update(
-        &mut self,
-        rollout: &Rollout,
-        wave: &WaveSettings,
-        members: &BTreeSet<AwsAccountId>,
-        is_first: bool,
-    ) {
-        let begun = rollout.wave(&wave.name);
-        let is_due = |account: &&AwsAccountId| {
-            let member = begun.and_then(|begun| begun.sweep.members.get(account));
-            member.is_none_or(|member| member.outcome == Outcome::Due)
-        };
-        let due: Vec<AwsAccountId> = members.iter().filter(is_due).copied().collect();
-        for account in &due {
-            self.due.insert(*account, format!("wave {}", wave.name));
-        }
-        let action = RolloutAction::UpdateWave {
-            profile: rollout.profile.clone(),
-            wave: wave.name.clone(),
-            to: rollout.to.clone(),
-            members: members.clone(),
-        };
-        let reason = format!(
-            "wave {:?}: {} accounts get version {} in place of {}",
-            wave.name,
-            due.len(),
-            rollout.to,
-            rollout.from
-        );
-        let concurrency = wave.concurrency.unwrap_or(self.settings.concurrency);
-        let mut estimate = self.operation(due.len() as u64, CHANGE, concurrency);
-        // What each instance overrides already is asked for.
-        estimate.aws_calls += due.len() as u64;
-        if self.settings.reads_accounts {
-            estimate.aws_calls += CALLS_PER_LOOK * due.len() as u64;
-        }
-        self.push(&action, due, reason, Risk::Medium, estimate);
-        if let Some(step) = self.plan.steps.last_mut().filter(|_| is_first) {
-            step.changes.clone_from(&self.observed.changes);
-        }
-    }
-
-    fn check(&mut self, rollout: &Rollout, wave: &WaveSettings, members: usize) {
-        let action = RolloutAction::CheckWave {
-            profile: rollout.profile.clone(),
-            wave: wave.name.clone(),
-        };
-        let what = if self.settings.reads_accounts {
-            "its operation, what IAM has, and its links to Spot"
-        } else {
-            "its operation"
-        };
-        let reason = format!("the gates of wave {:?}: {what}", wave.name);
-        let estimate = self.look(members);
-        self.push(&action, Vec::new(), reason, Risk::Low, estimate);
-    }
-
-    fn finish(&mut self, rollout: &Rollout) {
-        let accounts = self.state.instances.len() as u64;
-        if rollout.phase != Phase::Finishing || self.difference.definition {
-            let action = RolloutAction::Promote {
-                profile: rollout.profile.clone(),
-                to: rollout.to.clone(),
-                kept_parameters: self.difference.kept_parameters.clone(),
-            };
-            let reason = format!(
-                "version {} becomes what every account has, and {} leaves the template",
-                rollout.to, rollout.from
-            );
-            let estimate = self.operation(accounts, NO_CHANGE, self.settings.concurrency);
-            self.push(&action, Vec::new(), reason, Risk::Medium, estimate);
-        }
-        let action = RolloutAction::ClearOverrides {
-            profile: rollout.profile.clone(),
-        };
-        let reason =
-            "what the waves' accounts were told by themselves, all are told now".to_owned();
-        let mut estimate = self.operation(accounts, NO_CHANGE, self.settings.concurrency);
-        estimate.aws_calls += accounts;
-        self.push(&action, Vec::new(), reason, Risk::Low, estimate);
-    }
-
-    fn revert(&mut self, rollout: &Rollout) {
-        let Some(reset) = &rollout.reset else { return };
-        let back: Vec<AwsAccountId> = reset
-            .members
-            .iter()
-            .filter(|(_, member)| !matches!(member.outcome, Outcome::Updated | Outcome::Gone))
-            .map(|(account, _)| *account)
-            .filter(|account| {
-                self.state
-                    .instances
-                    .iter()
-                    .any(|one| one.account == *account)
-            })
+    /// Whether the stack set should be something else beside what the rollout makes of it; says so. Until it is staged, the
+    /// template is to differ.
+    fn differs_otherwise(&mut self, rollout: &Rollout) -> bool {
+        let is_staging = rollout.phase == Phase::Staging;
+        let words = self.difference.words.iter();
+        let words: Vec<&str> = words
+            .map(String::as_str)
+            .filter(|word| !is_staging || *word == "tags" || word.starts_with("parameter "))
             .collect();
-        for account in &back {
-            self.due
-                .insert(*account, format!("back to {}", rollout.from));
+        if !self.difference.definition || words.is_empty() {
+            return false;
         }
-        let mut estimate = self.operation(back.len() as u64, CHANGE, self.settings.concurrency);
-        estimate.aws_calls += back.len() as u64;
-        let reason = format!(
-            "{} accounts that got version {}, or were about to, get {} back",
-            back.len(),
+        let message = format!(
+            "stack set {} differs in {} since the rollout of version {} began, and updating it would reach all accounts: put the \
+             configuration back until the rollout is over, or go back with `runner policy rollback {}`",
+            self.profile.stack_set,
+            words.join(", "),
             rollout.to,
-            rollout.from
+            self.profile.name
         );
-        let members = back.len();
-        if !back.is_empty() {
-            let action = RolloutAction::Revert {
-                profile: rollout.profile.clone(),
-                to: rollout.from.clone(),
-            };
-            self.push(&action, back, reason, Risk::Medium, estimate);
-            if let Some(step) = self.plan.steps.last_mut() {
-                step.changes.clone_from(&self.observed.changes);
-            }
-        }
-        if self.settings.reads_accounts && !reset.members.is_empty() {
-            let action = RolloutAction::CheckRevert {
-                profile: rollout.profile.clone(),
-            };
-            let reason = format!("see in IAM that they have version {}", rollout.from);
-            let estimate = self.look(members);
-            self.push(&action, Vec::new(), reason, Risk::Low, estimate);
-        }
-    }
-
-    fn unstage(&mut self, rollout: &Rollout) {
-        let action = RolloutAction::Unstage {
-            profile: rollout.profile.clone(),
-            version: rollout.to.clone(),
-            kept_parameters: self.difference.kept_parameters.clone(),
-        };
-        let reason = format!(
-            "version {} leaves the template; all accounts have {}",
-            rollout.to, rollout.from
-        );
-        let accounts = self.state.instances.len() as u64;
-        let estimate = self.operation(accounts, NO_CHANGE, self.settings.concurrency);
-        self.push(&action, Vec::new(), reason, Risk::Low, estimate);
-    }
-
-    fn all_eligible(&self) -> BTreeSet<AwsAccountId> {
-        self.eligible.keys().copied().collect()
-    }
-
-    fn selected(
-        &self,
-        wave: &WaveSettings,
-        version: &str,
-        left: &BTreeSet<AwsAccountId>,
-    ) -> Result<BTreeSet<AwsAccountId>, PlanError> {
-        select(
-            wave,
-            version,
-            &self.observed.sync,
-            &self.all_eligible(),
-            left,
-        )
-    }
-
-    /// Whether nothing may be changed now; says so.
-    fn is_closed(&mut self) -> bool {
-        let window = self.observed.window;
-        if !window.is_open {
-            let until = window.opens_at.map(self.settings.moment);
-            self.wait(match until {
-                Some(until) => format!("the change window opens at {until}"),
-                None => "the change window never opens".to_owned(),
-            });
-        }
-        !window.is_open
-    }
-
-    fn wait(&mut self, why: String) {
-        if self.waits.is_none() {
-            self.find("rollout-waits", Severity::Info, why.clone());
-            self.waits = Some(why);
-        }
-    }
-
-    fn find(&mut self, reason: &str, severity: Severity, message: String) {
-        self.plan.findings.push(Finding {
-            id: format!("{reason}:{}", self.profile.name),
-            severity,
-            reason: reason.to_owned(),
-            message,
-            ..Finding::default()
-        });
-    }
-
-    fn refuse(&mut self, guard: &str, message: String) {
-        self.plan.refusals.push(Refusal {
-            guard: guard.to_owned(),
-            message,
-            whole_plan: true,
-        });
-    }
-
-    /// An operation on so many accounts.
-    fn operation(&self, accounts: u64, each: u64, concurrency: u32) -> Estimate {
-        let seconds = accounts.div_ceil(u64::from(concurrency.max(1))) * each;
-        Estimate {
-            aws_calls: 1 + seconds / 20 + 2 * accounts.div_ceil(100),
-            spot_calls: 0,
-            seconds,
-        }
-    }
-
-    fn look(&self, accounts: usize) -> Estimate {
-        if !self.settings.reads_accounts {
-            return Estimate::default();
-        }
-        Estimate {
-            aws_calls: CALLS_PER_LOOK * accounts as u64,
-            spot_calls: 0,
-            seconds: 1 + accounts as u64 / 100,
-        }
-    }
-
-    /// Adds a step, which builds on the one before.
-    fn push(
-        &mut self,
-        action: &RolloutAction,
-        accounts: Vec<AwsAccountId>,
-        reason: String,
-        risk: Risk,
-        estimate: Estimate,
-    ) {
-        let profile = &self.profile.name;
-        let id = match action {
-            RolloutAction::UpdateWave { wave, .. } | RolloutAction::CheckWave { wave, .. } => {
-                format!("{}:{profile}:{wave}", action.name())
-            }
-            _ => format!("{}:{profile}", action.name()),
-        };
-        let before = self.plan.steps.last();
-        let preconditions = before.map(|before| format!("step:{}", before.id));
-        let order = before.map_or(10, |before| before.order + 10);
-        self.plan.steps.push(Step {
-            id,
-            kind: KIND.to_owned(),
-            action: action.name().to_owned(),
-            accounts,
-            reason,
-            risk,
-            order,
-            preconditions: preconditions.into_iter().collect(),
-            changes: Vec::new(),
-            estimate,
-            // Our payloads are plain data with text keys, which JSON can always carry.
-            payload: serde_json::to_value(action).unwrap_or_default(),
-        });
+        self.refuse("definition-differs", message);
+        true
     }
 }

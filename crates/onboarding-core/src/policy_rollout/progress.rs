@@ -25,6 +25,9 @@ pub struct Rollout {
     /// The waves that have begun, in their order.
     #[serde(default)]
     pub waves: Vec<WaveProgress>,
+    /// Waves that were drawn anew, for all their accounts had left or were moved: who comes back may still have an override.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<WaveProgress>,
     /// Taking the overrides of its accounts away again, once that has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset: Option<Sweep>,
@@ -123,6 +126,9 @@ pub struct Sweep {
     /// Those that the operation under way was asked for.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub asked: BTreeSet<AwsAccountId>,
+    /// The operation under way, as soon as CloudFormation has taken it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
     /// The run that tries those again that failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub run: String,
@@ -136,7 +142,8 @@ pub struct Member {
     /// Why, in AWS's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The stack that was updated. An account whose stack is another one by now was moved, and has lost its override.
+    /// The stack that was updated, or that an operation was asked to update. An account whose stack is another one by now was
+    /// moved, and has lost its override.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<Box<str>>,
 }
@@ -170,6 +177,7 @@ impl Rollout {
             phase: Phase::Staging,
             halted: Vec::new(),
             waves: Vec::new(),
+            dropped: Vec::new(),
             reset: None,
             opened_at: now,
         }
@@ -188,7 +196,8 @@ impl Rollout {
 
     /// Every account that has, or may have, an override: those of all waves that have begun, and the stacks that were updated.
     pub fn members(&self) -> impl Iterator<Item = (AwsAccountId, &Member)> {
-        let members = self.waves.iter().flat_map(|wave| &wave.sweep.members);
+        let waves = self.waves.iter().chain(&self.dropped);
+        let members = waves.flat_map(|wave| &wave.sweep.members);
         members.map(|(account, member)| (*account, member))
     }
 
@@ -202,13 +211,30 @@ impl Rollout {
             let member = reset.members.get(&account);
             member.is_some_and(|member| member.outcome == Outcome::Updated)
         });
-        let mut members = self.members();
+        let mut waves = self.waves.iter();
         !is_reset
-            && members.any(|(member, done)| {
-                member == account
-                    && done.outcome == Outcome::Updated
-                    && done.stack.as_deref() == stack
+            && waves.any(|wave| {
+                let done = wave.sweep.members.get(&account);
+                done.is_some_and(|done| {
+                    done.outcome == Outcome::Updated && done.stack.as_deref() == stack
+                })
             })
+    }
+
+    /// Whether an operation that was asked for may be giving an account another version right now, so that nobody can say which
+    /// one it should have.
+    #[must_use]
+    pub fn is_changing(&self, account: AwsAccountId) -> bool {
+        let waves = self.waves.iter().map(|wave| &wave.sweep);
+        let mut sweeps = waves.chain(&self.reset);
+        self.phase.is_staged() && sweeps.any(|sweep| sweep.asked.contains(&account))
+    }
+
+    /// The operations that may be under way for it.
+    pub fn operations(&self) -> impl Iterator<Item = &str> {
+        let sweeps = self.waves.iter().map(|wave| &wave.sweep);
+        let operations = sweeps.chain(&self.reset);
+        operations.filter_map(|sweep| sweep.operation.as_deref())
     }
 
     /// Whether nobody else may update an account: it is of a wave that has begun, so that it may have an override.
@@ -230,6 +256,15 @@ impl Rollout {
             return false;
         }
         self.phase = Phase::Rolling;
+        // One whose accounts have all left is drawn anew: it has tried nothing out.
+        let is_over = |wave: &WaveProgress| {
+            let mut members = wave.sweep.members.values();
+            wave.state != WaveState::Passed && members.all(|member| member.outcome == Outcome::Gone)
+        };
+        let waves = std::mem::take(&mut self.waves).into_iter();
+        let (over, waves) = waves.partition(is_over);
+        self.waves = waves;
+        self.dropped.extend::<Vec<_>>(over);
         for wave in self.waves.iter_mut() {
             if wave.state != WaveState::Passed && wave.sweep.retry() {
                 wave.state = WaveState::Begun;
@@ -274,9 +309,27 @@ impl Sweep {
             .map(|(account, _)| *account)
     }
 
+    /// Whether an operation may be under way for any.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        !self.asked.is_empty() || self.operation.is_some()
+    }
+
+    /// Forgets the operation, which is over.
+    pub fn forget_asked(&mut self) {
+        self.asked.clear();
+        self.operation = None;
+    }
+
+    /// How many went wrong, or were not reached.
+    #[must_use]
+    pub fn wrong(&self) -> usize {
+        self.with(Outcome::Failed).count() + self.with(Outcome::Cancelled).count()
+    }
+
     /// Lets those be tried again that failed or were not reached. Tells whether there are any, or any that are not done.
     pub fn retry(&mut self) -> bool {
-        self.asked.clear();
+        self.forget_asked();
         for member in self.members.values_mut() {
             if matches!(member.outcome, Outcome::Failed | Outcome::Cancelled) {
                 *member = Member::default();
@@ -285,10 +338,13 @@ impl Sweep {
         self.with(Outcome::Due).next().is_some()
     }
 
-    /// Writes down what became of those that were asked for: by the rows that the operation had for them.
-    pub fn settle(&mut self, mut of: impl FnMut(AwsAccountId) -> Member) {
+    /// Writes down what became of those that were asked for: by the rows that the operation had for them, and what was known of
+    /// them when it was asked for.
+    pub fn settle(&mut self, mut of: impl FnMut(AwsAccountId, &Member) -> Member) {
+        self.operation = None;
         for account in std::mem::take(&mut self.asked) {
-            self.members.insert(account, of(account));
+            let member = self.members.entry(account).or_default();
+            *member = of(account, member);
         }
     }
 }

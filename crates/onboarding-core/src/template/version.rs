@@ -104,6 +104,21 @@ impl PolicyVersion {
         self.policies.get(purpose).map(Vec::as_slice)
     }
 
+    /// What it has policies for.
+    pub fn purposes(&self) -> impl Iterator<Item = &PolicyPurpose> {
+        self.policies.keys()
+    }
+
+    /// The policy of a purpose as one document, however it is divided; none when the version has nothing for it.
+    #[must_use]
+    pub fn document(&self, purpose: &PolicyPurpose) -> Option<PolicyDocument> {
+        let mut pieces = self.policies.get(purpose)?.iter().flatten();
+        let first = pieces.next()?;
+        let statements = first.statements().iter();
+        let statements = statements.chain(pieces.flat_map(PolicyDocument::statements));
+        Some(first.with_statements(statements.cloned().collect()))
+    }
+
     /// The same policies under another name.
     #[must_use]
     pub fn named(&self, name: &str) -> Self {

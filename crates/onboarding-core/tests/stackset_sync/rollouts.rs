@@ -6,6 +6,9 @@
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
+mod gates;
+mod guards;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -390,6 +393,7 @@ fn a_wave_that_soaks_is_waited_for_and_asked_again() {
     let second = world.run(&BTreeSet::new());
     assert!(second.steps.is_empty());
     assert_eq!(second.findings[0].reason, "rollout-waits");
+    assert_eq!(second.waits.as_ref(), Some(&second.findings[0].message));
     let row = |number| {
         second
             .accounts
@@ -416,6 +420,7 @@ fn what_is_halted_stays_so_until_somebody_decides() {
         let planned = world.run(&BTreeSet::new());
         assert!(planned.steps.is_empty());
         assert_eq!(planned.refusals[0].guard, "rollout-halted");
+        assert_eq!(planned.waits, None, "it waits for a person");
     }
     assert_eq!(world.having(NEXT), BTreeSet::from([id(3)]));
     let mut resumed = world.rollout.clone().unwrap();

@@ -4,11 +4,12 @@
 use onboarding_core::{
     policy::PolicyDocument,
     template::{
-        AuditRoleSpec, DEFAULT_DESCRIPTION, Deletion, NamedPolicy, Partition, PolicyPurpose,
-        Products, Provider, RoleSettings, TemplateSpec, default_policy_version,
+        AuditRoleSpec, DEFAULT_DESCRIPTION, Deletion, NamedPolicy, Partition, PinnedVersions,
+        PolicyPurpose, PolicyVersion, Products, Provider, RoleSettings, TemplateSpec,
+        default_policy_version,
     },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) const ELASTIGROUP_OCEAN: &str =
     include_str!("../../../../config/policies/spot-elastigroup-ocean.json");
@@ -103,6 +104,63 @@ pub(crate) fn direct_samples() -> Vec<Sample> {
         }
     }
     samples
+}
+
+/// Templates in the middle of a rollout, with two versions of the policies: one that grows by a managed policy and in another one
+/// in place, and the way from there to the smaller one.
+pub(crate) fn rollout_samples() -> Vec<Sample> {
+    let full = policy(PolicyPurpose::ElastigroupOcean, ELASTIGROUP_OCEAN);
+    let costs = policy(PolicyPurpose::CostIntelligence, COST_INTELLIGENCE);
+    let wide = [with(&full, glacier("A")), with(&costs, glacier("B"))];
+    let narrow = [full, costs];
+    let version = |name: &str, policies: &[NamedPolicy], earlier: Option<&PolicyVersion>| {
+        let version = match earlier {
+            None => PolicyVersion::new(Some(name), policies, Partition::Aws),
+            Some(earlier) => {
+                PolicyVersion::following(Some(name), policies, Partition::Aws, earlier)
+            }
+        };
+        version.expect("the policies can be divided")
+    };
+    let mut all = providers();
+    all.push(("direct", Provider::Direct));
+    let mut samples = Vec::new();
+    for (provider_name, provider) in all {
+        for (variant, policies, others) in [("wider", &narrow, &wide), ("narrower", &wide, &narrow)]
+        {
+            let first = version("first", &narrow, None);
+            let current = version("2026a", policies, Some(&first));
+            let next = version("2027a", others, Some(&current));
+            let mut spec = spec(provider.clone(), policies.to_vec());
+            spec.products = Products {
+                cost_intelligence: true,
+            };
+            if provider == Provider::Direct {
+                spec.role.name = Some("spot-onboarding-default-SpotRole".to_owned());
+            }
+            spec.pinned = Some(PinnedVersions {
+                current,
+                next: Some(next),
+            });
+            samples.push((format!("{provider_name}-rollout-{variant}"), spec));
+        }
+    }
+    samples
+}
+
+/// A policy with one more statement.
+pub(crate) fn with(policy: &NamedPolicy, statement: Value) -> NamedPolicy {
+    let mut value = policy.document.to_value();
+    let statements = value["Statement"].as_array_mut();
+    statements.expect("statements are a list").push(statement);
+    NamedPolicy {
+        purpose: policy.purpose.clone(),
+        document: PolicyDocument::from_value(value).expect("the added statement is valid"),
+    }
+}
+
+pub(crate) fn glacier(sid: &str) -> Value {
+    json!({"Sid": sid, "Effect": "Allow", "Action": "glacier:ListVaults", "Resource": "*"})
 }
 
 /// The audit role in every partition, as it is by default and with everything set.

@@ -19,20 +19,9 @@ use onboarding_core::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::samples::{COST_INTELLIGENCE, ELASTIGROUP_OCEAN, base, oversized, policy};
-
-fn with(policy: &NamedPolicy, statement: Value) -> NamedPolicy {
-    let mut value = policy.document.to_value();
-    value["Statement"].as_array_mut().unwrap().push(statement);
-    NamedPolicy {
-        purpose: policy.purpose.clone(),
-        document: PolicyDocument::from_value(value).unwrap(),
-    }
-}
-
-fn glacier(sid: &str) -> Value {
-    json!({"Sid": sid, "Effect": "Allow", "Action": "glacier:ListVaults", "Resource": "*"})
-}
+use crate::samples::{
+    COST_INTELLIGENCE, ELASTIGROUP_OCEAN, base, glacier, oversized, policy, rollout_samples, with,
+};
 
 /// Both policies, and a version that follows them: one grows by a managed policy, the other one in place.
 fn both() -> (TemplateSpec, PinnedVersions) {
@@ -72,9 +61,32 @@ fn meaning(body: &str, set: &str, own: Option<&str>) -> String {
     let region = "us-east-1".parse().unwrap();
     let meanings = Meanings::new(body, Partition::Aws, region, version(set)).unwrap();
     let account = AwsAccountId::from_number(7).unwrap();
-    let own = own.map(version).unwrap_or_default();
+    let mut own = own.map(version).unwrap_or_default();
+    // Without one, a stack that has no custom resources makes no role.
+    own.insert("ExternalId".to_owned(), "an-external-id".to_owned());
     let meaning = meanings.for_account(account, &own, None).unwrap();
     format!("{:#?}", meaning.unwrap())
+}
+
+#[test]
+fn every_sample_of_a_rollout_means_the_one_version_or_the_other() {
+    for (name, spec) in rollout_samples() {
+        let body = rendered(&spec);
+        let pinned = spec.pinned.clone().unwrap();
+        let (current, next) = (&pinned.current, pinned.next.as_ref().unwrap());
+        let of = |version: &PolicyVersion| only(&spec, version);
+        let (staged, before) = (
+            meaning(&body, "2026a", None),
+            meaning(&of(current), "2026a", None),
+        );
+        assert_eq!(staged, before, "{name}");
+        let (told, after) = (
+            meaning(&body, "2026a", Some("2027a")),
+            meaning(&of(next), "2027a", None),
+        );
+        assert_eq!(told, after, "{name}");
+        assert_ne!(before, after, "{name}");
+    }
 }
 
 #[test]

@@ -1,36 +1,34 @@
-//! `runner policy`: IAM policy documents, compared by what they grant; their versions and rollouts are in a module of their own.
+//! `runner policy`: IAM policy documents, and the versions that they make; what is done with them is in modules of their own.
 
-use std::{
-    fmt::Write as _,
-    fs, io,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use onboarding_core::policy::{
-    PolicyError,
-    compare::{Change, Comparison, Grants, Place, StatementComparison, Verdict, compare},
-};
+use onboarding_core::policy::compare::{Verdict, compare};
 use serde::Serialize;
-use serde_json::json;
 
-use super::{Failure, Global, policy_versions, print, print_json};
-use crate::{config::nearest, report::Output};
+use super::{
+    Failure, Global,
+    policy_diff::{self, Document},
+    policy_versions, print_json,
+};
 
 /// IAM policy documents.
 #[derive(Debug, clap::Subcommand)]
 pub enum Policy {
-    /// Say what a policy grants more or less than another one. Needs no credentials.
+    /// Say what a policy, or a version of a profile's policies, grants more or less than another one. Needs no credentials.
     ///
     /// Wildcards, conditions and denials are read as IAM reads them; order, letter case, duplicates and Sids make no
     /// difference. Exit code 0 when both grant the same, 3 when they do not.
     Diff {
-        /// The earlier policy: a JSON file, or the name of one in policies/ of the configuration directory.
+        /// The earlier one. A policy: a JSON file, or the name of one in policies/ of the configuration directory. Or a version: its
+        /// name, the first digits of its digest, `deployed` for the one that accounts have, or `files` for what the files say.
         #[arg(value_name = "A")]
         before: String,
-        /// The later policy.
+        /// The later one, of the same sort.
         #[arg(value_name = "B")]
         after: String,
+        /// The profile whose versions they are; without it, the only one, or the one that has them.
+        #[arg(long, value_name = "NAME")]
+        profile: Option<String>,
     },
     /// List the versions of a profile's policies that were deployed or rolled out, and which is good. Needs no credentials.
     Versions {
@@ -75,221 +73,17 @@ impl Policy {
             Self::Ledger { profile } => policy_versions::ledger(global, profile.as_deref()).await,
             Self::Rollback(decision) => decision.roll_back(global).await,
             Self::Resume(decision) => decision.resume(global).await,
-            Self::Diff { before, after } => diff(global, &before, &after),
+            Self::Diff {
+                before,
+                after,
+                profile,
+            } => policy_diff::diff(global, &before, &after, profile.as_deref()).await,
             Self::Bench {
                 before,
                 after,
                 rounds,
             } => bench(global, &before, &after, rounds),
         }
-    }
-}
-
-/// A policy document as it was found.
-struct Document {
-    path: PathBuf,
-    text: String,
-}
-
-fn diff(global: &Global, before: &str, after: &str) -> Result<u8, Failure> {
-    let before = Document::find(&global.config, before)?;
-    let after = Document::find(&global.config, after)?;
-    let comparison = compare(&before.grants()?, &after.grants()?);
-    if global.output == Output::Json {
-        print_json(&Report::new(&before, &after, &comparison))?;
-    } else {
-        print(&words(&comparison));
-    }
-    Ok(if comparison.verdict.is_real() { 3 } else { 0 })
-}
-
-impl Document {
-    /// Reads a file, or the policy with that name.
-    fn find(config: &Path, name: &str) -> Result<Self, Failure> {
-        let policies = config.join("policies");
-        let given = PathBuf::from(name);
-        let candidates = [
-            given.clone(),
-            policies.join(name),
-            policies.join(format!("{name}.json")),
-        ];
-        let path = candidates
-            .into_iter()
-            .find(|path| path.exists() && !path.is_dir())
-            .ok_or_else(|| unknown(name, &policies))?;
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Self { path, text }),
-            Err(error) => {
-                let advice = match error.kind() {
-                    io::ErrorKind::InvalidData => "policies are JSON in UTF-8",
-                    _ => "check the file and its permissions",
-                };
-                Err(Failure::Config(format!(
-                    "could not read the policy {}: {error}; {advice}",
-                    path.display()
-                )))
-            }
-        }
-    }
-
-    fn grants(&self) -> Result<Grants, Failure> {
-        Grants::parse(&self.text).map_err(|error| {
-            let path = self.path.display();
-            Failure::Config(match error {
-                PolicyError::Json {
-                    line,
-                    column,
-                    source,
-                } => {
-                    format!("{path}:{line}:{column}: the policy is not well-formed JSON: {source}")
-                }
-                other => format!("{path}: {other}"),
-            })
-        })
-    }
-}
-
-/// That there is no such policy, and which there are.
-fn unknown(name: &str, policies: &Path) -> Failure {
-    let mut names: Vec<String> = fs::read_dir(policies)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            name.strip_suffix(".json").map(str::to_owned)
-        })
-        .collect();
-    names.sort_unstable();
-    let there = match (
-        nearest(name, names.iter().map(String::as_str)),
-        names.as_slice(),
-    ) {
-        (Some(near), _) => format!("did you mean {near}?"),
-        (None, []) => format!("{} has no policies either", policies.display()),
-        (None, names) => format!("{} has {}", policies.display(), names.join(", ")),
-    };
-    Failure::Config(format!("there is no file and no policy {name}; {there}"))
-}
-
-/// The document on stdout.
-#[derive(Serialize)]
-struct Report<'a> {
-    before: String,
-    after: String,
-    verdict: Verdict,
-    undecided: bool,
-    summary: serde_json::Value,
-    statements: Vec<Row<'a>>,
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    before: Option<&'a Place>,
-    after: Option<&'a Place>,
-    verdict: Verdict,
-    changes: Vec<Line<'a>>,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    text: String,
-    widens: bool,
-    #[serde(flatten)]
-    change: &'a Change,
-}
-
-impl<'a> Report<'a> {
-    fn new(before: &Document, after: &Document, comparison: &'a Comparison) -> Self {
-        let count = |verdict| count(comparison, verdict);
-        Self {
-            before: before.path.display().to_string(),
-            after: after.path.display().to_string(),
-            verdict: comparison.verdict,
-            undecided: comparison.undecided,
-            summary: json!({
-                "statements": comparison.statements.len(),
-                "widened": count(Verdict::Widened),
-                "narrowed": count(Verdict::Narrowed),
-                "changed": count(Verdict::Changed),
-                "cosmetic": count(Verdict::Cosmetic),
-                "equal": count(Verdict::Equal),
-            }),
-            statements: comparison.statements.iter().map(Row::new).collect(),
-        }
-    }
-}
-
-impl<'a> Row<'a> {
-    fn new(statement: &'a StatementComparison) -> Self {
-        let line = |change: &'a Change| Line {
-            text: change.to_string(),
-            widens: change.widens(),
-            change,
-        };
-        Self {
-            before: statement.before.as_ref(),
-            after: statement.after.as_ref(),
-            verdict: statement.verdict,
-            changes: statement.changes.iter().map(line).collect(),
-        }
-    }
-}
-
-fn count(comparison: &Comparison, verdict: Verdict) -> usize {
-    let statements = comparison.statements.iter();
-    statements
-        .filter(|statement| statement.verdict == verdict)
-        .count()
-}
-
-/// The comparison for people: each statement that is not equal, with its lines, and the verdict last.
-fn words(comparison: &Comparison) -> String {
-    let mut text = String::new();
-    for statement in &comparison.statements {
-        if statement.verdict == Verdict::Equal {
-            continue;
-        }
-        let _ = writeln!(text, "{:<8}  {}", statement.verdict, name(statement));
-        for change in &statement.changes {
-            let _ = writeln!(text, "  {change}");
-        }
-    }
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    if comparison.undecided {
-        text.push_str(
-            "undecided: the wildcards or conditions are too intricate to compare; both sides are shown\n",
-        );
-    }
-    let count = |verdict| count(comparison, verdict);
-    let _ = writeln!(
-        text,
-        "{}: {} statements = {} widened + {} narrowed + {} changed + {} cosmetic + {} equal",
-        comparison.verdict,
-        comparison.statements.len(),
-        count(Verdict::Widened),
-        count(Verdict::Narrowed),
-        count(Verdict::Changed),
-        count(Verdict::Cosmetic),
-        count(Verdict::Equal),
-    );
-    text
-}
-
-/// A statement's Sid and place, such as `OceanEks (statement 3)`, and where it was when that differs.
-fn name(statement: &StatementComparison) -> String {
-    let called = |place: &Place| match &place.sid {
-        Some(sid) => format!("{} (statement {})", sid.escape_debug(), place.position),
-        None => format!("statement {}", place.position),
-    };
-    match (&statement.before, &statement.after) {
-        (Some(before), Some(after)) if before == after => called(after),
-        (Some(before), Some(after)) => format!("{}, was {}", called(after), called(before)),
-        (None, Some(after)) => format!("{}, new", called(after)),
-        (Some(before), None) => format!("{}, gone", called(before)),
-        (None, None) => String::new(),
     }
 }
 

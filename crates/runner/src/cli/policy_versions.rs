@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use jiff::Timestamp;
 use onboarding_core::{
     plan::AccountRow,
-    policy_rollout::{Outcome, Phase, WaveState},
+    policy_rollout::{Outcome, Phase, Sweep, WaveState},
 };
 use serde::Serialize;
 
@@ -204,20 +204,31 @@ fn words(row: &RolloutRow) -> String {
             WaveState::Updated => "updated, gates not passed",
             WaveState::Passed => "passed",
         };
-        let count = |outcome| wave.sweep.with(outcome).count();
         let _ = writeln!(
             text,
-            "  wave {}: {state}; {} accounts = {} updated + {} due + {} failed + {} not reached + {} gone or moved",
+            "  wave {}: {state}; {}",
             wave.name,
-            wave.sweep.members.len(),
-            count(Outcome::Updated),
-            count(Outcome::Due),
-            count(Outcome::Failed),
-            count(Outcome::Cancelled),
-            count(Outcome::Gone)
+            counted(&wave.sweep)
         );
     }
+    if let Some(reset) = &rollout.reset {
+        let _ = writeln!(text, "  overrides taken away: {}", counted(reset));
+    }
     text
+}
+
+/// What became of accounts; the numbers add up.
+fn counted(sweep: &Sweep) -> String {
+    let count = |outcome| sweep.with(outcome).count();
+    format!(
+        "{} accounts = {} updated + {} due + {} failed + {} not reached + {} gone or moved",
+        sweep.members.len(),
+        count(Outcome::Updated),
+        count(Outcome::Due),
+        count(Outcome::Failed),
+        count(Outcome::Cancelled),
+        count(Outcome::Gone)
+    )
 }
 
 /// A line of the ledger.

@@ -43,8 +43,8 @@ pub struct PolicyRolloutParams {
     /// Whether the gates look into the accounts, through the audit role (`audit.enabled`): what IAM has, and the links to Spot.
     /// Without it, only CloudFormation's word is a gate.
     pub iam: bool,
-    /// Whether Spot is asked which role it uses for each account, beside what the state remembers: two calls for each account, at
-    /// about 60 a minute.
+    /// Whether Spot is asked which role it uses for each account, beside what the state remembers, and to validate Cost Intelligence
+    /// where the profile has it: three calls for each account, at about 60 a minute.
     pub ask_spot: bool,
     /// Accounts that are looked into at the same time.
     #[schemars(range(min = 1, max = 256))]

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use onboarding_core::plan::{
-    AccountRow, Finding, Plan, Refusal, Severity, Summary, consent::Moved,
+use onboarding_core::{
+    plan::{AccountRow, Finding, Plan, Refusal, Severity, Summary, consent::Moved},
+    status::{Reason, Standing},
 };
 
 use super::{
@@ -22,6 +23,8 @@ pub enum RunStatus {
     Planned,
     /// Its plan waits for an approval.
     Waiting,
+    /// It did all that was due, and goes on by itself later: its plan waits for a moment.
+    Pending,
     /// It failed as a whole, or for some accounts, or left some pending.
     Failed,
     /// A guard rail refused the plan or a part of it.
@@ -38,6 +41,7 @@ impl RunStatus {
             Self::Done => "done",
             Self::Planned => "planned",
             Self::Waiting => "waiting",
+            Self::Pending => "pending",
             Self::Failed => "failed",
             Self::Refused => "refused",
             Self::Interrupted => "interrupted",
@@ -184,6 +188,12 @@ impl RunReport {
             }
     }
 
+    /// For what it waits, when it goes on by itself later and nothing is wrong: a wave soaks, or a change window is closed.
+    #[must_use]
+    pub fn waits(&self) -> Option<&str> {
+        self.plan()?.waits.as_deref()
+    }
+
     /// How it ended.
     #[must_use]
     pub fn status(&self) -> RunStatus {
@@ -196,14 +206,16 @@ impl RunReport {
             (None, true) if self.held.is_some() => RunStatus::Waiting,
             (None, true) if has_failures(self) => RunStatus::Failed,
             (None, true) if self.dry_run => RunStatus::Planned,
+            (None, true) if self.waits().is_some() => RunStatus::Pending,
             (None, true) => RunStatus::Done,
         }
     }
 }
 
 /// The exit code of a process that ran just this: 0 done, nothing wrong · 1 failed, or some accounts failed or are still
-/// pending · 2 configuration error · 3 findings, or changes pending in a dry run · 4 refused by a guard rail, or waiting for an approval ·
-/// 5 prerequisites or credentials missing · 130 interrupted. When several apply: 130, 2, 5, 4, 1, 3.
+/// pending · 2 configuration error · 3 findings, or changes pending: in a dry run, or because the plan waits for a moment · 4 refused by
+/// a guard rail, or waiting for an approval · 5 prerequisites or credentials missing · 130 interrupted. When several apply: 130, 2, 5,
+/// 4, 1, 3.
 #[must_use]
 pub fn exit_code(report: &RunReport) -> u8 {
     let error = report.error.as_ref().map(JobError::class);
@@ -232,19 +244,30 @@ pub fn exit_code(report: &RunReport) -> u8 {
     }
 }
 
-/// Whether the run, an account or a step failed, or a run that was to apply left something to do.
+/// Whether the run, an account or a step failed, or a run that was to apply left something to do that it does not wait for.
 fn has_failures(report: &RunReport) -> bool {
     let summary = report.summary();
-    let unfinished = |outcome| {
-        matches!(
-            outcome,
-            StepOutcome::Failed | StepOutcome::Pending | StepOutcome::Skipped
-        )
+    let waits = report.waits().is_some();
+    let unfinished = |outcome| match outcome {
+        StepOutcome::Failed => true,
+        // Not begun, with what builds on it, because the moment for it has gone by.
+        StepOutcome::Pending | StepOutcome::Skipped => !waits,
+        StepOutcome::Changed | StepOutcome::Unchanged => false,
     };
     report.error.is_some()
         || summary.failed > 0
         || report.steps.iter().any(|step| unfinished(step.outcome))
-        || (!report.dry_run && (summary.pending > 0 || !report.is_verified()))
+        || (!report.dry_run && (is_left(report, waits) || !report.is_verified()))
+}
+
+/// Whether accounts are pending, and not only for what the plan waits for.
+fn is_left(report: &RunReport, waits: bool) -> bool {
+    let mut rows = report.accounts().iter().filter(|row| row.targeted);
+    rows.any(|row| match row.standing {
+        Standing::Due => true,
+        Standing::Pending => !waits || row.reason != Reason::WaitsForWave,
+        Standing::Ok | Standing::Failed | Standing::Skipped => false,
+    })
 }
 
 /// Whether a person should look, or a dry run found something to do. Findings that are only worth knowing do not count.
@@ -254,4 +277,5 @@ fn needs_attention(report: &RunReport) -> bool {
     report.findings().iter().any(serious)
         || report.moved.iter().any(|moved| moved.is_due)
         || (report.dry_run && (!report.is_verified() || summary.planned + summary.pending > 0))
+        || report.waits().is_some()
 }

@@ -6,6 +6,7 @@
 mod apply;
 mod gates;
 mod overrides;
+mod sweeps;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,9 @@ use onboarding_core::{
     desired::Desired,
     ids::AwsAccountId,
     plan::{Plan, Step, consent::Consent},
-    policy_rollout::{self, RolloutConsent, RolloutObserved, RolloutSettings, WaveSettings},
+    policy_rollout::{
+        self, Rollout, RolloutConsent, RolloutObserved, RolloutSettings, WaveSettings,
+    },
 };
 
 use super::stackset_sync::{StackSetSync, operation::OperationMemo, unplannable};
@@ -128,6 +131,28 @@ impl PolicyRollout {
         }
         row.revision += 1;
         Ok(())
+    }
+
+    /// Changes the rollout as it is now, and again where somebody else has changed it in between: what an operation has done is so
+    /// whatever anybody decided meanwhile.
+    async fn amend(
+        &self,
+        cx: &StepContext,
+        mut change: impl FnMut(&mut Rollout) -> Result<(), StepError> + Send,
+    ) -> Result<Rollout, StepError> {
+        const MOST: usize = 5;
+        for _ in 0..MOST {
+            let mut row = self.open().await?;
+            change(&mut row.rollout)?;
+            let now = cx.now().div_euclid(1000);
+            if self.home().state.keep_rollout(&row, now).await? {
+                return Ok(row.rollout);
+            }
+        }
+        Err(StepError::new(
+            ErrorClass::Failed,
+            "others change the rollout again and again; run again",
+        ))
     }
 
     /// The tags of the profile's accounts, when a wave asks for any.

@@ -20,7 +20,7 @@ pub struct RunDocument<'a> {
     pub job: &'a str,
     /// The job's kind.
     pub kind: &'static str,
-    /// `done`, `planned`, `waiting`, `failed`, `refused` or `interrupted`.
+    /// `done`, `pending`, `planned`, `waiting`, `failed`, `refused` or `interrupted`.
     pub status: &'static str,
     /// Whether it only planned.
     pub dry_run: bool,
@@ -45,6 +45,9 @@ pub struct RunDocument<'a> {
     /// The run whose plan waits for an approval: an earlier one where that says the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_of: Option<&'a str>,
+    /// For what the plan waits that goes on by itself later, where nothing is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<&'a str>,
     /// Until when the plan can be approved, for a run that waits for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_until: Option<jiff::Timestamp>,
@@ -154,6 +157,7 @@ pub fn document(report: &RunReport) -> RunDocument<'_> {
         job: &report.job,
         kind: report.kind,
         status: report.status().code(),
+        waits: report.waits(),
         dry_run: report.dry_run,
         summary: report.summary(),
         steps,

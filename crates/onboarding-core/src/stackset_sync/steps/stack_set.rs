@@ -110,7 +110,7 @@ pub(in crate::stackset_sync) fn stack_set(context: &ProfileContext<'_>, plan: &m
     }
     if let Some(rollout) = context.state.rollout.as_ref()
         && rollout.phase.is_staged()
-        && difference.definition
+        && difference.any()
     {
         plan.refusals.push(Refusal {
             guard: "rollout-open".to_owned(),

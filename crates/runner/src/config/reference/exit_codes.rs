@@ -33,7 +33,7 @@ const EXIT_CODES: [(u8, &str, &str); 7] = [
     ),
     (
         3,
-        "findings, or a dry run found changes",
+        "findings, or changes pending: a dry run found some, or a rollout waits for its moment (status `pending`)",
         "read the findings; nothing failed in this run",
     ),
     (0, "done, nothing wrong", "nothing"),

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use onboarding_core::plan::{Finding, Plan, Refusal, Severity};
+use onboarding_core::{
+    ids::AwsAccountId,
+    plan::{AccountRow, Finding, Plan, Refusal, Severity},
+    status::{Reason, Standing},
+};
 
 use crate::engine::{
     ErrorClass, JobError, RunId, RunReport, RunStatus, StepOutcome, StepRecord, exit_code,
@@ -65,6 +69,25 @@ fn refused(report: &mut RunReport) {
     });
 }
 
+fn waits(report: &mut RunReport, reasons: &[Reason]) {
+    let plan = report.plan_before.get_or_insert_default();
+    plan.waits = Some("a wave soaks".to_owned());
+    let rows = reasons.iter().zip(1..).map(|(reason, number)| AccountRow {
+        account: AwsAccountId::from_number(number).unwrap(),
+        name: "".into(),
+        ou_path: "".into(),
+        profile: "default".into(),
+        targeted: true,
+        reason: *reason,
+        standing: Standing::Pending,
+        detail: None,
+        spot_account: None,
+        policy_version: None,
+        live_role: None,
+    });
+    plan.accounts.extend(rows);
+}
+
 fn failed(report: &mut RunReport, class: ErrorClass) {
     report.error = Some(JobError::new(class, "failed"));
 }
@@ -72,7 +95,7 @@ fn failed(report: &mut RunReport, class: ErrorClass) {
 #[test]
 fn each_situation_has_its_code_and_precedence_is_130_2_5_4_1_3() {
     type Situation = (&'static str, u8, RunStatus, fn(&mut RunReport));
-    let table: [Situation; 15] = [
+    let table: [Situation; 20] = [
         ("nothing wrong", 0, RunStatus::Done, |_| {}),
         ("worth knowing", 0, RunStatus::Done, |r| {
             found(r, Severity::Info)
@@ -124,6 +147,26 @@ fn each_situation_has_its_code_and_precedence_is_130_2_5_4_1_3() {
             refused(r);
             r.interrupted = true;
         }),
+        ("waits", 3, RunStatus::Pending, |r| waits(r, &[])),
+        ("waits, and so do accounts", 3, RunStatus::Pending, |r| {
+            waits(r, &[Reason::WaitsForWave]);
+            step(r, StepOutcome::Changed, None);
+        }),
+        ("a step's moment has gone by", 3, RunStatus::Pending, |r| {
+            waits(r, &[Reason::WaitsForWave]);
+            step(r, StepOutcome::Pending, None);
+            step(r, StepOutcome::Skipped, None);
+        }),
+        ("waits, and a step failed", 1, RunStatus::Failed, |r| {
+            waits(r, &[Reason::WaitsForWave]);
+            step(r, StepOutcome::Failed, Some(ErrorClass::Failed));
+        }),
+        (
+            "waits, and an account is worked on",
+            1,
+            RunStatus::Failed,
+            |r| waits(r, &[Reason::WaitsForWave, Reason::Enrolling]),
+        ),
         ("dry run without steps", 0, RunStatus::Planned, |r| {
             r.dry_run = true
         }),

@@ -248,6 +248,7 @@ impl Job for TestJob {
             findings: Vec::new(),
             refusals: self.refusals.clone(),
             audited: None,
+            waits: None,
         })
     }
 

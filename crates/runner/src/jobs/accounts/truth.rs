@@ -81,7 +81,12 @@ impl OnAccounts {
         let mut subjects = Vec::new();
         for (profile, meanings) in sync.profiles.iter().zip(&meanings) {
             let Some(meanings) = meanings else { continue };
-            for instance in &profile.instances {
+            // Which version an account should have while it is getting another one, nobody can say.
+            let rollout = profile.rollout.as_ref();
+            let is_changing = |instance: &&StackInstance| {
+                rollout.is_some_and(|rollout| rollout.is_changing(instance.account))
+            };
+            for instance in profile.instances.iter().filter(|one| !is_changing(one)) {
                 let spot = is_ours_to_read(sync, &links, instance);
                 let Some(spot) = spot.filter(|_| is_the_links(instance)) else {
                     continue;

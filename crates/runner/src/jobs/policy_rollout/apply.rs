@@ -2,23 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use aws_ops::stack_sets::FailureTolerance;
 use onboarding_core::{
     ids::{AwsAccountId, StackSetName},
+    inventory::{InstanceDetailedStatus, InstanceStatus, StackInstance},
     plan::Step,
     policy_rollout::{
-        Outcome, Phase, Rollout, RolloutAction, Sweep, WaveProgress, WaveState, gates::ids,
+        Outcome, Phase, Rollout, RolloutAction, Sweep, WaveProgress, WaveState,
+        gates::ids,
+        moment::{self, Moment},
     },
     stackset_sync::{SyncAction, targets::effective_deployment},
 };
 
 use super::{
     PolicyRollout,
-    overrides::{Swept, Target, Which},
+    sweeps::{Pace, Swept, Target, Which},
 };
 use crate::{
     engine::{Applied, ErrorClass, StepContext, StepError},
     home::aws_error,
+    jobs::stackset_sync::operation::OperationMemo,
 };
 
 impl PolicyRollout {
@@ -85,9 +88,15 @@ impl PolicyRollout {
         }
         let applied = self.update_definition(cx, step, kept_parameters).await?;
         if is_done(&applied) {
-            let mut row = self.open().await?;
-            row.rollout.phase = Phase::Rolling;
-            self.keep(cx, &mut row).await?;
+            self.amend(cx, |rollout| match rollout.phase {
+                Phase::Staging => {
+                    rollout.phase = Phase::Rolling;
+                    Ok(())
+                }
+                // Somebody has turned it back.
+                _ => Err(moved()),
+            })
+            .await?;
         }
         Ok(applied)
     }
@@ -101,32 +110,42 @@ impl PolicyRollout {
         members: BTreeSet<AwsAccountId>,
     ) -> Result<Applied, StepError> {
         let settings = self.wave(name)?;
+        let which = Which::Wave(name.to_owned());
         let mut row = self.open().await?;
-        if row.rollout.to != to || row.rollout.phase != Phase::Rolling {
-            return Err(moved());
+        let goes_on = OperationMemo::of(cx).is_some_and(|memo| memo.submitted);
+        let is_open = self.params.window_at(cx.moment()).is_open;
+        match moment::of_wave(&row.rollout, name, to, is_open, goes_on) {
+            Moment::Now => {}
+            Moment::Closed => return Ok(closed()),
+            Moment::Moved => {
+                return match self.wind_up(cx, step, &which).await? {
+                    Some(applied) => Ok(applied),
+                    None if row.rollout.phase == Phase::RollingBack => Err(StepError::new(
+                        ErrorClass::Failed,
+                        "somebody has turned the rollout back; nothing of it goes on any more, and the next run takes it back",
+                    )),
+                    None => Err(moved()),
+                };
+            }
         }
         if row.rollout.wave(name).is_none() {
-            if !self.params.window_at(cx.moment()).is_open {
-                return Ok(Applied::Stopped {
-                    note: Some("not begun: the change window has closed".to_owned()),
-                });
+            if members.is_empty() {
+                return Err(moved());
             }
-            let evidence = self.evidence(cx, members.iter().copied().collect()).await?;
+            let evidence = Box::pin(self.evidence(cx, members.iter().copied().collect())).await?;
             row.rollout.waves.push(WaveProgress {
                 name: name.to_owned(),
                 state: WaveState::Begun,
                 sweep: Sweep::over(members),
-                known: ids(&evidence.drifts),
+                known: ids(&evidence),
                 updated_at: None,
             });
             self.keep(cx, &mut row).await?;
         }
-        let tolerance = FailureTolerance::Count {
-            failures: u32::try_from(settings.failures).unwrap_or(u32::MAX),
-            strict: settings.strict,
+        let pace = Pace {
+            concurrency: settings.concurrency,
+            failures: Some((settings.failures, settings.strict)),
         };
-        let which = Which::Wave(name.to_owned());
-        let pace = (settings.concurrency, tolerance);
         match self
             .sweep(cx, step, &which, Target::Version(to), pace)
             .await?
@@ -134,27 +153,36 @@ impl PolicyRollout {
             Swept::Not(applied) => return Ok(applied),
             Swept::Over => {}
         }
-        let mut row = self.open().await?;
-        let Some(wave) = row.rollout.wave_mut(name) else {
-            return Err(moved());
-        };
-        wave.state = WaveState::Updated;
-        wave.updated_at = Some(cx.now().div_euclid(1000));
-        let note = counted(&wave.sweep);
-        let wrong = wrong(&wave.sweep);
-        if wrong.len() > settings.failures {
-            let why = format!(
-                "wave {name:?}: {} accounts went wrong, and {} may: {}",
-                wrong.len(),
-                settings.failures,
-                wrong.join("; ")
-            );
-            row.rollout.halt(vec![why.clone()]);
-            self.keep(cx, &mut row).await?;
+        let mut why = None;
+        let rollout = self
+            .amend(cx, |rollout| {
+                if rollout.phase != Phase::Rolling {
+                    return Err(moved());
+                }
+                let wave = rollout.wave_mut(name).ok_or_else(moved)?;
+                wave.state = WaveState::Updated;
+                wave.updated_at = Some(cx.now().div_euclid(1000));
+                let wrong = wrong(&wave.sweep);
+                if wrong.len() > settings.failures {
+                    let reason = format!(
+                        "wave {name:?}: {} accounts went wrong, and {} may: {}",
+                        wrong.len(),
+                        settings.failures,
+                        first_of(&wrong)
+                    );
+                    rollout.halt(vec![reason.clone()]);
+                    why = Some(reason);
+                }
+                Ok(())
+            })
+            .await?;
+        if let Some(why) = why {
             return Err(halted(&why));
         }
-        self.keep(cx, &mut row).await?;
-        Ok(Applied::Done { note: Some(note) })
+        let wave = rollout.wave(name).ok_or_else(moved)?;
+        Ok(Applied::Done {
+            note: Some(counted(&wave.sweep)),
+        })
     }
 
     /// The next version is the good one from the moment on in which this begins: there is no way back from here but a rollout
@@ -167,54 +195,91 @@ impl PolicyRollout {
         kept_parameters: Vec<String>,
     ) -> Result<Applied, StepError> {
         let mut row = self.open().await?;
-        if row.rollout.to != to {
-            return Err(moved());
+        let is_open = self.params.window_at(cx.moment()).is_open;
+        match moment::of_promotion(&row.rollout, to, is_open) {
+            Moment::Now => {}
+            Moment::Closed => return Ok(closed()),
+            Moment::Moved => return Err(moved()),
         }
-        match row.rollout.phase {
-            Phase::Finishing => {}
-            Phase::Rolling => {
-                row.rollout.phase = Phase::Finishing;
-                let members = row.rollout.members().map(|(account, _)| account);
-                row.rollout.reset = Some(Sweep::over(members.collect::<Vec<_>>()));
-                self.keep(cx, &mut row).await?;
-            }
-            _ => return Err(moved()),
+        if row.rollout.phase == Phase::Rolling {
+            row.rollout.phase = Phase::Finishing;
+            let members = row.rollout.members().map(|(account, _)| account);
+            row.rollout.reset = Some(Sweep::over(members.collect::<Vec<_>>()));
+            self.keep(cx, &mut row).await?;
         }
         self.update_definition(cx, step, kept_parameters).await
     }
 
     async fn clear_overrides(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {
-        let pace = (None, FailureTolerance::Any);
         self.retry_reset(cx).await?;
         match self
-            .sweep(cx, step, &Which::Reset, Target::Default, pace)
+            .sweep(cx, step, &Which::Reset, Target::Default, Pace::default())
             .await?
         {
             Swept::Not(applied) => return Ok(applied),
             Swept::Over => {}
         }
-        let mut row = self.open().await?;
-        let left = row.rollout.reset.as_ref().map(wrong).unwrap_or_default();
+        let behind = self.behind().await?;
+        let rollout = self
+            .amend(cx, |rollout| {
+                if rollout.phase != Phase::Finishing {
+                    return Err(moved());
+                }
+                rollout.phase = Phase::Done;
+                Ok(())
+            })
+            .await?;
+        if !behind.is_empty() {
+            return Err(StepError::new(
+                ErrorClass::Failed,
+                format!(
+                    "version {} is what the stack set says, and {} accounts could not be updated to it; stackset-sync tries them \
+                     again: {}",
+                    rollout.to,
+                    behind.len(),
+                    first_of(&behind)
+                ),
+            ));
+        }
+        let left = rollout.reset.as_ref().map(wrong).unwrap_or_default();
         // What is left says what all are told anyway.
         let note = match left.len() {
-            0 => format!("version {} is what all have", row.rollout.to),
+            0 => format!("version {} is what all have", rollout.to),
             count => format!(
                 "version {} is what all have; {count} accounts keep an override that says so: {}",
-                row.rollout.to,
-                left.join("; ")
+                rollout.to,
+                first_of(&left)
             ),
         };
-        row.rollout.phase = Phase::Done;
-        self.keep(cx, &mut row).await?;
         Ok(Applied::Done { note: Some(note) })
+    }
+
+    /// Accounts whose stack could not be updated, with the reason.
+    async fn behind(&self) -> Result<Vec<String>, StepError> {
+        let profile = self.sync.desired.profiles.first().ok_or_else(moved)?;
+        let instances = self.instances(profile).await?;
+        let is_behind = |instance: &&StackInstance| {
+            instance.status == InstanceStatus::Outdated
+                && matches!(
+                    instance.detailed_status,
+                    InstanceDetailedStatus::Failed | InstanceDetailedStatus::Cancelled
+                )
+        };
+        let behind = instances.values().filter(is_behind).map(|instance| {
+            let why = instance.status_reason.as_deref();
+            format!("{}: {}", instance.account, why.unwrap_or("no reason given"))
+        });
+        Ok(behind.collect())
     }
 
     async fn revert(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {
         self.rolling_back().await?;
-        let pace = (None, FailureTolerance::Any);
+        if let Some(applied) = self.quieten(cx).await? {
+            return Ok(applied);
+        }
         self.retry_reset(cx).await?;
         match self
-            .sweep(cx, step, &Which::Reset, Target::Default, pace)
+            .sweep(cx, step, &Which::Reset, Target::Default, Pace::default())
             .await?
         {
             Swept::Not(applied) => return Ok(applied),
@@ -231,7 +296,7 @@ impl PolicyRollout {
                 format!(
                     "{} accounts could not be put back, and both versions stay in the template; mend the cause and run again: {}",
                     left.len(),
-                    left.join("; ")
+                    first_of(&left)
                 ),
             ));
         }
@@ -247,13 +312,12 @@ impl PolicyRollout {
         kept_parameters: Vec<String>,
     ) -> Result<Applied, StepError> {
         let mut row = self.open().await?;
-        match row.rollout.phase {
-            Phase::Unstaging => {}
-            Phase::RollingBack => {
-                row.rollout.phase = Phase::Unstaging;
-                self.keep(cx, &mut row).await?;
-            }
-            _ => return Err(moved()),
+        if moment::of_unstaging(&row.rollout) != Moment::Now {
+            return Err(moved());
+        }
+        if row.rollout.phase == Phase::RollingBack {
+            row.rollout.phase = Phase::Unstaging;
+            self.keep(cx, &mut row).await?;
         }
         let applied = self.update_definition(cx, step, kept_parameters).await?;
         if is_done(&applied) {
@@ -341,6 +405,23 @@ fn is_done(applied: &Applied) -> bool {
     matches!(applied, Applied::Done { .. } | Applied::Unchanged)
 }
 
+/// The change window has closed meanwhile.
+fn closed() -> Applied {
+    Applied::Stopped {
+        note: Some("not begun: the change window has closed".to_owned()),
+    }
+}
+
+/// The first few of these, for people.
+pub(super) fn first_of(lines: &[String]) -> String {
+    const MOST: usize = 20;
+    let mut text = lines[..lines.len().min(MOST)].join("; ");
+    if lines.len() > MOST {
+        text.push_str(&format!("; and {} more accounts", lines.len() - MOST));
+    }
+    text
+}
+
 /// What became of the accounts, for people.
 pub(super) fn counted(sweep: &Sweep) -> String {
     let all = [
@@ -361,7 +442,7 @@ pub(super) fn counted(sweep: &Sweep) -> String {
     }
 }
 
-/// Accounts that went wrong, with the reason, the first few of them.
+/// Accounts that went wrong, with the reason.
 fn wrong(sweep: &Sweep) -> Vec<String> {
     let members = sweep.members.iter();
     let wrong = members

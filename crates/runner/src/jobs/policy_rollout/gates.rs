@@ -1,16 +1,23 @@
 //! Asking the gates: what IAM has in the accounts of a wave, and the links to Spot.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use futures_util::{StreamExt as _, stream};
 use onboarding_core::{
-    ids::AwsAccountId,
+    ids::{AwsAccountId, SpotAccountId},
     inventory::AccountState,
     policy_rollout::{
         Outcome, WaveState,
         gates::{Evidence, judge, judge_put_back},
+        moment::{self as moments, Moment},
     },
     stackset_sync::spot_links::{Link, SpotLinks},
 };
+
+use spot_api::{Product, ValidationStep};
 
 use super::{
     PolicyRollout,
@@ -18,9 +25,9 @@ use super::{
     moment,
 };
 use crate::{
-    config::{AuditDepth, DriftAuditParams},
+    config::{self, AuditDepth, DriftAuditParams},
     engine::{Applied, Asked, ErrorClass, StepContext, StepError},
-    jobs::accounts::OnAccounts,
+    jobs::{accounts::OnAccounts, stackset_sync::StackSetSync},
 };
 
 /// IAM is eventually consistent (IAM User Guide, "Changes that I make are not always immediately visible"): what differs so many
@@ -30,6 +37,9 @@ const SETTLES: i64 = 8;
 /// How long to wait before that.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// Validations that Spot is asked for at the same time.
+const VALIDATIONS_AT_ONCE: usize = 4;
+
 impl PolicyRollout {
     pub(super) async fn check_wave(
         &self,
@@ -38,14 +48,21 @@ impl PolicyRollout {
     ) -> Result<Applied, StepError> {
         let settings = self.wave(name)?;
         let mut row = self.open().await?;
-        let wave = match row.rollout.wave(name) {
-            Some(wave) if wave.state == WaveState::Passed => return Ok(Applied::Unchanged),
-            Some(wave) if wave.state == WaveState::Updated => wave.clone(),
-            _ => return Err(moved()),
+        // One that somebody has turned back meanwhile is not halted, and goes on no further.
+        let Some(wave) = row
+            .rollout
+            .wave(name)
+            .filter(|_| moments::of_check(&row.rollout, name) == Moment::Now)
+            .cloned()
+        else {
+            return Err(moved());
         };
+        if wave.state == WaveState::Passed {
+            return Ok(Applied::Unchanged);
+        }
         let members: BTreeSet<AwsAccountId> = wave.sweep.members.keys().copied().collect();
-        let evidence = self.evidence(cx, members).await?;
-        let verdict = judge(&wave, &evidence);
+        let evidence = Box::pin(self.evidence(cx, members)).await?;
+        let verdict = judge(&wave, &evidence, settings.selector.is_none());
         let now = cx.now().div_euclid(1000);
         let since = wave.updated_at.unwrap_or(now);
         if !verdict.passes(settings.failures) {
@@ -55,13 +72,19 @@ impl PolicyRollout {
                     progress: None,
                 });
             }
-            let reasons = verdict.reasons();
-            let why = format!(
-                "wave {name:?}: {} accounts are not as they should be, and {} may be: {}",
-                verdict.problems.len(),
-                settings.failures,
-                reasons.join(" | ")
-            );
+            let reasons = verdict.reasons().join(" | ");
+            let why = match &verdict.untried {
+                Some(_) => format!("wave {name:?}: {reasons}"),
+                None => format!(
+                    "wave {name:?}: {} accounts are not as they should be, and {} may be: {reasons}",
+                    verdict.problems.len(),
+                    settings.failures,
+                ),
+            };
+            // When the rollout goes on, a wave that nobody is left of is drawn anew.
+            if let Some(wave) = row.rollout.wave_mut(name) {
+                evidence.note_gone(wave);
+            }
             row.rollout.halt(vec![why.clone()]);
             self.keep(cx, &mut row).await?;
             return Err(halted(&why));
@@ -84,8 +107,8 @@ impl PolicyRollout {
             return Err(moved());
         };
         let members: BTreeSet<AwsAccountId> = reset.with(Outcome::Updated).collect();
-        let evidence = self.evidence(cx, members).await?;
-        let verdict = judge_put_back(&evidence);
+        let evidence = Box::pin(self.evidence(cx, members.clone())).await?;
+        let verdict = judge_put_back(&members, &evidence);
         if verdict.passes(0) {
             return Ok(Applied::Done {
                 note: Some(format!("{}; {}", counted(&reset), read(&evidence))),
@@ -106,7 +129,8 @@ impl PolicyRollout {
         Err(StepError::new(
             ErrorClass::Failed,
             format!(
-                "{} accounts are not what version {} means for them; mend them and run again: {}",
+                "{} accounts are not what version {} means for them; mend them and run again, or set iam = false to go by \
+                 CloudFormation's word alone: {}",
                 verdict.problems.len(),
                 row.rollout.from,
                 verdict.reasons().join(" | ")
@@ -126,17 +150,18 @@ impl PolicyRollout {
         let now = cx.now().div_euclid(1000);
         let sync = self.sync.renewed(&self.profile).await?;
         let mut observed = sync.observe_at(now, None).await?;
-        let mut there = BTreeSet::new();
+        let mut stacks = BTreeMap::new();
         for state in &mut observed.profiles {
             state
                 .instances
                 .retain(|instance| accounts.contains(&instance.account));
-            there.extend(state.instances.iter().map(|instance| instance.account));
+            let instances = state.instances.iter();
+            stacks.extend(instances.map(|one| (one.account, one.stack_id.clone())));
         }
         let organization = &observed.organization;
         let is_gone = |account: &AwsAccountId| {
             let known = organization.account(*account);
-            !there.contains(account)
+            !stacks.contains_key(account)
                 || known.is_none_or(|known| known.state != AccountState::Active)
         };
         let gone = accounts.iter().copied().filter(is_gone).collect();
@@ -148,13 +173,28 @@ impl PolicyRollout {
             ..DriftAuditParams::default()
         };
         let audit = OnAccounts::audit(sync.home.clone(), &params, Asked::default())?;
-        let mut drifts = audit.drifts(&observed).await?;
+        let drifts = audit.drifts(&observed).await?;
         // One that was unlinked is read as well; its link is gone all the same.
         let links = SpotLinks::new(&observed.spot_accounts);
-        drifts.retain(|account, _| matches!(links.of(*account), Link::One(_)));
+        let linked = drifts
+            .keys()
+            .filter_map(|account| match links.of(*account) {
+                Link::One(spot) => Some((*account, spot.clone())),
+                _ => None,
+            });
+        let linked: BTreeMap<AwsAccountId, SpotAccountId> = linked.collect();
+        let unlinked = drifts
+            .keys()
+            .filter(|account| !linked.contains_key(account))
+            .copied()
+            .collect();
+        let validations = self.validations(&sync, linked).await;
         Ok(Evidence {
             drifts,
+            unlinked,
+            validations,
             gone,
+            stacks,
             kept: observed
                 .kept_links
                 .intersection(&accounts)
@@ -162,6 +202,39 @@ impl PolicyRollout {
                 .collect(),
             is_read: true,
         })
+    }
+
+    /// What Spot's validation of Cost Intelligence finds wrong, where Spot is asked and the profile has it: a question, which
+    /// changes nothing. A failed one before the wave is no failure of it.
+    async fn validations(
+        &self,
+        sync: &StackSetSync,
+        linked: BTreeMap<AwsAccountId, SpotAccountId>,
+    ) -> BTreeMap<AwsAccountId, String> {
+        let mut profiles = self.home().config.runner.profiles.iter();
+        let profile = profiles.find(|profile| profile.name == self.profile());
+        let has_product = profile.is_some_and(|profile| {
+            profile
+                .products
+                .contains(&config::Product::CostIntelligence)
+        });
+        if !self.params.ask_spot || !has_product {
+            return BTreeMap::new();
+        }
+        let spot = &sync.home.spot;
+        stream::iter(linked)
+            .map(|(account, id)| async move {
+                let asked = spot.validate_product(&Product::CostIntelligence, &id).await;
+                let wrong = match asked {
+                    Ok(steps) => ValidationStep::failures(&steps)?,
+                    Err(error) => format!("it could not be asked for: {error}"),
+                };
+                Some((account, wrong))
+            })
+            .buffer_unordered(VALIDATIONS_AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
+            .await
     }
 }
 

@@ -4,181 +4,86 @@
 //! `ParameterOverrides`). So what each instance overrides is read first, and instances that override the same go together in one
 //! operation, which says of the others that they stay.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use aws_ops::stack_sets::{
-    FailureTolerance, InstanceChange, OperationPreferences, OperationStatus, ParameterValue,
-    ResultStatus,
-};
+use aws_ops::stack_sets::{InstanceChange, OperationPreferences, ParameterValue};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use onboarding_core::{
     desired::Profile,
     ids::{AwsAccountId, OuId},
     inventory::{InstanceStatus, StackInstance},
-    plan::Step,
-    policy_rollout::{Member, Outcome, Rollout, Sweep},
+    policy_rollout::{Outcome, Sweep},
     stackset_sync::operation_targets::{MAX_ACCOUNTS_PER_CALL, MAX_OUS_PER_CALL, by_account},
     template::POLICY_VERSION_PARAMETER,
 };
 
-use super::{PolicyRollout, apply::moved};
+use super::{
+    PolicyRollout,
+    apply::moved,
+    sweeps::{Pace, Target, Which, gone, updated},
+};
 use crate::{
-    engine::{Applied, StepContext, StepError},
+    engine::{StepContext, StepError},
     home::aws_error,
-    jobs::stackset_sync::operation::{Ended, Followed, OperationMemo, Request, follow, submit},
-    state::RolloutRow,
+    jobs::stackset_sync::operation::{OperationMemo, Request},
 };
 
 /// Instances whose overrides are read at the same time.
 const AT_ONCE: usize = 16;
 
-/// Which accounts of a rollout.
-pub(super) enum Which {
-    /// Those of a wave.
-    Wave(String),
-    /// Those whose override is taken away.
-    Reset,
-}
-
-impl Which {
-    fn of<'a>(&self, rollout: &'a mut Rollout) -> Option<&'a mut Sweep> {
-        match self {
-            Self::Wave(name) => rollout.wave_mut(name).map(|wave| &mut wave.sweep),
-            Self::Reset => rollout.reset.as_mut(),
-        }
-    }
-}
-
-/// What they are given.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Target<'a> {
-    /// This version.
-    Version(&'a str),
-    /// What the stack set says.
-    Default,
-}
-
-/// How far it is.
-pub(super) enum Swept {
-    /// This is to be answered: it goes on later, or was stopped.
-    Not(Applied),
-    /// Nothing is left to do.
-    Over,
-}
-
 /// The overrides of an instance, by name.
-type Overrides = BTreeMap<String, String>;
+pub(super) type Overrides = BTreeMap<String, String>;
 
 impl PolicyRollout {
-    /// One look at, or one stretch of, working through the accounts, one operation after the other.
-    pub(super) async fn sweep(
-        &self,
-        cx: &StepContext,
-        step: &Step,
-        which: &Which,
-        target: Target<'_>,
-        pace: (Option<u32>, FailureTolerance),
-    ) -> Result<Swept, StepError> {
-        let profile = self.sync.desired.profiles.first().ok_or_else(moved)?;
-        let under_way = OperationMemo::of(cx).filter(|memo| memo.submitted);
-        let memo = match under_way {
-            Some(memo) => memo,
-            None => {
-                let Some(request) = self.request(cx, profile, which, target, pace).await? else {
-                    return Ok(Swept::Over);
-                };
-                match submit(self.home(), cx, &profile.stack_set, request).await? {
-                    Ok(memo) => memo,
-                    Err(applied) => return Ok(Swept::Not(applied)),
-                }
-            }
-        };
-        let (operation, is_inherited) = (memo.operation_id.clone(), memo.is_inherited(cx));
-        let accounts = step.accounts.len();
-        match follow(self.home(), cx, &profile.stack_set, memo, accounts).await? {
-            Followed::Again(applied) => {
-                self.stop_when_too_many_fail(profile, &operation, &applied, pace.1)
-                    .await?;
-                Ok(Swept::Not(applied))
-            }
-            Followed::Ended(ended) => {
-                let is_stopped = ended.status == OperationStatus::Stopped;
-                let was_interrupted = is_stopped && (cx.is_ending() || is_inherited);
-                self.settle(cx, profile, which, &ended, was_interrupted)
-                    .await?;
-                OperationMemo::forget(cx).await?;
-                Ok(Swept::Not(if is_stopped && cx.is_ending() {
-                    Applied::Stopped {
-                        note: Some(ended.note()),
-                    }
-                } else {
-                    // The next group, or the end.
-                    Applied::Requeue {
-                        after: Duration::ZERO,
-                        progress: None,
-                    }
-                }))
-            }
-        }
-    }
-
-    /// The next operation; none when nothing is left to do.
-    async fn request(
+    /// The next operation; none when nothing is left to do, or more went wrong than may.
+    pub(super) async fn request(
         &self,
         cx: &StepContext,
         profile: &Profile,
         which: &Which,
         target: Target<'_>,
-        (concurrency, tolerance): (Option<u32>, FailureTolerance),
+        pace: Pace,
     ) -> Result<Option<Request>, StepError> {
         let instances = self.instances(profile).await?;
         let mut row = self.open().await?;
         let sweep = which.of(&mut row.rollout).ok_or_else(moved)?;
-        // One that was written down and perhaps sent is sent again as it was.
-        let others = if OperationMemo::of(cx).is_some() && !sweep.asked.is_empty() {
-            let first = sweep.asked.first().copied();
-            let read = self.overrides(profile, first.into_iter().collect()).await?;
-            read.into_values().next().map(others).unwrap_or_default()
-        } else {
-            sweep.asked.clear();
-            let due: Vec<AwsAccountId> = sweep.with(Outcome::Due).collect();
-            let (there, gone): (Vec<_>, Vec<_>) = due
-                .into_iter()
-                .partition(|account| instances.contains_key(account));
-            for account in gone {
-                let gone = Member {
-                    outcome: Outcome::Gone,
-                    reason: Some("it has no stack instance any more".to_owned()),
-                    stack: None,
-                };
-                sweep.members.insert(account, gone);
+        if pace.is_exceeded(sweep.wrong()) {
+            return Ok(None);
+        }
+        // One that was written down and perhaps sent is sent again for nobody else: under the same id, CloudFormation would say that
+        // it is done.
+        let mut sent = std::mem::take(&mut sweep.asked);
+        if OperationMemo::of(cx).is_none() {
+            sent.clear();
+        }
+        let next = loop {
+            let due = sweep.with(Outcome::Due);
+            let due: Vec<AwsAccountId> = due
+                .filter(|account| sent.is_empty() || sent.contains(account))
+                .collect();
+            let read = self.overrides(profile, &due).await?;
+            let next = group(sweep, due, &read, &instances, target);
+            if next.is_some() || sent.is_empty() {
+                break next;
             }
-            let read = self.overrides(profile, there).await?;
-            let mut groups: BTreeMap<BTreeSet<String>, Vec<AwsAccountId>> = BTreeMap::new();
-            for (account, overrides) in read {
-                let instance = instances.get(&account);
-                if is_so(instance, &overrides, target) {
-                    sweep.members.insert(account, updated(instance));
-                } else {
-                    groups.entry(others(overrides)).or_default().push(account);
-                }
-            }
-            let next = groups.into_iter().next();
-            if let Some((_, accounts)) = &next {
-                let accounts = accounts.iter().take(MAX_ACCOUNTS_PER_CALL);
-                sweep.asked = accounts.copied().collect();
-            }
-            self.keep(cx, &mut row).await?;
-            match next {
-                Some((others, _)) => others,
-                None => return Ok(None),
-            }
+            // Nobody is left whom it was for: what comes next is another one.
+            OperationMemo::forget(cx).await?;
+            sent.clear();
         };
-        let sweep = which.of(&mut row.rollout).ok_or_else(moved)?;
-        let asked: Vec<AwsAccountId> = sweep.asked.iter().copied().collect();
+        if let Some((_, accounts)) = &next {
+            for account in accounts.iter().take(MAX_ACCOUNTS_PER_CALL) {
+                sweep.asked.insert(*account);
+                let instance = instances.get(account);
+                let stack = instance.and_then(|instance| instance.stack_id.clone());
+                sweep.members.entry(*account).or_default().stack = stack;
+            }
+        }
+        let (asked, wrong) = (sweep.asked.clone(), sweep.wrong());
+        self.keep(cx, &mut row).await?;
+        let Some((others, _)) = next else {
+            return Ok(None);
+        };
+        let asked: Vec<AwsAccountId> = asked.into_iter().collect();
         let units = self.units(&asked, &instances);
         let Some(targets) = by_account(&units, &asked).into_iter().next() else {
             return Ok(None);
@@ -198,10 +103,11 @@ impl PolicyRollout {
             regions: vec![profile.region.clone()],
             overrides,
             preferences: OperationPreferences {
-                max_concurrent: concurrency
+                max_concurrent: pace
+                    .concurrency
                     .unwrap_or_else(|| self.home().max_concurrent(asked.len(), asked.len())),
                 region_order: vec![profile.region.clone()],
-                tolerance,
+                tolerance: pace.tolerance(wrong),
             },
             operation_id: String::new(),
         };
@@ -212,76 +118,7 @@ impl PolicyRollout {
         }))
     }
 
-    /// Writes down what became of the accounts of an operation that is over.
-    async fn settle(
-        &self,
-        cx: &StepContext,
-        profile: &Profile,
-        which: &Which,
-        ended: &Ended,
-        was_interrupted: bool,
-    ) -> Result<(), StepError> {
-        let instances = self.instances(profile).await?;
-        let rows: BTreeMap<AwsAccountId, (ResultStatus, Option<&str>)> = ended
-            .rows
-            .iter()
-            .map(|row| (row.account, (row.status, row.reason.as_deref())))
-            .collect();
-        let mut row: RolloutRow = self.open().await?;
-        let sweep = which.of(&mut row.rollout).ok_or_else(moved)?;
-        sweep.settle(|account| {
-            let instance = instances.get(&account);
-            let is_current = instance.is_some_and(|one| one.status == InstanceStatus::Current);
-            let member = |outcome, reason: Option<&str>| Member {
-                outcome,
-                reason: reason.map(str::to_owned),
-                stack: None,
-            };
-            match rows.get(&account) {
-                Some((ResultStatus::Succeeded, _)) if is_current => updated(instance),
-                Some((ResultStatus::Succeeded, reason)) => member(Outcome::Gone, *reason),
-                Some((ResultStatus::Failed, reason)) => member(Outcome::Failed, *reason),
-                Some(_) if was_interrupted => Member::default(),
-                Some((_, reason)) => member(Outcome::Cancelled, *reason),
-                None => member(Outcome::Gone, Some("CloudFormation passed it by")),
-            }
-        });
-        self.keep(cx, &mut row).await
-    }
-
-    /// CloudFormation stops by itself in time when it is strict; else it is asked to.
-    async fn stop_when_too_many_fail(
-        &self,
-        profile: &Profile,
-        operation: &str,
-        applied: &Applied,
-        tolerance: FailureTolerance,
-    ) -> Result<(), StepError> {
-        let (
-            Applied::Requeue {
-                progress: Some(progress),
-                ..
-            },
-            FailureTolerance::Count { failures, .. },
-        ) = (applied, tolerance)
-        else {
-            return Ok(());
-        };
-        if progress.failed <= usize::try_from(failures).unwrap_or(usize::MAX) {
-            return Ok(());
-        }
-        let stopped = self
-            .sync
-            .stop_operation(&profile.stack_set, operation)
-            .await;
-        if let Err(error) = stopped {
-            // It is looked at again, and asked again, as long as it runs.
-            tracing::warn!(operation, reason = %error, "an operation with too many failures could not be stopped yet");
-        }
-        Ok(())
-    }
-
-    async fn instances(
+    pub(super) async fn instances(
         &self,
         profile: &Profile,
     ) -> Result<BTreeMap<AwsAccountId, StackInstance>, StepError> {
@@ -296,14 +133,14 @@ impl PolicyRollout {
     }
 
     /// What instances override. One that is gone meanwhile is missing.
-    async fn overrides(
+    pub(super) async fn overrides(
         &self,
         profile: &Profile,
-        accounts: Vec<AwsAccountId>,
+        accounts: &[AwsAccountId],
     ) -> Result<BTreeMap<AwsAccountId, Overrides>, StepError> {
         let aws = &self.home().aws;
         let mut reads = Vec::with_capacity(accounts.len());
-        for account in accounts {
+        for account in accounts.iter().copied() {
             reads.push(async move {
                 let read = aws
                     .instance_overrides(&profile.stack_set, account, &profile.region)
@@ -338,6 +175,34 @@ impl PolicyRollout {
     }
 }
 
+/// The accounts that go together next, with what they override beside the version. Those that are as they should be, or gone, are
+/// noted so.
+fn group(
+    sweep: &mut Sweep,
+    due: Vec<AwsAccountId>,
+    read: &BTreeMap<AwsAccountId, Overrides>,
+    instances: &BTreeMap<AwsAccountId, StackInstance>,
+    target: Target<'_>,
+) -> Option<(BTreeSet<String>, Vec<AwsAccountId>)> {
+    let mut groups: BTreeMap<BTreeSet<String>, Vec<AwsAccountId>> = BTreeMap::new();
+    for account in due {
+        let instance = instances.get(&account);
+        match (read.get(&account), instance) {
+            (Some(overrides), Some(_)) if is_so(instance, overrides, target) => {
+                sweep.members.insert(account, updated(instance));
+            }
+            (Some(overrides), Some(_)) => {
+                groups.entry(others(overrides)).or_default().push(account);
+            }
+            _ => {
+                let gone = gone("it has no stack instance any more");
+                sweep.members.insert(account, gone);
+            }
+        }
+    }
+    groups.into_iter().next()
+}
+
 /// Whether an instance is as it is to be.
 fn is_so(instance: Option<&StackInstance>, overrides: &Overrides, target: Target<'_>) -> bool {
     let is_current = instance.is_some_and(|one| one.status == InstanceStatus::Current);
@@ -349,18 +214,98 @@ fn is_so(instance: Option<&StackInstance>, overrides: &Overrides, target: Target
         }
 }
 
-fn updated(instance: Option<&StackInstance>) -> Member {
-    Member {
-        outcome: Outcome::Updated,
-        reason: None,
-        stack: instance.and_then(|instance| instance.stack_id.clone()),
-    }
+/// What an instance overrides beside the version.
+fn others(overrides: &Overrides) -> BTreeSet<String> {
+    let names = overrides.keys();
+    names
+        .filter(|name| *name != POLICY_VERSION_PARAMETER)
+        .cloned()
+        .collect()
 }
 
-/// What an instance overrides beside the version.
-fn others(overrides: Overrides) -> BTreeSet<String> {
-    let names = overrides.into_keys();
-    names
-        .filter(|name| name != POLICY_VERSION_PARAMETER)
-        .collect()
+#[cfg(test)]
+mod tests {
+    use onboarding_core::inventory::InstanceDetailedStatus;
+
+    use super::*;
+
+    fn account(number: u64) -> AwsAccountId {
+        AwsAccountId::from_number(number).unwrap()
+    }
+
+    fn instances(accounts: &[u64]) -> BTreeMap<AwsAccountId, StackInstance> {
+        let instances = accounts.iter().map(|number| StackInstance {
+            account: account(*number),
+            region: "us-east-1".parse().unwrap(),
+            status: InstanceStatus::Current,
+            detailed_status: InstanceDetailedStatus::Succeeded,
+            status_reason: None,
+            stack_id: Some(format!("stack-{number}").into()),
+            targeted_ou: None,
+            last_operation_id: None,
+        });
+        instances
+            .map(|instance| (instance.account, instance))
+            .collect()
+    }
+
+    fn overriding(names: &[(&str, &str)]) -> Overrides {
+        let names = names.iter();
+        names
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn what_instances_override_is_asked_of_each_of_those_that_go_together() {
+        let due: Vec<AwsAccountId> = (1..=5).map(account).collect();
+        let mut sweep = Sweep::over(due.clone());
+        let read = BTreeMap::from([
+            // The first one has left since it was asked for: nothing follows from it for the others.
+            (account(2), overriding(&[("ExternalId", "a")])),
+            (
+                account(3),
+                overriding(&[("ExternalId", "b"), ("PolicyVersion", "old")]),
+            ),
+            (
+                account(4),
+                overriding(&[("ExternalId", "c"), ("RepairNonce", "1")]),
+            ),
+            (
+                account(5),
+                overriding(&[("ExternalId", "d"), ("PolicyVersion", "next")]),
+            ),
+        ]);
+        let all = instances(&[2, 3, 4, 5]);
+        let next = group(&mut sweep, due, &read, &all, Target::Version("next"));
+        let (others, together) = next.unwrap();
+        assert_eq!(others, BTreeSet::from(["ExternalId".to_owned()]));
+        assert_eq!(together, [account(2), account(3)]);
+        let outcome = |number| sweep.members[&account(number)].outcome;
+        assert_eq!(outcome(1), Outcome::Gone);
+        assert_eq!(outcome(4), Outcome::Due, "another operation is for it");
+        assert_eq!(outcome(5), Outcome::Updated, "it has the version");
+        assert_eq!(sweep.members[&account(5)].stack.as_deref(), Some("stack-5"));
+        let nobody = group(
+            &mut Sweep::default(),
+            vec![account(1)],
+            &BTreeMap::new(),
+            &BTreeMap::new(),
+            Target::Default,
+        );
+        assert_eq!(nobody, None);
+    }
+
+    #[test]
+    fn an_instance_that_is_not_current_is_asked_whatever_it_overrides() {
+        let mut all = instances(&[1]);
+        let read = BTreeMap::from([(account(1), overriding(&[]))]);
+        let next = |all: &BTreeMap<AwsAccountId, StackInstance>| {
+            let mut sweep = Sweep::over([account(1)]);
+            group(&mut sweep, vec![account(1)], &read, all, Target::Default).is_some()
+        };
+        assert!(!next(&all));
+        all.get_mut(&account(1)).unwrap().status = InstanceStatus::Outdated;
+        assert!(next(&all));
+    }
 }

@@ -1,13 +1,14 @@
 //! The versions of the policies that a run deals with: the good one, the one that the files say, and what is between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onboarding_core::{
-    policy_rollout::{Candidate, Phase},
-    template::{self, PinnedVersions, PolicyVersion, TemplateError},
+    ids::AwsAccountId,
+    policy_rollout::{Candidate, Outcome, Phase},
+    template::{self, POLICY_VERSION_PARAMETER, PinnedVersions, PolicyVersion, TemplateError},
 };
 
-use super::PolicyRollout;
+use super::{PolicyRollout, apply::first_of, overrides::Overrides};
 use crate::{
     config::{ConfigErrors, DesiredOptions},
     engine::{ErrorClass, JobError},
@@ -116,6 +117,9 @@ impl PolicyRollout {
             };
             unfit = self.body(both).err().map(|error| error.chain());
         }
+        if unfit.is_none() && open.is_none() && current.is_some() {
+            unfit = self.left_behind(&next.name).await?;
+        }
         Ok(Known {
             noted,
             current,
@@ -123,6 +127,46 @@ impl PolicyRollout {
             unfit,
             open,
         })
+    }
+
+    /// Accounts that an earlier rollout of a version of this name could not take the override from, and that still have it: with the
+    /// template that has both, they would get the version before their wave.
+    async fn left_behind(&self, name: &str) -> Result<Option<String>, JobError> {
+        let home = self.home();
+        let mut left = BTreeSet::new();
+        let rollouts = home.state.rollouts(self.profile()).await?;
+        // From the earliest on: what a later one took from an account is gone, whatever it said.
+        for row in rollouts.iter().rev() {
+            for (account, _) in row.rollout.members() {
+                left.remove(&account);
+                if row.rollout.to == name {
+                    left.insert(account);
+                }
+            }
+            let reset = row.rollout.reset.iter();
+            for account in reset.flat_map(|reset| reset.with(Outcome::Updated)) {
+                left.remove(&account);
+            }
+        }
+        let Some(profile) = self.sync.desired.profiles.first() else {
+            return Ok(None);
+        };
+        let left: Vec<AwsAccountId> = left.into_iter().collect();
+        let read = self.overrides(profile, &left).await?;
+        let has_it = |overrides: &Overrides| {
+            let version = overrides.get(POLICY_VERSION_PARAMETER);
+            version.is_some_and(|version| version == name)
+        };
+        let left = read.iter().filter(|(_, overrides)| has_it(overrides));
+        let left: Vec<String> = left.map(|(account, _)| account.to_string()).collect();
+        Ok((!left.is_empty()).then(|| {
+            format!(
+                "an earlier rollout could not take the override of PolicyVersion from {} accounts ({}), which names {name:?} as well, \
+                 so that they would get it before their wave; give the version a new name in params.version",
+                left.len(),
+                first_of(&left)
+            )
+        }))
     }
 
     /// The template with these versions in it.

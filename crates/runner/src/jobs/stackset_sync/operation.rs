@@ -251,16 +251,8 @@ pub(in crate::jobs) async fn submit(
             note: Some("interrupted before the operation was started".to_owned()),
         }));
     }
-    if let Some(other) = &memo.waits_for {
-        let running = home.aws.describe_operation(stack_set, other).await;
-        match running {
-            Ok(operation) if operation.outcome().is_none() => {
-                return Ok(Err(wait_for(cx, &memo, other)));
-            }
-            Ok(_) => {}
-            Err(error) if error.class() == aws_ops::ErrorClass::NotFound => {}
-            Err(error) => return Err(aws_error(error)),
-        }
+    if let Some(applied) = waits(home, cx, stack_set, &memo).await? {
+        return Ok(Err(applied));
     }
     match request
         .send(&home.aws, memo.operation_id.clone())
@@ -288,6 +280,24 @@ pub(in crate::jobs) async fn submit(
             memo.write(cx).await?;
             Ok(Err(requeue))
         }
+    }
+}
+
+/// What to answer while an operation of somebody else goes on that ours has to wait for; none when it is over.
+pub(in crate::jobs) async fn waits(
+    home: &Home,
+    cx: &StepContext,
+    stack_set: &StackSetName,
+    memo: &OperationMemo,
+) -> Result<Option<Applied>, StepError> {
+    let Some(other) = &memo.waits_for else {
+        return Ok(None);
+    };
+    match home.aws.describe_operation(stack_set, other).await {
+        Ok(operation) if operation.outcome().is_none() => Ok(Some(wait_for(cx, memo, other))),
+        Ok(_) => Ok(None),
+        Err(error) if error.class() == aws_ops::ErrorClass::NotFound => Ok(None),
+        Err(error) => Err(aws_error(error)),
     }
 }
 

@@ -34,6 +34,8 @@ fn of_account(row: &AccountRow, found: &[&Finding], dry_run: bool) -> TestCase {
         _ if needs_attention(row) => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Standing::Ok => TestCaseStatus::success(),
         Standing::Due if dry_run => TestCaseStatus::skipped(),
+        // Nothing is wrong with it, or the run itself says what is.
+        Standing::Pending if row.reason == Reason::WaitsForWave => TestCaseStatus::skipped(),
         Standing::Due | Standing::Pending => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Standing::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Standing::Skipped => TestCaseStatus::skipped(),
