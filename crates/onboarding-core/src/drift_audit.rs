@@ -7,6 +7,7 @@
 //! not be read is a finding, never fine.
 
 pub(crate) mod at_spot;
+mod management;
 mod reason;
 mod remedy;
 mod suppression;
@@ -109,7 +110,10 @@ pub fn plan(
     at_spot::findings(observed, &mut plan);
     let found = in_iam(observed, desired, &mut plan);
     plan.findings.extend(found);
-    let mended = enroll::worked_on(&enroll::steps(observed, desired, enroll::KIND, &|_| true)?);
+    let mending = enroll::steps(observed, desired, enroll::KIND, &|_| true)?;
+    let mut mended = enroll::worked_on(&mending);
+    // Its stack is brought up to date, and nothing else of it is mended.
+    mended.remove(&observed.sync.organization.management_account);
     by_enroll(&mended, &mut plan.findings);
     suppression::apply(suppressions, observed.sync.now, &mut plan.findings);
     let failed = match fixes {
@@ -275,8 +279,10 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
             ou_path: Some(&row.ou_path),
         };
         for (drift, finding) in drifts.iter().zip(findings(subject, drifts)) {
+            let fix = management::remedy(observed, desired, row.account, drift)
+                .unwrap_or_else(|| remedies.of(row.account, drift));
             found.push(Finding {
-                fix: Some(remedies.of(row.account, drift)),
+                fix: Some(fix),
                 ..finding
             });
         }

@@ -149,6 +149,9 @@ impl RunnerPolicySpec {
             Need::Direct => reads && self.is_direct,
             Need::Rollout => reads && self.rolls_out,
             Need::ManagementStackReads => reads && !self.management_stacks.is_empty(),
+            Need::ManagementTruth => {
+                reads && self.audit_role.is_some() && !self.management_stacks.is_empty()
+            }
             Need::ManagementStack => manages && !self.management_stacks.is_empty(),
             Need::UnboundedRole => {
                 manages
@@ -252,8 +255,11 @@ impl RunnerPolicySpec {
                 let names = self.function.stack.iter();
                 names.map(|name| self.stack_arn(name)).collect()
             }
-            Scope::ManagementRoles | Scope::ManagementRolePolicies => {
+            Scope::ManagementRoles | Scope::ManagementRoleReads | Scope::ManagementRolePolicies => {
                 self.management_roles(|_| true)
+            }
+            Scope::ManagementPolicyReads => {
+                vec![format!("arn:{partition}:iam::{account}:policy/*")]
             }
             Scope::UnboundedRoles => self.management_roles(|stack| stack.boundary.is_none()),
             Scope::BoundedRoles => self.management_roles(|stack| stack.boundary.is_some()),
@@ -337,7 +343,7 @@ impl RunnerPolicySpec {
             Scope::StackSetsService => Some(json!({"StringEquals": {
                 "organizations:ServicePrincipal": "member.org.stacksets.cloudformation.amazonaws.com",
             }})),
-            // The runner never calls IAM as itself: CloudFormation does, with the caller's permissions (IAM User Guide,
+            // The runner never writes IAM as itself: CloudFormation does, with the caller's permissions (IAM User Guide,
             // "AWS global condition context keys", aws:CalledVia).
             Scope::ManagementRoles | Scope::UnboundedRoles | Scope::ManagementPolicies => {
                 Some(via_cloudformation())

@@ -255,6 +255,8 @@ pub(crate) fn plain_stack() -> PlainStack {
         blocked: None,
         is_current: true,
         external_id: Some(external_id()),
+        template_body: String::new(),
+        parameters: BTreeMap::new(),
     }
 }
 
