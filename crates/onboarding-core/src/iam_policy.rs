@@ -35,6 +35,8 @@ pub struct RunnerPolicySpec {
     pub manages_stack_sets: bool,
     /// Whether a job takes out what is left of accounts that are gone.
     pub cleans_up: bool,
+    /// Whether a job lets CloudFormation look for drift.
+    pub detects_drift: bool,
     /// Whether accounts are enrolled without custom resources.
     pub is_direct: bool,
     /// Whether a job rolls out versions of policies.
@@ -146,6 +148,7 @@ impl RunnerPolicySpec {
             Need::StackSetReads => reads,
             Need::StackSets => manages,
             Need::CleanUp => reads && self.cleans_up,
+            Need::DriftDetection => reads && self.detects_drift,
             Need::Direct => reads && self.is_direct,
             Need::Rollout => reads && self.rolls_out,
             Need::ManagementStackReads => reads && !self.management_stacks.is_empty(),

@@ -11,6 +11,8 @@ pub enum Need {
     StackSets,
     /// A job takes out what is left of accounts that are gone (`orphan-cleanup`).
     CleanUp,
+    /// A job lets CloudFormation look for drift, too (`cloudformation_drift`).
+    DriftDetection,
     /// Accounts are enrolled without custom resources (`enrollment.provider = "direct"`).
     Direct,
     /// A job rolls out versions of policies (`policy-rollout`).
@@ -60,6 +62,7 @@ impl Need {
             Self::StackSetReads => "a job looks at stack sets",
             Self::StackSets => "a job manages stack sets",
             Self::CleanUp => "a job of the kind `orphan-cleanup`",
+            Self::DriftDetection => "a job of the kind `drift-audit` with `cloudformation_drift`",
             Self::Direct => "`enrollment.provider = \"direct\"`",
             Self::Rollout => "a job rolls out versions of policies",
             Self::ManagementStackReads => "`profiles.management_account`",
@@ -355,6 +358,16 @@ pub const PERMISSIONS: &[Permission] = &[
         Need::CleanUp,
         Scope::StackSetTargets,
         &["cloudformation:DeleteStackInstances"],
+    ),
+    calls(
+        Need::DriftDetection,
+        Scope::StackSets,
+        &[
+            "cloudformation:DescribeStackSetOperation",
+            "cloudformation:DetectStackSetDrift",
+            "cloudformation:ListStackSetOperationResults",
+            "cloudformation:StopStackSetOperation",
+        ],
     ),
     calls(
         Need::Direct,

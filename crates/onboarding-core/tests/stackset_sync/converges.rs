@@ -59,6 +59,7 @@ pub(crate) fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan)
                     .unwrap()
                     .organizational_units = units;
             }
+            SyncAction::DetectDrift { .. } => panic!("only audits look for drift"),
             SyncAction::AwaitOperation { .. } => observed.profiles[0].running.clear(),
             SyncAction::CreateStackInstances { targets, .. } => {
                 let units = &mut observed.profiles[0]

@@ -246,7 +246,9 @@ impl Job for StackSetSync {
             .and_then(|memo| memo.get("operation_id"))
             .and_then(serde_json::Value::as_str);
         match operation {
-            Some(operation) if step.action == "enroll-account" => {
+            Some(operation)
+                if matches!(step.action.as_str(), "enroll-account" | "detect-drift") =>
+            {
                 format!("operation {operation} of step {} goes on in AWS", step.id)
             }
             Some(operation) => format!(

@@ -161,7 +161,7 @@ fn what_the_runners_own_identity_may_not_read_there_is_a_finding_and_what_it_pri
     );
     // The audit roles let the reader in from here on.
     rehearsal.sync_ends(0, &[]);
-    rehearsal.define_audit("[params]\ndepth = \"full\"");
+    rehearsal.define_audit("[params]\ndepth = \"full\"\ncloudformation_drift = true");
     for job in ["stackset-sync", "enroll"] {
         let _ = fs::remove_file(rehearsal.path(&format!("config/jobs/{job}.toml")));
     }

@@ -247,7 +247,7 @@ impl Job for TestJob {
             steps,
             findings: Vec::new(),
             refusals: self.refusals.clone(),
-            audited: None,
+            ..Plan::default()
         })
     }
 
