@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use aws_ops::stack_sets::{
-    AutoDeployment, DriftDetection, FailureTolerance, InstanceChange, InstanceDeletion,
-    OperationAction, OperationPreferences, OperationStatus, ParameterValue, ResultStatus,
-    StackSetDefinition, StackSetUpdate, Template, is_ours,
+    AutoDeployment, FailureTolerance, InstanceChange, InstanceDeletion, OperationAction,
+    OperationPreferences, OperationStatus, ParameterValue, ResultStatus, StackSetDefinition,
+    StackSetUpdate, Template, is_ours,
 };
 use onboarding_core::{
     desired::Profile,
@@ -70,21 +70,7 @@ impl StackSetSync {
             }
             SyncAction::DetectDrift { profile, instances } => {
                 let profile = self.profile(profile)?;
-                // What an earlier run heard is not what it says now.
-                if OperationMemo::of(cx).is_some_and(|memo| memo.is_inherited(cx)) {
-                    OperationMemo::forget(cx).await?;
-                }
-                let detection = DriftDetection {
-                    stack_set: profile.stack_set.clone(),
-                    preferences: OperationPreferences {
-                        max_concurrent: self.home.max_concurrent(*instances, *instances),
-                        region_order: vec![profile.region.clone()],
-                        tolerance: FailureTolerance::Any,
-                    },
-                    operation_id: String::new(),
-                };
-                self.run_operation(cx, step, profile, Request::DetectDrift(detection))
-                    .await
+                self.detect_drift(cx, profile, *instances).await
             }
             SyncAction::CreateStackInstances {
                 profile,
@@ -479,20 +465,6 @@ impl StackSetSync {
         }
         OperationMemo::forget(cx).await?;
         let note = Some(ended.note());
-        if let SyncAction::DetectDrift { .. } = action_of(step)? {
-            match ended.status {
-                OperationStatus::Succeeded => return Ok(Applied::Unchanged),
-                OperationStatus::Failed => {
-                    let what = format!(
-                        "CloudFormation could not look for drift in stack set {}: {}",
-                        profile.stack_set,
-                        ended.note()
-                    );
-                    return Err(StepError::new(ErrorClass::Failed, what));
-                }
-                _ => {}
-            }
-        }
         let stopped = ended.status == OperationStatus::Stopped;
         if stopped && inherited && !cx.is_ending() {
             // An earlier run was interrupted; what it left out is what this step was planned for.
