@@ -540,6 +540,29 @@ def test_drift_detection_is_blind_to_changed_trust_and_policies(sandbox, cfn, ro
     assert instances(cfn, name)[healthy[0]]["DriftStatus"] == "IN_SYNC"
 
 
+def test_drift_detection_finds_what_is_gone_and_runs_alone(sandbox, cfn, root, healthy, name):
+    service_managed(cfn, name, managed=False)
+    ended(cfn, name, deploy(cfn, name, [root], healthy[:2]))
+    unseen = instances(cfn, name)[healthy[0]]
+    assert unseen["DriftStatus"] == "NOT_CHECKED" and "LastDriftCheckTimestamp" not in unseen
+    stack_id = unseen["StackId"]
+    member = sandbox.member("cloudformation", healthy[0])
+    role = member.list_stack_resources(StackName=stack_id)["StackResourceSummaries"][0]["PhysicalResourceId"]
+    sandbox.member("iam", healthy[0]).delete_role(RoleName=role)
+    with sandbox.clock(0):
+        running = cfn.detect_stack_set_drift(StackSetName=name, OperationId="look-1")["OperationId"]
+        assert running == "look-1"
+        refused = error_of(cfn.detect_stack_set_drift, StackSetName=name)
+        assert refused["Code"] == "OperationInProgressException" and refused["Message"].endswith(running)
+    assert ended(cfn, name, running)["Status"] == "SUCCEEDED"
+    found = instances(cfn, name)
+    assert {account: found[account]["DriftStatus"] for account in healthy[:2]} == {
+        healthy[0]: "DRIFTED", healthy[1]: "IN_SYNC"}
+    assert found[healthy[0]]["LastOperationId"] == running and "LastDriftCheckTimestamp" in found[healthy[0]]
+    details = cfn.describe_stack_set(StackSetName=name)["StackSet"]["StackSetDriftDetectionDetails"]
+    assert (details["DriftStatus"], details["DriftedStackInstancesCount"], details["InSyncStackInstancesCount"]) == ("DRIFTED", 1, 1)
+
+
 def test_a_delegated_administrator_sees_service_managed_sets_only(sandbox, cfn, healthy, name):
     service_managed(cfn, name)
     own = f"{name}-own"

@@ -4,12 +4,29 @@ use onboarding_core::secret::SecretText;
 
 use crate::{Aws, AwsError, ErrorClass};
 
+/// A secret text, and since when it is what it is.
+#[derive(Debug, Clone)]
+pub struct StoredSecret {
+    /// The text.
+    pub text: SecretText,
+    /// When this version of it was stored, in Unix seconds, where AWS says so.
+    pub since: Option<i64>,
+}
+
 impl Aws {
     /// The text of a Secrets Manager secret, by name or ARN.
     ///
     /// # Errors
     /// As any call; [`ErrorClass::Invalid`] when the secret is binary.
     pub async fn secret_value(&self, id: &str) -> Result<SecretText, AwsError> {
+        self.stored_secret(id).await.map(|secret| secret.text)
+    }
+
+    /// The same with its age: when its current version was made (Secrets Manager API reference, GetSecretValue, `CreatedDate`).
+    ///
+    /// # Errors
+    /// As [`Aws::secret_value`].
+    pub async fn stored_secret(&self, id: &str) -> Result<StoredSecret, AwsError> {
         const OPERATION: &str = "secretsmanager:GetSecretValue";
         let output = self
             .governed
@@ -21,7 +38,10 @@ impl Aws {
                     .send()
             })
             .await?;
-        text(OPERATION, output.secret_string())
+        Ok(StoredSecret {
+            text: text(OPERATION, output.secret_string())?,
+            since: output.created_date().map(|date| date.secs()),
+        })
     }
 
     /// The decrypted value of a Systems Manager parameter, by name or ARN.
@@ -29,6 +49,14 @@ impl Aws {
     /// # Errors
     /// As any call; [`ErrorClass::Invalid`] when the parameter is empty.
     pub async fn parameter_value(&self, name: &str) -> Result<SecretText, AwsError> {
+        self.stored_parameter(name).await.map(|secret| secret.text)
+    }
+
+    /// The same with its age: when it was changed last (Systems Manager API reference, Parameter, `LastModifiedDate`).
+    ///
+    /// # Errors
+    /// As [`Aws::parameter_value`].
+    pub async fn stored_parameter(&self, name: &str) -> Result<StoredSecret, AwsError> {
         const OPERATION: &str = "ssm:GetParameter";
         let output = self
             .governed
@@ -41,10 +69,13 @@ impl Aws {
                     .send()
             })
             .await?;
-        text(
-            OPERATION,
-            output.parameter().and_then(|parameter| parameter.value()),
-        )
+        let parameter = output.parameter();
+        Ok(StoredSecret {
+            text: text(OPERATION, parameter.and_then(|parameter| parameter.value()))?,
+            since: parameter
+                .and_then(|parameter| parameter.last_modified_date())
+                .map(|date| date.secs()),
+        })
     }
 }
 

@@ -25,8 +25,8 @@ use onboarding_core::{
     stackset_sync::operation_targets::{MAX_OUS_PER_CALL, OperationTargets, TargetFilter},
 };
 pub use operations::{
-    Operation, OperationAction, OperationOutcome, OperationResult, OperationStatus, ResultStatus,
-    Submission, is_ours, new_operation_id, next_poll_delay,
+    DriftDetection, Operation, OperationAction, OperationOutcome, OperationResult, OperationStatus,
+    ResultStatus, Submission, is_ours, new_detection_id, new_operation_id, next_poll_delay,
 };
 
 use crate::{AwsError, CallAs, ErrorClass};

@@ -7,14 +7,19 @@
 //! not be read is a finding, never fine.
 
 pub(crate) mod at_spot;
+mod detection;
+mod management;
 mod reason;
 mod remedy;
 mod suppression;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use detection::Detection;
 pub use reason::AuditReason;
 pub use suppression::Suppression;
+pub use token::TokenAge;
 
 use self::remedy::Remedies;
 use crate::{
@@ -56,6 +61,10 @@ pub struct AuditObserved {
     pub owned: BTreeMap<AwsAccountId, OwnedLink>,
     /// Where the stack sets are.
     pub home: HomePlace,
+    /// Whether CloudFormation's own drift detection is asked beside ours.
+    pub detection: Option<Detection>,
+    /// What is known of the Spot token.
+    pub token: TokenAge,
 }
 
 /// A link that we made.
@@ -107,15 +116,21 @@ pub fn plan(
     plan.findings.extend(due);
     still_deployed(observed, desired, &mut plan);
     at_spot::findings(observed, &mut plan);
+    plan.findings.extend(token::findings(observed, desired));
     let found = in_iam(observed, desired, &mut plan);
     plan.findings.extend(found);
-    let mended = enroll::worked_on(&enroll::steps(observed, desired, enroll::KIND, &|_| true)?);
+    detection::compare(observed, desired, &mut plan);
+    let mending = enroll::steps(observed, desired, enroll::KIND, &|_| true)?;
+    let mut mended = enroll::worked_on(&mending);
+    // Its stack is brought up to date, and nothing else of it is mended.
+    mended.remove(&observed.sync.organization.management_account);
     by_enroll(&mended, &mut plan.findings);
     suppression::apply(suppressions, observed.sync.now, &mut plan.findings);
     let failed = match fixes {
         true => fix(observed, desired, &mut plan)?,
         false => Vec::new(),
     };
+    plan.steps.extend(detection::steps(observed, desired));
     settle(&mut plan);
     for row in failed {
         let found = plan
@@ -275,8 +290,10 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
             ou_path: Some(&row.ou_path),
         };
         for (drift, finding) in drifts.iter().zip(findings(subject, drifts)) {
+            let fix = management::remedy(observed, desired, row.account, drift)
+                .unwrap_or_else(|| remedies.of(row.account, drift));
             found.push(Finding {
-                fix: Some(remedies.of(row.account, drift)),
+                fix: Some(fix),
                 ..finding
             });
         }

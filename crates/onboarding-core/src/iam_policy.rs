@@ -35,6 +35,8 @@ pub struct RunnerPolicySpec {
     pub manages_stack_sets: bool,
     /// Whether a job takes out what is left of accounts that are gone.
     pub cleans_up: bool,
+    /// Whether a job lets CloudFormation look for drift.
+    pub detects_drift: bool,
     /// Whether accounts are enrolled without custom resources.
     pub is_direct: bool,
     /// Whether a job rolls out versions of policies.
@@ -146,9 +148,13 @@ impl RunnerPolicySpec {
             Need::StackSetReads => reads,
             Need::StackSets => manages,
             Need::CleanUp => reads && self.cleans_up,
+            Need::DriftDetection => reads && self.detects_drift,
             Need::Direct => reads && self.is_direct,
             Need::Rollout => reads && self.rolls_out,
             Need::ManagementStackReads => reads && !self.management_stacks.is_empty(),
+            Need::ManagementTruth => {
+                reads && self.audit_role.is_some() && !self.management_stacks.is_empty()
+            }
             Need::ManagementStack => manages && !self.management_stacks.is_empty(),
             Need::UnboundedRole => {
                 manages
@@ -252,8 +258,11 @@ impl RunnerPolicySpec {
                 let names = self.function.stack.iter();
                 names.map(|name| self.stack_arn(name)).collect()
             }
-            Scope::ManagementRoles | Scope::ManagementRolePolicies => {
+            Scope::ManagementRoles | Scope::ManagementRoleReads | Scope::ManagementRolePolicies => {
                 self.management_roles(|_| true)
+            }
+            Scope::ManagementPolicyReads => {
+                vec![format!("arn:{partition}:iam::{account}:policy/*")]
             }
             Scope::UnboundedRoles => self.management_roles(|stack| stack.boundary.is_none()),
             Scope::BoundedRoles => self.management_roles(|stack| stack.boundary.is_some()),
@@ -337,7 +346,7 @@ impl RunnerPolicySpec {
             Scope::StackSetsService => Some(json!({"StringEquals": {
                 "organizations:ServicePrincipal": "member.org.stacksets.cloudformation.amazonaws.com",
             }})),
-            // The runner never calls IAM as itself: CloudFormation does, with the caller's permissions (IAM User Guide,
+            // The runner never writes IAM as itself: CloudFormation does, with the caller's permissions (IAM User Guide,
             // "AWS global condition context keys", aws:CalledVia).
             Scope::ManagementRoles | Scope::UnboundedRoles | Scope::ManagementPolicies => {
                 Some(via_cloudformation())

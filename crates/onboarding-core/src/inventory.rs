@@ -13,4 +13,7 @@ pub use organization::{
 };
 pub use role_policies::{AttachedPolicy, PolicyReading, RolePolicies};
 pub use spot_account::SpotAccountRecord;
-pub use stack_set::{InstanceDetailedStatus, InstanceStatus, ObservedStackSet, StackInstance};
+pub use stack_set::{
+    DETECTION_PREFIX, DriftStatus, InstanceDetailedStatus, InstanceStatus, ObservedStackSet,
+    StackDrift, StackInstance,
+};

@@ -3,13 +3,13 @@
 
 pub mod consent;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{AwsAccountId, SpotAccountId},
-    inventory::LinkEvidence,
+    inventory::{LinkEvidence, StackDrift},
     status::{Reason, Standing},
 };
 
@@ -166,6 +166,10 @@ pub struct Finding {
     /// What mends it: the kind of a job, or what a person does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// What CloudFormation's own drift detection says of the account's stack, beside what was found in IAM; none where it was
+    /// not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloudformation: Option<StackDrift>,
     /// When it was seen first, in Unix seconds, as far as the state remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<i64>,
@@ -200,6 +204,46 @@ pub struct Plan {
     /// are pending, and nothing is wrong with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
+    /// What IAM and CloudFormation say of each targeted account with a stack instance, side by side; empty where CloudFormation
+    /// was not to be asked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub verdicts: BTreeMap<AwsAccountId, Verdicts>,
+}
+
+/// What is said of an account's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// What IAM has, beside what the template means.
+    pub iam: IamVerdict,
+    /// What CloudFormation's own drift detection said last.
+    pub cloudformation: StackDrift,
+}
+
+/// What comparing an account's role came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IamVerdict {
+    /// Nothing differs.
+    AsMeant,
+    /// Something does; findings say what.
+    Differs,
+    /// It could not be read.
+    Unreadable,
+    /// It was not to be read.
+    NotRead,
+}
+
+impl IamVerdict {
+    /// In kebab case.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::AsMeant => "as-meant",
+            Self::Differs => "differs",
+            Self::Unreadable => "unreadable",
+            Self::NotRead => "not-read",
+        }
+    }
 }
 
 /// How many accounts IAM was read in: `asked = read + unreadable`.

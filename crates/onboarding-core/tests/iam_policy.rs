@@ -19,6 +19,7 @@ fn smallest() -> RunnerPolicySpec {
         stack_sets: Vec::new(),
         manages_stack_sets: true,
         cleans_up: false,
+        detects_drift: false,
         is_direct: false,
         rolls_out: false,
         management_stacks: Vec::new(),
@@ -35,6 +36,7 @@ fn smallest() -> RunnerPolicySpec {
 fn largest() -> RunnerPolicySpec {
     RunnerPolicySpec {
         stack_sets: vec!["spot-onboarding-default".parse().unwrap()],
+        detects_drift: true,
         is_direct: true,
         rolls_out: true,
         management_stacks: vec![management_stack("default", None)],
@@ -94,6 +96,7 @@ fn a_job_that_only_looks_may_write_nothing() {
     let spec = RunnerPolicySpec {
         manages_stack_sets: false,
         cleans_up: false,
+        detects_drift: false,
         queue: None,
         audit_role: None,
         ..largest()

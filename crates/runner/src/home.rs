@@ -102,6 +102,12 @@ impl Home {
             .map_err(|error| JobError::new(ErrorClass::Prerequisite, error.to_string()))
     }
 
+    /// Since when the Spot token is what it is, in Unix seconds, where its place tells.
+    #[must_use]
+    pub fn spot_token_since(&self) -> Option<i64> {
+        self.tokens.since()
+    }
+
     /// Reads the Spot token again at the next call, where its source keeps it in memory.
     pub async fn forget_spot_token(&self) {
         self.tokens.refused().await;

@@ -49,6 +49,12 @@ pub trait TokenSource: Send + Sync {
     /// When the source has none or cannot be read.
     async fn token(&self) -> Result<SecretText, TokenError>;
 
+    /// Since when the token is the one that was told last, in Unix seconds; none when its place does not say so, or was not
+    /// asked yet. Spot has no call that tells anything about a token.
+    fn since(&self) -> Option<i64> {
+        None
+    }
+
     /// Spot refused the token: a source that keeps it in memory forgets it, so that the next call reads it again.
     async fn refused(&self) {}
 }

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_ops::stack_sets::{
-    AutoDeployment, FailureTolerance, InstanceChange, InstanceDeletion, Operation,
-    OperationPreferences, OperationStatus, ParameterValue, ResultStatus, StackSetDefinition,
-    StackSetUpdate, Submission, Template, TrustedAccess, new_operation_id,
+    AutoDeployment, DriftDetection, FailureTolerance, InstanceChange, InstanceDeletion, Operation,
+    OperationAction, OperationPreferences, OperationStatus, ParameterValue, ResultStatus,
+    StackSetDefinition, StackSetUpdate, Submission, Template, TrustedAccess, new_detection_id,
+    new_operation_id,
 };
 use aws_ops::{Aws, SnapshotOptions, SnapshotStrategy, StrategyChoice};
 use onboarding_core::ids::{OuId, Region, StackSetName};
-use onboarding_core::inventory::{InstanceDetailedStatus, InstanceStatus};
+use onboarding_core::inventory::{
+    DETECTION_PREFIX, DriftStatus, InstanceDetailedStatus, InstanceStatus, StackDrift,
+};
 use onboarding_core::stackset_sync::OperationTargets;
 
 use super::{aws, until, with_sandbox};
@@ -274,6 +277,57 @@ fn a_stack_set_goes_through_its_life() {
         assert_eq!(aws.list_stack_instances(&name()?).await?, []);
         aws.delete_stack_set(&name()?).await?;
         assert_eq!(aws.describe_stack_set(&name()?).await?, None);
+        Ok(())
+    });
+}
+
+#[test]
+fn drift_is_looked_for_by_cloudformation() {
+    with_sandbox(SCENARIO, async |sandbox| {
+        let aws = aws(&sandbox).await?;
+        let root = root(&aws).await?;
+        create(&aws).await?;
+        let never = aws.describe_stack_set(&name()?).await?;
+        assert_eq!(never.context("no stack set")?.drift_checked_at, None);
+        let deployed = aws.create_stack_instances(&everywhere(&root)?).await?;
+        ended(&aws, &deployed).await?;
+        let before = aws.list_stack_instances(&name()?).await?;
+        assert!(
+            before
+                .iter()
+                .all(|instance| instance.drift == StackDrift::default())
+        );
+        let gone = before[0].account;
+        let theirs = Wire::new(sandbox.endpoint(), format!("AKIA{gone}ROOT"));
+        let role = [("Version", "2010-05-08"), ("RoleName", "SpotRole")];
+        theirs.query("iam", "DeleteRole", &role).await?;
+
+        let detection = DriftDetection {
+            stack_set: name()?,
+            preferences: preferences()?,
+            operation_id: new_detection_id(),
+        };
+        let submission = aws.detect_drift(&detection).await?;
+        let operation = ended(&aws, &submission).await?;
+        assert_eq!(operation.action, OperationAction::DetectDrift);
+        assert_eq!(operation.status, OperationStatus::Succeeded);
+        let after = aws.list_stack_instances(&name()?).await?;
+        assert_eq!(after.len(), before.len());
+        for instance in after {
+            let expected = if instance.account == gone {
+                DriftStatus::Drifted
+            } else {
+                DriftStatus::InSync
+            };
+            assert_eq!(instance.drift.status, expected, "{instance:?}");
+            assert!(instance.drift.checked_at.is_some());
+            // What only looked leaves the instance as it is, but for its last operation.
+            assert_eq!(instance.status, InstanceStatus::Current);
+            let last = instance.last_operation_id.as_deref();
+            assert!(last.is_some_and(|id| id.starts_with(DETECTION_PREFIX)));
+        }
+        let checked = aws.describe_stack_set(&name()?).await?;
+        assert!(checked.context("no stack set")?.drift_checked_at.is_some());
         Ok(())
     });
 }

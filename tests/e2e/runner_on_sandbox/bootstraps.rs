@@ -49,7 +49,7 @@ impl Rehearsal {
     }
 
     /// The variables of a session of a role, as soon as it can be assumed.
-    fn session(&self, role: &str) -> [(&'static str, String); 3] {
+    pub(super) fn session(&self, role: &str) -> [(&'static str, String); 3] {
         let input = [
             ("Version", "2011-06-15"),
             ("RoleArn", role),

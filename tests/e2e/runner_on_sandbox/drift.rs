@@ -1,5 +1,8 @@
 //! Drift: what is changed behind CloudFormation's back, in IAM and in Spot, is found, and nothing is changed by looking.
 
+mod detection;
+mod management;
+
 use super::{
     audits::{audited, in_account, linked_role},
     *,

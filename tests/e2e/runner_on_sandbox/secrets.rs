@@ -110,3 +110,103 @@ fn the_token_is_taken_from_a_file_a_secret_or_a_parameter() {
     assert_eq!(missing.code, 5, "{}", missing.stderr);
     assert!(missing.stderr.contains("/spot/none"), "{}", missing.stderr);
 }
+
+#[test]
+fn a_token_that_was_not_renewed_for_too_long_is_a_finding_and_so_is_one_whose_age_nobody_tells() {
+    let rehearsal = Rehearsal::new(SMALL);
+    rehearsal.configure("", "", "ous = [\"root\"]");
+    rehearsal.sync_ends(0, &[]);
+    let token = &rehearsal.environment["SPOTINST_TOKEN"];
+    let audit = |place: &str, age: &str, variables: &[(&str, &str)]| {
+        let spot = format!("[spot]\ntoken = {place}\n");
+        rehearsal.configure(&spot, "", "ous = [\"root\"]");
+        let job = format!("kind = \"drift-audit\"\n[params]\n{age}\n");
+        rehearsal.write("config/jobs/drift-audit.toml", &job);
+        let command = ["--output", "json", "exec", "drift-audit"];
+        let ended = rehearsal.run_with(variables, &command);
+        let document = ended.json().unwrap();
+        let findings = document["findings"].as_array().unwrap().clone();
+        assert_eq!(ended.code == 3, !findings.is_empty(), "{document:#}");
+        assert!(!(ended.stdout + &ended.stderr).contains(token.as_str()));
+        findings
+    };
+    let day = "token_max_age = \"1d\"";
+    let here = "{ env = \"SPOTINST_TOKEN\" }";
+    assert_eq!(audit(here, "", &[]), Vec::<Value>::new());
+    let [unknown] = &audit(here, day, &[])[..] else {
+        panic!("one finding is expected");
+    };
+    assert_eq!(unknown["reason"], "token-age-unknown");
+    assert!(text(&unknown["resource"]).contains("SPOTINST_TOKEN"));
+
+    // The sandbox has neither service: these two are asked of moto.
+    let Some(moto) = Moto::start().unwrap() else {
+        return;
+    };
+    let put = |service, target, input: Value| {
+        let wire = moto.wire();
+        let put = wire.json(service, target, &input);
+        rehearsal.runtime.block_on(put).unwrap();
+    };
+    put(
+        "secretsmanager",
+        "secretsmanager.CreateSecret",
+        json!({ "Name": "spot/token", "SecretString": token, "ClientRequestToken": "0".repeat(32) }),
+    );
+    put(
+        "ssm",
+        "AmazonSSM.PutParameter",
+        json!({ "Name": "/spot/token", "Value": token, "Type": "SecureString" }),
+    );
+    let elsewhere = moto.endpoint();
+    for (place, variable) in [
+        (
+            "{ secrets_manager = \"spot/token\" }",
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+        ),
+        (
+            "{ ssm_parameter = \"/spot/token\" }",
+            "AWS_ENDPOINT_URL_SSM",
+        ),
+    ] {
+        let variables = [(variable, elsewhere.as_str()), ("SPOTINST_TOKEN", "")];
+        assert_eq!(
+            audit(place, day, &variables),
+            Vec::<Value>::new(),
+            "{place}"
+        );
+        let old = rehearsal.until("the token is older than nothing", || {
+            audit(place, "token_max_age = \"0s\"", &variables).pop()
+        });
+        assert_eq!(old["reason"], "token-old", "{old:#}");
+        assert_eq!(old["severity"], "warning");
+        assert!(text(&old["fix"]).contains("organization admin"), "{old:#}");
+    }
+}
+
+#[test]
+fn a_token_that_sees_less_than_we_linked_is_told_as_such() {
+    let rehearsal = Rehearsal::new(SMALL);
+    rehearsal.configure("", "", "ous = [\"root\"]");
+    rehearsal.sync_ends(0, &[]);
+    let linked: Vec<String> = rehearsal
+        .members()
+        .iter()
+        .map(|account| rehearsal.links_of(account)[0].id.clone())
+        .collect();
+    let reasons = |unlisted: &[String]| -> BTreeSet<String> {
+        for id in &linked {
+            let body = json!({ "unlisted": unlisted.contains(id) });
+            rehearsal.post(&format!("spot/{id}/unlist"), &body);
+        }
+        let ended = rehearsal.run(&["--output", "json", "exec", "drift-audit"]);
+        let document = ended.json().unwrap();
+        let findings = document["findings"].as_array().unwrap().iter();
+        findings.map(|finding| text(&finding["reason"])).collect()
+    };
+    assert_eq!(reasons(&[]), BTreeSet::new());
+    // One may always be missing, or have been deleted.
+    assert!(!reasons(&linked[..1]).contains("token-sees-less"));
+    assert!(reasons(&linked[..4]).contains("token-sees-less"));
+    assert_eq!(reasons(&[]), BTreeSet::new());
+}

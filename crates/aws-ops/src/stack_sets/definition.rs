@@ -305,6 +305,10 @@ fn observed(
             .managed_execution()
             .and_then(|execution| execution.active)
             .unwrap_or(false),
+        drift_checked_at: set
+            .stack_set_drift_detection_details()
+            .and_then(|details| details.last_drift_check_timestamp())
+            .map(|time| time.secs()),
         organizational_units: set
             .organizational_unit_ids()
             .iter()

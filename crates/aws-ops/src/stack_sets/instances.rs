@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_cloudformation::types::{Parameter, StackInstanceSummary};
 use onboarding_core::{
     ids::{AwsAccountId, Region, StackSetName},
-    inventory::{InstanceDetailedStatus, InstanceStatus, StackInstance},
+    inventory::{DriftStatus, InstanceDetailedStatus, InstanceStatus, StackDrift, StackInstance},
 };
 
 use super::{
@@ -212,6 +212,10 @@ fn instance(
                 .and_then(|status| status.detailed_status())
                 .map(|status| status.as_str()),
         ),
+        drift: StackDrift {
+            status: drift(summary.drift_status().map(|status| status.as_str())),
+            checked_at: summary.last_drift_check_timestamp().map(|time| time.secs()),
+        },
         // Empty for instances that are not of an organization.
         targeted_ou: summary
             .organizational_unit_id()
@@ -233,6 +237,16 @@ fn detailed(status: Option<&str>) -> InstanceDetailedStatus {
         Some("SKIPPED_SUSPENDED_ACCOUNT") => InstanceDetailedStatus::SkippedSuspendedAccount,
         Some("FAILED_IMPORT") => InstanceDetailedStatus::FailedImport,
         _ => InstanceDetailedStatus::Unknown,
+    }
+}
+
+/// An instance that was never checked may have no drift status at all.
+fn drift(status: Option<&str>) -> DriftStatus {
+    match status {
+        Some("DRIFTED") => DriftStatus::Drifted,
+        Some("IN_SYNC") => DriftStatus::InSync,
+        None | Some("NOT_CHECKED") => DriftStatus::NotChecked,
+        Some(_) => DriftStatus::Unknown,
     }
 }
 

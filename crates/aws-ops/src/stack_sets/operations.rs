@@ -7,19 +7,37 @@ mod state;
 
 use std::time::Duration;
 
-use onboarding_core::ids::StackSetName;
+use onboarding_core::{ids::StackSetName, inventory::DETECTION_PREFIX};
 pub use state::{
     Operation, OperationAction, OperationOutcome, OperationResult, OperationStatus, ResultStatus,
     Submission,
 };
 use state::{action, failed, result_status, status};
 
+use super::OperationPreferences;
 use crate::{Aws, AwsError, ErrorClass};
+
+/// A drift detection of a stack set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriftDetection {
+    /// The stack set.
+    pub stack_set: StackSetName,
+    /// How the operation goes through its instances.
+    pub preferences: OperationPreferences,
+    /// The operation's id, from [`new_detection_id`].
+    pub operation_id: String,
+}
 
 /// A new id for an operation. Journal it, then use it: AWS runs one id once.
 #[must_use]
 pub fn new_operation_id() -> String {
     format!("{OUR_PREFIX}{}", uuid::Uuid::new_v4())
+}
+
+/// A new id for a drift detection. What only looks at stacks is told from what changes them by it.
+#[must_use]
+pub fn new_detection_id() -> String {
+    format!("{DETECTION_PREFIX}{}", uuid::Uuid::new_v4())
 }
 
 /// Whether this program started an operation, in this run or another: by its id.
@@ -205,6 +223,29 @@ impl Aws {
         Ok(results)
     }
 
+    /// Lets CloudFormation look for drift in all stacks of a stack set. Nothing is changed; other operations wait meanwhile.
+    ///
+    /// # Errors
+    /// As any call; [`ErrorClass::NotFound`] when there is no such stack set.
+    pub async fn detect_drift(&self, detection: &DriftDetection) -> Result<Submission, AwsError> {
+        let answer = self
+            .governed
+            .call("cloudformation:DetectStackSetDrift", || {
+                self.clients
+                    .cloudformation()
+                    .detect_stack_set_drift()
+                    .stack_set_name(detection.stack_set.as_str())
+                    .operation_preferences(detection.preferences.to_sdk())
+                    .operation_id(&detection.operation_id)
+                    .call_as(self.call_as.to_sdk())
+                    .send()
+            })
+            .await
+            .map(|output| output.operation_id);
+        self.submitted(&detection.stack_set, &detection.operation_id, answer)
+            .await
+    }
+
     /// What the answer to a request that starts an operation means.
     pub(super) async fn submitted(
         &self,
@@ -286,6 +327,9 @@ mod tests {
     #[test]
     fn operation_ids_have_the_form_that_cloudformation_takes() {
         let id = new_operation_id();
-        assert!(id.len() <= 128 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+        for id in [id, new_detection_id()] {
+            assert!(id.len() <= 128 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+            assert!(is_ours(&id), "{id}");
+        }
     }
 }

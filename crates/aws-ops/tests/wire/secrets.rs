@@ -22,6 +22,24 @@ async fn a_secret_is_read() {
 }
 
 #[tokio::test]
+async fn since_when_a_secret_is_there_is_read_with_it() {
+    let answer = serde_json::json!({"SecretString": CANARY, "CreatedDate": 1_700_000_000.25});
+    let server = Server::start(move |_| Answer::json(answer.clone())).await;
+    let secret = server.aws.stored_secret("spot/token").await.unwrap();
+    assert_eq!(secret.since, Some(1_700_000_000));
+    assert!(!format!("{secret:?}").contains(CANARY));
+    let answer =
+        serde_json::json!({"Parameter": {"Value": CANARY, "LastModifiedDate": 1_700_000_001}});
+    let server = Server::start(move |_| Answer::json(answer.clone())).await;
+    let parameter = server.aws.stored_parameter("/spot/token").await.unwrap();
+    assert_eq!(parameter.since, Some(1_700_000_001));
+    // What AWS does not say is not made up.
+    let server = Server::start(|_| Answer::json(serde_json::json!({"SecretString": CANARY}))).await;
+    let unknown = server.aws.stored_secret("spot/token").await.unwrap();
+    assert_eq!(unknown.since, None);
+}
+
+#[tokio::test]
 async fn broken_answers_never_show_what_was_in_them() {
     let truncated = format!("{{\"Name\":\"spot/token\",\"SecretString\":\"{CANARY}");
     let wrong_type = format!("{{\"SecretString\":[\"{CANARY}\"]}}");

@@ -34,13 +34,21 @@ pub enum AuditReason {
     Misnamed,
     /// Cost Intelligence is off for a Spot account whose profile wants it.
     ProductOff,
+    /// The Spot token is older than it should be.
+    TokenOld,
+    /// Nobody tells how old the Spot token is.
+    TokenAgeUnknown,
+    /// Spot does not list most of what we linked: the token may not see all accounts any more.
+    TokenSeesLess,
+    /// CloudFormation's own drift detection found something.
+    CloudFormationDrifted,
     /// A suppression has expired, and would still hide something.
     SuppressionExpired,
 }
 
 impl AuditReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::TrustedAccessOff,
         Self::StackSetMissing,
         Self::StackSetDiffers,
@@ -55,6 +63,10 @@ impl AuditReason {
         Self::DepartedSpotAccount,
         Self::Misnamed,
         Self::ProductOff,
+        Self::TokenOld,
+        Self::TokenAgeUnknown,
+        Self::TokenSeesLess,
+        Self::CloudFormationDrifted,
         Self::SuppressionExpired,
     ];
 
@@ -76,6 +88,10 @@ impl AuditReason {
             Self::DepartedSpotAccount => "departed-spot-account",
             Self::Misnamed => "misnamed",
             Self::ProductOff => "product-off",
+            Self::TokenOld => "token-old",
+            Self::TokenAgeUnknown => "token-age-unknown",
+            Self::TokenSeesLess => "token-sees-less",
+            Self::CloudFormationDrifted => "cloudformation-drifted",
             Self::SuppressionExpired => "suppression-expired",
         }
     }
@@ -84,7 +100,10 @@ impl AuditReason {
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
-            Self::TrustedAccessOff | Self::StackSetMissing | Self::Refused => Severity::Error,
+            Self::TrustedAccessOff
+            | Self::StackSetMissing
+            | Self::Refused
+            | Self::TokenSeesLess => Severity::Error,
             Self::StackSetDiffers
             | Self::AuditRoleMissing
             | Self::AccessMissing
@@ -93,6 +112,9 @@ impl AuditReason {
             | Self::DepartedSpotAccount
             | Self::Misnamed
             | Self::ProductOff
+            | Self::TokenOld
+            | Self::TokenAgeUnknown
+            | Self::CloudFormationDrifted
             | Self::SuppressionExpired => Severity::Warning,
             Self::OperationRunning | Self::ClosedStillDeployed | Self::SuspendedStillDeployed => {
                 Severity::Info

@@ -11,12 +11,16 @@ pub enum Need {
     StackSets,
     /// A job takes out what is left of accounts that are gone (`orphan-cleanup`).
     CleanUp,
+    /// A job lets CloudFormation look for drift, too (`cloudformation_drift`).
+    DriftDetection,
     /// Accounts are enrolled without custom resources (`enrollment.provider = "direct"`).
     Direct,
     /// A job rolls out versions of policies (`policy-rollout`).
     Rollout,
     /// A job looks at the plain stack that enrolls the management account (`profiles.management_account`).
     ManagementStackReads,
+    /// A job looks into accounts, and so into the management account (`audit.enabled`).
+    ManagementTruth,
     /// A job manages that stack.
     ManagementStack,
     /// Such a stack makes a role without a permissions boundary.
@@ -58,9 +62,11 @@ impl Need {
             Self::StackSetReads => "a job looks at stack sets",
             Self::StackSets => "a job manages stack sets",
             Self::CleanUp => "a job of the kind `orphan-cleanup`",
+            Self::DriftDetection => "a job of the kind `drift-audit` with `cloudformation_drift`",
             Self::Direct => "`enrollment.provider = \"direct\"`",
             Self::Rollout => "a job rolls out versions of policies",
             Self::ManagementStackReads => "`profiles.management_account`",
+            Self::ManagementTruth => "`profiles.management_account` with `audit.enabled`",
             Self::ManagementStack => "`profiles.management_account`, and a job manages stack sets",
             Self::UnboundedRole => {
                 "`profiles.management_account` without `profiles.permissions_boundary`"
@@ -103,6 +109,10 @@ pub enum Scope {
     ManagementStacks,
     /// The roles that those make.
     ManagementRoles,
+    /// The same, to be read.
+    ManagementRoleReads,
+    /// Whatever of the account's own policies is attached to those roles, to be read.
+    ManagementPolicyReads,
     /// Those of them that have no permissions boundary.
     UnboundedRoles,
     /// Those of them that have a permissions boundary, and only with it.
@@ -142,6 +152,8 @@ impl Scope {
             Self::StackSetsServiceRole => "TrustedAccessRole",
             Self::ManagementStacks => "ManagementStacks",
             Self::ManagementRoles => "ManagementRoles",
+            Self::ManagementRoleReads => "ManagementRoleReads",
+            Self::ManagementPolicyReads => "ManagementPolicyReads",
             Self::UnboundedRoles => "UnboundedRoles",
             Self::BoundedRoles => "BoundedRoles",
             Self::ManagementRolePolicies => "ManagementRolePolicies",
@@ -182,6 +194,10 @@ impl Scope {
             Self::ManagementStacks => "the stacks of these profiles, by name",
             Self::ManagementRoles => {
                 "the roles of these stacks, by name; only when CloudFormation asks for the caller (`aws:CalledVia`)"
+            }
+            Self::ManagementRoleReads => "the roles of these stacks, by name",
+            Self::ManagementPolicyReads => {
+                "the account's own policies: which one somebody attaches to the role is not known before"
             }
             Self::UnboundedRoles => {
                 "such a role, by name; only when CloudFormation asks for the caller (`aws:CalledVia`)"
@@ -344,6 +360,16 @@ pub const PERMISSIONS: &[Permission] = &[
         &["cloudformation:DeleteStackInstances"],
     ),
     calls(
+        Need::DriftDetection,
+        Scope::StackSets,
+        &[
+            "cloudformation:DescribeStackSetOperation",
+            "cloudformation:DetectStackSetDrift",
+            "cloudformation:ListStackSetOperationResults",
+            "cloudformation:StopStackSetOperation",
+        ],
+    ),
+    calls(
         Need::Direct,
         Scope::StackSets,
         &["cloudformation:DescribeStackInstance"],
@@ -360,6 +386,21 @@ pub const PERMISSIONS: &[Permission] = &[
             "cloudformation:DescribeStacks",
             "cloudformation:GetTemplate",
         ],
+    ),
+    calls(
+        Need::ManagementTruth,
+        Scope::ManagementRoleReads,
+        &[
+            "iam:GetRole",
+            "iam:GetRolePolicy",
+            "iam:ListAttachedRolePolicies",
+            "iam:ListRolePolicies",
+        ],
+    ),
+    calls(
+        Need::ManagementTruth,
+        Scope::ManagementPolicyReads,
+        &["iam:GetPolicy", "iam:GetPolicyVersion"],
     ),
     calls(
         Need::ManagementStack,

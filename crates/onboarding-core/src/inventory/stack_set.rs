@@ -44,6 +44,51 @@ pub enum InstanceDetailedStatus {
     Unknown,
 }
 
+/// How the ids of the drift detections begin that this program starts.
+pub const DETECTION_PREFIX: &str = "spot-onboarding-drift-";
+
+/// What CloudFormation's own drift detection says of a stack (CloudFormation API reference, StackInstanceSummary `DriftStatus`).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DriftStatus {
+    /// Some resource is not as its template says, as far as CloudFormation looks.
+    Drifted,
+    /// None is.
+    InSync,
+    /// Nobody has asked it yet.
+    #[default]
+    NotChecked,
+    /// A value that we do not know.
+    Unknown,
+}
+
+impl DriftStatus {
+    /// As CloudFormation writes it.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Drifted => "DRIFTED",
+            Self::InSync => "IN_SYNC",
+            Self::NotChecked => "NOT_CHECKED",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// The last verdict of CloudFormation's own drift detection.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct StackDrift {
+    /// What it said.
+    pub status: DriftStatus,
+    /// When it looked, in Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked_at: Option<i64>,
+}
+
 /// One stack instance (an account and Region of a stack set).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackInstance {
@@ -63,6 +108,8 @@ pub struct StackInstance {
     pub targeted_ou: Option<OuId>,
     /// The operation that touched it last.
     pub last_operation_id: Option<Box<str>>,
+    /// What CloudFormation's own drift detection said of it last.
+    pub drift: StackDrift,
 }
 
 /// The definition of a stack set (`DescribeStackSet`).
@@ -94,4 +141,6 @@ pub struct ObservedStackSet {
     pub managed_execution: bool,
     /// The OUs that it was deployed to.
     pub organizational_units: Vec<OuId>,
+    /// When CloudFormation last completed a drift detection of it, in Unix seconds.
+    pub drift_checked_at: Option<i64>,
 }

@@ -50,6 +50,13 @@ pub enum SyncAction {
         /// The operation.
         operation_id: String,
     },
+    /// Let CloudFormation look for drift in the stacks of a stack set. It changes nothing.
+    DetectDrift {
+        /// The profile.
+        profile: String,
+        /// How many instances the stack set has.
+        instances: usize,
+    },
     /// Create missing instances, and those whose creation failed.
     CreateStackInstances {
         /// The profile.
@@ -252,6 +259,7 @@ impl SyncAction {
             Self::CreateStackSet { .. } => "create-stack-set",
             Self::UpdateStackSet { .. } => "update-stack-set",
             Self::AwaitOperation { .. } => "await-operation",
+            Self::DetectDrift { .. } => "detect-drift",
             Self::CreateStackInstances { .. } => "create-stack-instances",
             Self::UpdateStackInstances { .. } => "update-stack-instances",
             Self::EnrollAccount { .. } => "enroll-account",

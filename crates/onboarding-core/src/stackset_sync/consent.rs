@@ -36,7 +36,8 @@ impl Consent for SyncConsent {
         };
         let of = |about: &str| Scope::Accounts(format!("{}:{about}", action.name()));
         match &action {
-            SyncAction::AwaitOperation { .. } => Scope::Free,
+            // Nothing is changed by them.
+            SyncAction::AwaitOperation { .. } | SyncAction::DetectDrift { .. } => Scope::Free,
             // One without accounts names units only, and then all of them matter.
             SyncAction::CreateStackInstances { profile, .. } if !step.accounts.is_empty() => {
                 of(profile)

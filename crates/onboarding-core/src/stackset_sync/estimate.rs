@@ -79,7 +79,8 @@ fn of(step: &Step, pace: Pace) -> Estimate {
         SyncAction::CreateStackSet { .. } => calls(2, 0, 5),
         SyncAction::UpdateStackSet { definition, .. } if *definition => operation(CHANGE, false),
         SyncAction::UpdateStackSet { .. } => calls(3, 0, LOOK),
-        SyncAction::AwaitOperation { .. } => Estimate::default(),
+        // AWS says nothing of how long it looks.
+        SyncAction::AwaitOperation { .. } | SyncAction::DetectDrift { .. } => Estimate::default(),
         SyncAction::CreateStackInstances { .. } => operation(CREATION, true),
         SyncAction::UpdateStackInstances { .. }
         | SyncAction::RepairStackInstances { .. }

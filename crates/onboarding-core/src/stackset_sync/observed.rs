@@ -149,6 +149,10 @@ pub struct PlainStack {
     pub is_current: bool,
     /// The external ID that it was given.
     pub external_id: Option<ExternalId>,
+    /// The template that it has now.
+    pub template_body: String,
+    /// The parameters that it has now.
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// A stack set operation that has not ended.

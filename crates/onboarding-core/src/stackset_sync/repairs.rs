@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     KIND, ledger,
     ledger::LedgerRow,
-    observed::ObservedProfile,
+    observed::{ObservedProfile, SyncObserved},
     steps::{ProfileContext, order, push, root},
 };
 use crate::{
-    desired::Profile,
+    desired::{Desired, Profile},
     ids::{AwsAccountId, OuId, RoleArn, SpotAccountId},
     inventory::StackInstance,
     plan::{AccountRow, Plan, Refusal, Risk},
@@ -162,7 +162,7 @@ impl Repairs {
         let observed = context.observed;
         let accounts = observed.organization.accounts.len();
         let shrunk = guard::shrink(limits, observed.previous_account_count, accounts);
-        let refusal = match shrunk.or_else(|| spot_shrank(context)) {
+        let refusal = match shrunk.or_else(|| spot_shrank(observed, context.desired)) {
             Some(message) => Some(("shrink-guard", message)),
             None if *removed > limits.max_removals => Some((
                 "max-removals",
@@ -316,13 +316,12 @@ impl Repairs {
 }
 
 /// Whether Spot lists too few of the accounts that we linked: then its listing is what is wrong. One may always be missing.
-fn spot_shrank(context: &ProfileContext<'_>) -> Option<String> {
-    let observed = context.observed;
+pub(crate) fn spot_shrank(observed: &SyncObserved, desired: &Desired) -> Option<String> {
     let listed: BTreeSet<&SpotAccountId> =
         observed.spot_accounts.iter().map(|spot| &spot.id).collect();
     let owned = observed.owned_links.values();
     let missing = owned.filter(|spot| !listed.contains(spot)).count();
-    let limit = context.desired.removal.max_shrink;
+    let limit = desired.removal.max_shrink;
     #[expect(
         clippy::cast_precision_loss,
         reason = "account counts are far below 2^52"

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     ids::{AwsAccountId, SpotAccountId},
-    inventory::{InstanceStatus, SpotAccountRecord, StackInstance},
+    inventory::{DETECTION_PREFIX, InstanceStatus, SpotAccountRecord, StackInstance},
 };
 
 /// How an AWS account is linked in Spot.
@@ -59,7 +59,8 @@ impl<'a> SpotLinks<'a> {
 
     /// The links that are new and a profile's own, although its stacks' requests do not pass us (Spot's own Lambda
     /// functions): the one Spot account that is linked to the account of a current instance, when an operation has
-    /// touched the instance since the last link of it that we know. What changed without one was not the stack's doing.
+    /// touched the instance since the last link of it that we know. What changed without one was not the stack's doing, and a
+    /// drift detection of ours only looks.
     #[must_use]
     pub fn hosted(
         &self,
@@ -80,9 +81,10 @@ impl<'a> SpotLinks<'a> {
                 Link::None | Link::Several(_) => None,
             })
             .filter(|(account, link)| {
-                known
-                    .get(account)
-                    .is_none_or(|known| known.operation != link.operation)
+                known.get(account).is_none_or(|known| {
+                    known.operation != link.operation
+                        && !link.operation.starts_with(DETECTION_PREFIX)
+                })
             })
             .collect()
     }
@@ -101,7 +103,7 @@ impl<'a> SpotLinks<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::InstanceDetailedStatus;
+    use crate::inventory::{InstanceDetailedStatus, StackDrift};
 
     fn account(n: u64) -> AwsAccountId {
         AwsAccountId::from_number(n).unwrap()
@@ -130,6 +132,7 @@ mod tests {
             stack_id: Some("stack".into()),
             targeted_ou: None,
             last_operation_id: Some("second".into()),
+            drift: StackDrift::default(),
         }
     }
 
@@ -165,5 +168,11 @@ mod tests {
             (account(4), link("act-4", "second")),
         ]);
         assert_eq!(hosted, expected);
+        // Looking for drift makes nobody's link ours.
+        for instance in &mut instances {
+            instance.last_operation_id = Some(format!("{DETECTION_PREFIX}1").into());
+        }
+        let hosted = SpotLinks::new(&listed).hosted(&instances, &known);
+        assert_eq!(hosted.keys().collect::<Vec<_>>(), [&account(1)]);
     }
 }

@@ -17,7 +17,7 @@ use onboarding_core::{
     ids::{AwsAccountId, OuId, SpotAccountId, StackId},
     inventory::{
         Account, AccountState, InstanceDetailedStatus, InstanceStatus, ObservedStackSet,
-        OrganizationSnapshot, OrganizationalUnit, SpotAccountRecord, StackInstance,
+        OrganizationSnapshot, OrganizationalUnit, SpotAccountRecord, StackDrift, StackInstance,
     },
     orphan_cleanup::{
         CleanupObserved, CleanupRules, Known, KnownOwner, KnownTombstone, Place, plan,
@@ -285,6 +285,7 @@ fn stack_set(profile: &Profile) -> ObservedStackSet {
         retain_stacks_on_account_removal: true,
         managed_execution: true,
         organizational_units: vec![ou(0)],
+        drift_checked_at: None,
     }
 }
 
@@ -298,6 +299,7 @@ fn instance(number: u64) -> StackInstance {
         stack_id: Some(stack(number).as_str().into()),
         targeted_ou: Some(ou(0)),
         last_operation_id: None,
+        drift: StackDrift::default(),
     }
 }
 

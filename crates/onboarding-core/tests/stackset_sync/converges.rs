@@ -59,6 +59,8 @@ pub(crate) fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan)
                     .unwrap()
                     .organizational_units = units;
             }
+            // Only audits look for drift, and nothing changes by it.
+            SyncAction::DetectDrift { .. } => {}
             SyncAction::AwaitOperation { .. } => observed.profiles[0].running.clear(),
             SyncAction::CreateStackInstances { targets, .. } => {
                 let units = &mut observed.profiles[0]

@@ -16,7 +16,7 @@ use onboarding_core::{
     custom_resource::Naming,
     desired::{AdoptRule, Deployment, Desired, Profile},
     drift::{Drift, DriftKind, Fix},
-    drift_audit::{AuditObserved, HomePlace, OwnedLink},
+    drift_audit::{AuditObserved, HomePlace, OwnedLink, TokenAge},
     enroll,
     inventory::{AccountState, InstanceDetailedStatus, InstanceStatus, StackInstance},
     plan::{AccountRow, Plan, Summary},
@@ -33,13 +33,13 @@ const STACK: &str =
 const ROLE: &str = "arn:aws:iam::000000000002:role/SpotRole";
 
 /// An account of ours, as it should be, beside the management account.
-struct World {
-    observed: AuditObserved,
-    desired: Desired,
+pub(crate) struct World {
+    pub(crate) observed: AuditObserved,
+    pub(crate) desired: Desired,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let profile = Profile {
             deployment: Some(Deployment::Runner),
             ..profile(root_targets())
@@ -66,6 +66,8 @@ impl World {
                     region: "us-east-1".parse().unwrap(),
                     is_delegated: false,
                 },
+                detection: None,
+                token: TokenAge::default(),
             },
             desired: desired(profile),
         }

@@ -12,7 +12,7 @@ use onboarding_core::{
     custom_resource::Naming,
     desired::{Deployment, Desired, Profile},
     drift::{Drift, DriftKind, Fix},
-    drift_audit::{AuditObserved, HomePlace, OwnedLink},
+    drift_audit::{AuditObserved, HomePlace, OwnedLink, TokenAge},
     enroll,
     ids::AwsAccountId,
     inventory::{
@@ -282,6 +282,8 @@ impl Model {
                 region: "us-east-1".parse().unwrap(),
                 is_delegated: false,
             },
+            detection: None,
+            token: TokenAge::default(),
         }
     }
 

@@ -7,6 +7,7 @@ mod billing_engine;
 mod consents;
 mod converges;
 mod direct;
+mod drift_sources;
 mod golden;
 mod interleavings;
 mod removals;

@@ -18,7 +18,7 @@ use onboarding_core::{
     ids::{AwsAccountId, ExternalId, OuId},
     inventory::{
         Account, AccountState, AccountTags, InstanceDetailedStatus, InstanceStatus,
-        ObservedStackSet, OrganizationSnapshot, OrganizationalUnit, SpotAccountRecord,
+        ObservedStackSet, OrganizationSnapshot, OrganizationalUnit, SpotAccountRecord, StackDrift,
         StackInstance,
     },
     plan::Plan,
@@ -185,6 +185,7 @@ pub(crate) fn stack_set(profile: &Profile, auto: bool, units: Vec<OuId>) -> Obse
         retain_stacks_on_account_removal: true,
         managed_execution: true,
         organizational_units: units,
+        drift_checked_at: None,
     }
 }
 
@@ -202,6 +203,7 @@ pub(crate) fn instance(
         stack_id: (detailed_status != InstanceDetailedStatus::Failed).then(|| "stack".into()),
         targeted_ou: Some(ou(0)),
         last_operation_id: None,
+        drift: StackDrift::default(),
     }
 }
 
@@ -255,6 +257,8 @@ pub(crate) fn plain_stack() -> PlainStack {
         blocked: None,
         is_current: true,
         external_id: Some(external_id()),
+        template_body: String::new(),
+        parameters: BTreeMap::new(),
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
         stack_sets: vec!["spot-onboarding-default".parse().expect("a stack set")],
         manages_stack_sets: true,
         cleans_up: false,
+        detects_drift: false,
         is_direct: false,
         rolls_out: false,
         management_stacks: Vec::new(),

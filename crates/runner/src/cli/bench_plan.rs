@@ -13,12 +13,12 @@ use onboarding_core::{
     custom_resource::Naming,
     desired::{Desired, OuRef, Profile, Purpose, RemovalLimits, StackSetDefinition, Targets},
     drift::{Drift, DriftKind, Fix},
-    drift_audit::{self, AuditObserved, HomePlace, OwnedLink},
+    drift_audit::{self, AuditObserved, HomePlace, OwnedLink, TokenAge},
     enroll,
     ids::{AwsAccountId, InvalidId},
     inventory::{
         Account, AccountState, InstanceDetailedStatus, InstanceStatus, ObservedStackSet,
-        OrganizationSnapshot, OrganizationalUnit, SpotAccountRecord, StackInstance,
+        OrganizationSnapshot, OrganizationalUnit, SpotAccountRecord, StackDrift, StackInstance,
     },
     plan::{Plan, Summary},
     stackset_sync::{self, ObservedProfile, SyncObserved},
@@ -148,6 +148,7 @@ fn made_up(accounts: u64) -> Result<(AuditObserved, Desired), InvalidId> {
                 stack_id: Some(stack.clone()),
                 targeted_ou: Some("r-root".parse()?),
                 last_operation_id: None,
+                drift: StackDrift::default(),
             });
         }
         let spot: onboarding_core::ids::SpotAccountId = format!("act-{number:08x}").parse()?;
@@ -198,6 +199,7 @@ fn made_up(accounts: u64) -> Result<(AuditObserved, Desired), InvalidId> {
         retain_stacks_on_account_removal: true,
         managed_execution: true,
         organizational_units: vec!["r-root".parse()?],
+        drift_checked_at: None,
     });
     let observed = AuditObserved {
         sync: SyncObserved {
@@ -227,6 +229,8 @@ fn made_up(accounts: u64) -> Result<(AuditObserved, Desired), InvalidId> {
             region: "us-east-1".parse()?,
             is_delegated: false,
         },
+        detection: None,
+        token: TokenAge::default(),
     };
     Ok((observed, desired))
 }

@@ -27,6 +27,15 @@ pub struct DriftAuditParams {
     pub concurrency: u32,
     /// How long a role may go unused, at full depth: Spot uses one all the time, and IAM tells it with a delay of up to four hours.
     pub unused_after: Text<HumanDuration>,
+    /// Whether CloudFormation's own drift detection is asked as well, so that both verdicts stand side by side. It is an operation
+    /// of the stack set, which others wait for, and is never started while another one is going on.
+    pub cloudformation_drift: bool,
+    /// How old CloudFormation's last look may be before it is asked to look again.
+    pub cloudformation_drift_max_age: Text<HumanDuration>,
+    /// How long the Spot token may stay unchanged in AWS Secrets Manager or Systems Manager Parameter Store before that is a
+    /// finding. Spot does not tell when a token ends. Not judged without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_max_age: Option<Text<HumanDuration>>,
     /// Whether what is found is mended, where `enroll` can. `--set` cannot change it; `--fix` asks for one run.
     pub fix: bool,
     /// Findings that are accepted.
@@ -41,6 +50,9 @@ impl Default for DriftAuditParams {
             ask_spot: false,
             concurrency: 32,
             unused_after: duration::seconds(7 * 24 * 3600),
+            cloudformation_drift: false,
+            cloudformation_drift_max_age: duration::seconds(12 * 3600),
+            token_max_age: None,
             fix: false,
             suppress: Vec::new(),
         }

@@ -75,6 +75,10 @@ impl Loaded {
             },
             manages_stack_sets: syncs,
             cleans_up: has(JobKind::OrphanCleanup),
+            detects_drift: self.jobs.iter().any(|job| match &job.params {
+                JobParams::DriftAudit(params) => params.cloudformation_drift,
+                _ => false,
+            }),
             is_direct: config.enrollment.provider == ProviderKind::Direct,
             rolls_out: rollouts().next().is_some(),
             management_stacks: config

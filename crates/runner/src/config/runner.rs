@@ -174,6 +174,18 @@ pub enum TokenSource {
     SsmParameter(String),
 }
 
+impl fmt::Display for TokenSource {
+    /// For people: never the token itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "the environment variable {name}"),
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::SecretsManager(id) => write!(f, "the secret {id} of AWS Secrets Manager"),
+            Self::SsmParameter(name) => write!(f, "the parameter {name} of AWS Systems Manager"),
+        }
+    }
+}
+
 impl Default for TokenSource {
     fn default() -> Self {
         Self::Env("SPOTINST_TOKEN".to_owned())

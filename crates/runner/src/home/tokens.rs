@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_ops::Aws;
+use aws_ops::{Aws, secrets::StoredSecret};
 use onboarding_core::secret::SecretText;
 use parking_lot::Mutex;
 use spot_api::{EnvToken, FileToken, TokenError, TokenSource};
@@ -45,28 +45,33 @@ enum Place {
 struct AwsToken {
     aws: Aws,
     place: Place,
-    known: Mutex<Option<SecretText>>,
+    known: Mutex<Option<StoredSecret>>,
 }
 
 #[async_trait]
 impl TokenSource for AwsToken {
     async fn token(&self) -> Result<SecretText, TokenError> {
-        if let Some(token) = self.known.lock().clone() {
-            return Ok(token);
+        if let Some(known) = &*self.known.lock() {
+            return Ok(known.text.clone());
         }
         let (origin, read) = match &self.place {
-            Place::Secret(id) => (format!("the secret {id}"), self.aws.secret_value(id).await),
+            Place::Secret(id) => (format!("the secret {id}"), self.aws.stored_secret(id).await),
             Place::Parameter(name) => (
                 format!("the parameter {name}"),
-                self.aws.parameter_value(name).await,
+                self.aws.stored_parameter(name).await,
             ),
         };
-        let token = read.map_err(|error| TokenError::Source {
+        let stored = read.map_err(|error| TokenError::Source {
             origin,
             reason: error.to_string(),
         })?;
-        *self.known.lock() = Some(token.clone());
+        let token = stored.text.clone();
+        *self.known.lock() = Some(stored);
         Ok(token)
+    }
+
+    fn since(&self) -> Option<i64> {
+        self.known.lock().as_ref()?.since
     }
 
     async fn refused(&self) {

@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use onboarding_core::{
     custom_resource::{Naming, NamingError},
     drift::{Drift, Fix},
-    drift_audit::{self, AuditObserved, HomePlace, Suppression},
+    drift_audit::{self, AuditObserved, Detection, HomePlace, Suppression, TokenAge},
     enroll,
     ids::AwsAccountId,
     plan::{Plan, Step, consent::Consent},
@@ -44,6 +44,10 @@ pub struct OnAccounts {
     concurrency: u32,
     /// After how many seconds a role that nobody uses is worth a look.
     unused_after: Option<i64>,
+    /// Whether CloudFormation's own drift detection is asked, too.
+    detection: Option<Detection>,
+    /// After how many seconds the Spot token should have been renewed.
+    token_max_age: Option<i64>,
     /// What this run read in IAM before its steps.
     read: Mutex<BTreeMap<AwsAccountId, Vec<Drift>>>,
 }
@@ -81,6 +85,15 @@ impl OnAccounts {
             ask_spot: params.ask_spot,
             concurrency: params.concurrency,
             unused_after: i64::try_from(params.unused_after.get().as_secs()).ok(),
+            detection: params.cloudformation_drift.then(|| {
+                let max_age = params.cloudformation_drift_max_age.get().as_secs();
+                Detection {
+                    max_age: i64::try_from(max_age).unwrap_or(i64::MAX),
+                }
+            }),
+            token_max_age: params
+                .token_max_age
+                .and_then(|age| i64::try_from(age.get().as_secs()).ok()),
             read: Mutex::default(),
         })
     }
@@ -93,6 +106,8 @@ impl OnAccounts {
         Ok(Self {
             rule: Rule::Enroll,
             unused_after: None,
+            detection: None,
+            token_max_age: None,
             sync: StackSetSync::new(home, &params.profiles, asked.retry_failed)?,
             profiles: params.profiles.clone(),
             depth: params.depth,
@@ -245,6 +260,16 @@ impl Job for OnAccounts {
                 region: aws.region.0.clone(),
                 is_delegated: aws.call_as == CallAs::DelegatedAdmin,
             },
+            // What this run let CloudFormation look at is as new as it gets.
+            detection: self.detection.map(|detection| match cx.phase() {
+                Phase::Verify => Detection { max_age: i64::MAX },
+                Phase::Observe | Phase::Apply => detection,
+            }),
+            token: TokenAge {
+                place: self.sync.home.config.runner.spot.token.to_string(),
+                since: self.sync.home.spot_token_since(),
+                max_age: self.token_max_age,
+            },
         })
     }
 
@@ -275,7 +300,8 @@ impl Job for OnAccounts {
     }
 
     fn background(&self, cx: &RunContext) -> Option<BoxFuture<'static, ()>> {
-        self.sync.background(cx)
+        // Who only looks serves nobody.
+        self.writes().then(|| self.sync.background(cx)).flatten()
     }
 
     fn left_behind(&self, step: &Step, memo: Option<&serde_json::Value>) -> String {

@@ -7,6 +7,7 @@
 mod account_tags;
 mod apply;
 mod at_spot;
+mod detection;
 mod direct;
 mod external_ids;
 mod live_roles;
@@ -246,7 +247,9 @@ impl Job for StackSetSync {
             .and_then(|memo| memo.get("operation_id"))
             .and_then(serde_json::Value::as_str);
         match operation {
-            Some(operation) if step.action == "enroll-account" => {
+            Some(operation)
+                if matches!(step.action.as_str(), "enroll-account" | "detect-drift") =>
+            {
                 format!("operation {operation} of step {} goes on in AWS", step.id)
             }
             Some(operation) => format!(

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use onboarding_core::{
     drift_audit,
     ids::AwsAccountId,
+    inventory::StackDrift,
     orphan_cleanup,
     plan::{Finding, Severity},
 };
@@ -100,8 +101,23 @@ pub fn ages<'a>(
 /// Since when a finding is there (UTC).
 #[must_use]
 pub fn since(finding: &Finding) -> Option<String> {
-    let moment = Timestamp::from_second(finding.first_seen?).ok()?;
+    moment(finding.first_seen?)
+}
+
+/// A moment in Unix seconds, for people (UTC).
+#[must_use]
+pub fn moment(seconds: i64) -> Option<String> {
+    let moment = Timestamp::from_second(seconds).ok()?;
     Some(moment.strftime("%Y-%m-%d %H:%M").to_string())
+}
+
+/// What CloudFormation's own drift detection said, and when (UTC).
+#[must_use]
+pub fn said(drift: StackDrift) -> String {
+    match drift.checked_at.and_then(moment) {
+        Some(at) => format!("{} (checked {at})", drift.status.code()),
+        None => drift.status.code().to_owned(),
+    }
 }
 
 /// How bad, in one word.

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use onboarding_core::{
     ids::AwsAccountId,
-    plan::{AccountRow, Audited, Estimate, Finding, Refusal, Summary, consent::Moved},
+    inventory::StackDrift,
+    plan::{
+        AccountRow, Audited, Estimate, Finding, IamVerdict, Plan, Refusal, Summary, consent::Moved,
+    },
     status::{Reason, Standing},
 };
 use serde::Serialize;
@@ -33,6 +36,9 @@ pub struct RunDocument<'a> {
     /// In how many accounts IAM was read, for an audit that does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audited: Option<Audited>,
+    /// What IAM and CloudFormation say of each account with a stack instance, for an audit that asks both.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<VerdictView>,
     /// Accounts that were left alone, and why.
     pub skipped: Vec<AccountView<'a>>,
     /// Accounts that went wrong, and why.
@@ -92,6 +98,28 @@ pub enum StepView<'a> {
         /// Always `planned`.
         outcome: &'static str,
     },
+}
+
+/// What is said of an account's role, and of its stack.
+#[derive(Debug, Serialize)]
+pub struct VerdictView {
+    /// The account.
+    pub account: AwsAccountId,
+    /// What IAM has, beside what the template means.
+    pub iam: IamVerdict,
+    /// What CloudFormation's own drift detection said last.
+    pub cloudformation: StackDrift,
+}
+
+fn verdicts(plan: &Plan) -> Vec<VerdictView> {
+    let verdicts = plan.verdicts.iter();
+    verdicts
+        .map(|(account, said)| VerdictView {
+            account: *account,
+            iam: said.iam,
+            cloudformation: said.cloudformation,
+        })
+        .collect()
 }
 
 /// An account and why it stands where it stands.
@@ -163,6 +191,7 @@ pub fn document(report: &RunReport) -> RunDocument<'_> {
         steps,
         findings: report.findings(),
         audited: report.plan().and_then(|plan| plan.audited),
+        verdicts: report.plan().map(verdicts).unwrap_or_default(),
         skipped: rows(|standing| standing == Standing::Skipped),
         failed: rows(|standing| standing == Standing::Failed),
         pending: if report.dry_run {

@@ -1,11 +1,13 @@
 //! Tables for people: coverage by organizational unit, the accounts that need a person and why, and what a run did.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use onboarding_core::{
+    ids::AwsAccountId,
+    inventory::DriftStatus,
     orphan_cleanup,
-    plan::{AccountRow, Audited, Finding, Refusal},
+    plan::{AccountRow, Audited, Finding, IamVerdict, Refusal, Verdicts},
     status::{Reason, Standing},
 };
 
@@ -152,8 +154,7 @@ fn orphans(rows: &[AccountRow]) -> String {
 #[must_use]
 pub fn problems(rows: &[AccountRow]) -> String {
     let mut text = String::new();
-    let mut by_reason: std::collections::BTreeMap<Reason, Vec<&AccountRow>> =
-        std::collections::BTreeMap::new();
+    let mut by_reason: BTreeMap<Reason, Vec<&AccountRow>> = BTreeMap::new();
     for row in rows
         .iter()
         .filter(|row| row.reason.is_finding() || row.standing == Standing::Failed)
@@ -217,6 +218,9 @@ pub fn findings(report: &RunReport) -> String {
                 let _ = write!(text, "since {since}");
             }
             let _ = writeln!(text, "\n      {}", shortened(&finding.message));
+            if let Some(drift) = finding.cloudformation {
+                let _ = writeln!(text, "      CloudFormation says {}", findings::said(drift));
+            }
             match finding.fix.as_deref() {
                 // A command that was cut off would be dangerous to run.
                 Some(fix) if fix.chars().count() > MOST_CHARACTERS_OF_A_FIX => {
@@ -248,7 +252,32 @@ pub fn findings(report: &RunReport) -> String {
             "IAM was read in {read} of the {asked} accounts that are enrolled by us and current; {unreadable} could not be read"
         );
     }
+    if let Some(plan) = report.plan() {
+        text.push_str(&verdicts(&plan.verdicts));
+    }
     text
+}
+
+/// How often IAM and CloudFormation say what.
+fn verdicts(verdicts: &BTreeMap<AwsAccountId, Verdicts>) -> String {
+    if verdicts.is_empty() {
+        return String::new();
+    }
+    let mut counts: BTreeMap<(IamVerdict, DriftStatus), usize> = BTreeMap::new();
+    for one in verdicts.values() {
+        *counts
+            .entry((one.iam, one.cloudformation.status))
+            .or_default() += 1;
+    }
+    let mut table = table(&["in iam", "by cloudformation", "accounts"]);
+    for ((iam, cloudformation), count) in counts {
+        table.add_row(vec![
+            Cell::new(iam.code()),
+            Cell::new(cloudformation.code()),
+            number(count),
+        ]);
+    }
+    format!("\n{}", render(&table))
 }
 
 /// What guard rails refused.

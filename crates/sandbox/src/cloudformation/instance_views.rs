@@ -45,10 +45,10 @@ impl Wanted {
 }
 
 fn drift(instance: &Instance) -> &'static str {
-    if instance.drift_checked.is_some() {
-        "IN_SYNC"
-    } else {
-        "NOT_CHECKED"
+    match instance.drift {
+        Some((_, true)) => "DRIFTED",
+        Some((_, false)) => "IN_SYNC",
+        None => "NOT_CHECKED",
     }
 }
 
@@ -141,7 +141,10 @@ fn summary(xml: &mut Xml, world: &World, set: &StackSet, key: InstanceKey, insta
         })
         .text("OrganizationalUnitId", unit_id(world, instance.unit))
         .text("DriftStatus", drift(instance))
-        .optional("LastDriftCheckTimestamp", instance.drift_checked)
+        .optional(
+            "LastDriftCheckTimestamp",
+            instance.drift.map(|(checked, _)| checked),
+        )
         .text(
             "LastOperationId",
             &set.operations[instance.last_operation as usize].id,

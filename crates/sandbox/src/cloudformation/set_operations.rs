@@ -14,7 +14,7 @@ use crate::wire::query::QueryRequest;
 use crate::wire::xml::{QueryReply, Xml};
 use crate::world::World;
 
-/// DetectStackSetDrift. It finds nothing: CloudFormation is blind to changed trust and inline policies.
+/// DetectStackSetDrift. It finds what is gone: CloudFormation is blind to changed trust and inline policies.
 pub(super) fn detect_drift(
     world: &mut World,
     call: &Call,

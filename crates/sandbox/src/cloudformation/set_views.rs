@@ -3,6 +3,7 @@
 use super::input;
 use super::paging::{self, Page};
 use crate::stack_sets::StackSet;
+use crate::stack_sets::model::SetDrift;
 use crate::template::ParameterValues;
 use crate::wire::Call;
 use crate::wire::errors::AwsError;
@@ -44,16 +45,16 @@ pub(super) fn describe(
             .text("ExecutionRoleName", &set.execution_role);
         summary(xml, set);
         xml.element("StackSetDriftDetectionDetails", |xml| {
-            let Some((at, total)) = set.drift else {
+            let Some(drift) = set.drift else {
                 xml.text("DriftStatus", "NOT_CHECKED");
                 return;
             };
-            xml.text("DriftStatus", "IN_SYNC")
+            xml.text("DriftStatus", drift.as_str())
                 .text("DriftDetectionStatus", "COMPLETED")
-                .text("LastDriftCheckTimestamp", at)
-                .text("TotalStackInstancesCount", total)
-                .text("DriftedStackInstancesCount", 0)
-                .text("InSyncStackInstancesCount", total)
+                .text("LastDriftCheckTimestamp", drift.at)
+                .text("TotalStackInstancesCount", drift.total)
+                .text("DriftedStackInstancesCount", drift.drifted)
+                .text("InSyncStackInstancesCount", drift.total - drift.drifted)
                 .text("InProgressStackInstancesCount", 0)
                 .text("FailedStackInstancesCount", 0);
         });
@@ -155,13 +156,9 @@ pub(super) fn list(
         summary(xml, set);
         xml.text(
             "DriftStatus",
-            if set.drift.is_some() {
-                "IN_SYNC"
-            } else {
-                "NOT_CHECKED"
-            },
+            set.drift.map_or("NOT_CHECKED", SetDrift::as_str),
         )
-        .optional("LastDriftCheckTimestamp", set.drift.map(|(at, _)| at));
+        .optional("LastDriftCheckTimestamp", set.drift.map(|drift| drift.at));
     });
     Ok(xml.into())
 }

@@ -10,7 +10,7 @@ use super::model::{
 };
 use crate::ids::AccountId;
 use crate::organizations::{OuIndex, State};
-use crate::stacks::model::OnFailure;
+use crate::stacks::model::{OnFailure, StackKey};
 use crate::stacks::{self, Generation, NewStack, Outcome, Status};
 use crate::template::ParameterValues;
 use crate::timers;
@@ -47,7 +47,7 @@ pub(super) fn prepare(
         last_operation: index,
         reason: None,
         overrides: None,
-        drift_checked: None,
+        drift: None,
     });
     instance.busy = true;
     instance.last_operation = index;
@@ -216,11 +216,15 @@ pub(super) fn finish(
     outcome: &RowOutcome,
 ) -> (RowStatus, Option<Arc<str>>) {
     let now = world.now();
-    let set = &mut world.stack_sets[task.set];
+    let set = &world.stack_sets[task.set];
     let operation = &set.operations[task.operation as usize];
     let row = &operation.rows[task.row as usize];
     let key: (AccountId, _) = (row.account, row.region);
     let action = operation.action;
+    let stack = set.instances.get(&key).and_then(|instance| instance.stack);
+    let drifted = action == OperationAction::DetectDrift
+        && stack.is_some_and(|stack| lacks_a_resource(world, stack));
+    let set = &mut world.stack_sets[task.set];
     let (status, reason): (RowStatus, Option<Arc<str>>) = match outcome {
         RowOutcome::Succeeded(reason) => (RowStatus::Succeeded, reason.map(Arc::from)),
         RowOutcome::Failed(reason) => (RowStatus::Failed, Some(reason.as_str().into())),
@@ -236,7 +240,9 @@ pub(super) fn finish(
     };
     instance.busy = false;
     if action == OperationAction::DetectDrift {
-        instance.drift_checked = Some(now);
+        if matches!(outcome, RowOutcome::Succeeded(_)) {
+            instance.drift = Some((now, drifted));
+        }
         return (status, reason);
     }
     instance.reason.clone_from(&reason);
@@ -249,4 +255,18 @@ pub(super) fn finish(
         RowOutcome::Failed(_) => (InstanceStatus::Outdated, DetailedStatus::Failed),
     };
     (status, reason)
+}
+
+/// What drift detection sees: a resource that is gone (CloudFormation user guide, "Resource drift status codes", DELETED). To
+/// changed policies and trust policies it is blind.
+fn lacks_a_resource(world: &World, stack: StackKey) -> bool {
+    let stack = &world.stacks[stack];
+    stack.resources.iter().any(|resource| {
+        let (account, id) = (stack.account, &*resource.physical_id);
+        match &*resource.kind {
+            "AWS::IAM::Role" => world.iam.role(account, id).is_none(),
+            "AWS::IAM::ManagedPolicy" => world.iam.policy(account, id).is_none(),
+            _ => false,
+        }
+    })
 }

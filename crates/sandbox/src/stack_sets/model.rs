@@ -65,8 +65,30 @@ pub(crate) struct StackSet {
     pub(crate) operation_ids: HashMap<String, u32>,
     pub(crate) running: Vec<u32>,
     pub(crate) queue: VecDeque<u32>,
-    /// The last completed drift detection: when, and over how many instances.
-    pub(crate) drift: Option<(SimTime, usize)>,
+    /// The last completed drift detection.
+    pub(crate) drift: Option<SetDrift>,
+}
+
+/// What a drift detection of a set came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SetDrift {
+    /// When it ended.
+    pub(crate) at: SimTime,
+    /// Instances that it looked at.
+    pub(crate) total: usize,
+    /// Of those, instances with a stack that is not as its template says.
+    pub(crate) drifted: usize,
+}
+
+impl SetDrift {
+    /// As the API writes it.
+    pub(crate) fn as_str(self) -> &'static str {
+        if self.drifted > 0 {
+            "DRIFTED"
+        } else {
+            "IN_SYNC"
+        }
+    }
 }
 
 impl StackSet {
@@ -171,7 +193,8 @@ pub(crate) struct Instance {
     pub(crate) last_operation: u32,
     pub(crate) reason: Option<Arc<str>>,
     pub(crate) overrides: Option<Arc<ParameterValues>>,
-    pub(crate) drift_checked: Option<SimTime>,
+    /// The last drift detection: when, and whether it found anything.
+    pub(crate) drift: Option<(SimTime, bool)>,
 }
 
 /// `StackSetOperation.Action`.

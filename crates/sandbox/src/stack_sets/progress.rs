@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::model::{
-    DetailedStatus, InstanceTask, Operation, OperationAction, OperationStatus, RowStatus, SetKey,
+    DetailedStatus, InstanceTask, Operation, OperationAction, OperationStatus, RowStatus, SetDrift,
+    SetKey,
 };
 use super::{Event, instances};
 use crate::timers;
@@ -128,7 +129,15 @@ fn end(world: &mut World, key: SetKey, index: u32) {
     };
     operation.set_status(now, status);
     if operation.action == OperationAction::DetectDrift && status != OperationStatus::Stopped {
-        set.drift = Some((now, operation.rows.len()));
+        let rows = operation.rows.iter();
+        let instances = rows.filter_map(|row| set.instances.get(&(row.account, row.region)));
+        set.drift = Some(SetDrift {
+            at: now,
+            total: operation.rows.len(),
+            drifted: instances
+                .filter(|instance| instance.drift.is_some_and(|(_, drifted)| drifted))
+                .count(),
+        });
     }
     set.running.retain(|running| *running != index);
     if !set.queue.is_empty() {

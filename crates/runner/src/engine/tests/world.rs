@@ -247,8 +247,7 @@ impl Job for TestJob {
             steps,
             findings: Vec::new(),
             refusals: self.refusals.clone(),
-            audited: None,
-            waits: None,
+            ..Plan::default()
         })
     }
 

@@ -1,5 +1,7 @@
 //! What IAM has in each enrolled account, compared as it is read.
 
+mod management;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -28,7 +30,17 @@ struct Subject {
     spot: SpotAccountId,
     meanings: Arc<Meanings>,
     overrides: BTreeMap<String, String>,
+    place: Place,
     now: i64,
+}
+
+/// How an account is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Through the audit role.
+    Member,
+    /// As ourselves: the management account, whose credentials we have.
+    Management,
 }
 
 /// What Spot uses an account with, as far as it is known.
@@ -99,10 +111,21 @@ impl OnAccounts {
                         spot: spot.clone(),
                         meanings: meanings.clone(),
                         overrides: overrides(profile, instance),
+                        place: Place::Member,
                         now: sync.now,
                     });
                 }
             }
+        }
+        match self.management(sync, &links) {
+            Some((account, _)) if sound(account) => {
+                read.insert(account, Vec::new());
+            }
+            Some((_, Ok(subject))) => subjects.push(subject),
+            Some((account, Err(why))) => {
+                read.insert(account, vec![Drift::unreadable(account, why)]);
+            }
+            None => {}
         }
         let at_once = usize::try_from(self.concurrency).unwrap_or(1).max(1);
         let compared: Vec<_> = stream::iter(subjects)
@@ -163,7 +186,10 @@ impl OnAccounts {
                 return Some(vec![Drift::unreadable(account, why.to_owned())]);
             }
         };
-        let truth = read(access, account, &name).await;
+        let truth = match subject.place {
+            Place::Member => read(access, account, &name).await,
+            Place::Management => self.read_management(access, account, &name).await,
+        };
         let unused_after = self.unused_after;
         let context = CompareContext {
             linked_at: used.as_ref().and_then(|used| used.linked_at),
@@ -211,24 +237,33 @@ impl OnAccounts {
     }
 }
 
-/// The Spot account of an instance whose account we enrolled, linked or unlinked since, and that should be as its stack set means
-/// it.
+/// The Spot account of an instance whose account we enrolled, and that should be as its stack set means it.
 fn is_ours_to_read<'a>(
     sync: &'a SyncObserved,
     links: &SpotLinks<'a>,
     instance: &StackInstance,
 ) -> Option<&'a SpotAccountId> {
-    let account = sync.organization.account(instance.account)?;
-    let is_active = account.state == AccountState::Active;
     let is_current = instance.status == InstanceStatus::Current;
-    if !is_active || !is_current || sync.kept_links.contains(&account.id) {
+    is_current
+        .then(|| ours(sync, links, instance.account))
+        .flatten()
+}
+
+/// The Spot account of an active account that we enrolled, linked or unlinked since.
+fn ours<'a>(
+    sync: &'a SyncObserved,
+    links: &SpotLinks<'a>,
+    account: AwsAccountId,
+) -> Option<&'a SpotAccountId> {
+    let known = sync.organization.account(account)?;
+    if known.state != AccountState::Active || sync.kept_links.contains(&account) {
         return None;
     }
-    match links.of(instance.account) {
+    match links.of(account) {
         Link::One(spot) => Some(spot),
         // Whether it can be linked again depends on its role.
         Link::None => {
-            let ours = sync.owned_links.get(&account.id)?;
+            let ours = sync.owned_links.get(&account)?;
             let mut records = sync.spot_accounts.iter();
             let record = records.find(|record| record.id == *ours && record.unlinked);
             record.map(|record| &record.id)

@@ -152,6 +152,8 @@ impl PolicyRollout {
         let mut observed = sync.observe_at(now, None).await?;
         let mut stacks = BTreeMap::new();
         for state in &mut observed.profiles {
+            // No wave reaches the management account's stack.
+            state.management = None;
             state
                 .instances
                 .retain(|instance| accounts.contains(&instance.account));

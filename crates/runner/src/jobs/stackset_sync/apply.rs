@@ -68,6 +68,10 @@ impl StackSetSync {
                 }
                 self.finish(cx, step, profile, memo).await
             }
+            SyncAction::DetectDrift { profile, instances } => {
+                let profile = self.profile(profile)?;
+                self.detect_drift(cx, profile, *instances).await
+            }
             SyncAction::CreateStackInstances {
                 profile,
                 targets,
@@ -211,6 +215,7 @@ impl StackSetSync {
             | SyncAction::GrantAccess { .. }
             | SyncAction::SetUpBillingEngine { .. } => return Ok(()),
             SyncAction::AwaitOperation { profile, .. }
+            | SyncAction::DetectDrift { profile, .. }
             | SyncAction::UpdateStackSet { profile, .. }
             | SyncAction::CreateStackInstances { profile, .. }
             | SyncAction::UpdateStackInstances { profile, .. }

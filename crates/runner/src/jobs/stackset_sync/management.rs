@@ -234,6 +234,8 @@ async fn look(
             .get(EXTERNAL_ID_PARAMETER)
             .and_then(|id| id.parse::<ExternalId>().ok()),
         status: stack.status,
+        template_body: body,
+        parameters: stack.parameters,
     }))
 }
 

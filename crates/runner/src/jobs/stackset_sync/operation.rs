@@ -6,9 +6,9 @@ use std::time::Duration;
 use aws_ops::{
     Aws, AwsError,
     stack_sets::{
-        InstanceChange, InstanceDeletion, Operation, OperationAction, OperationResult,
-        OperationStatus, ResultStatus, StackSetUpdate, Submission, new_operation_id,
-        next_poll_delay,
+        DriftDetection, InstanceChange, InstanceDeletion, Operation, OperationAction,
+        OperationResult, OperationStatus, ResultStatus, StackSetUpdate, Submission,
+        new_detection_id, new_operation_id, next_poll_delay,
     },
 };
 use onboarding_core::ids::{AwsAccountId, StackSetName};
@@ -183,9 +183,18 @@ pub(in crate::jobs) enum Request {
     Reset(InstanceChange),
     Delete(InstanceDeletion),
     Definition(StackSetUpdate),
+    DetectDrift(DriftDetection),
 }
 
 impl Request {
+    /// An id for the operation that it starts.
+    fn new_id(&self) -> String {
+        match self {
+            Self::DetectDrift(_) => new_detection_id(),
+            _ => new_operation_id(),
+        }
+    }
+
     async fn send(self, aws: &Aws, operation_id: String) -> Result<Submission, AwsError> {
         match self {
             Self::Create(change) => {
@@ -217,6 +226,13 @@ impl Request {
                 aws.delete_stack_instances(&InstanceDeletion { change, ..deletion })
                     .await
             }
+            Self::DetectDrift(detection) => {
+                aws.detect_drift(&DriftDetection {
+                    operation_id,
+                    ..detection
+                })
+                .await
+            }
             Self::Definition(update) => {
                 aws.update_stack_set(&StackSetUpdate {
                     operation_id,
@@ -238,7 +254,10 @@ pub(in crate::jobs) async fn submit(
     let mut memo = match OperationMemo::of(cx) {
         Some(memo) => memo,
         None => {
-            let memo = OperationMemo::new(cx);
+            let memo = OperationMemo {
+                operation_id: request.new_id(),
+                ..OperationMemo::new(cx)
+            };
             memo.write(cx).await?;
             memo
         }
@@ -254,6 +273,7 @@ pub(in crate::jobs) async fn submit(
     if let Some(applied) = waits(home, cx, stack_set, &memo).await? {
         return Ok(Err(applied));
     }
+    let new_id = request.new_id();
     match request
         .send(&home.aws, memo.operation_id.clone())
         .await
@@ -275,7 +295,7 @@ pub(in crate::jobs) async fn submit(
                 operation_id.as_deref().unwrap_or("another operation"),
             );
             // AWS runs one id once, and may count a refused request as that once.
-            memo.operation_id = new_operation_id();
+            memo.operation_id = new_id;
             memo.waits_for = operation_id;
             memo.write(cx).await?;
             Ok(Err(requeue))

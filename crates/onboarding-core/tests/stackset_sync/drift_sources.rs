@@ -1,0 +1,195 @@
+//! What audits hear beside IAM of members: CloudFormation's own drift detection, the management account, and the Spot token.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "scaffolding of tests fails the test by panicking"
+)]
+
+use std::collections::BTreeMap;
+
+use onboarding_core::{
+    drift::{Drift, DriftKind, Fix},
+    drift_audit::{self, Detection, TokenAge},
+    inventory::{DriftStatus, StackDrift},
+    plan::{Finding, IamVerdict, Plan, Severity},
+    stackset_sync::{PlainStack, RunningOperation},
+};
+
+use crate::{golden::World, world::*};
+
+const HOUR: i64 = 3_600;
+
+fn plan_of(world: &World) -> Plan {
+    drift_audit::plan(&world.observed, &world.desired, &[], false).unwrap()
+}
+
+fn asks(world: &mut World, max_age: i64) {
+    world.observed.detection = Some(Detection { max_age });
+}
+
+/// When CloudFormation looked last, and what it said of the account.
+fn checked(world: &mut World, at: i64, status: DriftStatus) {
+    let state = &mut world.observed.sync.profiles[0];
+    state.stack_set.as_mut().unwrap().drift_checked_at = Some(at);
+    state.instances[0].drift = StackDrift {
+        status,
+        checked_at: Some(at),
+    };
+}
+
+fn differs(world: &mut World, account: u64, kind: DriftKind, fix: Fix) {
+    let drift = Drift {
+        kind,
+        resource: "role".to_owned(),
+        expected: "this".to_owned(),
+        actual: "that".to_owned(),
+        verdict: None,
+        changes: Vec::new(),
+        fix,
+    };
+    let drifts = world.observed.drifts.get_or_insert_default();
+    drifts.insert(id(account), vec![drift]);
+}
+
+fn finding<'a>(plan: &'a Plan, reason: &str) -> Option<&'a Finding> {
+    plan.findings.iter().find(|one| one.reason == reason)
+}
+
+#[test]
+fn cloudformation_looks_again_when_its_word_is_old_and_nothing_else_is_going_on() {
+    let mut world = World::new();
+    assert!(plan_of(&world).steps.is_empty());
+    asks(&mut world, 12 * HOUR);
+    let [step] = &plan_of(&world).steps[..] else {
+        panic!("nobody has looked yet");
+    };
+    assert_eq!(
+        (&*step.id, &*step.kind),
+        ("detect-drift:default", "drift-audit")
+    );
+    assert!(step.accounts.is_empty());
+
+    checked(&mut world, NOW - 12 * HOUR + 1, DriftStatus::InSync);
+    assert!(plan_of(&world).steps.is_empty());
+    // A clock that is ahead of ours.
+    checked(&mut world, NOW + 1, DriftStatus::InSync);
+    assert!(plan_of(&world).steps.is_empty());
+    asks(&mut world, 0);
+    assert_eq!(plan_of(&world).steps.len(), 1);
+    asks(&mut world, 12 * HOUR);
+    checked(&mut world, NOW - 12 * HOUR, DriftStatus::InSync);
+    assert_eq!(plan_of(&world).steps.len(), 1);
+    world.observed.sync.profiles[0].running = vec![RunningOperation {
+        id: "1".to_owned(),
+        action: "UPDATE".to_owned(),
+    }];
+    assert!(plan_of(&world).steps.is_empty());
+    world.observed.sync.profiles[0].running.clear();
+    // Another program's stack set is none of ours to look at.
+    world.observed.sync.profiles[0].is_ours = false;
+    assert!(plan_of(&world).steps.is_empty());
+}
+
+#[test]
+fn what_cloudformation_says_hides_nothing_that_iam_has() {
+    let mut world = World::new();
+    checked(&mut world, NOW - 1, DriftStatus::InSync);
+    assert!(plan_of(&world).verdicts.is_empty());
+    asks(&mut world, HOUR);
+    let said = |world: &World| {
+        let verdicts = plan_of(world).verdicts[&id(2)];
+        (verdicts.iam, verdicts.cloudformation.status)
+    };
+    assert_eq!(said(&world), (IamVerdict::AsMeant, DriftStatus::InSync));
+    differs(&mut world, 2, DriftKind::PolicyInlineExtra, Fix::None);
+    assert_eq!(said(&world), (IamVerdict::Differs, DriftStatus::InSync));
+    let plan = plan_of(&world);
+    let extra = finding(&plan, "policy-inline-extra").unwrap();
+    assert_eq!(extra.severity, Severity::Error);
+    assert_eq!(extra.cloudformation.unwrap().status, DriftStatus::InSync);
+
+    differs(&mut world, 2, DriftKind::RoleUnreadable, Fix::None);
+    assert_eq!(said(&world), (IamVerdict::Unreadable, DriftStatus::InSync));
+    world.observed.drifts = None;
+    assert_eq!(said(&world), (IamVerdict::NotRead, DriftStatus::InSync));
+
+    // What only CloudFormation sees is a finding, too, and the account is not fine.
+    world.observed.drifts = Some(BTreeMap::from([(id(2), Vec::new())]));
+    checked(&mut world, NOW - 1, DriftStatus::Drifted);
+    let plan = plan_of(&world);
+    let drifted = finding(&plan, "cloudformation-drifted").unwrap();
+    assert_eq!(drifted.severity, Severity::Warning);
+    let row = plan.accounts.iter().find(|row| row.account == id(2));
+    assert_eq!(row.unwrap().reason.code(), "drifted");
+}
+
+#[test]
+fn the_management_account_is_mended_by_commands_of_its_own_stack() {
+    let mut world = World::new();
+    let profile = &mut world.desired.profiles[0];
+    profile.management = Some(management(profile));
+    profile.targets.accounts = [id(1)].into();
+    let stack = |nonce: &str| PlainStack {
+        parameters: [
+            ("ExternalId".to_owned(), "x".to_owned()),
+            ("RepairNonce".to_owned(), nonce.to_owned()),
+        ]
+        .into(),
+        ..plain_stack()
+    };
+    let fix = |world: &World, reason: &str| {
+        let plan = plan_of(world);
+        let found = finding(&plan, reason);
+        found
+            .unwrap_or_else(|| panic!("{plan:#?}"))
+            .fix
+            .clone()
+            .unwrap()
+    };
+    for (nonce, other) in [("0", "1"), ("1", "2"), ("2", "1")] {
+        world.observed.sync.profiles[0].management = Some(stack(nonce));
+        differs(&mut world, 1, DriftKind::TrustDiffers, Fix::ReDeploy);
+        let again = fix(&world, "trust-differs");
+        let command = format!(
+            "aws cloudformation update-stack --region us-east-1 --stack-name spot-onboarding --use-previous-template \
+             --capabilities CAPABILITY_IAM --parameters ParameterKey=RepairNonce,ParameterValue={other} \
+             ParameterKey=ExternalId,UsePreviousValue=true"
+        );
+        assert!(again.ends_with(&command), "{again}");
+    }
+    differs(&mut world, 1, DriftKind::TrustDiffers, Fix::Enroll);
+    let other = fix(&world, "trust-differs");
+    assert!(
+        other.contains("ParameterKey=ExternalId,ParameterValue=<"),
+        "{other}"
+    );
+    assert!(other.contains("ParameterKey=RepairNonce,UsePreviousValue"));
+    differs(&mut world, 1, DriftKind::RoleMissing, Fix::Enroll);
+    let anew = fix(&world, "role-missing");
+    assert!(anew.contains("aws cloudformation delete-stack"), "{anew}");
+    let look = Fix::NeedsPerson("aws iam get-role".to_owned());
+    differs(&mut world, 1, DriftKind::RoleUnused, look);
+    assert!(fix(&world, "role-unused").contains("aws iam get-role"));
+}
+
+#[test]
+fn a_token_is_judged_by_what_is_known_of_it() {
+    let mut world = World::new();
+    let mut token = |since: Option<i64>, max_age: Option<i64>| {
+        world.observed.token = TokenAge {
+            place: "the secret x".to_owned(),
+            since,
+            max_age,
+        };
+        let plan = plan_of(&world);
+        let mut found = plan.findings.iter();
+        found.next().map(|one| one.reason.clone())
+    };
+    assert_eq!(token(None, None), None);
+    assert_eq!(token(Some(0), None), None);
+    assert_eq!(token(Some(NOW - HOUR), Some(HOUR)), None);
+    let old = token(Some(NOW - HOUR - 1), Some(HOUR));
+    assert_eq!(old.as_deref(), Some("token-old"));
+    let unknown = token(None, Some(HOUR));
+    assert_eq!(unknown.as_deref(), Some("token-age-unknown"));
+}
