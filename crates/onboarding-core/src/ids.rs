@@ -280,6 +280,12 @@ impl StackId {
     pub fn name(&self) -> &str {
         self.0.split('/').nth(1).unwrap_or_default()
     }
+
+    /// Whether CloudFormation knows the stack by this id. What the runner asks for by itself has an id of our own in its place.
+    #[must_use]
+    pub fn is_real(&self) -> bool {
+        !matches!(self.0.rsplit('/').next(), Some("direct" | "undo"))
+    }
 }
 
 text_id!(

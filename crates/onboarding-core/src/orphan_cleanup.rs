@@ -6,36 +6,39 @@
 //!
 //! Guarantees: pure; no plan touches a protected account or a Spot account that is not ours; a listing of AWS Organizations
 //! or Spot that is empty or has shrunk gives a plan without steps. Stack instances of accounts that are gone are taken out by
-//! the steps of [`stackset_sync`] itself, under its limits: one rule for one thing.
+//! the steps of [`stackset_sync`] itself, under its limits, of those accounts whose Spot account is deleted next.
 
 mod action;
 mod candidates;
+mod clock;
 mod fresh;
+mod instances;
 mod limits;
 mod observed;
-mod outside;
 pub mod protection;
 mod report;
 pub mod undo;
 mod verdict;
 
 pub use action::{CleanupAction, CleanupConsent};
-pub use fresh::{Evidence, still_orphan};
-pub use limits::allowance;
+pub use clock::OrphanClock;
+pub use fresh::{Evidence, OutsideEvidence, still_orphan, still_outside};
+pub use limits::{allowance, most_a_day};
 pub use observed::{
     CleanupObserved, CleanupRules, Deleted, EmptyPattern, Known, KnownOwner, KnownTombstone,
     NamePattern, Place,
 };
 pub use verdict::{Judged, Verdict, Why, judge};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use candidates::{Candidate, Stand};
+use protection::Protection;
 
 use crate::{
     desired::Desired,
-    ids::{AwsAccountId, SpotAccountId, StackId},
-    plan::{Plan, Step},
+    ids::{SpotAccountId, StackId},
+    plan::{Plan, Refusal, Step},
     stackset_sync::{self, PlanError},
     status::Reason,
 };
@@ -43,7 +46,7 @@ use crate::{
 /// The kind's name, as in job files.
 pub const KIND: &str = "orphan-cleanup";
 
-/// Since when each orphan is one, with those that are new since `now`. What came back has no entry: it begins anew.
+/// The clock of each orphan, as it is to be kept. What came back has none: it begins anew.
 ///
 /// # Errors
 /// As [`judge`].
@@ -51,14 +54,16 @@ pub fn clocks(
     observed: &CleanupObserved,
     desired: &Desired,
     rules: &CleanupRules,
-) -> Result<BTreeMap<SpotAccountId, i64>, PlanError> {
-    let now = observed.sync.now;
-    let judged = judge(observed, desired, rules)?.into_iter();
-    let orphans = judged.filter(|one| matches!(one.verdict, Verdict::Orphan(_)));
-    let since = |id: &SpotAccountId| observed.first_seen.get(id).copied().unwrap_or(now);
-    Ok(orphans
-        .map(|one| (one.record.id.clone(), since(&one.record.id)))
-        .collect())
+) -> Result<BTreeMap<SpotAccountId, OrphanClock>, PlanError> {
+    let judged = judge(observed, desired, rules)?;
+    let clock = |one: &Judged<'_>| match one.verdict {
+        Verdict::Orphan(why) => Some((
+            one.record.id.clone(),
+            clock::of(observed, rules, one, why).0,
+        )),
+        Verdict::InUse | Verdict::Kept(..) => None,
+    };
+    Ok(judged.iter().filter_map(clock).collect())
 }
 
 /// The stacks of active accounts that nobody targets of which nothing tells whether they are still there, with the Spot accounts
@@ -79,7 +84,7 @@ pub fn unclear_stacks(
     Ok(unclear
         .filter_map(|one| {
             let owner = one.known.owner.as_ref()?;
-            let owner = owner.has_real_stack().then_some(owner)?;
+            let owner = owner.stack.is_real().then_some(owner)?;
             Some((one.record.id.clone(), owner.stack.clone()))
         })
         .collect())
@@ -96,7 +101,9 @@ pub fn due(
 ) -> Result<Vec<SpotAccountId>, PlanError> {
     let judged = judge(observed, desired, rules)?;
     let sync = stackset_sync::plan(&observed.sync, desired)?;
-    let all = candidates::candidates(observed, desired, rules, &judged, &removals(&sync));
+    let protection = Protection::new(&observed.sync.organization, desired, rules)?;
+    let taken_out = instances::removals(&sync);
+    let all = candidates::candidates(observed, desired, rules, &protection, &judged, &taken_out);
     let due = all
         .into_iter()
         .filter(|one| matches!(one.stand, Stand::Due { .. }));
@@ -105,8 +112,8 @@ pub fn due(
 
 /// Whether what is listed may be believed; else why nothing is removed.
 #[must_use]
-pub fn distrust(observed: &CleanupObserved, desired: &Desired) -> Option<String> {
-    limits::shrunk(observed, desired, false)
+pub fn distrust(observed: &CleanupObserved, desired: &Desired) -> Option<Refusal> {
+    limits::distrust(observed, desired, false)
 }
 
 /// Plans a run.
@@ -118,57 +125,41 @@ pub fn plan(
     desired: &Desired,
     rules: &CleanupRules,
 ) -> Result<Plan, PlanError> {
-    protection::check(&observed.sync.organization, rules)?;
+    let protection = Protection::new(&observed.sync.organization, desired, rules)?;
     let mut plan = Plan::default();
-    if let Some(message) = distrust(observed, desired) {
-        limits::refuse_all(&mut plan, message);
+    let refused = distrust(observed, desired);
+    if let Some(refusal) = refused.or_else(|| limits::unknown_default(observed, rules)) {
+        plan.refusals.push(refusal);
         return Ok(plan);
     }
     let sync = stackset_sync::plan(&observed.sync, desired)?;
-    let taken_out = removals(&sync);
+    let taken_out = instances::removals(&sync);
     let judged = judge(observed, desired, rules)?;
-    let mut all = candidates::candidates(observed, desired, rules, &judged, &taken_out);
+    let mut all =
+        candidates::candidates(observed, desired, rules, &protection, &judged, &taken_out);
     limits::apply(observed, rules, judged.len(), &mut all, &mut plan);
     let of_removals = ["shrink-guard", "max-removals"];
     let refused = sync.refusals.iter();
     let refused = refused.filter(|refusal| of_removals.contains(&&*refusal.guard));
     plan.refusals.extend(refused.cloned());
-    plan.steps = sync.steps.into_iter().filter(is_removal).collect();
-    outside::steps(observed, desired, &all, &mut plan);
+    instances::of_gone(&sync, &all, &mut plan);
+    instances::outside(observed, desired, &all, &mut plan);
     let deletions: Vec<Step> = all
         .iter()
         .filter_map(|one| action::deletion(one, desired.profiles.len(), &plan.steps))
         .collect();
     plan.steps.extend(deletions);
     report::rows(observed, &judged, &all, &mut plan);
-    report::others(sync.accounts, &mut plan);
     report::findings(observed, &judged, &all, &mut plan);
     if !plan.steps.is_empty()
-        && let Some(message) = limits::shrunk(observed, desired, true)
+        && let Some(refusal) = limits::distrust(observed, desired, true)
     {
         plan.steps.clear();
-        limits::refuse_all(&mut plan, message);
+        plan.refusals.push(refusal);
     }
     plan.steps
         .sort_by(|one, other| (one.order, &one.id).cmp(&(other.order, &other.id)));
     Ok(plan)
-}
-
-/// Whether a step of `stackset-sync` takes out stack instances.
-fn is_removal(step: &Step) -> bool {
-    step.action == "delete-stack-instances"
-}
-
-/// How many stack instances of each account `stackset-sync` would take out.
-fn removals(sync: &Plan) -> BTreeMap<AwsAccountId, usize> {
-    let mut removals = BTreeMap::new();
-    for step in sync.steps.iter().filter(|step| is_removal(step)) {
-        let accounts: BTreeSet<_> = step.accounts.iter().collect();
-        for account in accounts {
-            *removals.entry(*account).or_default() += 1;
-        }
-    }
-    removals
 }
 
 /// A time in words, to the hour where it is days.

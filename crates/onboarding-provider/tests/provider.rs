@@ -5,6 +5,7 @@
 mod provider {
     mod access;
     mod alone;
+    mod clean_ups;
     mod corpus;
     mod crashes;
     mod deletes;

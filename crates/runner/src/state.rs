@@ -45,7 +45,7 @@ pub use deletions::DeletionRow;
 pub use error::StateError;
 pub use locks::Serving;
 pub use organization_cache::OrganizationCache;
-pub use orphans::accounts_of;
+pub use orphans::{SpotListing, accounts_of};
 pub use plans::{ApprovalRow, PlanRow, StoredPlan};
 pub use retry_clock::OperationResults;
 pub use rollouts::{RolloutRow, VersionRow};

@@ -1,5 +1,9 @@
 //! Spot accounts that nobody needs any more: when they are deleted, what keeps them, and how they are made again.
 
+mod clocks;
+mod moment;
+mod outcomes;
+
 use super::{
     audits::{in_account, linked_role},
     plain_stacks::StateFile,
@@ -431,41 +435,6 @@ fn an_account_that_nobody_targets_loses_its_stack_and_then_its_spot_account() {
     );
     assert!(gone.is_err(), "{gone:?}");
     assert_eq!(rehearsal.instances().values().sum::<u64>(), 29);
-}
-
-#[test]
-fn a_deletion_whose_answer_is_lost_is_settled_by_looking() {
-    for (kind, number) in [("drop_after", 0), ("drop_before", 1), ("server_error", 2)] {
-        let rehearsal = Rehearsal::enrolled(SMALL, "max_shrink = \"20%\"", "");
-        let account = rehearsal.members()[number].clone();
-        let spot = rehearsal.departs(&account);
-        let fault = json!({ "service": "spot", "operation": "DELETE /setup/account/{accountId}",
-            "kind": kind, "times": 1 });
-        rehearsal.post("faults", &fault);
-        let done = rehearsal.cleanup_ends(0, AT_ONCE, &["--yes"]);
-        assert_eq!(count(&done, "changed"), 1, "{kind}: {done:#}");
-        assert!(!rehearsal.is_at_spot(&spot.id), "{kind}");
-        let shown = rehearsal.undo_ends(3, &text(&done["run_id"]), &["--dry-run"]);
-        assert_eq!(count(&shown, "planned"), 1, "{kind}: {shown:#}");
-    }
-}
-
-#[test]
-fn a_deletion_whose_end_was_never_written_down_is_settled_by_the_next_run() {
-    let rehearsal = Rehearsal::enrolled(SMALL, "max_shrink = \"20%\"", "");
-    let Some(state) = StateFile::of(&rehearsal) else {
-        return;
-    };
-    rehearsal.departs(&rehearsal.members()[0].clone());
-    let done = rehearsal.cleanup_ends(0, AT_ONCE, &["--yes"]);
-    let run = text(&done["run_id"]);
-    // As when the process had died between Spot's answer and this note.
-    state.rows("UPDATE deletions SET deleted_at = NULL");
-    rehearsal.undo_ends(0, &run, &["--dry-run"]);
-    rehearsal.cleanup_ends(0, AT_ONCE, &["--yes"]);
-    let shown = rehearsal.undo_ends(3, &run, &["--dry-run"]);
-    assert_eq!(count(&shown, "planned"), 1, "{shown:#}");
-    assert_eq!(rehearsal.deletions(), 1);
 }
 
 #[test]

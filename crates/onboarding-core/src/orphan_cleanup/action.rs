@@ -107,7 +107,7 @@ pub(super) fn deletion(
             aws_calls: u64::try_from(stack_sets)
                 .unwrap_or(u64::MAX)
                 .saturating_add(1),
-            spot_calls: 10,
+            spot_calls: 15,
             seconds: 10,
         },
         // Plain data with text keys, which JSON can always carry.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
+    clock,
     observed::{CleanupObserved, CleanupRules, Place},
-    protection,
+    protection::{self, Protection},
     verdict::{Judged, Verdict, Why, instances},
 };
 use crate::{desired::Desired, ids::AwsAccountId};
@@ -29,8 +30,13 @@ pub(super) struct Candidate<'a> {
 pub(super) enum Stand {
     /// It is protected, for this reason.
     Protected(String),
-    /// It is an orphan for less than the grace period; so many seconds are left.
-    Waiting(i64),
+    /// It is an orphan for less than the grace period.
+    Waiting {
+        /// So many seconds are left.
+        left: i64,
+        /// For how long nobody had looked, in seconds, where the grace period began anew because of that.
+        unseen: Option<i64>,
+    },
     /// A stack instance of its account has to go first, and does not in this run.
     InstanceStays,
     /// Something runs in it.
@@ -54,6 +60,7 @@ pub(super) fn candidates<'a>(
     observed: &CleanupObserved,
     desired: &Desired,
     rules: &CleanupRules,
+    protection: &Protection,
     judged: &'a [Judged<'a>],
     taken_out: &BTreeMap<AwsAccountId, usize>,
 ) -> Vec<Candidate<'a>> {
@@ -64,11 +71,10 @@ pub(super) fn candidates<'a>(
             return None;
         };
         let account = judged.account;
-        let since = observed.first_seen.get(&judged.record.id);
-        let since = since.copied().unwrap_or(now);
+        let (clock, unseen) = clock::of(observed, rules, judged, why);
+        let since = clock.first_seen;
         let place = protection::place(observed, account);
-        let protection =
-            protection::protects(desired, rules, judged.record, account, place.as_ref());
+        let protected = protection.of(account, &[&*judged.record.name], place.as_ref());
         let left = rules
             .grace_seconds
             .saturating_sub(now.saturating_sub(since));
@@ -83,9 +89,9 @@ pub(super) fn candidates<'a>(
             Why::OutsideTargets => there,
             _ => taken_out.get(&account).copied().unwrap_or(0),
         };
-        let stand = match protection {
+        let stand = match protected {
             Some(why) => Stand::Protected(why),
-            None if left > 0 => Stand::Waiting(left),
+            None if left > 0 => Stand::Waiting { left, unseen },
             None if goes < there => Stand::InstanceStays,
             None => Stand::Due {
                 after_instance: there > 0,

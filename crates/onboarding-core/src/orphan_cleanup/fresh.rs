@@ -1,4 +1,4 @@
-//! What must be true at the moment of deletion, whatever the plan said.
+//! What must be true at the moment of deletion, of a Spot account or of a stack, whatever the plan said.
 
 use super::verdict::Why;
 use crate::{
@@ -9,6 +9,8 @@ use crate::{
 /// What was read for one deletion alone, right before it.
 #[derive(Debug, Clone)]
 pub struct Evidence {
+    /// Why nothing of the account is removed, by its name and place as they are now; none when it is not protected.
+    pub protected: Option<String>,
     /// The account's state in the organization; none when it is not in it.
     pub state: Option<AccountState>,
     /// Whether it is active and a profile targets it.
@@ -30,11 +32,15 @@ pub fn still_orphan(
     evidence: &Evidence,
 ) -> Result<(), String> {
     let Evidence {
+        protected,
         state,
         in_scope,
         instance,
         linked,
     } = evidence;
+    if let Some(by) = protected {
+        return Err(format!("it is protected: {by}"));
+    }
     let others = linked.iter().filter(|other| other.id != *spot_account);
     let others: Vec<String> = others.map(|other| other.id.to_string()).collect();
     let is_linked = linked.iter().any(|one| one.id == *spot_account);
@@ -93,5 +99,49 @@ pub fn still_orphan(
             )),
             None => Ok(()),
         },
+    }
+}
+
+/// What was read for the removal of one account's stack alone, right before it.
+#[derive(Debug, Clone)]
+pub struct OutsideEvidence {
+    /// As of [`Evidence::protected`].
+    pub protected: Option<String>,
+    /// The account's state in the organization; none when it is not in it.
+    pub state: Option<AccountState>,
+    /// Whether it is active and a profile targets it.
+    pub in_scope: bool,
+    /// What runs in the Spot accounts that are linked to it.
+    pub running: Vec<String>,
+}
+
+/// Whether the stack of an account may still be deleted with its stack instance.
+///
+/// # Errors
+/// Why not, for people.
+pub fn still_outside(account: AwsAccountId, evidence: &OutsideEvidence) -> Result<(), String> {
+    let OutsideEvidence {
+        protected,
+        state,
+        in_scope,
+        running,
+    } = evidence;
+    if let Some(by) = protected {
+        return Err(format!("AWS account {account} is protected: {by}"));
+    }
+    if *in_scope {
+        return Err(format!("AWS account {account} is targeted again"));
+    }
+    if *state != Some(AccountState::Active) {
+        return Err(format!(
+            "AWS account {account} is not active any more, and may come back"
+        ));
+    }
+    match running.as_slice() {
+        [] => Ok(()),
+        running => Err(format!(
+            "{} run in its Spot account, which needs the role",
+            running.join(", ")
+        )),
     }
 }

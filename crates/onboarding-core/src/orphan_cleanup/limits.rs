@@ -21,8 +21,7 @@ fn left(observed: &CleanupObserved, rules: &CleanupRules, ours: usize) -> (usize
     let in_a_day = observed.deleted.len();
     let deleted = observed.deleted.iter();
     let in_this_run = deleted.filter(|deleted| deleted.of_this_run).count();
-    // Of what was there before the day's deletions, and rounded up: a small organization may be cleaned up, too.
-    let share = share_of(ours.saturating_add(in_a_day), rules.max_share);
+    let share = share_a_day(observed, rules, ours);
     let limits = [
         (
             rules.max_deletions.saturating_sub(in_this_run),
@@ -35,6 +34,19 @@ fn left(observed: &CleanupObserved, rules: &CleanupRules, ours: usize) -> (usize
         .into_iter()
         .min_by_key(|(left, _)| *left)
         .unwrap_or((0, "max-deletions"))
+}
+
+/// The most that may be deleted in 24 hours, of so many that are ours.
+#[must_use]
+pub fn most_a_day(observed: &CleanupObserved, rules: &CleanupRules, ours: usize) -> usize {
+    rules.max_per_day.min(share_a_day(observed, rules, ours))
+}
+
+/// Of what was there before the day's deletions, and rounded up: a small organization may be cleaned up, too. What may have been
+/// deleted is among those that are ours for as long as Spot lists it.
+fn share_a_day(observed: &CleanupObserved, rules: &CleanupRules, ours: usize) -> usize {
+    let settled = observed.deleted.iter().filter(|deleted| deleted.is_settled);
+    share_of(ours.saturating_add(settled.count()), rules.max_share)
 }
 
 #[expect(
@@ -93,11 +105,22 @@ fn setting(guard: &str) -> String {
 
 /// Why nothing is removed on the word of these listings. A listing that nothing can be compared with matters only where
 /// something would be removed.
-pub(super) fn shrunk(
+pub(super) fn distrust(
     observed: &CleanupObserved,
     desired: &Desired,
     removes: bool,
-) -> Option<String> {
+) -> Option<Refusal> {
+    let now = &observed.sync.organization.id;
+    let previous = observed.previous_organization.as_ref();
+    if let Some(previous) = previous.filter(|previous| *previous != now) {
+        return Some(refusal(
+            "another-organization",
+            format!(
+                "this is organization {now}, and the state is of {previous}: all of its accounts would look as if they had left; \
+                 look at the AWS credentials and at [state] url"
+            ),
+        ));
+    }
     let listings = [
         (
             Lister::Organization,
@@ -116,14 +139,31 @@ pub(super) fn shrunk(
             .then(|| shrink_of(lister, &desired.removal, previous, now))
             .flatten()
     });
-    refusals.next()
+    let message = refusals.next()?;
+    Some(refusal("shrink-guard", message))
+}
+
+/// Why nothing is deleted by these rules: the default account that they name is not there, so another one may be it.
+pub(super) fn unknown_default(observed: &CleanupObserved, rules: &CleanupRules) -> Option<Refusal> {
+    let named = rules.default_account.as_ref()?;
+    let mut listed = observed.sync.spot_accounts.iter();
+    if listed.any(|record| record.id == *named) {
+        return None;
+    }
+    Some(refusal(
+        "default-account",
+        format!(
+            "`default_account` is {named}, and Spot lists no such account, so another one may be the default account; look its id \
+             up in Spot (it is the organization's oldest), and correct the job file"
+        ),
+    ))
 }
 
 /// Refuses everything.
-pub(super) fn refuse_all(plan: &mut Plan, message: String) {
-    plan.refusals.push(Refusal {
-        guard: "shrink-guard".to_owned(),
+fn refusal(guard: &str, message: String) -> Refusal {
+    Refusal {
+        guard: guard.to_owned(),
         message,
         whole_plan: true,
-    });
+    }
 }

@@ -8,10 +8,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::OrphanClock;
 use crate::{
     custom_resource::TombstoneReason,
     desired::OuRef,
-    ids::{AwsAccountId, OuId, RoleArn, SpotAccountId, StackId},
+    ids::{AwsAccountId, OrganizationId, OuId, RoleArn, SpotAccountId, StackId},
     stackset_sync::SyncObserved,
 };
 
@@ -22,16 +23,18 @@ pub struct CleanupObserved {
     pub sync: SyncObserved,
     /// How many accounts Spot listed in the last run that looked, less those that we deleted since; none when nobody looked.
     pub previous_spot_count: Option<usize>,
+    /// The organization that the last run saw; none when nobody looked.
+    pub previous_organization: Option<OrganizationId>,
     /// What our state has of Spot accounts. One that is not in here is not ours.
     pub known: BTreeMap<SpotAccountId, Known>,
-    /// Since when (Unix seconds) each orphan has been one. One that is not in here is one since now.
-    pub first_seen: BTreeMap<SpotAccountId, i64>,
+    /// The grace period of each Spot account that was an orphan when the last run looked. That of another one begins now.
+    pub clocks: BTreeMap<SpotAccountId, OrphanClock>,
     /// Where each AWS account was when it was last in the organization.
     pub places: BTreeMap<AwsAccountId, Place>,
     /// The names of what runs in the Spot accounts that were asked, empty where nothing does. One that was not asked is not
     /// deleted.
     pub running: BTreeMap<SpotAccountId, Vec<String>>,
-    /// The Spot accounts that this job deleted in the last 24 hours, by whichever run, and those of this run.
+    /// The Spot accounts that this job deleted, or may have deleted, in the last 24 hours, by whichever run.
     pub deleted: Vec<Deleted>,
 }
 
@@ -59,15 +62,6 @@ pub struct KnownOwner {
     pub is_adopted: bool,
 }
 
-impl KnownOwner {
-    /// Whether CloudFormation knows the stack by this id. What the runner links by itself has an id of our own in its place.
-    #[must_use]
-    pub fn has_real_stack(&self) -> bool {
-        let id = self.stack.as_str().rsplit('/').next();
-        !matches!(id, Some("direct" | "undo"))
-    }
-}
-
 /// That a Spot account stays although its stack was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownTombstone {
@@ -90,7 +84,7 @@ pub struct Place {
     pub path: String,
 }
 
-/// A Spot account that this job deleted.
+/// A Spot account that this job deleted, or may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deleted {
     /// The Spot account.
@@ -99,6 +93,8 @@ pub struct Deleted {
     pub account: AwsAccountId,
     /// Whether the run that looks now did it.
     pub of_this_run: bool,
+    /// Whether it is known to be gone. One whose outcome nobody has seen uses the limits up like any other.
+    pub is_settled: bool,
 }
 
 /// What is asked of a clean-up.
@@ -106,6 +102,9 @@ pub struct Deleted {
 pub struct CleanupRules {
     /// How long something must have been an orphan before it is deleted, in seconds.
     pub grace_seconds: i64,
+    /// Longest time without a look, in seconds: after a longer one nobody knows that it was an orphan all the time, and the grace
+    /// period begins anew.
+    pub max_gap_seconds: i64,
     /// Most Spot accounts that a run deletes.
     pub max_deletions: usize,
     /// Most that are deleted in 24 hours.

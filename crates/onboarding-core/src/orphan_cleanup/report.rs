@@ -1,9 +1,6 @@
 //! What a run says of each AWS account that has a Spot account of ours, and what a person should know.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     candidates::{Candidate, Stand},
@@ -65,7 +62,7 @@ pub(super) fn rows(
     let deleted = observed
         .deleted
         .iter()
-        .filter(|deleted| deleted.of_this_run);
+        .filter(|deleted| deleted.of_this_run && deleted.is_settled);
     for deleted in deleted {
         let id = &deleted.spot_account;
         plan.accounts
@@ -81,32 +78,23 @@ pub(super) fn rows(
     plan.accounts.dedup_by_key(|row| row.account);
 }
 
-/// The accounts whose stack instance is taken out and that have no Spot account of ours, as `stackset-sync` has them.
-pub(super) fn others(of_sync: Vec<AccountRow>, plan: &mut Plan) {
-    let worked_on: BTreeSet<AwsAccountId> = plan
-        .steps
-        .iter()
-        .flat_map(|step| step.accounts.iter().copied())
-        .collect();
-    let known: BTreeSet<AwsAccountId> = plan.accounts.iter().map(|row| row.account).collect();
-    let others = of_sync
-        .into_iter()
-        .filter(|row| worked_on.contains(&row.account) && !known.contains(&row.account));
-    plan.accounts.extend(others.map(|row| AccountRow {
-        targeted: false,
-        ..row
-    }));
-    plan.accounts.sort_by_key(|row| row.account);
-}
-
 fn standing(candidate: &Candidate<'_>) -> (Reason, Option<String>) {
     let why = candidate.why;
     match &candidate.stand {
         Stand::Protected(by) => (Reason::Protected, Some(format!("{why}: {by}"))),
-        Stand::Waiting(left) => (
-            Reason::GracePeriod,
-            Some(format!("{why}: it is deleted in {}", words(*left))),
-        ),
+        Stand::Waiting { left, unseen } => {
+            let anew = unseen.map(|unseen| {
+                let unseen = words(unseen);
+                format!(
+                    "; the grace period began anew, for no run had looked for {unseen} (`max_gap`)"
+                )
+            });
+            let anew = anew.unwrap_or_default();
+            (
+                Reason::GracePeriod,
+                Some(format!("{why}: it is deleted in {}{anew}", words(*left))),
+            )
+        }
         Stand::InstanceStays => (
             Reason::StackRemains,
             Some(format!(

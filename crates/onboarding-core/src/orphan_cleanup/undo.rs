@@ -70,26 +70,57 @@ pub enum UndoAction {
     },
 }
 
-/// Plans to undo what a run deleted. What was undone before is left as it is.
+/// Plans to undo what a run deleted. What was undone before is left as it is. `in_place` are, by the Spot accounts that were
+/// deleted, those that their AWS accounts have now and that no undoing of these made: such a one is never taken for one that was
+/// made again.
 #[must_use]
-pub fn plan(records: &[DeletionRecord]) -> Plan {
+pub fn plan(records: &[DeletionRecord], in_place: &BTreeMap<SpotAccountId, SpotAccountId>) -> Plan {
     let mut plan = Plan::default();
-    for record in records.iter().filter(|record| record.deleted_at.is_some()) {
-        let name = record.account_name.clone();
-        let (reason, spot_account, detail) = match &record.undone {
-            None => (Reason::Deleted, &record.spot_account, None),
-            Some(undone) => (
-                Reason::Recreated,
-                &undone.spot_account,
-                Some(format!("it was {}", record.spot_account)),
-            ),
+    let records = records.iter().filter(|record| record.deleted_at.is_some());
+    let mut records: Vec<&DeletionRecord> = records.collect();
+    // Of several of one AWS account, one is made again: that which was linked.
+    records.sort_by_key(|record| {
+        let is_undone = record.undone.is_some();
+        (
+            record.account,
+            !is_undone,
+            record.role.is_none(),
+            &record.spot_account,
+        )
+    });
+    let mut served: BTreeSet<AwsAccountId> = BTreeSet::new();
+    for record in records {
+        let is_second = !served.insert(record.account);
+        let deleted = &record.spot_account;
+        let (reason, spot_account, detail) = match (&record.undone, in_place.get(deleted)) {
+            (Some(undone), _) => {
+                plan.findings.extend(not_linked(record, undone));
+                let detail = format!("it was {deleted}");
+                (Reason::Recreated, &undone.spot_account, Some(detail))
+            }
+            (None, Some(other)) => {
+                let why = format!("AWS account {} has Spot account {other}", record.account);
+                plan.findings.push(not_recreated(record, &why));
+                let detail = format!("{deleted} is not made again");
+                (Reason::InUse, other, Some(detail))
+            }
+            (None, None) if is_second => {
+                let why = format!(
+                    "another Spot account of AWS account {} is made again",
+                    record.account
+                );
+                plan.findings.push(not_recreated(record, &why));
+                continue;
+            }
+            (None, None) => {
+                plan.steps.push(step(record));
+                (Reason::Deleted, deleted, None)
+            }
         };
+        let name = record.account_name.clone();
         plan.accounts.push(AccountRow {
             account: record.account,
-            name: name
-                .clone()
-                .unwrap_or_else(|| record.account.to_string())
-                .into(),
+            name: name.unwrap_or_else(|| record.account.to_string()).into(),
             ou_path: "".into(),
             profile: "".into(),
             targeted: true,
@@ -100,13 +131,7 @@ pub fn plan(records: &[DeletionRecord]) -> Plan {
             live_role: None,
             policy_version: None,
         });
-        match &record.undone {
-            None => plan.steps.push(step(record)),
-            Some(undone) => plan.findings.extend(finding(record, undone)),
-        }
     }
-    plan.accounts
-        .sort_by_key(|row| (row.account, row.standing != Reason::Deleted.standing()));
     plan.accounts.dedup_by_key(|row| row.account);
     plan.steps.sort_by(|one, other| one.id.cmp(&other.id));
     plan.findings.sort();
@@ -155,8 +180,27 @@ fn step(record: &DeletionRecord) -> Step {
     }
 }
 
+/// What is not made again.
+fn not_recreated(record: &DeletionRecord, why: &str) -> Finding {
+    let id = &record.spot_account;
+    Finding {
+        id: format!("not-recreated:{id}"),
+        severity: Severity::Warning,
+        account: Some(record.account),
+        account_name: record.account_name.clone(),
+        reason: "not-recreated".to_owned(),
+        message: format!(
+            "Spot account {id} {:?} is not made again: {why}, which stays as it is, and one is what an AWS account needs",
+            record.name
+        ),
+        resource: Some(id.to_string()),
+        fix: Some("where it is needed all the same, a person makes it in Spot".to_owned()),
+        ..Finding::default()
+    }
+}
+
 /// What was not undone, and what to do about it.
-fn finding(record: &DeletionRecord, undone: &Undone) -> Option<Finding> {
+fn not_linked(record: &DeletionRecord, undone: &Undone) -> Option<Finding> {
     let why = undone.not_linked.as_ref()?;
     Some(Finding {
         id: format!("recreated-not-linked:{}", undone.spot_account),

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::observed::{CleanupObserved, CleanupRules, Known};
+use super::observed::{CleanupObserved, CleanupRules, Known, KnownOwner};
 use crate::{
     custom_resource::TombstoneReason,
     desired::{Desired, Purpose},
@@ -258,6 +258,7 @@ impl World<'_> {
     ) -> Verdict {
         let names = ids.iter().map(ToString::to_string);
         let names = names.collect::<Vec<_>>().join(", ");
+        let kept = |words: String| Verdict::Kept(Reason::StackRemains, words);
         let is_chosen = |id: &SpotAccountId| self.rules.duplicates.contains(id);
         if !is_chosen(&record.id) {
             return Verdict::Kept(
@@ -273,20 +274,33 @@ impl World<'_> {
                 format!("`duplicates` names all that AWS account {account} is linked to: {names}"),
             );
         }
-        let is_live = known.owner.as_ref().is_some_and(|owner| {
-            let mut stacks = self.instances.get(&account).into_iter().flatten();
-            // Which stack a link of the runner's own belongs to is not known: any may be.
-            stacks.any(|stack| !owner.has_real_stack() || *stack == Some(owner.stack.as_str()))
-        });
-        match is_live {
-            true => Verdict::Kept(
-                Reason::StackRemains,
-                format!(
-                    "the stack of AWS account {account} has linked it; of {names}, name another one in `duplicates`"
-                ),
-            ),
-            false => Verdict::Orphan(Why::Duplicate),
+        // Only where it is known which one the account's stack uses, it is known that it does not use the others.
+        let is_live = |id: &SpotAccountId| {
+            let owner = self
+                .observed
+                .known
+                .get(id)
+                .and_then(|known| known.owner.as_ref());
+            owner.is_some_and(|owner| self.has_instance_of(account, owner))
+        };
+        if is_live(&record.id) {
+            return kept(format!(
+                "the stack of AWS account {account} has linked it; of {names}, name another one in `duplicates`"
+            ));
         }
+        match ids.iter().any(|id| is_live(id)) || is_stack_gone(known) {
+            true => Verdict::Orphan(Why::Duplicate),
+            false => kept(format!(
+                "nothing tells which of {names} the stack of AWS account {account} uses, so this may be the one; a person who \
+                 knows deletes the other in Spot"
+            )),
+        }
+    }
+
+    /// Whether a stack set of ours has the stack that made a link.
+    fn has_instance_of(&self, account: AwsAccountId, owner: &KnownOwner) -> bool {
+        let mut stacks = self.instances.get(&account).into_iter().flatten();
+        stacks.any(|stack| *stack == Some(owner.stack.as_str()))
     }
 
     /// Of an active account.
@@ -298,6 +312,13 @@ impl World<'_> {
         is_linked: bool,
     ) -> Verdict {
         let has_instance = self.instances.contains_key(&account);
+        // With another stack's instance, the one that linked it would stay. Which stack a link of the runner's own belongs to is
+        // not known: it is the one that is there.
+        let goes_with_instance = match &known.owner {
+            Some(owner) if owner.stack.is_real() => self.has_instance_of(account, owner),
+            Some(_) => has_instance,
+            None => has_instance && !is_linked,
+        };
         match (self.is_targeted(account), is_linked) {
             (true, true) => Verdict::InUse,
             // It is taken by the next enrollment, unless the account has got another one.
@@ -322,7 +343,7 @@ impl World<'_> {
                      `remove_outside_targets` clean it up"
                 ),
             ),
-            (false, _) if has_instance || is_stack_gone(known) => {
+            (false, _) if goes_with_instance || is_stack_gone(known) => {
                 Verdict::Orphan(Why::OutsideTargets)
             }
             (false, _) => Verdict::Kept(Reason::StackRemains, leftover(record, known, account)),
@@ -338,14 +359,13 @@ impl World<'_> {
 
 /// Whether the stack that linked it is known to be deleted.
 fn is_stack_gone(known: &Known) -> bool {
-    let stack = |owner: &super::KnownOwner| owner.stack.clone();
-    let owner: Option<StackId> = known.owner.as_ref().map(stack);
+    let owner: Option<&StackId> = known.owner.as_ref().map(|owner| &owner.stack);
     // Other reasons say that somebody else may use it.
     let tells_the_end = |reason: TombstoneReason| {
         use TombstoneReason::{NotDone, Reconcile, Running};
         matches!(reason, Reconcile | Running | NotDone)
     };
-    match (&owner, &known.tombstone) {
+    match (owner, &known.tombstone) {
         (_, Some(tombstone)) if !tells_the_end(tombstone.reason) => false,
         (Some(owner), Some(tombstone)) => *owner == tombstone.stack,
         (None, Some(_)) => true,
@@ -356,7 +376,7 @@ fn is_stack_gone(known: &Known) -> bool {
 /// What a person does about a stack that is left in an account that nobody targets (AWS CLI Command Reference,
 /// cloudformation).
 fn leftover(record: &SpotAccountRecord, known: &Known, account: AwsAccountId) -> String {
-    match known.owner.as_ref().filter(|owner| owner.has_real_stack()) {
+    match known.owner.as_ref().filter(|owner| owner.stack.is_real()) {
         Some(owner) => format!(
             "its stack was kept when AWS account {account} left the targets, with its role and policies; delete it in the \
              account: aws cloudformation delete-stack --region {} --stack-name {}; then {} is cleaned up where the audit role can see \

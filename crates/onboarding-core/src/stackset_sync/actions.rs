@@ -106,10 +106,6 @@ pub enum SyncAction {
         profile: String,
         /// The targets.
         targets: OperationTargets,
-        /// Whether their stacks are deleted with them: only where `orphan-cleanup` is asked to, of accounts that no profile
-        /// targets.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        with_stacks: bool,
     },
     /// Write the role's trust policy and the managed policies again, in place: a `RepairNonce` that the stacks never had makes
     /// CloudFormation do it, which sees no difference by itself.
@@ -133,7 +129,8 @@ pub enum SyncAction {
         targets: OperationTargets,
         /// Why.
         because: StackRemoval,
-        /// The stack of each, which must still be its instance's when it is removed.
+        /// The stack of each, or the id that stands for it (enrollment without custom resources). It must still be its instance's
+        /// when it is removed.
         stacks: BTreeMap<AwsAccountId, StackId>,
         /// How many accounts all operations of the plan work on that may run at the same time as this one, its own
         /// included: they share Spot's rate limit.
@@ -193,7 +190,7 @@ pub enum SyncAction {
     },
 }
 
-/// Why a stack is removed from an account that is enrolled, or is to be.
+/// Why a stack is removed together with its instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StackRemoval {
@@ -201,6 +198,8 @@ pub enum StackRemoval {
     Redeploy,
     /// Another profile's stack has taken the Spot account over.
     TakenOver,
+    /// No profile targets the account any more, and `orphan-cleanup` deletes its Spot account next.
+    OutsideTargets,
 }
 
 impl StackRemoval {
@@ -210,6 +209,7 @@ impl StackRemoval {
         match self {
             Self::Redeploy => "redeploy",
             Self::TakenOver => "taken-over",
+            Self::OutsideTargets => "outside-targets",
         }
     }
 }

@@ -42,11 +42,6 @@ impl Consent for SyncConsent {
             SyncAction::CreateStackInstances { profile, .. } if !step.accounts.is_empty() => {
                 of(profile)
             }
-            SyncAction::DeleteStackInstances {
-                profile,
-                with_stacks: true,
-                ..
-            } => of(&format!("{profile} with their stacks")),
             SyncAction::UpdateStackInstances { profile, .. }
             | SyncAction::DeleteStackInstances { profile, .. }
             | SyncAction::RepairStackInstances { profile, .. }

@@ -274,7 +274,7 @@ impl Repairs {
                     Risk::High,
                     match because {
                         StackRemoval::Redeploy => order::REDEPLOY,
-                        StackRemoval::TakenOver => order::REMOVE,
+                        StackRemoval::TakenOver | StackRemoval::OutsideTargets => order::REMOVE,
                     },
                 );
             }

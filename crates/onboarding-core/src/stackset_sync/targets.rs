@@ -272,6 +272,12 @@ fn resolve_profile(
     Ok(resolved)
 }
 
+/// Whether a reference names one unit of the organization.
+#[must_use]
+pub fn names_a_unit(organization: &OrganizationSnapshot, reference: &OuRef) -> bool {
+    find_unit(organization, "", reference).is_ok()
+}
+
 /// The index of the unit that a target names.
 pub(crate) fn find_unit(
     organization: &OrganizationSnapshot,

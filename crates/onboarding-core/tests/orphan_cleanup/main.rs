@@ -1,5 +1,6 @@
 //! Plans of `orphan-cleanup`: what is due and what stays, in tables, and what holds of every plan.
 
+mod doubts;
 mod moment;
 mod properties;
 mod tables;

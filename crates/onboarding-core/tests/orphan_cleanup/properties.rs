@@ -112,10 +112,14 @@ fn world(fates: &[Fate], outside: bool) -> World {
             let running = vec!["group".to_owned()];
             world.observed.running.insert(spot(number), running);
         }
-        let since = NOW - fate.age * DAY;
-        world.observed.first_seen.insert(spot(number), since);
     }
     world.observed.previous_spot_count = Some(world.observed.sync.spot_accounts.len());
+    world.long_ago();
+    for (number, fate) in (2..=ACCOUNTS).zip(fates) {
+        if let Some(clock) = world.observed.clocks.get_mut(&spot(number)) {
+            clock.first_seen = NOW - fate.age * DAY;
+        }
+    }
     world
 }
 
@@ -123,7 +127,7 @@ fn world(fates: &[Fate], outside: bool) -> World {
 fn applied(mut world: World) -> (World, usize) {
     let plan = world.plan();
     let taken_out = plan.steps.iter();
-    let taken_out = taken_out.filter(|step| step.action == "delete-stack-instances");
+    let taken_out = taken_out.filter(|step| step.action != "delete-spot-account");
     for account in taken_out.flat_map(|step| &step.accounts) {
         let instances = &mut world.observed.sync.profiles[0].instances;
         instances.retain(|instance| instance.account != *account);
@@ -136,6 +140,7 @@ fn applied(mut world: World) -> (World, usize) {
             spot_account: spot(number),
             account: account.unwrap(),
             of_this_run: true,
+            is_settled: true,
         });
     }
     let left = world.observed.sync.spot_accounts.len();
@@ -152,11 +157,14 @@ proptest! {
     fn only_what_is_ours_idle_old_and_unprotected_is_touched(fates in fates(), outside in any::<bool>()) {
         let world = world(&fates, outside);
         let plan = world.plan();
+        let deleted: Vec<_> = deleted(&plan).into_iter().map(id).collect();
         for step in &plan.steps {
             for account in &step.accounts {
                 prop_assert!(!world.desired.protected_accounts.contains(account), "{step:?}");
             }
             if step.action != "delete-spot-account" {
+                // Instances go only where the Spot account goes as well.
+                prop_assert!(step.accounts.iter().all(|account| deleted.contains(account)), "{step:?}");
                 continue;
             }
             let CleanupAction::DeleteSpotAccount { spot_account, why, .. } =
@@ -201,20 +209,28 @@ proptest! {
     fn no_run_exceeds_its_limits(
         fates in fates(),
         (run, day, share) in (0_usize..6, 0_usize..6, 0_u8..=100),
-        (of_run, of_day) in (0_usize..3, 0_usize..3),
+        (of_run, of_day, unsettled) in (0_usize..3, 0_usize..3, 0_usize..3),
     ) {
         let mut world = world(&fates, true);
         world.rules.max_deletions = run;
         world.rules.max_per_day = day;
         world.rules.max_share = f64::from(share) / 100.0;
-        let earlier = |of_this_run| Deleted { spot_account: spot(999), account: id(999), of_this_run };
-        world.observed.deleted.extend((0..of_run).map(|_| earlier(true)));
-        world.observed.deleted.extend((0..of_day).map(|_| earlier(false)));
+        let earlier = |of_this_run, is_settled| Deleted {
+            spot_account: spot(999),
+            account: id(999),
+            of_this_run,
+            is_settled,
+        };
+        world.observed.deleted.extend((0..of_run).map(|_| earlier(true, true)));
+        world.observed.deleted.extend((0..of_day).map(|_| earlier(false, true)));
+        world.observed.deleted.extend((0..unsettled).map(|_| earlier(false, false)));
         let count = deleted(&world.plan()).len();
+        let that_day = of_run + of_day + unsettled;
         prop_assert!(count <= run.saturating_sub(of_run));
-        prop_assert!(count <= day.saturating_sub(of_run + of_day));
+        prop_assert!(count <= day.saturating_sub(that_day));
         let ours = world.observed.known.len() + of_run + of_day;
-        prop_assert!(count as f64 <= (ours as f64 * world.rules.max_share).ceil());
+        let share = (ours as f64 * world.rules.max_share).ceil();
+        prop_assert!((count + that_day) as f64 <= share.max(that_day as f64));
     }
 
     #[test]

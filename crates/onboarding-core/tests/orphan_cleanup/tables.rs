@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onboarding_core::{
     inventory::{AccountState, SpotAccountRecord},
-    orphan_cleanup::{Deleted, clocks, unclear_stacks},
+    orphan_cleanup::{Deleted, OrphanClock, Why, most_a_day, unclear_stacks},
     plan::Severity,
     status::Reason,
 };
@@ -47,20 +47,69 @@ fn nothing_goes_before_the_grace_period_and_its_clock_begins_when_it_was_first_s
     let mut world = World::new(30);
     world.leaves(&[7]);
     world.without_instance(7);
+    let kept = |first_seen| {
+        let clock = clock(7, Why::Departed, first_seen);
+        let last_seen = NOW;
+        BTreeMap::from([(spot(7), OrphanClock { last_seen, ..clock })])
+    };
     for (age, due) in [(13, false), (14, true)] {
         let since = NOW - age * DAY;
-        world.observed.first_seen.insert(spot(7), since);
-        let plan = world.plan();
+        let clock = clock(7, Why::Departed, since);
+        world.observed.clocks.insert(spot(7), clock);
+        let plan = world.plan_now();
         assert_eq!(!deleted(&plan).is_empty(), due, "{age}");
-        let kept = clocks(&world.observed, &world.desired, &world.rules).unwrap();
-        assert_eq!(kept, BTreeMap::from([(spot(7), since)]));
+        assert_eq!(world.clocks(), kept(since));
     }
-    world.observed.first_seen.clear();
-    let (reason, detail) = stands(&world.plan(), 7).unwrap();
+    world.observed.clocks.clear();
+    let (reason, detail) = stands(&world.plan_now(), 7).unwrap();
     assert_eq!(reason, Reason::GracePeriod);
-    assert!(detail.contains("14 d 0 h"), "{detail}");
-    let kept = clocks(&world.observed, &world.desired, &world.rules).unwrap();
-    assert_eq!(kept, BTreeMap::from([(spot(7), NOW)]));
+    assert!(detail.ends_with("14 d 0 h"), "{detail}");
+    assert_eq!(world.clocks(), kept(NOW));
+}
+
+#[test]
+fn the_grace_period_begins_anew_for_another_reason_or_owner_and_where_nobody_looked() {
+    let mut world = World::new(30);
+    world.leaves(&[7]);
+    world.without_instance(7);
+    let long = clock(7, Why::Departed, NOW - 30 * DAY);
+    let mut due = |clock: OrphanClock| {
+        world.observed.clocks = BTreeMap::from([(spot(7), clock)]);
+        let is_due = deleted(&world.plan_now()) == [7];
+        let first_seen = world.clocks()[&spot(7)].first_seen;
+        assert_eq!(first_seen == NOW, !is_due);
+        (is_due, stands(&world.plan_now(), 7).unwrap().1)
+    };
+    let seen = |last_seen| OrphanClock {
+        last_seen,
+        ..long.clone()
+    };
+    assert!(due(long.clone()).0 && due(seen(NOW - 3 * DAY)).0);
+    // Nobody looked for longer than may be: it may have come back and left again.
+    let (is_due, why) = due(seen(NOW - 3 * DAY - 1));
+    assert!(!is_due && why.contains("began anew"), "{why}");
+    assert!(
+        why.contains("3 d 0 h") && why.contains("`max_gap`"),
+        "{why}"
+    );
+    // It was closed, of another account, or another stack's, when it was seen last.
+    for other in [
+        clock(7, Why::Closed, NOW - 30 * DAY),
+        OrphanClock {
+            account: id(8),
+            ..long.clone()
+        },
+        OrphanClock {
+            owner: Some(stack(90)),
+            ..long.clone()
+        },
+        OrphanClock {
+            owner: None,
+            ..long.clone()
+        },
+    ] {
+        assert!(!due(other.clone()).0, "{other:?}");
+    }
 }
 
 #[test]
@@ -82,7 +131,7 @@ fn an_account_that_may_come_back_waits_without_a_clock() {
             if orphan { vec![7] } else { vec![] },
             "{state:?}"
         );
-        let kept = clocks(&world.observed, &world.desired, &world.rules).unwrap();
+        let kept = world.clocks();
         assert_eq!(kept.contains_key(&spot(7)), orphan, "{state:?}");
     }
 }
@@ -186,10 +235,8 @@ fn the_oldest_go_first_and_the_limits_of_run_day_and_share_hold() {
     for number in gone {
         world.without_instance(number);
         let age = i64::try_from(number).unwrap();
-        world
-            .observed
-            .first_seen
-            .insert(spot(number), NOW - (20 + age) * DAY);
+        let clock = clock(number, Why::Departed, NOW - (20 + age) * DAY);
+        world.observed.clocks.insert(spot(number), clock);
     }
     let limited = |world: &World, guard: &str, expected: &[u64]| {
         let plan = world.plan();
@@ -209,6 +256,7 @@ fn the_oldest_go_first_and_the_limits_of_run_day_and_share_hold() {
         spot_account: spot(90),
         account: id(90),
         of_this_run,
+        is_settled: true,
     };
     world.observed.deleted = vec![earlier(true)];
     limited(&world, "max-deletions", &[6]);
@@ -221,6 +269,17 @@ fn the_oldest_go_first_and_the_limits_of_run_day_and_share_hold() {
     // 59 are ours, and one more was deleted today: 3 of 60.
     world.rules.max_share = 0.05;
     limited(&world, "max-percent", &[5, 6]);
+    assert_eq!(most_a_day(&world.observed, &world.rules, 59), 3);
+    // What may have been deleted uses the limits up as well, and is not said to be gone.
+    world.observed.deleted[0].is_settled = false;
+    limited(&world, "max-percent", &[5, 6]);
+    world.rules.max_per_day = 2;
+    limited(&world, "max-per-day", &[6]);
+    assert_eq!(most_a_day(&world.observed, &world.rules, 59), 2);
+    world.observed.deleted[0].of_this_run = true;
+    assert_eq!(stands(&world.plan(), 90), None);
+    world.observed.deleted[0] = earlier(false);
+    world.rules.max_per_day = 10;
     world.rules.max_share = 0.0;
     limited(&world, "max-percent", &[]);
     assert_eq!(stands(&world.plan(), 90), None);
@@ -238,10 +297,6 @@ fn of_several_links_only_the_one_that_a_person_names_goes() {
     let mut known = ours(7);
     known.owner.as_mut().unwrap().stack = stack(90);
     world.observed.known.insert(second.clone(), known);
-    world
-        .observed
-        .first_seen
-        .insert(second.clone(), NOW - 30 * DAY);
     world.observed.running.insert(second.clone(), Vec::new());
     let plan = world.plan();
     assert_eq!(stands(&plan, 7).unwrap().0, Reason::LinkedToSeveral);
@@ -346,7 +401,9 @@ fn an_account_that_nobody_targets_is_cleaned_up_only_where_that_is_asked_for() {
         steps,
         [instance.as_str(), "delete-spot-account:act-00000007"]
     );
-    assert_eq!(plan.steps[0].payload["with_stacks"], true);
+    assert_eq!(plan.steps[0].action, "delete-stacks");
+    let stacks = &plan.steps[0].payload["stacks"];
+    assert_eq!(stacks[id(7).to_string()], stack(7).as_str());
     assert!(
         plan.steps[1]
             .preconditions

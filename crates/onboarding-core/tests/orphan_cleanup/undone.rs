@@ -5,6 +5,8 @@
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
+use std::collections::BTreeMap;
+
 use onboarding_core::{
     orphan_cleanup::{
         Why,
@@ -44,7 +46,7 @@ fn what_was_deleted_is_made_again_once_and_says_what_changes() {
     let mut records = vec![record(7), record(8)];
     // Written down, and never known to be deleted.
     records[1].deleted_at = None;
-    let before = plan(&records);
+    let before = plan(&records, &BTreeMap::new());
     let [step] = &before.steps[..] else {
         panic!("{:?}", before.steps)
     };
@@ -64,7 +66,7 @@ fn what_was_deleted_is_made_again_once_and_says_what_changes() {
         spot_account: spot(70),
         not_linked: Some("the role trusts another external ID".to_owned()),
     });
-    let after = plan(&records);
+    let after = plan(&records, &BTreeMap::new());
     assert!(after.steps.is_empty());
     let (reason, detail) = stands(&after, 7).unwrap();
     assert_eq!(reason, Reason::Recreated);
@@ -88,4 +90,35 @@ fn a_record_is_the_same_after_it_was_kept() {
         serde_json::from_str::<DeletionRecord>(&kept).unwrap(),
         record
     );
+}
+
+#[test]
+fn a_spot_account_that_is_there_is_never_taken_for_one_that_was_made_again() {
+    let mut duplicate = record(7);
+    duplicate.why = Why::Duplicate;
+    let mut second = record(8);
+    second.spot_account = spot(80);
+    second.role = None;
+    let records = [duplicate, second, record(8)];
+    let in_place = BTreeMap::from([(spot(7), spot(70))]);
+    let plan = plan(&records, &in_place);
+    // Of the two of account 8, the one that was linked.
+    let steps: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(steps, ["recreate-spot-account:act-00000008"]);
+    let found: Vec<(&str, Severity)> = plan
+        .findings
+        .iter()
+        .map(|finding| (finding.id.as_str(), finding.severity))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("not-recreated:act-00000007", Severity::Warning),
+            ("not-recreated:act-00000080", Severity::Warning)
+        ]
+    );
+    let (reason, detail) = stands(&plan, 7).unwrap();
+    assert_eq!(reason, Reason::InUse);
+    assert!(detail.contains("act-00000007"), "{detail}");
+    assert!(plan.findings[0].message.contains("act-00000070"));
 }

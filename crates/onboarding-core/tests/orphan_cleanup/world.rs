@@ -20,7 +20,8 @@ use onboarding_core::{
         OrganizationSnapshot, OrganizationalUnit, SpotAccountRecord, StackDrift, StackInstance,
     },
     orphan_cleanup::{
-        CleanupObserved, CleanupRules, Known, KnownOwner, KnownTombstone, Place, plan,
+        CleanupObserved, CleanupRules, Known, KnownOwner, KnownTombstone, OrphanClock, Place, Why,
+        clocks, plan,
     },
     plan::Plan,
     stackset_sync::{ObservedProfile, SyncObserved},
@@ -86,8 +87,20 @@ pub(crate) fn linked(number: u64, spot_account: SpotAccountId) -> SpotAccountRec
     }
 }
 
+/// The clock of the Spot account of a number, which a run saw an hour ago.
+pub(crate) fn clock(number: u64, why: Why, first_seen: i64) -> OrphanClock {
+    OrphanClock {
+        first_seen,
+        last_seen: NOW - 3600,
+        why,
+        account: id(number),
+        owner: Some(stack(number)),
+    }
+}
+
 /// A world of accounts 1 (which manages it) to `accounts` in the unit 1, of which those from 2 on are enrolled by us, with
 /// everything known since a month ago.
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) observed: CleanupObserved,
     pub(crate) desired: Desired,
@@ -141,8 +154,9 @@ impl World {
         Self {
             observed: CleanupObserved {
                 previous_spot_count: Some(spot_accounts.len()),
+                previous_organization: Some(organization.id.clone()),
                 known: (2..=accounts).map(|n| (spot(n), ours(n))).collect(),
-                first_seen: (2..=accounts).map(|n| (spot(n), NOW - 30 * DAY)).collect(),
+                clocks: BTreeMap::new(),
                 places: (1..=accounts).map(|n| (id(n), place(n))).collect(),
                 running: (2..=accounts).map(|n| (spot(n), Vec::new())).collect(),
                 deleted: Vec::new(),
@@ -168,6 +182,7 @@ impl World {
             desired: desired(profile),
             rules: CleanupRules {
                 grace_seconds: 14 * DAY,
+                max_gap_seconds: 3 * DAY,
                 max_deletions: 5,
                 max_per_day: 10,
                 max_share: 1.0,
@@ -216,7 +231,32 @@ impl World {
         all.find(|record| record.id == spot(number)).unwrap()
     }
 
+    /// The clocks as they are kept after a run.
+    pub(crate) fn clocks(&self) -> BTreeMap<SpotAccountId, OrphanClock> {
+        clocks(&self.observed, &self.desired, &self.rules).unwrap()
+    }
+
+    /// Whatever is an orphan has been one since a month, for whatever reason, unless a test has said since when.
+    pub(crate) fn long_ago(&mut self) {
+        for (id, clock) in self.clocks() {
+            let long = OrphanClock {
+                first_seen: NOW - 30 * DAY,
+                last_seen: NOW - 3600,
+                ..clock
+            };
+            self.observed.clocks.entry(id).or_insert(long);
+        }
+    }
+
+    /// The plan, where whatever is an orphan has been one for long.
     pub(crate) fn plan(&self) -> Plan {
+        let mut aged = self.clone();
+        aged.long_ago();
+        aged.plan_now()
+    }
+
+    /// The plan by the clocks as they are.
+    pub(crate) fn plan_now(&self) -> Plan {
         let plan = plan(&self.observed, &self.desired, &self.rules).unwrap();
         let summary = onboarding_core::plan::Summary::of(&plan.accounts, &plan.accounts, true);
         assert!(summary.adds_up(), "{summary:?}");

@@ -4,6 +4,8 @@
 //! claim the AWS account, check that nothing changed in our state meanwhile, write the intent, send. An answer that says
 //! nothing is settled by looking.
 
+use std::collections::BTreeSet;
+
 use onboarding_core::{
     custom_resource::{TombstoneReason, deletion::veto},
     ids::{AwsAccountId, SpotAccountId, StackId},
@@ -13,7 +15,7 @@ use spot_api::{ErrorClass, SpotError};
 
 use super::deletion::{NotSent, SentDeletion};
 use crate::{
-    intents::IntentsError,
+    intents::{Intent, IntentsError},
     provider::{Provider, time_until},
 };
 
@@ -28,6 +30,8 @@ pub struct Orphan {
     pub owner: Option<StackId>,
     /// Whether it may be linked to its AWS account.
     pub may_be_linked: bool,
+    /// Whether its AWS account left the organization or is closed: then nobody of ours has stacks in it.
+    pub is_account_gone: bool,
 }
 
 /// Why a Spot account was not deleted.
@@ -62,7 +66,7 @@ pub enum CleanUpError<E> {
 
 impl Provider {
     /// Deletes a Spot account, after everything was looked at once more: that it is there and still of its AWS account, that its
-    /// owner is the same, and that nothing runs in it. `before` gets the Spot account as it is now, and is awaited when nothing
+    /// owner is the same and no other stack holds it, and that nothing runs in it. `before` gets the Spot account as it is now, and is awaited when nothing
     /// else stands against it. False when it was gone already.
     ///
     /// # Errors
@@ -108,17 +112,21 @@ impl Provider {
         if owner.is_some_and(|owner| owner.adopted) {
             return Err(refused(TombstoneReason::Adopted.explanation().to_owned()));
         }
-        let mut running = self.spot.elastigroups(id).await?;
-        running.extend(self.spot.ocean_clusters(id).await?);
-        if let Some(reason) = veto(&record, account, orphan.may_be_linked, running.len()) {
-            let named = running.into_iter().map(|one| one.name.unwrap_or(one.id));
-            let named: Vec<String> = named.collect();
-            return Err(refused(match named.as_slice() {
-                [] => reason.explanation().to_owned(),
-                named => format!("{} ({})", reason.explanation(), named.join(", ")),
-            }));
+        if let Some(stack) = self.other_holder(orphan, &seen).await? {
+            let reason = TombstoneReason::HeldByAnother.explanation();
+            return Err(refused(format!(
+                "{reason} ({stack}), and nothing tells that this is deleted; delete it in the account"
+            )));
         }
+        self.check_idle(orphan, &record).await?;
         before(record).await.map_err(CleanUpError::Before)?;
+        // That may have taken minutes, in which somebody may have begun to use it.
+        let Some(record) = self.record_now(id).await? else {
+            self.intents.forget(account, id, None).await?;
+            self.listings.forget();
+            return Ok(false);
+        };
+        self.check_idle(orphan, &record).await?;
         if let Some(freeze) = self.intents.frozen().await? {
             return Err(busy(freeze.to_string()));
         }
@@ -146,14 +154,76 @@ impl Provider {
         }
     }
 
-    /// A Spot account as it is now; none when it is not there.
-    async fn record_now(&self, id: &SpotAccountId) -> Result<Option<SpotAccountRecord>, SpotError> {
-        if let Some(record) = self.spot.account(id).await? {
-            return Ok(Some(record));
+    /// Checks that a Spot account is still of its AWS account, and that nothing runs in it.
+    async fn check_idle<E>(
+        &self,
+        orphan: &Orphan,
+        record: &SpotAccountRecord,
+    ) -> Result<(), CleanUpError<E>> {
+        let id = &orphan.spot_account;
+        let mut running = self.spot.elastigroups(id).await?;
+        running.extend(self.spot.ocean_clusters(id).await?);
+        let Some(reason) = veto(record, orphan.account, orphan.may_be_linked, running.len()) else {
+            return Ok(());
+        };
+        let named = running.into_iter().map(|one| one.name.unwrap_or(one.id));
+        let named: Vec<String> = named.collect();
+        Err(CleanUpError::Refused {
+            spot_account: id.clone(),
+            reason: match named.as_slice() {
+                [] => reason.explanation().to_owned(),
+                named => format!("{} ({})", reason.explanation(), named.join(", ")),
+            },
+        })
+    }
+
+    /// Another stack than the owner that was given the Spot account, and may be there: one that is not known to be deleted.
+    async fn other_holder<E>(
+        &self,
+        orphan: &Orphan,
+        seen: &Intent,
+    ) -> Result<Option<StackId>, CleanUpError<E>> {
+        if orphan.is_account_gone {
+            return Ok(None);
         }
-        // Spot does not document that call: what it does not find there, the listing must not have either.
+        let stacks = seen.holders.iter().map(|holder| &holder.stack);
+        // What the runner asked for by itself is no stack that would stay.
+        let is_other = |stack: &&StackId| stack.is_real() && Some(*stack) != orphan.owner.as_ref();
+        let mut others: BTreeSet<&StackId> = stacks.filter(is_other).collect();
+        if others.is_empty() {
+            return Ok(None);
+        }
+        // A stack that has linked another Spot account of the AWS account was given that one.
+        let linked = self.spot.list_accounts_of(orphan.account).await?;
+        for one in linked.iter().filter(|one| one.id != orphan.spot_account) {
+            if let Some(owner) = self.intents.owner(&one.id).await? {
+                others.remove(&owner.stack_id);
+            }
+        }
+        for stack in others {
+            let status = self.directory.stack_status(stack).await;
+            if status.as_deref() != Some("DELETE_COMPLETE") {
+                return Ok(Some(stack.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A Spot account as it is now; none when it is not there. Spot does not document the call for one account: what it does not
+    /// find there, the listing must not have either, and to what an account is linked, that may not say.
+    async fn record_now(&self, id: &SpotAccountId) -> Result<Option<SpotAccountRecord>, SpotError> {
+        let read = self.spot.account(id).await?;
+        if read.as_ref().is_some_and(|read| read.aws_account.is_some()) {
+            return Ok(read);
+        }
         let all = self.spot.list_accounts().await?;
-        Ok(all.into_iter().find(|record| record.id == *id))
+        let listed = all.into_iter().find(|record| record.id == *id);
+        // Of one that is not listed, nobody knows that it is linked to nothing.
+        let unclear = |read| SpotAccountRecord {
+            unlinked: false,
+            ..read
+        };
+        Ok(listed.or_else(|| read.map(unclear)))
     }
 }
 

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use onboarding_core::plan::Plan;
 
 use super::{
-    Failure, Global, confirm,
+    Failure, Global,
+    confirm::{self, Removals},
     running::{self, Asking, Begun, Reports},
 };
 use crate::{
@@ -69,10 +70,10 @@ impl Exec {
         let is_refused = |plan: &Plan| plan.refusals.iter().any(|refusal| refusal.whole_plan);
         let shown = planned.plan_before.filter(|plan| !is_refused(plan));
         let shown = shown.unwrap_or_default();
-        let count = confirm::deletions(&shown.steps);
-        if count > 0 {
-            let doing = format!("delete {count} Spot accounts");
-            confirm::confirm(&plan::text(&shown, None), &doing, count, self.yes)?;
+        let removals = Removals::of(&shown.steps);
+        if removals.count() > 0 {
+            let shown = plan::text(&shown, None);
+            confirm::confirm(&shown, &removals.words(), removals.count(), self.yes)?;
         }
         let basis = jobs::basis(home, job, self.asking.into())?;
         let lifetime = job.plan_lifetime.get();

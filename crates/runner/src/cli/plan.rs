@@ -8,9 +8,12 @@ use std::{
 };
 
 use jiff::Timestamp;
+use onboarding_core::orphan_cleanup;
 
 use super::{
-    Failure, Global, complain, confirm, load, print, print_json,
+    Failure, Global, complain,
+    confirm::{self, Removals},
+    load, print, print_json,
     running::{self, Asking, Begun, Reports},
     telemetry,
 };
@@ -115,10 +118,12 @@ impl Apply {
                 job.name
             )));
         }
-        let count = confirm::deletions(document.steps.iter().map(|one| &one.step));
-        if count > 0 {
-            let doing = format!("delete {count} Spot accounts");
-            confirm::confirm(&plan::kept(&document.steps), &doing, count, self.yes)?;
+        if document.basis.kind == orphan_cleanup::KIND {
+            let removals = Removals::of(document.steps.iter().map(|one| &one.step));
+            if removals.count() > 0 {
+                let shown = plan::kept(&document.steps);
+                confirm::confirm(&shown, &removals.words(), removals.count(), self.yes)?;
+            }
         }
         let home = Home::connect(Arc::new(config)).await?;
         let state = home.state.clone();

@@ -22,6 +22,9 @@ pub struct OrphanCleanupParams {
     pub apply: bool,
     /// How long nobody must have needed a Spot account before it is deleted, counted from the first run that saw it.
     pub grace_period: Text<HumanDuration>,
+    /// The longest time between two runs that look. After a longer one the grace period begins anew: an account may have come back
+    /// and left again meanwhile. Longer than the time between two runs, and much shorter than `grace_period`.
+    pub max_gap: Text<HumanDuration>,
     /// Most Spot accounts that a run deletes.
     pub max_deletions: u32,
     /// Most Spot accounts that are deleted in 24 hours.
@@ -33,7 +36,7 @@ pub struct OrphanCleanupParams {
     /// Nothing of accounts with such a name is removed, in AWS or Spot; `*` stands for any characters.
     pub protected_names: Vec<Text<NamePattern>>,
     /// The default account of the Spot organization, which Spot's API does not tell. Without it, only Spot accounts that we made
-    /// ourselves are deleted.
+    /// ourselves are deleted; a run is refused while Spot does not list it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_account: Option<Text<SpotAccountId>>,
     /// Whether accounts that no profile targets any more lose their stack, with role and policies, and then their Spot account.
@@ -47,6 +50,7 @@ impl Default for OrphanCleanupParams {
         Self {
             apply: false,
             grace_period: duration::seconds(14 * 86_400),
+            max_gap: duration::seconds(3 * 86_400),
             max_deletions: 5,
             max_per_day: 10,
             max_percent: Text(Share::percent(5)),
@@ -64,8 +68,11 @@ impl OrphanCleanupParams {
     #[must_use]
     pub fn rules(&self) -> CleanupRules {
         let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+        let seconds =
+            |time: &Text<HumanDuration>| i64::try_from(time.get().as_secs()).unwrap_or(i64::MAX);
         CleanupRules {
-            grace_seconds: i64::try_from(self.grace_period.get().as_secs()).unwrap_or(i64::MAX),
+            grace_seconds: seconds(&self.grace_period),
+            max_gap_seconds: seconds(&self.max_gap),
             max_deletions: count(self.max_deletions),
             max_per_day: count(self.max_per_day),
             max_share: self.max_percent.as_fraction(),

@@ -166,6 +166,7 @@ mod tests {
             "params.max_deletions=1000",
             "params.max_percent=100%",
             "params.grace_period=0s",
+            "params.max_gap=1000d",
             "params.protected_ous=[]",
             "params.default_account=act-1",
             "params.remove_outside_targets=true",

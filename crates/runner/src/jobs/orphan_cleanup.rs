@@ -2,29 +2,40 @@
 //! make them again.
 //!
 //! What is ours, due and allowed is decided in the core. This module looks, keeps since when each orphan is one, and deletes
-//! one Spot account after everything about it was read once more (`delete`). Stack instances of accounts that are gone are
-//! taken out by `stackset-sync`'s own steps.
+//! one Spot account after everything about it was read once more (`delete`). Stack instances are taken out by `stackset-sync`'s
+//! own steps, after what protects their accounts was asked once more (`instances`).
 
 mod delete;
+mod instances;
 mod observe;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use onboarding_core::{
-    orphan_cleanup::{self, CleanupConsent, CleanupObserved, CleanupRules},
+    orphan_cleanup::{self, CleanupConsent, CleanupObserved, CleanupRules, protection::Protection},
     plan::{Plan, Step, consent::Consent},
-    stackset_sync::{self, SyncAction},
+    stackset_sync,
 };
 use onboarding_provider::Provider;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
+
+pub(super) use delete::state_error;
 
 use super::stackset_sync::{StackSetSync, unplannable};
 use crate::{
     config::OrphanCleanupParams,
-    engine::{Applied, Job, JobError, RunContext, StepContext, StepError},
+    engine::{Applied, ErrorClass, Job, JobError, RunContext, StepContext, StepError},
     home::Home,
 };
+
+/// What the run's own look has found, and each deletion heeds.
+struct Looked {
+    protection: Protection,
+    /// The most that may be deleted in 24 hours.
+    most_a_day: usize,
+}
 
 /// The job, configured.
 pub struct OrphanCleanup {
@@ -34,6 +45,7 @@ pub struct OrphanCleanup {
     keeps_clocks: bool,
     /// Deletes.
     lifecycle: OnceCell<Provider>,
+    looked: Mutex<Option<Arc<Looked>>>,
 }
 
 impl OrphanCleanup {
@@ -46,16 +58,28 @@ impl OrphanCleanup {
         params: &OrphanCleanupParams,
         keeps_clocks: bool,
     ) -> Result<Self, JobError> {
+        let rules = params.rules();
+        let sync = StackSetSync::new(home, &[], false)?;
         Ok(Self {
-            sync: StackSetSync::new(home, &[], false)?,
-            rules: params.rules(),
+            sync: sync.naming(rules.protected_ous.clone()),
+            rules,
             keeps_clocks,
             lifecycle: OnceCell::new(),
+            looked: Mutex::default(),
         })
     }
 
     fn home(&self) -> &Home {
         &self.sync.home
+    }
+
+    fn looked(&self) -> Result<Arc<Looked>, StepError> {
+        self.looked.lock().clone().ok_or_else(|| {
+            StepError::new(
+                ErrorClass::Bug,
+                "a step is applied before anything was looked at",
+            )
+        })
     }
 }
 
@@ -81,18 +105,10 @@ impl Job for OrphanCleanup {
     }
 
     async fn apply(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {
-        if step.kind != stackset_sync::KIND {
-            return self.delete(cx, step).await;
+        match step.kind == stackset_sync::KIND {
+            true => self.take_out(cx, step).await,
+            false => self.delete(cx, step).await,
         }
-        let applied = self.sync.apply(cx, step).await?;
-        if let Applied::Done { .. } = applied
-            && let Ok(SyncAction::DeleteStackInstances {
-                with_stacks: true, ..
-            }) = serde_json::from_value(step.payload.clone())
-        {
-            self.note_deleted_stacks(step).await?;
-        }
-        Ok(applied)
     }
 
     async fn stop(&self, cx: &StepContext, step: &Step) -> Result<(), StepError> {

@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use onboarding_core::{
-    desired::{Deployment, Desired},
+    desired::{Deployment, Desired, OuRef},
     ids::{AwsAccountId, OuId},
     inventory::LinkEvidence,
     plan::{Plan, Step, consent::Consent},
@@ -48,6 +48,8 @@ use crate::{
 pub struct StackSetSync {
     pub(super) home: Home,
     pub(super) desired: Desired,
+    /// Units that are named beside the profiles' targets: they are looked up by what they are called now.
+    named_units: Vec<OuRef>,
     /// Read once per run: verifying never lists the organization again.
     organization: Mutex<Option<KnownOrganization>>,
     /// Serves the requests that this run makes itself.
@@ -80,12 +82,21 @@ impl StackSetSync {
         Ok(Self {
             home,
             desired,
+            named_units: Vec::new(),
             organization: Mutex::default(),
             lifecycle: OnceCell::new(),
             prepared: Mutex::default(),
             external_ids: Mutex::default(),
             changed: Mutex::default(),
         })
+    }
+
+    /// The same job, which also looks these units up.
+    pub(super) fn naming(self, named_units: Vec<OuRef>) -> Self {
+        Self {
+            named_units,
+            ..self
+        }
     }
 
     /// The same job by what profiles keep now, knowing what this one knows already.

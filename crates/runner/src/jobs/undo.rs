@@ -2,7 +2,8 @@
 //!
 //! Everything at Spot goes through the provider's lifecycle, as for a stack: it looks before it creates, and writes its intent
 //! down first. Only who may have an account is decided here: those of the run's records, also when their AWS account is not in
-//! the organization any more.
+//! the organization any more; and none whose AWS account has a Spot account that no undoing made ([`Undo::in_place`]): that one
+//! is neither taken nor shown to anybody.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,16 +14,21 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use onboarding_core::{
-    custom_resource::{RequestType, Resource, ResourceRequest, ResourceResponse, Status},
+    custom_resource::{
+        RequestType, Resource, ResourceRequest, ResourceResponse, Status,
+        account::{self, AccountDecision, KnownAccounts, OurState, Refusal as AccountRefusal},
+    },
     ids::{AwsAccountId, ExternalId, InvalidId, SpotAccountId, StackId},
     orphan_cleanup::undo::{self, DeletionRecord, UndoAction, Undone},
     plan::{Plan, Step},
     secret::SecretText,
 };
 use onboarding_provider::{
-    AccountDetails, AccountDirectory, AdoptRule, DirectoryError, Naming, Provider, ProviderSettings,
+    AccountDetails, AccountDirectory, AdoptRule, Departure, DirectoryError, Intents as _, Naming,
+    Provider, ProviderSettings, SentCall,
 };
 
+use super::orphan_cleanup::state_error;
 use crate::{
     engine::{Applied, ErrorClass, Job, JobError, RunContext, StepContext, StepError},
     home::{Home, spot_error},
@@ -48,11 +54,59 @@ impl Undo {
         Self { home, run }
     }
 
+    /// The Spot account that the AWS account of a record has, or would be given, and that undoing this record did not make.
+    async fn in_place(
+        &self,
+        record: &DeletionRecord,
+        known: &KnownAccounts,
+    ) -> Result<Option<SpotAccountId>, JobError> {
+        let intent = self.home.state.database().intent(record.account).await;
+        let intent = intent.map_err(state_error)?;
+        let stack = self.stack(record)?;
+        let ours = OurState {
+            assigned: intent.assigned.as_ref(),
+            removed: intent.removed.as_ref(),
+            linked_by_us: false,
+        };
+        // The answer to the creation may have been lost: what is there then is what it made.
+        let is_sent = matches!(
+            intent.sent.as_ref().map(|sent| &sent.call),
+            Some(SentCall::Create { stack: of, .. }) if *of == stack
+        );
+        let is_made = |id: &SpotAccountId| {
+            intent.assigned.as_ref() == Some(id) && intent.created_by.as_ref() == Some(&stack)
+        };
+        Ok(
+            match account::decide(record.account, known, ours, AdoptRule::KeepLink) {
+                AccountDecision::Create => None,
+                AccountDecision::Leftover(_) if is_sent => None,
+                AccountDecision::Ours(id)
+                | AccountDecision::Adopt(id)
+                | AccountDecision::Leftover(id) => Some(id).filter(|id| !is_made(id)),
+                AccountDecision::Refuse(AccountRefusal::Several { spot_accounts, .. }) => {
+                    spot_accounts.into_iter().find(|id| !is_made(id))
+                }
+                AccountDecision::Refuse(AccountRefusal::LinkedElsewhere {
+                    spot_account, ..
+                }) => Some(spot_account),
+            },
+        )
+    }
+
+    /// All Spot accounts, as they are now.
+    async fn known(&self) -> Result<KnownAccounts, JobError> {
+        let listed = self.home.spot.list_accounts().await;
+        listed.map(KnownAccounts::new).map_err(spot_error)
+    }
+
     async fn recreate(
         &self,
         cx: &StepContext,
         record: &DeletionRecord,
     ) -> Result<Applied, StepError> {
+        if let Some(other) = self.in_place(record, &self.known().await?).await? {
+            return Err(not_made(record, &other));
+        }
         let lifecycle = Provider::new(
             self.home.spot.clone(),
             Arc::new(self.home.state.database().clone()),
@@ -74,19 +128,7 @@ impl Undo {
         };
         let made = done(ask("SpotAccount", account, PATIENCE).await?)?;
         let id: SpotAccountId = data(&made, "AccountId")?;
-        if made
-            .data
-            .get("Adopted")
-            .is_some_and(|adopted| adopted == "true")
-        {
-            return Err(StepError::new(
-                ErrorClass::Failed,
-                format!(
-                    "AWS account {} is linked to Spot account {id} meanwhile, which we did not make; nothing was made",
-                    record.account
-                ),
-            ));
-        }
+        self.check_made(record, &id).await?;
         let linked = self.home.spot.list_accounts_of(record.account).await;
         let is_linked = linked.map_err(spot_error)?.iter().any(|one| one.id == id);
         let not_linked = match &record.role {
@@ -126,6 +168,10 @@ impl Undo {
             done(ask("EnableCostIntelligence", enabled, PATIENCE).await?)?;
         }
         for (group, policies) in &record.user_groups {
+            let frozen = self.home.state.database().frozen().await;
+            if let Some(freeze) = frozen.map_err(state_error)? {
+                return Err(StepError::new(ErrorClass::Failed, freeze.to_string()));
+            }
             let seen = BTreeSet::from([id.clone()]);
             let policies = policies.iter().map(|policy| (policy.clone(), seen.clone()));
             let policies = policies.collect();
@@ -159,13 +205,36 @@ impl Undo {
         Ok(Applied::Done { note: Some(note) })
     }
 
-    /// A request as a stack would make it. No stack of that name is there: whichever is deployed later becomes the owner.
-    fn request(
+    /// Checks that the lifecycle has made this one, for this record: somebody else may have enrolled the AWS account since we
+    /// looked. What it was given then is given back.
+    async fn check_made(
         &self,
         record: &DeletionRecord,
-        logical_id: &str,
-        resource: Resource,
-    ) -> Result<ResourceRequest, StepError> {
+        id: &SpotAccountId,
+    ) -> Result<(), StepError> {
+        let database = self.home.state.database();
+        let stack = self.stack(record)?;
+        let intent = database.intent(record.account).await;
+        let intent = intent.map_err(state_error)?;
+        if intent.assigned.as_ref() == Some(id) && intent.created_by.as_ref() == Some(&stack) {
+            return Ok(());
+        }
+        let holders = intent.holders.into_iter();
+        for holder in holders.filter(|holder| holder.stack == stack) {
+            let departure = Departure {
+                holder,
+                at: Timestamp::now(),
+                is_account: true,
+                ends: true,
+            };
+            let left = database.let_go(record.account, &departure).await;
+            left.map_err(state_error)?;
+        }
+        Err(not_made(record, id))
+    }
+
+    /// What stands for the stack that would ask. None of that name is there: whichever is deployed later becomes the owner.
+    fn stack(&self, record: &DeletionRecord) -> Result<StackId, StepError> {
         let region = &self.home.config.runner.aws.region;
         let stack = format!(
             "arn:{}:cloudformation:{}:{}:stack/undo-{}/undo",
@@ -174,13 +243,22 @@ impl Undo {
             record.account,
             record.spot_account
         );
-        let stack_id: StackId = stack.parse().map_err(|error: InvalidId| {
+        stack.parse().map_err(|error: InvalidId| {
             StepError::new(ErrorClass::Bug, "an ARN of our own has a wrong form").with_source(error)
-        })?;
+        })
+    }
+
+    /// A request as a stack would make it.
+    fn request(
+        &self,
+        record: &DeletionRecord,
+        logical_id: &str,
+        resource: Resource,
+    ) -> Result<ResourceRequest, StepError> {
         Ok(ResourceRequest {
             request_type: RequestType::Create,
             request_id: uuid::Uuid::now_v7().to_string(),
-            stack_id,
+            stack_id: self.stack(record)?,
             account: record.account,
             logical_id: logical_id.to_owned(),
             physical_id: None,
@@ -194,6 +272,23 @@ impl Undo {
             published: None,
         })
     }
+}
+
+fn not_made(record: &DeletionRecord, other: &SpotAccountId) -> StepError {
+    StepError::new(
+        ErrorClass::Failed,
+        format!(
+            "AWS account {} has Spot account {other} meanwhile, which stays as it is; nothing was made",
+            record.account
+        ),
+    )
+}
+
+/// What a run deleted, and what its AWS accounts have instead.
+pub struct Observed {
+    records: Vec<DeletionRecord>,
+    /// By the Spot accounts that were deleted.
+    in_place: BTreeMap<SpotAccountId, SpotAccountId>,
 }
 
 /// The one account of a record, by the name that its Spot account had.
@@ -237,18 +332,25 @@ fn data<T: std::str::FromStr>(answer: &ResourceResponse, name: &str) -> Result<T
 
 #[async_trait]
 impl Job for Undo {
-    type Observed = Vec<DeletionRecord>;
+    type Observed = Observed;
 
     fn kind(&self) -> &'static str {
         undo::KIND
     }
 
     async fn observe(&self, _cx: &RunContext) -> Result<Self::Observed, JobError> {
-        Ok(self.home.state.deletions_of(&self.run).await?)
+        let records = self.home.state.deletions_of(&self.run).await?;
+        let known = self.known().await?;
+        let mut in_place = BTreeMap::new();
+        for record in records.iter().filter(|record| record.undone.is_none()) {
+            let other = self.in_place(record, &known).await?;
+            in_place.extend(other.map(|other| (record.spot_account.clone(), other)));
+        }
+        Ok(Observed { records, in_place })
     }
 
     fn plan(&self, _cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError> {
-        Ok(undo::plan(observed))
+        Ok(undo::plan(&observed.records, &observed.in_place))
     }
 
     async fn apply(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {

@@ -8,6 +8,9 @@ use sqlx::{Row as _, any::AnyRow};
 
 use super::{State, StateError, orphans};
 
+/// The day in which so many may be deleted, in seconds.
+const DAY: i64 = 24 * 60 * 60;
+
 /// A deletion, and the run that did it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeletionRow {
@@ -18,19 +21,38 @@ pub struct DeletionRow {
 }
 
 impl State {
-    /// Writes down what is about to be deleted by a run, at a moment (Unix seconds). An earlier attempt that came to nothing is
-    /// replaced.
+    /// Writes down what is about to be deleted by a run, at a moment (Unix seconds), unless `most_a_day` were, or may have been,
+    /// in the last 24 hours. An earlier attempt that came to nothing is replaced.
     ///
     /// # Errors
-    /// When the state cannot be written. Nothing may be deleted then.
+    /// When as many as may be were deleted, it was deleted before, or the state cannot be written. Nothing may be deleted then.
     pub async fn begin_deletion(
         &self,
         run: &str,
         record: &DeletionRecord,
+        most_a_day: usize,
         now: i64,
     ) -> Result<(), StateError> {
         let text = serde_json::to_string(record).map_err(StateError::value("a deletion"))?;
-        sqlx::query(
+        let failed = failed();
+        let mut tx = self.write().await.map_err(&failed)?;
+        // Whoever else deletes waits for this, and counts it.
+        orphans::lock_listing(&mut tx).await?;
+        let others: i64 = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM deletions WHERE spot_account <> $1 AND COALESCE(deleted_at, written_at) > $2",
+        )
+        .bind(record.spot_account.as_str())
+        .bind(now.saturating_sub(DAY))
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(&failed)?;
+        if usize::try_from(others).unwrap_or(usize::MAX) >= most_a_day {
+            return Err(StateError::DayUsedUp {
+                spot_account: record.spot_account.clone(),
+                most_a_day,
+            });
+        }
+        let written = sqlx::query(
             "INSERT INTO deletions (spot_account, account, run_id, record, written_at) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (spot_account) DO UPDATE SET account = excluded.account, run_id = excluded.run_id, \
              record = excluded.record, written_at = excluded.written_at WHERE deletions.deleted_at IS NULL",
@@ -40,10 +62,15 @@ impl State {
         .bind(run)
         .bind(text)
         .bind(now)
-        .execute(self.pool())
+        .execute(&mut *tx)
         .await
-        .map(drop)
-        .map_err(failed())
+        .map_err(&failed)?;
+        if written.rows_affected() == 0 {
+            return Err(StateError::DeletedBefore {
+                spot_account: record.spot_account.clone(),
+            });
+        }
+        tx.commit().await.map_err(failed)
     }
 
     /// Writes down that what was about to be deleted is deleted, at a moment (Unix seconds). False when it was known before, or
@@ -79,15 +106,16 @@ impl State {
         Ok(is_new)
     }
 
-    /// What was deleted since a moment (Unix seconds).
+    /// What was deleted in the 24 hours before a moment (Unix seconds), or may have been: what was sent, and of which nobody knows
+    /// what became of it.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn deletions_since(&self, since: i64) -> Result<Vec<DeletionRow>, StateError> {
+    pub async fn deletions_of_the_day(&self, now: i64) -> Result<Vec<DeletionRow>, StateError> {
         let rows = sqlx::query(
-            "SELECT * FROM deletions WHERE deleted_at > $1 ORDER BY deleted_at, spot_account",
+            "SELECT * FROM deletions WHERE COALESCE(deleted_at, written_at) > $1 ORDER BY written_at, spot_account",
         )
-        .bind(since)
+        .bind(now.saturating_sub(DAY))
         .fetch_all(self.pool())
         .await
         .map_err(failed())?;
@@ -126,7 +154,7 @@ impl State {
     /// Writes down what was made in the place of a Spot account, by whom, at a moment (Unix seconds).
     ///
     /// # Errors
-    /// When the state cannot be written.
+    /// When the state cannot be written, or has no such deletion.
     pub async fn note_undone(
         &self,
         spot_account: &SpotAccountId,
@@ -135,7 +163,7 @@ impl State {
         now: i64,
     ) -> Result<(), StateError> {
         let text = serde_json::to_string(undone).map_err(StateError::value("a deletion"))?;
-        sqlx::query(
+        let noted = sqlx::query(
             "UPDATE deletions SET undone = $2, undone_by = $3, undone_at = $4 WHERE spot_account = $1",
         )
         .bind(spot_account.as_str())
@@ -144,8 +172,13 @@ impl State {
         .bind(now)
         .execute(self.pool())
         .await
-        .map(drop)
-        .map_err(failed())
+        .map_err(failed())?;
+        match noted.rows_affected() {
+            0 => Err(StateError::NoSuchDeletion {
+                spot_account: spot_account.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use onboarding_core::ids::SpotAccountId;
 use onboarding_provider::sql::{DatabaseError, PostgresUrlError};
 
 use crate::engine::{ErrorClass, JobError, JournalError};
@@ -94,6 +95,32 @@ pub enum StateError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// As many Spot accounts were deleted in 24 hours as may be.
+    #[error(
+        "Spot account {spot_account} is not deleted: {most_a_day} in 24 hours are the limit (params.max_per_day, \
+         params.max_percent), and so many were, or may have been; run again later"
+    )]
+    DayUsedUp {
+        /// The Spot account.
+        spot_account: SpotAccountId,
+        /// The limit.
+        most_a_day: usize,
+    },
+    /// It was deleted before, by what the state has.
+    #[error(
+        "Spot account {spot_account} is not deleted: the state says that it was deleted before, and yet it is there; look at it \
+         in Spot, and delete it there"
+    )]
+    DeletedBefore {
+        /// The Spot account.
+        spot_account: SpotAccountId,
+    },
+    /// There is no deletion that could be undone.
+    #[error("the state has no deletion of Spot account {spot_account}; was it changed by hand?")]
+    NoSuchDeletion {
+        /// The Spot account.
+        spot_account: SpotAccountId,
+    },
     /// There is no plan of such a run, or there are several.
     #[error(
         "{found} runs with a plan that somebody can approve have an id that begins with {id:?}; `runner runs list` shows the ids"
@@ -153,7 +180,10 @@ impl StateError {
             | Self::Migrate { .. }
             | Self::Lock { .. } => ErrorClass::Prerequisite,
             Self::Query { .. } => ErrorClass::Transient,
-            Self::Value { .. } => ErrorClass::Failed,
+            Self::Value { .. }
+            | Self::DayUsedUp { .. }
+            | Self::DeletedBefore { .. }
+            | Self::NoSuchDeletion { .. } => ErrorClass::Failed,
         }
     }
 }
@@ -177,6 +207,9 @@ impl From<StateError> for JobError {
             StateError::Url(_)
             | StateError::Database(_)
             | StateError::Newer { .. }
+            | StateError::DayUsedUp { .. }
+            | StateError::DeletedBefore { .. }
+            | StateError::NoSuchDeletion { .. }
             | StateError::NoSuchRun { .. }
             | StateError::NoSuchPlan { .. } => wrapped,
         }

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use onboarding_core::{
-    ids::{AwsAccountId, SpotAccountId, StackId},
-    orphan_cleanup::{Known, KnownOwner, KnownTombstone, Place},
+    ids::{AwsAccountId, OrganizationId, SpotAccountId, StackId},
+    inventory::{AccountState, OrganizationSnapshot},
+    orphan_cleanup::{Known, KnownOwner, KnownTombstone, OrphanClock, Place, Why},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, Row as _, Transaction, any::AnyRow};
@@ -15,9 +16,16 @@ use super::{State, StateError};
 /// The name in `kv` of what is remembered of Spot's listing.
 const SPOT_LISTING: &str = "spot-accounts";
 
-#[derive(Serialize, Deserialize)]
-struct SpotListing {
-    count: usize,
+const LISTING: &str = "what Spot listed last";
+
+/// What is remembered of Spot's listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpotListing {
+    /// How many accounts it had.
+    pub count: usize,
+    /// The AWS organization that was looked at beside it.
+    #[serde(default)]
+    pub organization: Option<OrganizationId>,
 }
 
 impl State {
@@ -64,53 +72,90 @@ impl State {
         Ok(known)
     }
 
-    /// Since when (Unix seconds) nobody needs each Spot account that was an orphan when the last run looked.
+    /// The grace period of each Spot account that was an orphan when the last run looked.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn orphans_since(&self) -> Result<BTreeMap<SpotAccountId, i64>, StateError> {
-        let rows = self
-            .all("SELECT spot_account, first_seen FROM orphans")
-            .await?;
-        let since = |row: &AnyRow| {
-            let first_seen = row.try_get("first_seen").map_err(failed())?;
-            Ok((spot_account(row)?, first_seen))
+    pub async fn orphan_clocks(&self) -> Result<BTreeMap<SpotAccountId, OrphanClock>, StateError> {
+        let clock = |row: &AnyRow| {
+            let owner = optional(row, "owner")?.map(|owner| owner.parse());
+            let why: String = row.try_get("why").map_err(failed())?;
+            let clock = OrphanClock {
+                first_seen: row.try_get("first_seen").map_err(failed())?,
+                last_seen: row.try_get("last_seen").map_err(failed())?,
+                why: serde_json::from_value(why.into()).map_err(StateError::value("an orphan"))?,
+                account: account(row)?,
+                owner: owner.transpose().map_err(StateError::value("a stack"))?,
+            };
+            Ok((spot_account(row)?, clock))
         };
-        rows.iter().map(since).collect()
+        let rows = self.all("SELECT * FROM orphans").await?;
+        rows.iter().map(clock).collect()
     }
 
-    /// Remembers since when these are orphans, and forgets all others.
+    /// Remembers these orphans, and forgets all others.
     ///
     /// # Errors
     /// When the state cannot be written.
     pub async fn remember_orphans(
         &self,
-        orphans: &BTreeMap<SpotAccountId, i64>,
+        orphans: &BTreeMap<SpotAccountId, OrphanClock>,
     ) -> Result<(), StateError> {
-        let before = self.orphans_since().await?;
-        if before == *orphans {
-            return Ok(());
-        }
+        let before = self.orphan_clocks().await?;
+        let gone = before.keys().filter(|id| !orphans.contains_key(id));
+        self.forget_orphans(gone).await?;
         let failed = StateError::query("remembering since when Spot accounts are orphans");
         let mut tx = self.write().await.map_err(&failed)?;
-        for gone in before.keys().filter(|id| !orphans.contains_key(id)) {
-            sqlx::query("DELETE FROM orphans WHERE spot_account = $1")
-                .bind(gone.as_str())
-                .execute(&mut *tx)
-                .await
-                .map_err(&failed)?;
-        }
-        for (id, since) in orphans {
+        for (id, clock) in orphans {
             sqlx::query(
-                "INSERT INTO orphans (spot_account, first_seen) VALUES ($1, $2) ON CONFLICT (spot_account) DO NOTHING",
+                "INSERT INTO orphans (spot_account, account, why, owner, first_seen, last_seen) VALUES ($1, $2, $3, $4, $5, $6) \
+                 ON CONFLICT (spot_account) DO UPDATE SET account = excluded.account, why = excluded.why, owner = excluded.owner, \
+                 first_seen = excluded.first_seen, last_seen = excluded.last_seen",
             )
             .bind(id.as_str())
-            .bind(since)
+            .bind(clock.account.to_string())
+            .bind(clock.why.code())
+            .bind(clock.owner.as_ref().map(StackId::as_str))
+            .bind(clock.first_seen)
+            .bind(clock.last_seen)
             .execute(&mut *tx)
             .await
             .map_err(&failed)?;
         }
         tx.commit().await.map_err(failed)
+    }
+
+    /// Forgets the orphans whose AWS accounts had left or were closed, and are in the organization again: whoever looks sees it,
+    /// also when no run of the job that deletes does.
+    ///
+    /// # Errors
+    /// When the state cannot be read or written.
+    pub async fn forget_returned(
+        &self,
+        organization: &OrganizationSnapshot,
+    ) -> Result<(), StateError> {
+        let clocks = self.orphan_clocks().await?;
+        let is_back = |clock: &OrphanClock| {
+            let member = organization.account(clock.account);
+            matches!(clock.why, Why::Departed | Why::Closed)
+                && member.is_some_and(|member| member.state != AccountState::Closed)
+        };
+        let back = clocks.iter().filter(|(_, clock)| is_back(clock));
+        self.forget_orphans(back.map(|(id, _)| id)).await
+    }
+
+    async fn forget_orphans<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a SpotAccountId> + Send,
+    ) -> Result<(), StateError> {
+        for id in ids {
+            sqlx::query("DELETE FROM orphans WHERE spot_account = $1")
+                .bind(id.as_str())
+                .execute(self.pool())
+                .await
+                .map_err(StateError::query("forgetting what is no orphan any more"))?;
+        }
+        Ok(())
     }
 
     /// Where AWS accounts were when they were last in the organization.
@@ -161,29 +206,31 @@ impl State {
         tx.commit().await.map_err(failed)
     }
 
-    /// How many accounts Spot listed last, less those that we deleted since; none before the first look.
+    /// Spot's last listing, less what we deleted since; none before the first look.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn spot_count(&self) -> Result<Option<usize>, StateError> {
+    pub async fn spot_listing(&self) -> Result<Option<SpotListing>, StateError> {
         let text: Option<String> = sqlx::query_scalar("SELECT value FROM kv WHERE name = $1")
             .bind(SPOT_LISTING)
             .fetch_optional(self.pool())
             .await
             .map_err(failed())?;
-        text.map(|text| listing(&text).map(|listing| listing.count))
-            .transpose()
+        text.map(|text| listing(&text)).transpose()
     }
 
-    /// Remembers how many accounts Spot listed at a moment (Unix seconds).
+    /// Remembers a listing of Spot's at a moment (Unix seconds).
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn remember_spot_count(&self, count: usize, now: i64) -> Result<(), StateError> {
-        let failed = StateError::query("remembering how many accounts Spot lists");
-        let mut tx = self.write().await.map_err(&failed)?;
-        write_count(&mut tx, count, now).await.map_err(&failed)?;
-        tx.commit().await.map_err(failed)
+    pub async fn remember_spot_listing(
+        &self,
+        listing: &SpotListing,
+        now: i64,
+    ) -> Result<(), StateError> {
+        let mut tx = self.write().await.map_err(listing_failed())?;
+        write_listing(&mut tx, listing, now).await?;
+        tx.commit().await.map_err(listing_failed())
     }
 
     async fn all(&self, sql: &'static str) -> Result<Vec<AnyRow>, StateError> {
@@ -197,39 +244,51 @@ pub(super) async fn count_deletion(
     tx: &mut Transaction<'static, Any>,
     now: i64,
 ) -> Result<(), StateError> {
-    let failed = StateError::query("remembering how many accounts Spot lists");
-    // Locks the row.
-    let text: Option<String> =
-        sqlx::query_scalar("UPDATE kv SET written_at = $2 WHERE name = $1 RETURNING value")
-            .bind(SPOT_LISTING)
-            .bind(now)
-            .fetch_optional(&mut **tx)
-            .await
-            .map_err(&failed)?;
-    let Some(text) = text else { return Ok(()) };
-    let count = listing(&text)?.count.saturating_sub(1);
-    write_count(tx, count, now).await.map_err(failed)
+    let Some(last) = lock_listing(tx).await? else {
+        return Ok(());
+    };
+    let count = last.count.saturating_sub(1);
+    write_listing(tx, &SpotListing { count, ..last }, now).await
 }
 
-async fn write_count(
+/// Locks the row of the last listing, which whoever deletes a Spot account begins with.
+pub(super) async fn lock_listing(
     tx: &mut Transaction<'static, Any>,
-    count: usize,
+) -> Result<Option<SpotListing>, StateError> {
+    let text: Option<String> =
+        sqlx::query_scalar("UPDATE kv SET written_at = written_at WHERE name = $1 RETURNING value")
+            .bind(SPOT_LISTING)
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(listing_failed())?;
+    text.map(|text| listing(&text)).transpose()
+}
+
+async fn write_listing(
+    tx: &mut Transaction<'static, Any>,
+    listing: &SpotListing,
     now: i64,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StateError> {
+    let text = serde_json::to_string(listing).map_err(StateError::value(LISTING))?;
     sqlx::query(
         "INSERT INTO kv (name, value, written_at) VALUES ($1, $2, $3) \
          ON CONFLICT (name) DO UPDATE SET value = excluded.value, written_at = excluded.written_at",
     )
     .bind(SPOT_LISTING)
-    .bind(format!("{{\"count\":{count}}}"))
+    .bind(text)
     .bind(now)
     .execute(&mut **tx)
     .await
     .map(drop)
+    .map_err(listing_failed())
+}
+
+fn listing_failed() -> impl Fn(sqlx::Error) -> StateError {
+    StateError::query("remembering how many accounts Spot lists")
 }
 
 fn listing(text: &str) -> Result<SpotListing, StateError> {
-    serde_json::from_str(text).map_err(StateError::value("the count of Spot's accounts"))
+    serde_json::from_str(text).map_err(StateError::value(LISTING))
 }
 
 fn failed() -> impl Fn(sqlx::Error) -> StateError {

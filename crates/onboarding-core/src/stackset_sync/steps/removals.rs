@@ -95,7 +95,6 @@ pub(in crate::stackset_sync) fn removals(
                 &SyncAction::DeleteStackInstances {
                     profile: context.profile.name.clone(),
                     targets,
-                    with_stacks: false,
                 },
                 accounts.clone(),
                 format!(

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use aws_ops::organizations::Member;
 use onboarding_core::{
     access::PolicyAccounts,
-    custom_resource::{ServedStacks, TombstoneReason},
+    custom_resource::ServedStacks,
     ids::{AccessPolicyId, AwsAccountId, SpotAccountId, StackSetName, UserGroupId},
     inventory::SpotAccountRecord,
-    orphan_cleanup::{CleanupAction, Evidence, Why, still_orphan, undo::DeletionRecord},
+    orphan_cleanup::{CleanupAction, Evidence, Place, Why, still_orphan, undo::DeletionRecord},
     plan::Step,
 };
-use onboarding_provider::{CleanUpError, Intents as _, IntentsError, Orphan, Provider, Tombstone};
+use onboarding_provider::{CleanUpError, Intents as _, IntentsError, Orphan, Provider};
 
 use super::OrphanCleanup;
 use crate::{
@@ -45,16 +45,20 @@ impl OrphanCleanup {
             account,
             owner,
             may_be_linked: why != Why::NeverLinked,
+            is_account_gone: matches!(why, Why::Departed | Why::Closed),
         };
         let state = &self.home().state;
+        let most_a_day = self.looked()?.most_a_day;
         let now = || cx.now().div_euclid(1000);
         let before = |listed: SpotAccountRecord| async move {
-            self.confirm(why, &listed.id, account).await?;
+            self.confirm(why, &listed, account).await?;
             let record = self
                 .record(&listed, account, account_name, why, first_seen)
                 .await?;
             let run = cx.run_id().to_string();
-            state.begin_deletion(&run, &record, now()).await?;
+            state
+                .begin_deletion(&run, &record, most_a_day, now())
+                .await?;
             Ok::<(), StepError>(())
         };
         let cleaned = self.lifecycle().await?.clean_up(&orphan, before).await;
@@ -76,12 +80,16 @@ impl OrphanCleanup {
     async fn confirm(
         &self,
         why: Why,
-        spot_account: &SpotAccountId,
+        listed: &SpotAccountRecord,
         account: AwsAccountId,
     ) -> Result<(), StepError> {
         let home = self.home();
+        let spot_account = &listed.id;
         let member = home.aws.member(account).await.map_err(aws_error)?;
         let evidence = Evidence {
+            protected: self
+                .protected(account, &[&*listed.name], member.as_ref())
+                .await?,
             state: member.map(|member| member.state),
             in_scope: provider::is_in_scope(home, account).await?,
             instance: self.instance_of(account).await?,
@@ -99,8 +107,30 @@ impl OrphanCleanup {
         })
     }
 
+    /// Why nothing of an account is removed, by its name and place as they are now, or were last.
+    pub(super) async fn protected(
+        &self,
+        account: AwsAccountId,
+        spot_names: &[&str],
+        member: Option<&Member>,
+    ) -> Result<Option<String>, StepError> {
+        let place = match member {
+            Some(member) => Some(Place {
+                name: member.name.clone(),
+                units: member.lineage.clone(),
+                path: String::new(),
+            }),
+            None => self.home().state.places().await?.remove(&account),
+        };
+        let looked = self.looked()?;
+        Ok(looked.protection.of(account, spot_names, place.as_ref()))
+    }
+
     /// A stack set of ours that has an instance of an account.
-    async fn instance_of(&self, account: AwsAccountId) -> Result<Option<StackSetName>, StepError> {
+    pub(super) async fn instance_of(
+        &self,
+        account: AwsAccountId,
+    ) -> Result<Option<StackSetName>, StepError> {
         for profile in &self.sync.desired.profiles {
             let aws = &self.home().aws;
             let overrides = aws.instance_overrides(&profile.stack_set, account, &profile.region);
@@ -180,36 +210,6 @@ impl OrphanCleanup {
             }
         }
         Ok(groups)
-    }
-
-    /// The stacks of these accounts are deleted with their instances. Their Spot accounts stay until they are deleted, too; in
-    /// case that does not happen in this run, a tombstone tells that the stack is gone.
-    pub(super) async fn note_deleted_stacks(&self, step: &Step) -> Result<(), StepError> {
-        let state = &self.home().state;
-        let known = state.known_spot_accounts().await?;
-        for account in &step.accounts {
-            if self.instance_of(*account).await?.is_some() {
-                continue;
-            }
-            for (spot_account, known) in &known {
-                let Some(owner) = known.owner.as_ref() else {
-                    continue;
-                };
-                if known.account != Some(*account) {
-                    continue;
-                }
-                let tombstone = Tombstone {
-                    spot_account: spot_account.clone(),
-                    account: *account,
-                    stack_id: owner.stack.clone(),
-                    at: Timestamp::now(),
-                    reason: TombstoneReason::Reconcile,
-                };
-                let left = state.database().leave_tombstone(&tombstone).await;
-                left.map_err(state_error)?;
-            }
-        }
-        Ok(())
     }
 
     async fn lifecycle(&self) -> Result<&Provider, StepError> {

@@ -1,27 +1,30 @@
 //! Observing for `orphan-cleanup`: what `stackset-sync` looks at, what the state has of our Spot accounts, and what runs in those
-//! that are due. Reads only, but for the state: since when each orphan is one, where accounts are, how many Spot lists.
+//! that are due. Reads only, but for the state: since when each orphan is one, where accounts are, how many Spot lists, and what
+//! became of deletions.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use onboarding_core::{
     custom_resource::TombstoneReason,
     ids::SpotAccountId,
-    orphan_cleanup::{self, CleanupObserved, Deleted, KnownTombstone, Place, protection},
-    stackset_sync::guard::{Lister, shrink_of},
+    orphan_cleanup::{
+        self, CleanupObserved, Deleted, KnownTombstone, OrphanClock, Place,
+        protection::{self, Protection},
+    },
+    stackset_sync::{
+        SyncObserved,
+        guard::{Lister, shrink_of},
+    },
 };
 use onboarding_provider::Intents as _;
-use spot_api::Workload;
 
-use super::{super::stackset_sync::unplannable, OrphanCleanup};
+use super::{super::stackset_sync::unplannable, Looked, OrphanCleanup};
 use crate::{
     engine::{ErrorClass, JobError, RunContext},
     home::spot_error,
     provider,
-    state::accounts_of,
+    state::{SpotListing, accounts_of},
 };
-
-/// The day in which so many may be deleted, in seconds.
-const DAY: i64 = 24 * 60 * 60;
 
 /// How many stacks are looked for in one observation; the others are in a later one, when these are cleaned up.
 const MOST_STACKS: usize = 100;
@@ -31,13 +34,22 @@ impl OrphanCleanup {
         let now = cx.now().div_euclid(1000);
         let state = &self.home().state;
         let sync = self.sync.observe_at(now, None).await?;
+        if self.keeps_clocks {
+            // What it finds out is neither counted as missing nor as one of an unknown outcome.
+            self.settle(&sync, now).await?;
+        }
         let run = cx.run_id().to_string();
-        let deleted = state.deletions_since(now.saturating_sub(DAY)).await?;
+        let deleted = state.deletions_of_the_day(now).await?;
+        let (previous_spot_count, previous_organization) = match state.spot_listing().await? {
+            Some(listing) => (Some(listing.count), listing.organization),
+            None => (None, None),
+        };
         let mut observed = CleanupObserved {
             sync,
-            previous_spot_count: state.spot_count().await?,
+            previous_spot_count,
+            previous_organization,
             known: state.known_spot_accounts().await?,
-            first_seen: state.orphans_since().await?,
+            clocks: state.orphan_clocks().await?,
             places: state.places().await?,
             running: BTreeMap::new(),
             deleted: deleted
@@ -46,21 +58,31 @@ impl OrphanCleanup {
                     spot_account: row.record.spot_account,
                     account: row.record.account,
                     of_this_run: row.run == run,
+                    is_settled: row.record.deleted_at.is_some(),
                 })
                 .collect(),
         };
         let desired = &self.sync.desired;
+        let plannable = |error| unplannable(&error);
         let is_trusted = orphan_cleanup::distrust(&observed, desired).is_none();
+        let mut clocks = None;
         if is_trusted {
             self.look_for_stacks(&mut observed).await?;
-            let clocks = orphan_cleanup::clocks(&observed, desired, &self.rules);
-            observed.first_seen = clocks.map_err(|error| unplannable(&error))?;
+            let at = orphan_cleanup::clocks(&observed, desired, &self.rules);
+            clocks = Some(at.map_err(plannable)?);
         }
         if self.keeps_clocks {
-            self.keep(&observed, is_trusted, now).await?;
+            self.keep(&observed, clocks.as_ref(), now).await?;
         }
         if is_trusted {
-            observed.running = self.running(&observed).await?;
+            let ours = orphan_cleanup::judge(&observed, desired, &self.rules);
+            let ours = ours.map_err(plannable)?.len();
+            observed.running = self.running(&observed, ours).await?;
+            let protection = Protection::new(&observed.sync.organization, desired, &self.rules);
+            *self.looked.lock() = Some(Arc::new(Looked {
+                protection: protection.map_err(plannable)?,
+                most_a_day: orphan_cleanup::most_a_day(&observed, &self.rules, ours),
+            }));
         }
         Ok(observed)
     }
@@ -87,45 +109,69 @@ impl OrphanCleanup {
         Ok(())
     }
 
-    /// Tells the state what was seen. What a listing says that is not believed is not kept.
+    /// Tells the state what was seen. What a listing says that is not believed is not kept: then there are no clocks.
     async fn keep(
         &self,
         observed: &CleanupObserved,
-        is_trusted: bool,
+        clocks: Option<&BTreeMap<SpotAccountId, OrphanClock>>,
         now: i64,
     ) -> Result<(), JobError> {
         let state = &self.home().state;
-        let listed = observed.sync.spot_accounts.len();
+        let organization = &observed.sync.organization;
+        let listing = SpotListing {
+            count: observed.sync.spot_accounts.len(),
+            organization: Some(organization.id.clone()),
+        };
         let previous = observed.previous_spot_count;
         let removal = &self.sync.desired.removal;
         // One that shrank too far does not become the new measure: the guard must hold until a person decides.
-        let shrank =
-            previous.is_some() && shrink_of(Lister::Spot, removal, previous, listed).is_some();
-        if !shrank && previous != Some(listed) {
-            state.remember_spot_count(listed, now).await?;
+        let shrank = previous.is_some()
+            && shrink_of(Lister::Spot, removal, previous, listing.count).is_some();
+        let before = observed.previous_organization.as_ref();
+        let is_another = before.is_some_and(|before| *before != organization.id);
+        if !shrank && !is_another {
+            state.remember_spot_listing(&listing, now).await?;
         }
-        if !is_trusted {
+        let Some(clocks) = clocks else {
             return Ok(());
-        }
-        let organization = &observed.sync.organization;
+        };
         let accounts = accounts_of(&observed.known).into_iter();
         let places: BTreeMap<_, Place> = accounts
             .filter_map(|account| Some((account, protection::place_in(organization, account)?)))
             .collect();
         state.remember_places(&observed.places, &places).await?;
-        state.remember_orphans(&observed.first_seen).await?;
-        self.settle(observed, now).await
+        state.remember_orphans(clocks).await?;
+        Ok(())
     }
 
-    /// Settles deletions whose outcome nobody has seen: what Spot does not list any more is deleted.
-    async fn settle(&self, observed: &CleanupObserved, now: i64) -> Result<(), JobError> {
+    /// Settles deletions whose outcome nobody has seen: each Spot account is asked for by itself, and what is neither there nor
+    /// listed is deleted. Not on the word of a listing that lacks more than these.
+    async fn settle(&self, sync: &SyncObserved, now: i64) -> Result<(), JobError> {
         let state = &self.home().state;
+        let mut gone = Vec::new();
         for row in state.unsettled_deletions().await? {
             let id = &row.record.spot_account;
-            let mut listed = observed.sync.spot_accounts.iter();
+            let mut listed = sync.spot_accounts.iter();
             if listed.any(|record| record.id == *id) {
                 continue;
             }
+            match self.home().spot.account(id).await {
+                Ok(None) => gone.push(row),
+                Ok(Some(_)) => {}
+                Err(error) => {
+                    tracing::warn!(spot_account = %id, error = &error as &dyn std::error::Error, "what became of a deletion is not known");
+                }
+            }
+        }
+        let previous = state.spot_listing().await?.map(|listing| listing.count);
+        let expected = previous.map(|count| count.saturating_sub(gone.len()));
+        let removal = &self.sync.desired.removal;
+        let is_shrunk = shrink_of(Lister::Spot, removal, expected, sync.spot_accounts.len());
+        if gone.is_empty() || is_shrunk.is_some() {
+            return Ok(());
+        }
+        for row in gone {
+            let id = &row.record.spot_account;
             tracing::info!(spot_account = %id, run.id = row.run, "a deletion whose end nobody saw has happened");
             let account = row.record.account;
             let forgotten = state.database().forget(account, id, None).await;
@@ -145,27 +191,17 @@ impl OrphanCleanup {
     async fn running(
         &self,
         observed: &CleanupObserved,
+        ours: usize,
     ) -> Result<BTreeMap<SpotAccountId, Vec<String>>, JobError> {
-        let desired = &self.sync.desired;
-        let plannable = |error| unplannable(&error);
-        let due = orphan_cleanup::due(observed, desired, &self.rules).map_err(plannable)?;
-        let judged = orphan_cleanup::judge(observed, desired, &self.rules).map_err(plannable)?;
-        let mut left = orphan_cleanup::allowance(observed, &self.rules, judged.len());
-        let spot = &self.home().spot;
+        let due = orphan_cleanup::due(observed, &self.sync.desired, &self.rules);
+        let due = due.map_err(|error| unplannable(&error))?;
+        let mut left = orphan_cleanup::allowance(observed, &self.rules, ours);
         let mut running = BTreeMap::new();
         for id in due {
             if left == 0 {
                 break;
             }
-            let (groups, clusters) =
-                tokio::try_join!(spot.elastigroups(&id), spot.ocean_clusters(&id))
-                    .map_err(spot_error)?;
-            let named = |kind: &'static str| {
-                move |one: Workload| format!("{kind} {}", one.name.unwrap_or(one.id))
-            };
-            let groups = groups.into_iter().map(named("Elastigroup"));
-            let clusters = clusters.into_iter().map(named("Ocean cluster"));
-            let names: Vec<String> = groups.chain(clusters).collect();
+            let names = self.workloads(&id).await.map_err(spot_error)?;
             left -= usize::from(names.is_empty());
             running.insert(id, names);
         }

@@ -25,7 +25,6 @@ use super::{
 use crate::{
     engine::{Applied, ErrorClass, RunId, StepContext, StepError},
     home::aws_error,
-    provider,
     state::OperationResults,
 };
 
@@ -124,22 +123,14 @@ impl StackSetSync {
                 let enrolled = self.enroll_management_account(cx, subject, management, changes);
                 told(enrolled.await)
             }
-            SyncAction::DeleteStackInstances {
-                profile,
-                targets,
-                with_stacks,
-            } => {
+            SyncAction::DeleteStackInstances { profile, targets } => {
                 let profile = self.profile(profile)?;
-                if *with_stacks {
-                    self.confirm_outside(cx, &targets.accounts).await?;
-                } else {
-                    self.confirm_departures(cx, &targets.accounts).await?;
-                }
-                // Stacks that are kept ask nothing of Spot, and those that go keep their custom resources.
+                self.confirm_departures(cx, &targets.accounts).await?;
+                // Stacks that are kept ask nothing of Spot.
                 let change = self.change(profile, targets, step, step.accounts.len());
                 let deletion = InstanceDeletion {
                     change,
-                    retain_stacks: !with_stacks,
+                    retain_stacks: true,
                 };
                 self.run_operation(cx, step, profile, Request::Delete(deletion))
                     .await
@@ -275,28 +266,6 @@ impl StackSetSync {
                         "account {account} ({}) is in the organization after all, although the listing did not have it or had \
                          it as closed; nothing was taken out, run again",
                         member.name
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Stacks are deleted in accounts that no profile targets, and each must be such a one when asked for by itself.
-    async fn confirm_outside(
-        &self,
-        cx: &StepContext,
-        accounts: &[AwsAccountId],
-    ) -> Result<(), StepError> {
-        if OperationMemo::of(cx).is_some_and(|memo| memo.submitted) {
-            return Ok(());
-        }
-        for account in accounts {
-            if provider::is_in_scope(&self.home, *account).await? {
-                return Err(StepError::new(
-                    ErrorClass::Failed,
-                    format!(
-                        "account {account} is targeted again; nothing was taken out, run again"
                     ),
                 ));
             }

@@ -186,6 +186,7 @@ impl StackSetSync {
             },
         };
         self.home.state.remember_organization(&newer, now).await?;
+        self.home.state.forget_returned(&snapshot).await?;
         let known = KnownOrganization {
             tags: self.account_tags(&snapshot, now).await?,
             organization: Arc::new(snapshot),
@@ -203,20 +204,20 @@ impl StackSetSync {
 
     /// Lists the organization; with all unit names when the remembered ones do not cover what the profiles name.
     async fn list_organization(&self, cache: &OrganizationCache) -> Result<Listing, JobError> {
-        let needed_units: BTreeSet<_> = self
-            .desired
-            .all_targets()
-            .flat_map(|targets| targets.ous.iter().chain(&targets.exclude_ous))
+        let named = || {
+            let targets = self.desired.all_targets();
+            targets
+                .flat_map(|targets| targets.ous.iter().chain(&targets.exclude_ous))
+                .chain(&self.named_units)
+        };
+        let needed_units: BTreeSet<_> = named()
             .filter_map(|unit| match unit {
                 OuRef::Id(id) => Some(id.clone()),
                 OuRef::Root | OuRef::Path(_) => None,
             })
             .collect();
         // A remembered name is good enough to be shown, but not to decide who is targeted: units are renamed.
-        let by_name = self.desired.all_targets().any(|targets| {
-            let named = |unit: &OuRef| matches!(unit, OuRef::Path(_));
-            targets.ous.iter().chain(&targets.exclude_ous).any(named)
-        });
+        let by_name = named().any(|unit| matches!(unit, OuRef::Path(_)));
         let known_names = if by_name {
             BTreeMap::new()
         } else {
@@ -234,10 +235,12 @@ impl StackSetSync {
             .organization_snapshot(&options)
             .await
             .map_err(organization_error)?;
-        let incomplete = matches!(
-            targets::decided_by_tags(&listing.snapshot, &self.desired),
-            Err(PlanError::UnknownOu { .. })
-        );
+        let is_unit = |unit: &OuRef| targets::names_a_unit(&listing.snapshot, unit);
+        let incomplete = !self.named_units.iter().all(is_unit)
+            || matches!(
+                targets::decided_by_tags(&listing.snapshot, &self.desired),
+                Err(PlanError::UnknownOu { .. })
+            );
         if incomplete && !options.known_names.is_empty() {
             // A path may name a unit without accounts, which the shorter listing leaves out.
             options.known_names.clear();

@@ -1,5 +1,5 @@
-//! What `enroll` does about accounts that have their stack: calls at Spot in the name of that stack, and the last look before a
-//! stack is removed.
+//! What is done about accounts that have their stack: calls at Spot in the name of that stack (`enroll`), and the last look before
+//! a stack is removed (`enroll`, `orphan-cleanup`).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     engine::{Applied, ErrorClass, StepContext, StepError},
     home::spot_error,
+    provider,
     state::OperationResults,
 };
 
@@ -150,6 +151,7 @@ impl StackSetSync {
                 StackRemoval::TakenOver => {
                     self.why_it_is_needed(*account, stacks.get(account)).await
                 }
+                StackRemoval::OutsideTargets => self.why_it_is_targeted(*account).await,
             };
             let why = match kept {
                 Ok(None) => {
@@ -225,6 +227,12 @@ impl StackSetSync {
             (Some(owner), Some(stack)) if owner.stack_id != *stack => None,
             _ => Some("no other stack has taken its Spot account over".to_owned()),
         })
+    }
+
+    /// Why the stack of an account that no profile targets may be needed after all; none when it is not.
+    async fn why_it_is_targeted(&self, account: AwsAccountId) -> Result<Option<String>, StepError> {
+        let is_in_scope = provider::is_in_scope(&self.home, account).await?;
+        Ok(is_in_scope.then(|| "a profile targets it again".to_owned()))
     }
 
     async fn owner(&self, spot: &SpotAccountId) -> Result<Option<Owner>, StepError> {

@@ -6,14 +6,18 @@ use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::Holder,
     ids::{AwsAccountId, SpotAccountId, StackId},
+    inventory::{Account, AccountState, OrganizationSnapshot},
     orphan_cleanup::{
-        Place as AccountPlace, Why,
+        OrphanClock, Place as AccountPlace, Why,
         undo::{DeletionRecord, Undone},
     },
 };
 use onboarding_provider::{Assignment, Intents as _};
 
-use super::{Place, on_both};
+use super::{
+    super::{SpotListing, State, StateError},
+    Place, on_both,
+};
 
 fn account() -> AwsAccountId {
     AwsAccountId::from_number(1).unwrap()
@@ -44,19 +48,74 @@ fn record(number: u64) -> DeletionRecord {
 
 on_both! {
     an_orphan_that_comes_back_loses_its_clock,
+    whoever_lists_the_organization_sees_that_an_account_came_back,
     a_place_is_the_last_one_that_was_seen,
     who_made_a_spot_account_is_known,
     a_deletion_is_written_down_counted_once_and_undone_once,
+    a_deletion_of_an_unknown_outcome_counts_for_a_day,
+    what_is_deleted_by_several_at_once_stays_within_the_day,
+}
+
+fn clock(why: Why, number: u64, owner: Option<&str>) -> OrphanClock {
+    OrphanClock {
+        first_seen: 10,
+        last_seen: 20,
+        why,
+        account: AwsAccountId::from_number(number).unwrap(),
+        owner: owner.map(|owner| owner.parse().unwrap()),
+    }
 }
 
 async fn an_orphan_that_comes_back_loses_its_clock(place: Place) {
     let state = place.open().await;
-    let both = BTreeMap::from([(spot(1), 10), (spot(2), 20)]);
+    let stack = "arn:aws:cloudformation:us-east-1:000000000002:stack/s/u";
+    let one = clock(Why::Departed, 1, None);
+    let two = clock(Why::Duplicate, 2, Some(stack));
+    let both = BTreeMap::from([(spot(1), one), (spot(2), two.clone())]);
     state.remember_orphans(&both).await.unwrap();
-    assert_eq!(place.open().await.orphans_since().await.unwrap(), both);
-    let one = BTreeMap::from([(spot(2), 20)]);
+    assert_eq!(place.open().await.orphan_clocks().await.unwrap(), both);
+    let later = OrphanClock {
+        last_seen: 30,
+        ..two
+    };
+    let one = BTreeMap::from([(spot(2), later)]);
     state.remember_orphans(&one).await.unwrap();
-    assert_eq!(state.orphans_since().await.unwrap(), one);
+    assert_eq!(state.orphan_clocks().await.unwrap(), one);
+}
+
+async fn whoever_lists_the_organization_sees_that_an_account_came_back(place: Place) {
+    let state = place.open().await;
+    let clocks = [
+        (1, Why::Departed),
+        (2, Why::Departed),
+        (3, Why::Closed),
+        (4, Why::Closed),
+        (5, Why::OutsideTargets),
+    ];
+    let clocks = clocks.map(|(number, why)| (spot(number), clock(why, number, None)));
+    let clocks = BTreeMap::from(clocks);
+    state.remember_orphans(&clocks).await.unwrap();
+    let member = |number, state| Account {
+        id: AwsAccountId::from_number(number).unwrap(),
+        name: "payments".into(),
+        state,
+        parent: 0,
+        joined_at: None,
+    };
+    let organization = OrganizationSnapshot {
+        id: "o-abcdefghij".parse().unwrap(),
+        management_account: account(),
+        units: Vec::new(),
+        accounts: vec![
+            member(2, AccountState::Suspended),
+            member(3, AccountState::Closed),
+            member(4, AccountState::Active),
+            member(5, AccountState::Active),
+        ],
+    };
+    state.forget_returned(&organization).await.unwrap();
+    let left = state.orphan_clocks().await.unwrap();
+    assert_eq!(left.into_keys().collect::<Vec<_>>(), [1, 3, 5].map(spot));
 }
 
 async fn a_place_is_the_last_one_that_was_seen(place: Place) {
@@ -109,31 +168,52 @@ async fn who_made_a_spot_account_is_known(place: Place) {
     }
 }
 
+/// More than any test deletes.
+const MANY: usize = 100;
+
+const DAY: i64 = 24 * 60 * 60;
+
+async fn listed(state: &State) -> usize {
+    state.spot_listing().await.unwrap().unwrap().count
+}
+
 async fn a_deletion_is_written_down_counted_once_and_undone_once(place: Place) {
     let state = place.open().await;
-    state.remember_spot_count(10, 1).await.unwrap();
-    state.begin_deletion("run", &record(1), 90).await.unwrap();
-    state.begin_deletion("run", &record(2), 90).await.unwrap();
+    let listing = SpotListing {
+        count: 10,
+        organization: Some("o-abcdefghij".parse().unwrap()),
+    };
+    state.remember_spot_listing(&listing, 1).await.unwrap();
+    for number in [1, 2] {
+        let begun = state.begin_deletion("run", &record(number), MANY, 90).await;
+        begun.unwrap();
+    }
     let unsettled = state.unsettled_deletions().await.unwrap();
     assert_eq!(unsettled.len(), 2);
     assert_eq!(state.deletions_of("run").await.unwrap(), []);
     assert!(state.end_deletion(&spot(1), 100).await.unwrap());
     assert!(!state.end_deletion(&spot(1), 200).await.unwrap());
-    assert_eq!(state.spot_count().await.unwrap(), Some(9));
-    // What is deleted is not written over by a later attempt.
+    let fewer = SpotListing {
+        count: 9,
+        ..listing
+    };
+    assert_eq!(state.spot_listing().await.unwrap(), Some(fewer));
+    // What is deleted is not written over by a later attempt, which must not go on.
     let later = DeletionRecord {
         name: "another".to_owned(),
         ..record(1)
     };
-    state.begin_deletion("later", &later, 300).await.unwrap();
+    let refused = state.begin_deletion("later", &later, MANY, 300).await;
+    assert!(matches!(
+        refused.unwrap_err(),
+        StateError::DeletedBefore { .. }
+    ));
     let deleted = DeletionRecord {
         deleted_at: Some(100),
         ..record(1)
     };
     let of_run = state.deletions_of("run").await.unwrap();
     assert_eq!(of_run, std::slice::from_ref(&deleted));
-    assert_eq!(state.deletions_since(99).await.unwrap().len(), 1);
-    assert_eq!(state.deletions_since(100).await.unwrap(), []);
 
     let undone = Undone {
         spot_account: spot(9),
@@ -143,6 +223,11 @@ async fn a_deletion_is_written_down_counted_once_and_undone_once(place: Place) {
         .note_undone(&spot(1), &undone, "ada", 400)
         .await
         .unwrap();
+    let unknown = state.note_undone(&spot(3), &undone, "ada", 400).await;
+    assert!(matches!(
+        unknown.unwrap_err(),
+        StateError::NoSuchDeletion { .. }
+    ));
     let kept = DeletionRecord {
         undone: Some(undone),
         ..deleted
@@ -151,4 +236,48 @@ async fn a_deletion_is_written_down_counted_once_and_undone_once(place: Place) {
         place.open().await.deletions_of("run").await.unwrap(),
         [kept]
     );
+}
+
+async fn a_deletion_of_an_unknown_outcome_counts_for_a_day(place: Place) {
+    let state = place.open().await;
+    let of_the_day = async |now| {
+        let rows = state.deletions_of_the_day(now).await.unwrap();
+        let settled = rows.iter().filter(|row| row.record.deleted_at.is_some());
+        (rows.len(), settled.count())
+    };
+    for number in [1, 2] {
+        let begun = state.begin_deletion("run", &record(number), 2, 100).await;
+        begun.unwrap();
+    }
+    state.end_deletion(&spot(1), 110).await.unwrap();
+    assert_eq!(of_the_day(200).await, (2, 1));
+    // Two in a day are the limit, whoever asks; the same one again is not a third.
+    let third = state.begin_deletion("run", &record(3), 2, 200).await;
+    assert!(matches!(
+        third.unwrap_err(),
+        StateError::DayUsedUp { most_a_day: 2, .. }
+    ));
+    assert_eq!(state.unsettled_deletions().await.unwrap().len(), 1);
+    let again = state.begin_deletion("later", &record(2), 2, 100).await;
+    again.unwrap();
+    assert_eq!(of_the_day(100 + DAY).await, (1, 1));
+    assert_eq!(of_the_day(110 + DAY).await, (0, 0));
+    let third = state.begin_deletion("run", &record(3), 2, 110 + DAY).await;
+    third.unwrap();
+}
+
+async fn what_is_deleted_by_several_at_once_stays_within_the_day(place: Place) {
+    let listing = SpotListing {
+        count: 10,
+        organization: None,
+    };
+    let state = place.open().await;
+    state.remember_spot_listing(&listing, 1).await.unwrap();
+    let begun = (1..=6).map(|number| {
+        let state = state.clone();
+        async move { state.begin_deletion("run", &record(number), 3, 100).await }
+    });
+    let begun = futures_util::future::join_all(begun).await;
+    assert_eq!(begun.iter().filter(|begun| begun.is_ok()).count(), 3);
+    assert_eq!(listed(&state).await, 10);
 }
