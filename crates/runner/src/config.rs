@@ -63,7 +63,7 @@ pub use profile::{
 pub use runner::{
     AwsConfig, CallAs, Deletion, EnrollmentConfig, LogFormat, PrerequisitesConfig, ProviderKind,
     RemovalConfig, RetryFailedConfig, RunnerConfig, ServedBy, SpotConfig, StackSetConfig,
-    StateConfig, TelemetryConfig, TokenSource,
+    StateConfig, TelemetryConfig, TokenSource, DaemonConfig, ListenAddress,
 };
 pub use schedule::{Cron, Rule, Schedule, TimeZoneName};
 pub use tags::TagValues;

@@ -42,6 +42,7 @@ struct Rows {
     writes: usize,
     fault: Option<Fault>,
     unfrozen_for: Option<usize>,
+    cancelled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +58,11 @@ impl MemoryJournal {
     /// After so many looks, everything is frozen.
     pub(super) fn freeze_after(&self, looks: usize) {
         self.0.lock().unfrozen_for = Some(looks);
+    }
+
+    /// Somebody asks every run to end.
+    pub(super) fn cancel(&self) {
+        self.0.lock().cancelled = true;
     }
 
     pub(super) fn writes(&self) -> usize {
@@ -189,6 +195,10 @@ impl Journal for MemoryJournal {
         let is_frozen = rows.unfrozen_for == Some(0);
         rows.unfrozen_for = reads;
         Ok(is_frozen.then(|| "frozen".to_owned()))
+    }
+
+    async fn cancelled_by(&self, _: RunKey) -> Result<Option<String>, JournalError> {
+        Ok(self.0.lock().cancelled.then(|| "ana".to_owned()))
     }
 
     async fn begin_attempt(
