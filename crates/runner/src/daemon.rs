@@ -18,7 +18,8 @@ mod service;
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::LocalSet};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     config::Loaded,
@@ -48,9 +49,9 @@ pub async fn run<R: Future<Output = ()>>(
 ) -> Result<(), JobError> {
     let _alone = home.state.be_the_daemon().await?;
     let settings = home.config.runner.daemon.clone();
-    let listener = tokio::net::TcpListener::bind(settings.listen.0).await;
-    let listener = listener.map_err(|error| cannot_listen(settings.listen.0, error))?;
-    listens(listener.local_addr().unwrap_or(settings.listen.0));
+    let listener = tokio::net::TcpListener::bind(settings.listen.0.0).await;
+    let listener = listener.map_err(|error| cannot_listen(settings.listen.0.0, error))?;
+    listens(listener.local_addr().unwrap_or(settings.listen.0.0));
     let definitions = Arc::new(Definitions::new(&home.config, sets));
     let (due, taken) = (Nudge::default(), Nudge::default());
     let health = Arc::new(Health::default());
@@ -67,28 +68,41 @@ pub async fn run<R: Future<Output = ()>>(
         nudge: taken,
         ended: Arc::clone(&due),
     };
-    let beside = async {
-        tokio::join!(
-            scheduler.run(&due),
-            definitions.keep(reload),
-            health::serve(listener, home.state.clone(), Arc::clone(&health)),
-        )
-    };
-    let work = async { tokio::join!(executor.run(interrupt), service::serve(&home, interrupt)) };
-    tokio::select! {
-        biased;
-        () = interrupt.abandoned() => tracing::warn!("left at once; what was begun is taken up at the next start"),
-        _ = work => {}
-        _ = beside => {}
-    }
+    let _health = spawned(health::serve(listener, home.state.clone(), health));
+    let (serving, served_until) = (home.clone(), interrupt.clone());
+    let service = spawned(async move { service::serve(&serving, &served_until).await });
+    let beside = async { tokio::join!(scheduler.run(&due), definitions.keep(reload)) };
+    let work = async { tokio::join!(executor.run(interrupt), service) };
+    // Runs are tasks of this thread.
+    let threads = LocalSet::new();
+    threads
+        .run_until(async {
+            tokio::select! {
+                biased;
+                () = interrupt.abandoned() => {
+                    tracing::warn!("left at once; what was begun is taken up at the next start");
+                }
+                _ = work => {}
+                _ = beside => {}
+            }
+        })
+        .await;
+    drop(threads);
     home.state.close().await;
     Ok(())
+}
+
+/// A task that ends with what it returns.
+fn spawned(work: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(work))
 }
 
 fn cannot_listen(address: SocketAddr, error: std::io::Error) -> JobError {
     JobError::new(
         ErrorClass::Prerequisite,
-        format!("the daemon cannot listen on {address}; free it, or set daemon.listen in runner.toml"),
+        format!(
+            "the daemon cannot listen on {address}; free it, or set daemon.listen in runner.toml"
+        ),
     )
     .with_source(error)
 }

@@ -26,7 +26,10 @@ struct Daemon {
 }
 
 fn start(rehearsal: &Rehearsal) -> Daemon {
-    let process = rehearsal.runner.start(&["--output", "json", "daemon"]).unwrap();
+    let process = rehearsal
+        .runner
+        .start(&["--output", "json", "daemon"])
+        .unwrap();
     let mut daemon = Daemon {
         process,
         endpoint: String::new(),
@@ -43,7 +46,9 @@ impl Daemon {
     /// The status of a page of it.
     fn get(&self, rehearsal: &Rehearsal, path: &str) -> u16 {
         let url = format!("{}{path}", self.endpoint);
-        let answer = rehearsal.runtime.block_on(async { reqwest::get(url).await.unwrap() });
+        let answer = rehearsal
+            .runtime
+            .block_on(async { reqwest::get(url).await.unwrap() });
         answer.status().as_u16()
     }
 }
@@ -59,7 +64,9 @@ fn runs(rehearsal: &Rehearsal) -> Vec<Value> {
 
 /// The first run in this state, when there is one.
 fn run_in(rehearsal: &Rehearsal, state: &str) -> Option<Value> {
-    runs(rehearsal).into_iter().find(|run| run["state"] == state)
+    runs(rehearsal)
+        .into_iter()
+        .find(|run| run["state"] == state)
 }
 
 #[test]
@@ -79,31 +86,51 @@ fn jobs_run_when_they_are_due_and_the_provider_is_served_meanwhile() {
     assert_eq!(daemon.get(&rehearsal, "/elsewhere"), 404);
     // While the first one enrolled, the job was due again and again.
     let skipped = run_in(&rehearsal, "skipped").unwrap();
-    assert!(text(&skipped["error"]).contains("still goes on"), "{skipped:#}");
+    assert!(
+        text(&skipped["error"]).contains("still goes on"),
+        "{skipped:#}"
+    );
 
     // A second daemon on the file would run everything twice.
     let second = rehearsal.run(&["daemon"]);
     assert_eq!(second.code, 5, "{}", second.stderr);
-    assert!(second.stderr.contains("another daemon"), "{}", second.stderr);
+    assert!(
+        second.stderr.contains("another daemon"),
+        "{}",
+        second.stderr
+    );
 
     daemon.process.signal(Signal::TERM).unwrap();
-    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0, "{}", daemon.process.stderr().unwrap());
-    let ids: BTreeSet<String> = runs(&rehearsal).iter().map(|run| text(&run["id"])).collect();
+    assert_eq!(
+        daemon.process.wait(LIMIT).unwrap(),
+        0,
+        "{}",
+        daemon.process.stderr().unwrap()
+    );
+    let ids: BTreeSet<String> = runs(&rehearsal)
+        .iter()
+        .map(|run| text(&run["id"]))
+        .collect();
     assert_eq!(ids.len(), runs(&rehearsal).len());
 }
 
 #[test]
 fn a_daemon_that_is_killed_takes_up_what_it_had_begun() {
-    // A tick that is far away: only what died can begin another run.
-    let slow = SMALL.replace("120.0", "60.0") + "[stack_sets]\nresource_time = \"10s\"\n";
+    // One account at a time, and killed after its creation, see `interrupts`.
+    let slow = SMALL.replace("120.0", "20.0") + "[stack_sets]\nresource_time = \"3s\"\n";
     let rehearsal = with_job(&slow, &often(""));
+    let one = "[daemon]\nlisten = \"127.0.0.1:0\"\n[enrollment]\nserved_by = \"provider\"\n[stack_set]\nmax_concurrent = 1\n";
+    rehearsal.configure(one, "", "ous = [\"root\"]");
     let before = rehearsal.spot_accounts();
     let mut daemon = start(&rehearsal);
     rehearsal.until("an account is linked", || {
         daemon.process.check().unwrap();
         let calls = rehearsal.calls();
-        calls.contains_key("spot:POST /setup/credentials/aws").then_some(())
+        calls
+            .contains_key("spot:POST /setup/credentials/aws")
+            .then_some(())
     });
+    // A tick that is far away: only what died can begin another run.
     rehearsal.write(
         "config/jobs/sync.toml",
         "kind = \"stackset-sync\"\nschedule = { cron = \"0 0 0 1 1 * 2099\" }\n",
@@ -113,13 +140,19 @@ fn a_daemon_that_is_killed_takes_up_what_it_had_begun() {
     let running = run_in(&rehearsal, "running").unwrap();
 
     let mut daemon = start(&rehearsal);
-    let done = process::until(Duration::from_secs(300), "the job is run to its end", || {
-        daemon.process.check()?;
-        Ok(run_in(&rehearsal, "done"))
-    })
+    let done = process::until(
+        Duration::from_secs(300),
+        "the job is run to its end",
+        || {
+            daemon.process.check()?;
+            Ok(run_in(&rehearsal, "done"))
+        },
+    )
     .unwrap();
     assert_eq!(done["woken_by"], "resume");
-    let dead = runs(&rehearsal).into_iter().find(|run| run["id"] == running["id"]);
+    let dead = runs(&rehearsal)
+        .into_iter()
+        .find(|run| run["id"] == running["id"]);
     assert_eq!(dead.unwrap()["state"], "interrupted");
     daemon.process.signal(Signal::TERM).unwrap();
     assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
@@ -134,11 +167,24 @@ fn people_pause_cancel_and_change_jobs_beside_a_daemon() {
         daemon.process.check().unwrap();
         run_in(&rehearsal, "done")
     });
-    let paused = rehearsal.run(&["jobs", "pause", "sync", "--reason", "migration", "--as", "ana"]);
+    let paused = rehearsal.run(&[
+        "jobs",
+        "pause",
+        "sync",
+        "--reason",
+        "migration",
+        "--as",
+        "ana",
+    ]);
     assert_eq!(paused.code, 0, "{}", paused.stderr);
     let skipped = rehearsal.until("a tick is skipped for it", || {
-        let skipped = runs(&rehearsal).into_iter().rev().find(|run| run["state"] == "skipped")?;
-        text(&skipped["error"]).contains("paused").then_some(skipped)
+        let skipped = runs(&rehearsal)
+            .into_iter()
+            .rev()
+            .find(|run| run["state"] == "skipped")?;
+        text(&skipped["error"])
+            .contains("paused")
+            .then_some(skipped)
     });
     assert_eq!(skipped["error"], "paused by ana: migration");
     assert_eq!(rehearsal.run(&["jobs", "pause", "synk"]).code, 2);
@@ -148,7 +194,8 @@ fn people_pause_cancel_and_change_jobs_beside_a_daemon() {
     daemon.process.signal(Signal::HUP).unwrap();
     rehearsal.until("the daemon says so", || {
         let said = daemon.process.stderr().unwrap();
-        said.contains("last good version stays in force").then_some(())
+        said.contains("last good version stays in force")
+            .then_some(())
     });
     let seen = runs(&rehearsal).len();
     assert_eq!(rehearsal.run(&["jobs", "resume", "sync"]).code, 0);
@@ -160,7 +207,8 @@ fn people_pause_cancel_and_change_jobs_beside_a_daemon() {
     fs::remove_file(rehearsal.path("config/jobs/sync.toml")).unwrap();
     rehearsal.until("other definitions are in force", || {
         let said = daemon.process.stderr().unwrap();
-        said.contains("other definitions of jobs are in force").then_some(())
+        said.contains("other definitions of jobs are in force")
+            .then_some(())
     });
     daemon.process.signal(Signal::TERM).unwrap();
     assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
@@ -189,7 +237,11 @@ fn a_run_that_goes_on_is_cancelled_by_its_id() {
         (run["state"] != "running").then_some(run)
     });
     assert_eq!(ended["state"], "interrupted", "{ended:#}");
-    assert!(rehearsal.calls().contains_key("cloudformation:StopStackSetOperation"));
+    assert!(
+        rehearsal
+            .calls()
+            .contains_key("cloudformation:StopStackSetOperation")
+    );
     let again = rehearsal.run(&["runs", "cancel", &id]);
     assert_eq!(again.code, 4, "{}", again.stderr);
     daemon.process.signal(Signal::TERM).unwrap();
@@ -198,16 +250,25 @@ fn a_run_that_goes_on_is_cancelled_by_its_id() {
 
 #[test]
 fn the_next_ticks_are_told_without_a_daemon() {
-    let rehearsal = with_job(SMALL, "kind = \"stackset-sync\"\nschedule = { cron = \"0 30 2 * * *\", timezone = \"America/New_York\" }\n");
+    let rehearsal = with_job(
+        SMALL,
+        "kind = \"stackset-sync\"\nschedule = { cron = \"0 30 2 * * *\", timezone = \"America/New_York\" }\n",
+    );
     let ended = rehearsal.run(&["--output", "json", "jobs", "next", "sync", "-n", "400"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let due = ended.json().unwrap();
     let due = due.as_array().unwrap();
     assert_eq!(due.len(), 400);
     let at = |due: &Value, key: &str| text(&due[key]);
-    assert!(due.windows(2).all(|pair| at(&pair[0], "tick") < at(&pair[1], "tick")));
+    assert!(
+        due.windows(2)
+            .all(|pair| at(&pair[0], "tick") < at(&pair[1], "tick"))
+    );
     // More than a year has a day on which half past two is skipped.
-    let skipped = due.iter().filter(|due| !at(due, "local").contains(" 02:30:00 ")).count();
+    let skipped = due
+        .iter()
+        .filter(|due| !at(due, "local").contains(" 02:30:00 "))
+        .count();
     assert_eq!(skipped, 1);
     let shown = rehearsal.run(&["jobs", "next"]);
     assert!(shown.stdout.contains("02:30:00 E"), "{}", shown.stdout);

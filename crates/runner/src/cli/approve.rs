@@ -76,7 +76,6 @@ impl Approve {
         let request = Request {
             given: Some(Given::Approved(Box::new(plan))),
             ..Request::default()
-
         };
         let report = running::run(global, home, &job, request).await?;
         // What did not even begin was not approved for some later moment that nobody knows.

@@ -40,7 +40,10 @@ impl Daemon {
         };
         let output = global.output;
         let listens = |address: SocketAddr| match output {
-            Output::Json => print(&format!("{}\n", json!({ "endpoint": format!("http://{address}") }))),
+            Output::Json => print(&format!(
+                "{}\n",
+                json!({ "endpoint": format!("http://{address}") })
+            )),
             Output::Table => print(&format!("listening on http://{address}\n")),
         };
         let ran = tokio::select! {

@@ -190,11 +190,11 @@ async fn pause(
 ) -> Result<u8, Failure> {
     let state = state_for(global, job).await?;
     let by = named(by);
-    state
-        .pause_job(job, &by, reason, Timestamp::now())
-        .await?;
+    state.pause_job(job, &by, reason, Timestamp::now()).await?;
     state.close().await;
-    print(&format!("job {job} is paused by {by}: its ticks are skipped until `runner jobs resume {job}`\n"));
+    print(&format!(
+        "job {job} is paused by {by}: its ticks are skipped until `runner jobs resume {job}`\n"
+    ));
     Ok(0)
 }
 

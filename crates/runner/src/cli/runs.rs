@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{Failure, Global, approve::Approve, freeze::named, load, print, print_json, undo::Undo};
+use super::{
+    Failure, Global, approve::Approve, freeze::named, load, print, print_json, undo::Undo,
+};
 use crate::{
     report::{Output, plan, table},
     state::{Cancelled, PlanRow, RunDetail, RunRow, State},

@@ -91,8 +91,13 @@ impl Definitions {
             .collect();
         for (name, errors) in &known.broken {
             let last_good = known.config.jobs.iter().find(|job| job.name == *name);
-            let kept = last_good.map_or("it is not run", |_| "its last good version stays in force");
-            tracing::error!(job.name = name, errors, "the definition of a job is wrong; {kept}");
+            let kept =
+                last_good.map_or("it is not run", |_| "its last good version stays in force");
+            tracing::error!(
+                job.name = name,
+                errors,
+                "the definition of a job is wrong; {kept}"
+            );
             jobs.extend(last_good.map(|job| (name.clone(), job.clone())));
         }
         let jobs: Vec<JobFile> = jobs.into_values().collect();
@@ -112,10 +117,15 @@ fn broken(config: &Loaded) -> BTreeMap<String, String> {
 
 /// The files that definitions are read from, with their contents.
 fn files(directory: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let jobs = std::fs::read_dir(directory.join("jobs")).into_iter().flatten();
+    let jobs = std::fs::read_dir(directory.join("jobs"))
+        .into_iter()
+        .flatten();
     let mut paths: Vec<PathBuf> = jobs
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
         .collect();
     paths.push(directory.join("runner.toml"));
     paths.sort();

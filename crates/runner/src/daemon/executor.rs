@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::{Nudge, definitions::Definitions};
 use crate::{
@@ -35,11 +35,14 @@ impl Executor {
     /// Runs what waits until `interrupt` drains and everything that was taken up has ended.
     pub(super) async fn run(&self, interrupt: &Interrupt) {
         let owner = format!("daemon process {}", std::process::id());
+        // Tasks of their own: a run that has the connection of a file must go on while we wait for it.
         let mut runs = JoinSet::new();
         let mut looked_for_dead = None;
         loop {
             if interrupt.is_draining() {
-                while runs.join_next().await.is_some() {}
+                while let Some(ended) = runs.join_next().await {
+                    outlived(ended);
+                }
                 return;
             }
             if looked_for_dead.is_none_or(|at: tokio::time::Instant| at.elapsed() >= DEAD_LOOK) {
@@ -49,7 +52,7 @@ impl Executor {
             while runs.len() < self.most {
                 match self.home.state.take_up(Timestamp::now(), &owner).await {
                     Ok(Some(taken)) => {
-                        runs.spawn(self.serve(taken, interrupt.child()));
+                        runs.spawn_local(self.serve(taken, interrupt.child()));
                     }
                     Ok(None) => break,
                     Err(error) => {
@@ -62,7 +65,10 @@ impl Executor {
                 () = interrupt.draining() => {}
                 () = self.nudge.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
-                Some(_) = runs.join_next() => self.ended.notify_one(),
+                Some(ended) = runs.join_next() => {
+                    outlived(ended);
+                    self.ended.notify_one();
+                }
             }
         }
     }
@@ -74,21 +80,20 @@ impl Executor {
                     tracing::warn!(run.id = %run, "a run died with its process; the job is run again");
                 }
             }
-            Err(error) => tracing::error!(%error, "runs that died could not be looked for; it is tried again"),
+            Err(error) => {
+                tracing::error!(%error, "runs that died could not be looked for; it is tried again")
+            }
         }
     }
 
     /// One run, to its end.
     fn serve(&self, taken: Taken, interrupt: Interrupt) -> impl Future<Output = ()> + use<> {
-        let home = Home {
-            config: self.definitions.current(),
-            ..self.home.clone()
-        };
-        let definitions = Arc::clone(&self.definitions);
+        let home = self.home.with_config(self.definitions.current());
+        let job = self.definitions.job(&taken.job);
         async move {
             let state = home.state.clone();
             let run = taken.run;
-            let Some(job) = definitions.job(&taken.job) else {
+            let Some(job) = job else {
                 let why = "there is no such job any more";
                 let ended = state.end_unbegun(run, "skipped", 0, why, Timestamp::now());
                 told(ended.await);
@@ -100,7 +105,8 @@ impl Executor {
                 Err(error) => {
                     let why = error.chain();
                     tracing::error!(run.id = %run.id, job.name = job.name, error = why, "a run could not begin");
-                    let ended = state.end_unbegun(run, "failed", exit(&error), &why, Timestamp::now());
+                    let ended =
+                        state.end_unbegun(run, "failed", exit(&error), &why, Timestamp::now());
                     told(ended.await);
                 }
             }
@@ -128,7 +134,14 @@ async fn begun(
     };
     let home = home.renewed().await?;
     let job = with_nobodys_word(job);
-    Box::pin(jobs::execute(home, &job, request, Arc::new(NoProgress), interrupt)).await
+    Box::pin(jobs::execute(
+        home,
+        &job,
+        request,
+        Arc::new(NoProgress),
+        interrupt,
+    ))
+    .await
 }
 
 /// The job as it is run where nobody types how many Spot accounts go: without a person's approval, it only looks.
@@ -154,6 +167,13 @@ fn exit(error: &JobError) -> u8 {
         ErrorClass::Invalid => 2,
         ErrorClass::Prerequisite | ErrorClass::Denied => 5,
         _ => 1,
+    }
+}
+
+/// A run whose task panicked has told nobody; its lock is free again, and it is found dead.
+fn outlived(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a run ended badly; please report this with the log");
     }
 }
 

@@ -34,7 +34,9 @@ impl Scheduler {
         loop {
             match self.look(Timestamp::now()).await {
                 Ok(()) => self.health.looked(),
-                Err(error) => tracing::error!(%error, "what is due could not be looked at; it is tried again"),
+                Err(error) => {
+                    tracing::error!(%error, "what is due could not be looked at; it is tried again")
+                }
             }
             tokio::select! {
                 () = nudge.notified() => {}
@@ -90,7 +92,11 @@ fn tell(job: &str, decision: &Decision) {
             tracing::warn!(job.name = job, %tick, %why, "a tick is skipped");
         }
         Decision::Replace { run } => {
-            tracing::info!(job.name = job, run.id = run, "a run makes room for a later one");
+            tracing::info!(
+                job.name = job,
+                run.id = run,
+                "a run makes room for a later one"
+            );
         }
     }
 }

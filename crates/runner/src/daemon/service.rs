@@ -27,7 +27,10 @@ pub(super) async fn serve(home: &Home, interrupt: &Interrupt) {
             Ok(()) => return,
             Err(error) => {
                 let error = error.chain();
-                tracing::error!(error, "custom resources are not answered; it is tried again");
+                tracing::error!(
+                    error,
+                    "custom resources are not answered; it is tried again"
+                );
                 tokio::select! {
                     () = interrupt.draining() => {}
                     () = tokio::time::sleep(PAUSE) => {}

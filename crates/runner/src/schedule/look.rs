@@ -90,7 +90,9 @@ impl fmt::Display for Skipped {
                 )
             }
             Self::Paused(by) => write!(f, "paused {by}"),
-            Self::StillRunning(run) => write!(f, "run {run} of the job still goes on (overlap = \"skip\")"),
+            Self::StillRunning(run) => {
+                write!(f, "run {run} of the job still goes on (overlap = \"skip\")")
+            }
             Self::StillWaiting(run) => write!(f, "run {run} of the job still waits to be taken up"),
         }
     }
@@ -211,10 +213,19 @@ mod tests {
             decide(&seen, "2027-01-01T10:15:00.4Z"),
             [queue("2027-01-01T10:15:00Z")]
         );
-        assert_eq!(decide(&since("2027-01-01T10:15:00Z"), "2027-01-01T10:29:59Z"), []);
+        assert_eq!(
+            decide(&since("2027-01-01T10:15:00Z"), "2027-01-01T10:29:59Z"),
+            []
+        );
         // A clock that goes back does not bring a tick back.
-        assert_eq!(decide(&since("2027-01-01T10:15:00Z"), "2027-01-01T10:15:00Z"), []);
-        assert_eq!(decide(&since("2027-01-01T10:15:00Z"), "2027-01-01T09:00:00Z"), []);
+        assert_eq!(
+            decide(&since("2027-01-01T10:15:00Z"), "2027-01-01T10:15:00Z"),
+            []
+        );
+        assert_eq!(
+            decide(&since("2027-01-01T10:15:00Z"), "2027-01-01T09:00:00Z"),
+            []
+        );
     }
 
     #[test]
@@ -232,7 +243,8 @@ mod tests {
             ]
         );
         // Too late for a job that is due seldom.
-        let schedule: Schedule = toml::from_str("cron = \"0 0 6 * * *\"\ncatch_up = \"1h\"").unwrap();
+        let schedule: Schedule =
+            toml::from_str("cron = \"0 0 6 * * *\"\ncatch_up = \"1h\"").unwrap();
         let timing = Timing {
             job: "audit",
             schedule: &schedule,
@@ -241,7 +253,10 @@ mod tests {
         let slept = since("2026-12-31T06:00:00Z");
         assert_eq!(
             look(timing, &slept, at("2027-01-01T07:00:01Z")),
-            [skip("2027-01-01T06:00:00Z", missed("2027-01-01T06:00:00Z", 1))]
+            [skip(
+                "2027-01-01T06:00:00Z",
+                missed("2027-01-01T06:00:00Z", 1)
+            )]
         );
         assert_eq!(
             look(timing, &slept, at("2027-01-01T07:00:00Z")),
@@ -249,7 +264,8 @@ mod tests {
         );
         // Years are counted no further than is of use.
         let years = since("2020-01-01T00:00:00Z");
-        let [Decision::Skip { why, .. }, _] = &decided(Overlap::Skip, &years, "2027-01-01T10:20:00Z")[..]
+        let [Decision::Skip { why, .. }, _] =
+            &decided(Overlap::Skip, &years, "2027-01-01T10:20:00Z")[..]
         else {
             panic!("not two decisions")
         };

@@ -123,11 +123,17 @@ impl State {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn ask_for_run(&self, request: &NewRequest<'_>, now: Timestamp) -> Result<RunId, StateError> {
+    pub async fn ask_for_run(
+        &self,
+        request: &NewRequest<'_>,
+        now: Timestamp,
+    ) -> Result<RunId, StateError> {
         let failed = StateError::query("asking for a run");
         let id = RunId::new();
         let mut tx = self.write().await.map_err(&failed)?;
-        insert_request(&mut tx, id, request, now).await.map_err(&failed)?;
+        insert_request(&mut tx, id, request, now)
+            .await
+            .map_err(&failed)?;
         tx.commit().await.map_err(failed)?;
         Ok(id)
     }
@@ -136,7 +142,11 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be read or written.
-    pub async fn take_up(&self, now: Timestamp, owner: &str) -> Result<Option<Taken>, JournalError> {
+    pub async fn take_up(
+        &self,
+        now: Timestamp,
+        owner: &str,
+    ) -> Result<Option<Taken>, JournalError> {
         let failed = write("that a run is taken up");
         let now = now.as_millisecond();
         let jobs: Vec<AnyRow> = sqlx::query(
@@ -209,10 +219,11 @@ impl State {
     /// When the state cannot be read or written.
     pub async fn ask_again_for_dead(&self, now: Timestamp) -> Result<Vec<RunId>, JournalError> {
         let failed = write("a look at dead runs");
-        let rows = sqlx::query("SELECT DISTINCT job FROM runs WHERE state = 'running' AND dry_run = 0")
-            .fetch_all(self.pool())
-            .await
-            .map_err(&failed)?;
+        let rows =
+            sqlx::query("SELECT DISTINCT job FROM runs WHERE state = 'running' AND dry_run = 0")
+                .fetch_all(self.pool())
+                .await
+                .map_err(&failed)?;
         let mut dead = Vec::new();
         for row in rows {
             let job: String = row.try_get("job").map_err(&failed)?;
@@ -232,12 +243,13 @@ impl State {
             .fetch_all(&mut *tx)
             .await
             .map_err(&failed)?;
-            let waits: Option<String> =
-                sqlx::query_scalar("SELECT id FROM runs WHERE job = $1 AND state = 'queued' LIMIT 1")
-                    .bind(&job)
-                    .fetch_optional(&mut *tx)
-                    .await
-                    .map_err(&failed)?;
+            let waits: Option<String> = sqlx::query_scalar(
+                "SELECT id FROM runs WHERE job = $1 AND state = 'queued' LIMIT 1",
+            )
+            .bind(&job)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(&failed)?;
             let mut asked_for = None;
             for row in &rows {
                 let id: String = row.try_get("id").map_err(&failed)?;
@@ -282,12 +294,13 @@ impl State {
         if waiting.rows_affected() > 0 {
             return Ok(Some(Cancelled::Waiting));
         }
-        let running = sqlx::query("UPDATE runs SET cancelled_by = $2 WHERE id = $1 AND state = 'running'")
-            .bind(id)
-            .bind(by)
-            .execute(self.pool())
-            .await
-            .map_err(&failed)?;
+        let running =
+            sqlx::query("UPDATE runs SET cancelled_by = $2 WHERE id = $1 AND state = 'running'")
+                .bind(id)
+                .bind(by)
+                .execute(self.pool())
+                .await
+                .map_err(&failed)?;
         Ok((running.rows_affected() > 0).then_some(Cancelled::Running))
     }
 
@@ -422,8 +435,8 @@ async fn insert_request(
     request: &NewRequest<'_>,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let asked = serde_json::to_string(&request.asked)
-        .map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let asked =
+        serde_json::to_string(&request.asked).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query(
         "INSERT INTO runs (id, job, kind, woken_by, dry_run, state, started_at, due_at, asked, fence) \
          VALUES ($1, $2, $3, $4, 0, 'queued', $5, $6, $7, 0)",
@@ -508,7 +521,9 @@ fn taken_row(row: &AnyRow) -> Result<Taken, JournalError> {
         job: row.try_get("job").map_err(&failed)?,
         woken_by: row.try_get("woken_by").map_err(&failed)?,
         tick: row.try_get("tick").map_err(&failed)?,
-        asked: asked.map_err(write("that a run is taken up"))?.unwrap_or_default(),
+        asked: asked
+            .map_err(write("that a run is taken up"))?
+            .unwrap_or_default(),
         hold: Arc::new(()),
     })
 }

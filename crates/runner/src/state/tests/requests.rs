@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, ToSpan as _};
 
-use super::Place;
+use super::{Place, on_both};
 use crate::{
     engine::{Asked, Claim, Journal as _, JournalError, NewRun, RunId},
     schedule::{Decision, Skipped},
@@ -99,12 +99,17 @@ async fn a_tick_gets_one_run_whoever_looks(place: Place) {
         ..look(None, decisions)
     };
     let tick = "2027-01-01T10:30:00Z";
-    one.note_looks(&[later(vec![queued(tick)])], now()).await.unwrap();
+    one.note_looks(&[later(vec![queued(tick)])], now())
+        .await
+        .unwrap();
     let skip = Decision::Skip {
         tick: at(tick),
         why: Skipped::StillRunning("r".to_owned()),
     };
-    other.note_looks(&[later(vec![skip.clone()])], now()).await.unwrap();
+    other
+        .note_looks(&[later(vec![skip.clone()])], now())
+        .await
+        .unwrap();
     assert_eq!(states(&one).await, [("queued".to_owned(), None)]);
     // Even one that knows nothing of the first cannot give a tick a second run.
     let forgetful = Looked {
@@ -126,7 +131,10 @@ async fn a_tick_gets_one_run_whoever_looks(place: Place) {
     other.note_looks(&[next], now()).await.unwrap();
     let states = states(&one).await;
     assert_eq!(states[1].0, "skipped");
-    assert!(states[1].1.as_ref().unwrap().contains("run r"), "{states:?}");
+    assert!(
+        states[1].1.as_ref().unwrap().contains("run r"),
+        "{states:?}"
+    );
 }
 
 async fn what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time(place: Place) {
@@ -194,7 +202,9 @@ async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
         states(&state).await,
         [("failed".to_owned(), Some("no credentials".to_owned()))]
     );
-    let again = state.end_unbegun(taken.run, "failed", 5, "again", now()).await;
+    let again = state
+        .end_unbegun(taken.run, "failed", 5, "again", now())
+        .await;
     assert!(matches!(again, Err(JournalError::Fenced(_))));
 }
 
@@ -244,7 +254,12 @@ async fn a_run_that_waits_is_taken_away_and_one_that_goes_on_is_told(place: Plac
     let waiting = state.ask_for_run(&request("sync"), now()).await.unwrap();
     let cancelled = |id: RunId| {
         let state = state.clone();
-        async move { state.cancel_run(&id.to_string(), "ana", now()).await.unwrap() }
+        async move {
+            state
+                .cancel_run(&id.to_string(), "ana", now())
+                .await
+                .unwrap()
+        }
     };
     assert_eq!(cancelled(waiting).await, Some(Cancelled::Waiting));
     assert_eq!(cancelled(waiting).await, None);
@@ -260,11 +275,21 @@ async fn a_run_that_waits_is_taken_away_and_one_that_goes_on_is_told(place: Plac
     let replace = |run: RunId| Decision::Replace {
         run: run.to_string(),
     };
-    let look = look(None, vec![replace(behind), replace(running), queued("2027-01-01T10:15:00Z")]);
+    let look = look(
+        None,
+        vec![
+            replace(behind),
+            replace(running),
+            queued("2027-01-01T10:15:00Z"),
+        ],
+    );
     state.note_looks(&[look], now()).await.unwrap();
     let states = states(&state).await;
     assert_eq!(
-        states.iter().map(|(state, _)| state.as_str()).collect::<Vec<_>>(),
+        states
+            .iter()
+            .map(|(state, _)| state.as_str())
+            .collect::<Vec<_>>(),
         ["cancelled", "running", "cancelled", "queued"]
     );
     assert_eq!(asked().await.as_deref(), Some("the schedule"));
@@ -273,7 +298,10 @@ async fn a_run_that_waits_is_taken_away_and_one_that_goes_on_is_told(place: Plac
 async fn a_paused_job_is_known_with_who_and_why(place: Place) {
     let state = place.open().await;
     let paused = || async { state.standings().await.unwrap()["sync"].paused.clone() };
-    state.pause_job("sync", "ana", Some("migration"), now()).await.unwrap();
+    state
+        .pause_job("sync", "ana", Some("migration"), now())
+        .await
+        .unwrap();
     assert_eq!(paused().await.as_deref(), Some("by ana: migration"));
     state.pause_job("sync", "bob", None, now()).await.unwrap();
     assert_eq!(paused().await.as_deref(), Some("by bob"));
