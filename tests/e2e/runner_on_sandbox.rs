@@ -8,6 +8,7 @@ mod bad_input;
 mod billing;
 mod bootstraps;
 mod consumers;
+mod daemon;
 mod delegated;
 mod deploys;
 mod direct;

@@ -5,6 +5,7 @@ mod bench_inventory;
 mod bench_plan;
 mod bootstrap;
 mod confirm;
+mod daemon;
 mod exec;
 mod freeze;
 mod generate;
@@ -70,6 +71,8 @@ pub struct Global {
 pub enum Command {
     /// Run a job once: observe, plan, guard, apply, verify.
     Exec(exec::Exec),
+    /// Run jobs when they are due and serve the provider's queue, until a signal.
+    Daemon(daemon::Daemon),
     /// Show what a job would do, as text to review, and write it down for `apply`. Changes nothing.
     Plan(plan::Plan),
     /// Apply a plan that was written down, as far as it still holds.
@@ -119,11 +122,12 @@ pub enum Command {
 pub async fn run(cli: Cli) -> u8 {
     let outcome = match cli.command {
         Command::Exec(command) => command.run(&cli.global).await,
+        Command::Daemon(command) => Box::pin(command.run(&cli.global)).await,
         Command::Plan(command) => command.run(&cli.global).await,
         Command::Apply(command) => command.run(&cli.global).await,
         Command::Status(command) => command.run(&cli.global).await,
         Command::Freeze(command) => command.run(&cli.global).await,
-        Command::Jobs(command) => command.run(&cli.global),
+        Command::Jobs(command) => command.run(&cli.global).await,
         Command::Runs(command) => command.run(&cli.global).await,
         Command::Template(command) => command.run(&cli.global),
         Command::Bootstrap(command) => command.run(&cli.global).await,

@@ -61,9 +61,9 @@ pub use profile::{
     ProfileConfig, TargetsConfig,
 };
 pub use runner::{
-    AwsConfig, CallAs, Deletion, EnrollmentConfig, LogFormat, PrerequisitesConfig, ProviderKind,
-    RemovalConfig, RetryFailedConfig, RunnerConfig, ServedBy, SpotConfig, StackSetConfig,
-    StateConfig, TelemetryConfig, TokenSource,
+    AwsConfig, CallAs, DaemonConfig, Deletion, EnrollmentConfig, ListenAddress, LogFormat,
+    PrerequisitesConfig, ProviderKind, RemovalConfig, RetryFailedConfig, RunnerConfig, ServedBy,
+    SpotConfig, StackSetConfig, StateConfig, TelemetryConfig, TokenSource,
 };
 pub use schedule::{Cron, Rule, Schedule, TimeZoneName};
 pub use tags::TagValues;

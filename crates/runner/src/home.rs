@@ -80,6 +80,15 @@ impl Home {
         })
     }
 
+    /// The same, with other job definitions.
+    #[must_use]
+    pub fn with_config(&self, config: Arc<Loaded>) -> Self {
+        Self {
+            config,
+            ..self.clone()
+        }
+    }
+
     /// The same, with what profiles keep now.
     ///
     /// # Errors

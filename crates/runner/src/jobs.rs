@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::{
     config::{Approval, JobFile, JobKind, JobParams, ProviderKind},
     engine::{
-        self, Asked, Consent, ErrorClass, Interrupt, JobError, PlanDocument, ProgressSink,
+        self, Asked, Claim, Consent, ErrorClass, Interrupt, JobError, PlanDocument, ProgressSink,
         RetryPolicy, RunOptions, RunReport,
     },
     home::Home,
@@ -32,6 +32,8 @@ pub struct Request {
     pub asked: Asked,
     /// The plan that is to be applied, and nothing else.
     pub given: Option<Given>,
+    /// The run, when it waited in the state until now, and what woke it.
+    pub taken: Option<(Claim, String)>,
 }
 
 /// A plan that somebody has looked at.
@@ -94,6 +96,14 @@ pub async fn execute(
         interrupt,
         concurrency: concurrency(&home),
         ..RunOptions::new(&job.name)
+    };
+    let options = match request.taken {
+        None => options,
+        Some((claim, trigger)) => RunOptions {
+            claim: Some(claim),
+            trigger,
+            ..options
+        },
     };
     let journal = Arc::new(home.state.clone());
     match &job.params {

@@ -3,6 +3,7 @@
 pub mod bootstrap;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod engine;
 pub mod home;
 pub mod jobs;

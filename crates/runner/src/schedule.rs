@@ -4,6 +4,10 @@
 //! that is skipped comes at the first moment after the gap; when they go back, a fixed time that comes twice is a tick once,
 //! and one with a wildcard or a step comes as often as the clock shows it (Vixie cron's rules).
 
+mod look;
+
+pub use look::{Decision, Skipped, Standing, Timing, look};
+
 use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};

@@ -44,6 +44,7 @@ impl Exec {
             dry_run: self.dry_run,
             asked: self.asking.into(),
             given: self.confirmed(global, &home, &job).await?,
+            taken: None,
         };
         let report = running::run(global, home, &job, request).await?;
         running::tell(global, state, guard, &report, &self.reports).await
@@ -64,6 +65,7 @@ impl Exec {
             dry_run: true,
             asked: self.asking.into(),
             given: None,
+            taken: None,
         };
         let planned = running::run(global, home.clone(), job, request).await?;
         // What is refused or cannot be looked at now is confirmed by nobody, whatever the run itself finds then.

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
-use super::{Failure, Global, load, print, print_json, warn};
+use super::{Failure, Global, freeze::named, load, print, print_json, warn};
 use crate::{
     config::{self, JobKind},
     report::{Output, table},
     schedule::{delay, local, next_tick},
+    state::State,
 };
 
 /// List, check and describe job definitions.
@@ -22,6 +23,22 @@ pub enum Jobs {
         #[arg(long, short = 'n', default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
         count: u16,
     },
+    /// Take the schedule of a job out of force, until `resume`. It can still be run by hand.
+    Pause {
+        /// The job.
+        job: String,
+        /// Why; it is told with every tick that is skipped.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Who. Without it, the user of this machine.
+        #[arg(long = "as", value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// Put the schedule of a job into force again.
+    Resume {
+        /// The job.
+        job: String,
+    },
     /// Check runner.toml and every job file. Needs no credentials.
     Validate,
     /// Print the JSON Schema of a job file of one kind, or of runner.toml.
@@ -32,10 +49,12 @@ pub enum Jobs {
 }
 
 impl Jobs {
-    pub(super) fn run(self, global: &Global) -> Result<u8, Failure> {
+    pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
         match self {
             Self::List => list(global),
             Self::Next { job, count } => next(global, job.as_deref(), count),
+            Self::Pause { job, reason, by } => pause(global, &job, reason.as_deref(), by).await,
+            Self::Resume { job } => resume(global, &job).await,
             Self::Validate => validate(global),
             Self::Schema { kind } => schema(kind.as_deref()),
         }
@@ -149,6 +168,44 @@ fn next(global: &Global, wanted: Option<&str>, count: u16) -> Result<u8, Failure
         rows.add_row(vec![due.local, due.job, starts_at]);
     }
     print(&table::render(&rows));
+    Ok(0)
+}
+
+/// The state, for a job that there is: in a file that is in order, or not.
+async fn state_for(global: &Global, job: &str) -> Result<State, Failure> {
+    let config = load(global)?;
+    if !config.broken_jobs.iter().any(|broken| broken.name == job) {
+        config
+            .job(job)
+            .map_err(|errors| Failure::Config(errors.to_string()))?;
+    }
+    Ok(State::open(&config.runner.state.url).await?)
+}
+
+async fn pause(
+    global: &Global,
+    job: &str,
+    reason: Option<&str>,
+    by: Option<String>,
+) -> Result<u8, Failure> {
+    let state = state_for(global, job).await?;
+    let by = named(by);
+    state.pause_job(job, &by, reason, Timestamp::now()).await?;
+    state.close().await;
+    print(&format!(
+        "job {job} is paused by {by}: its ticks are skipped until `runner jobs resume {job}`\n"
+    ));
+    Ok(0)
+}
+
+async fn resume(global: &Global, job: &str) -> Result<u8, Failure> {
+    let state = state_for(global, job).await?;
+    let was_paused = state.resume_job(job).await?;
+    state.close().await;
+    print(&match was_paused {
+        true => format!("job {job} runs by its schedule again\n"),
+        false => format!("job {job} was not paused\n"),
+    });
     Ok(0)
 }
 

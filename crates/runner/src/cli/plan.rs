@@ -52,6 +52,7 @@ impl Plan {
             dry_run: true,
             asked,
             given: None,
+            taken: None,
         };
         let report = running::run(global, home, &job, request).await?;
         state.close().await;

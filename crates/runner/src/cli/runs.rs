@@ -1,9 +1,13 @@
 //! `runner runs`: past runs, from the state. But for approving and undoing, it needs no credentials and changes nothing.
 
-use super::{Failure, Global, approve::Approve, load, print, print_json, undo::Undo};
+use jiff::Timestamp;
+
+use super::{
+    Failure, Global, approve::Approve, freeze::named, load, print, print_json, undo::Undo,
+};
 use crate::{
     report::{Output, plan, table},
-    state::{PlanRow, RunDetail, RunRow, State},
+    state::{Cancelled, PlanRow, RunDetail, RunRow, State},
 };
 
 /// Look at past runs.
@@ -22,6 +26,14 @@ pub enum Runs {
     Approve(Approve),
     /// Make the Spot accounts again that a run of orphan-cleanup deleted.
     Undo(Undo),
+    /// Ask a run to end: one that waits is taken away, one that goes on ends as after a signal.
+    Cancel {
+        /// The run's id, or the beginning of it.
+        id: String,
+        /// Who. Without it, the user of this machine.
+        #[arg(long = "as", value_name = "NAME")]
+        by: Option<String>,
+    },
     /// Show one run: its steps and attempts, and the accounts that they worked on.
     Show {
         /// The run's id, or the beginning of it.
@@ -48,6 +60,7 @@ impl Runs {
                     }
                 }
             }
+            Self::Cancel { id, by } => cancel(&open().await?, &id, &named(by)).await,
             Self::Show { id } => {
                 let run = open().await?.show_run(&id).await?;
                 match global.output {
@@ -60,6 +73,19 @@ impl Runs {
             }
         }
     }
+}
+
+async fn cancel(state: &State, id: &str, by: &str) -> Result<u8, Failure> {
+    let run = state.show_run(id).await?.run.id;
+    let cancelled = state.cancel_run(&run, by, Timestamp::now()).await?;
+    state.close().await;
+    let said = match cancelled {
+        Some(Cancelled::Waiting) => "will not be run",
+        Some(Cancelled::Running) => "is asked to end; `runner runs show` tells when it has",
+        None => return Err(Failure::Refused(format!("run {run} has ended already"))),
+    };
+    print(&format!("run {run} {said}\n"));
+    Ok(0)
 }
 
 fn list(runs: &[RunRow]) -> String {

@@ -28,7 +28,7 @@ use super::{
 pub struct Config;
 
 /// The configuration as it was read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Loaded {
     /// The directory that it was read from; policy files are looked up from there.
     pub dir: PathBuf,
@@ -92,6 +92,15 @@ impl Config {
 }
 
 impl Loaded {
+    /// The same settings with other jobs.
+    #[must_use]
+    pub fn with_jobs(&self, jobs: Vec<JobFile>) -> Self {
+        Self {
+            jobs,
+            ..self.clone()
+        }
+    }
+
     /// The job that rolls out the policies of a profile, when there is one.
     #[must_use]
     pub fn rollout_job(&self, profile: &str) -> Option<&JobFile> {

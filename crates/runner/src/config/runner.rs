@@ -2,7 +2,7 @@
 //!
 //! The doc comments here are the reference page and the descriptions in the JSON Schema.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use onboarding_core::{
     ids::{AwsAccountId, Region, TopicArn},
@@ -20,7 +20,7 @@ use super::{
     bootstrap::BootstrapConfig,
     duration::{self, HumanDuration},
     profile::ProfileConfig,
-    text::Text,
+    text::{Text, TextForm},
 };
 
 /// The configuration of the runner: `runner.toml`.
@@ -65,6 +65,9 @@ pub struct RunnerConfig {
     /// What the runner may switch on when it is missing.
     #[serde(default)]
     pub prerequisites: PrerequisitesConfig,
+    /// `runner daemon`.
+    #[serde(default)]
+    pub daemon: DaemonConfig,
     /// Logs. Traces and metrics follow the OTEL_* environment variables of the OpenTelemetry specification.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -424,4 +427,55 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// `runner daemon`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DaemonConfig {
+    /// Where it answers `/healthz` and `/readyz`, as an address of this machine's loopback and a port; port 0 takes a free one.
+    pub listen: Text<ListenAddress>,
+    /// How many jobs run at the same time. One job never runs twice at the same time.
+    #[schemars(range(min = 1, max = 64))]
+    pub max_runs: u32,
+}
+
+impl Default for DaemonConfig {
+    fn default() -> Self {
+        Self {
+            listen: Text(ListenAddress(SocketAddr::from(([127, 0, 0, 1], 9464)))),
+            max_runs: 4,
+        }
+    }
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenAddress(pub SocketAddr);
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|_| format!("{text:?} is not an IP address and a port"))?;
+        if !address.ip().is_loopback() {
+            return Err(format!(
+                "{text:?} is not on the loopback interface: what is served has no protection of its own yet"
+            ));
+        }
+        Ok(Self(address))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TextForm for ListenAddress {
+    const FORMAT: &'static str = "loopback-address";
+    const EXPECTED: &'static str = "a loopback address and a port (\"127.0.0.1:9464\")";
 }

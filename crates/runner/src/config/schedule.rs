@@ -25,6 +25,10 @@ pub struct Schedule {
     /// A run starts up to this much later than its tick, so that many jobs do not start in the same second.
     #[serde(default = "no_jitter")]
     pub jitter: Text<HumanDuration>,
+    /// How long after its tick a run may still start, when no daemon ran at that time. Of several ticks that were missed, only the
+    /// last one gets a run.
+    #[serde(default = "catch_up")]
+    pub catch_up: Text<HumanDuration>,
 }
 
 impl fmt::Display for Schedule {
@@ -35,6 +39,10 @@ impl fmt::Display for Schedule {
 
 pub(super) fn utc() -> Text<TimeZoneName> {
     Text(TimeZoneName::utc())
+}
+
+fn catch_up() -> Text<HumanDuration> {
+    duration::seconds(3600)
 }
 
 fn no_jitter() -> Text<HumanDuration> {

@@ -126,6 +126,7 @@ const FORMS: &[Form] = &[
     form::<onboarding_core::template::home::RunnerPrincipal>(),
     form::<super::naming::RenameRule>(),
     form::<super::policy_rollout::Hours>(),
+    form::<super::runner::ListenAddress>(),
     form::<super::schedule::Cron>(),
     form::<super::schedule::TimeZoneName>(),
 ];

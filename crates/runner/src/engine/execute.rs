@@ -24,7 +24,7 @@ use super::{
     error::{ErrorClass, JobError},
     interrupt::Interrupt,
     job::{Job, Phase},
-    journal::{Journal, JournalError, NewRun, RunEnd, RunId, RunKey},
+    journal::{Claim, Journal, JournalError, NewRun, RunEnd, RunId, RunKey},
     ledger::Ledger,
     progress::{NoProgress, ProgressBoard, ProgressSink},
     recorder::Recorder,
@@ -33,8 +33,8 @@ use super::{
 };
 use crate::telemetry;
 
-/// How often a run that applies looks whether everything is frozen by now.
-const FREEZE_LOOK: Duration = Duration::from_secs(1);
+/// How often a run looks whether somebody wants it to end, and one that applies whether everything is frozen by now.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long background work may take to end after its token was cancelled.
 const BACKGROUND_GRACE: Duration = Duration::from_secs(30);
@@ -48,6 +48,8 @@ pub struct RunOptions {
     pub trigger: String,
     /// The scheduled moment that it is for, in Unix milliseconds.
     pub tick: Option<i64>,
+    /// The run, when it waited in the journal until now.
+    pub claim: Option<Claim>,
     /// Only observe and plan.
     pub dry_run: bool,
     /// Whether the steps may be applied.
@@ -78,6 +80,7 @@ impl RunOptions {
             job: job.into(),
             trigger: "operator".to_owned(),
             tick: None,
+            claim: None,
             dry_run: false,
             consent: Consent::NotNeeded,
             concurrency: Self::CONCURRENCY,
@@ -93,7 +96,10 @@ impl RunOptions {
 
 /// Runs a job once. Whatever goes wrong is in the report.
 pub async fn execute<J: Job>(job: &J, journal: Arc<dyn Journal>, options: RunOptions) -> RunReport {
-    let run_id = RunId::new();
+    let run_id = options
+        .claim
+        .as_ref()
+        .map_or_else(RunId::new, |claim| claim.key.id);
     let span = tracing::info_span!(
         "run",
         run.id = %run_id,
@@ -143,6 +149,7 @@ async fn run<J: Job>(
     };
     let new = NewRun {
         id: run_id,
+        claim: options.claim.clone(),
         job: options.job.clone(),
         kind: job.kind(),
         trigger: options.trigger.clone(),
@@ -188,6 +195,7 @@ async fn run<J: Job>(
     tokio::select! {
         biased;
         () = options.interrupt.abandoned() => {}
+        () = stages.watch_for_cancellation() => {}
         () = stages.run(begun.memos, &mut report) => {}
     }
     report.interrupted |= options.interrupt.is_abandoned();
@@ -339,10 +347,23 @@ impl<J: Job> Stages<'_, J> {
         steps.any(|step| kind.scope(step) != Scope::Free)
     }
 
+    /// Drains the run as soon as somebody has asked it to end. Never ends.
+    async fn watch_for_cancellation(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            // What is wrong with the journal stops the run by itself.
+            if let Ok(Some(by)) = self.journal.cancelled_by(self.key).await {
+                tracing::warn!(run.id = %self.key.id, "cancelled by {by}: what goes on is ended, and nothing more begins");
+                self.options.interrupt.signal();
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Drains the run as soon as everything is frozen.
     async fn watch_the_freeze(&self) {
         loop {
-            tokio::time::sleep(FREEZE_LOOK).await;
+            tokio::time::sleep(LOOK).await;
             // What is wrong with the journal stops the run by itself.
             if let Ok(Some(why)) = self.cx.shared.recorder.frozen().await {
                 self.options.interrupt.freeze(why);

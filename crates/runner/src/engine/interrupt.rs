@@ -36,6 +36,17 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// One of its own for a run beside others: it ends with this one, too, and never the other way around.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self {
+            drain: self.drain.child_token(),
+            signalled: self.signalled.child_token(),
+            abandon: self.abandon.child_token(),
+            frozen: Arc::default(),
+        }
+    }
+
     /// One more signal.
     pub fn signal(&self) {
         if self.signalled.is_cancelled() {

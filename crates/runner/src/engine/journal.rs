@@ -57,11 +57,22 @@ pub struct RunKey {
     pub fence: i64,
 }
 
+/// A run that waited in the journal and was taken up, with the lock of its job.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The run.
+    pub key: RunKey,
+    /// Keeps other processes from running the job.
+    pub hold: Arc<dyn Any + Send + Sync>,
+}
+
 /// A run that is about to begin.
 #[derive(Debug, Clone)]
 pub struct NewRun {
     /// Its id.
     pub id: RunId,
+    /// The claim, when it waited in the journal until now.
+    pub claim: Option<Claim>,
     /// The job's name.
     pub job: String,
     /// The job's kind.
@@ -224,6 +235,9 @@ pub trait Journal: Send + Sync {
 
     /// Why nothing may be changed now, when a person has said so.
     async fn frozen(&self) -> Result<Option<String>, JournalError>;
+
+    /// Who asked the run to end.
+    async fn cancelled_by(&self, run: RunKey) -> Result<Option<String>, JournalError>;
 
     /// Records that an attempt is about to start.
     async fn begin_attempt(&self, run: RunKey, start: AttemptStart<'_>)

@@ -191,6 +191,10 @@ impl Journal for MemoryJournal {
         Ok(is_frozen.then(|| "frozen".to_owned()))
     }
 
+    async fn cancelled_by(&self, _: RunKey) -> Result<Option<String>, JournalError> {
+        Ok(None)
+    }
+
     async fn begin_attempt(
         &self,
         run: RunKey,

@@ -77,6 +77,14 @@ pub enum StateError {
         #[source]
         source: std::io::Error,
     },
+    /// Another daemon has the state file.
+    #[error(
+        "another daemon runs on the state file {path}; end it first, or give both a database, which several may share"
+    )]
+    OtherDaemon {
+        /// The state file.
+        path: PathBuf,
+    },
     /// A query failed.
     #[error("{action} in the state failed; check its disk, or its database")]
     Query {
@@ -178,6 +186,7 @@ impl StateError {
             | Self::Open { .. }
             | Self::Newer { .. }
             | Self::Migrate { .. }
+            | Self::OtherDaemon { .. }
             | Self::Lock { .. } => ErrorClass::Prerequisite,
             Self::Query { .. } => ErrorClass::Transient,
             Self::Value { .. }
@@ -210,6 +219,7 @@ impl From<StateError> for JobError {
             | StateError::DayUsedUp { .. }
             | StateError::DeletedBefore { .. }
             | StateError::NoSuchDeletion { .. }
+            | StateError::OtherDaemon { .. }
             | StateError::NoSuchRun { .. }
             | StateError::NoSuchPlan { .. } => wrapped,
         }

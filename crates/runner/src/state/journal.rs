@@ -49,6 +49,10 @@ impl Journal for State {
         Ok(freeze.map(|freeze| freeze.to_string()))
     }
 
+    async fn cancelled_by(&self, run: RunKey) -> Result<Option<String>, JournalError> {
+        self.cancelled_by(run).await
+    }
+
     async fn begin_attempt(
         &self,
         run: RunKey,

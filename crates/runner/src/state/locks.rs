@@ -25,6 +25,12 @@ pub struct Serving {
     _lock: Lock,
 }
 
+/// Held by a daemon for as long as it lives.
+#[derive(Debug)]
+pub struct TheDaemon {
+    _lock: Option<Lock>,
+}
+
 impl State {
     /// Says that this process serves the provider's queue, until the answer is dropped.
     ///
@@ -64,6 +70,24 @@ impl State {
             Place::Server(_) => Advisory::is_held(self.pool(), SERVING)
                 .await
                 .map_err(StateError::query("looking for a provider that serves")),
+        }
+    }
+
+    /// Says that this process is the daemon of the state's file, until the answer is dropped. A database may have several.
+    ///
+    /// # Errors
+    /// There is one already, or the lock cannot be had.
+    pub async fn be_the_daemon(&self) -> Result<TheDaemon, StateError> {
+        let Place::File(path) = &self.place else {
+            return Ok(TheDaemon { _lock: None });
+        };
+        let file = lock_file(path, "daemon").map_err(|source| StateError::lock(path, source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(TheDaemon {
+                _lock: Some(Lock::File { _file: file }),
+            }),
+            Err(TryLockError::WouldBlock) => Err(StateError::OtherDaemon { path: path.clone() }),
+            Err(TryLockError::Error(source)) => Err(StateError::lock(path, source)),
         }
     }
 

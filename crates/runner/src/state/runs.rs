@@ -84,10 +84,10 @@ const FIRST_FENCE: i64 = 1;
 impl State {
     pub(super) async fn insert_run(&self, run: &NewRun) -> Result<Begun, JournalError> {
         let failed = write("the start of a run");
-        let hold: Option<Arc<dyn Any + Send + Sync>> = if run.dry_run {
-            None
-        } else {
-            Some(Arc::new(self.lock_job(&run.job).await?))
+        let hold: Option<Arc<dyn Any + Send + Sync>> = match &run.claim {
+            Some(claim) => Some(Arc::clone(&claim.hold)),
+            None if run.dry_run => None,
+            None => Some(Arc::new(self.lock_job(&run.job).await?)),
         };
         let mut tx = self.write().await.map_err(&failed)?;
         let (interrupted, memos) = if run.dry_run {
@@ -100,6 +100,16 @@ impl State {
         };
         if let Some(plan) = &run.plan {
             plans::still_approved(&mut tx, plan).await?;
+        }
+        if let Some(claim) = &run.claim {
+            begin_claimed(&mut tx, run, claim.key).await?;
+            tx.commit().await.map_err(&failed)?;
+            return Ok(Begun {
+                key: claim.key,
+                interrupted,
+                memos,
+                hold,
+            });
         }
         let inserted = sqlx::query(
             "INSERT INTO runs (id, job, kind, woken_by, tick, dry_run, state, started_at, trace_id, lease_owner, fence) \
@@ -257,6 +267,25 @@ impl State {
     }
 }
 
+/// Begins a run that was taken up.
+async fn begin_claimed(
+    tx: &mut Transaction<'_, sqlx::Any>,
+    run: &NewRun,
+    key: RunKey,
+) -> Result<(), JournalError> {
+    let ours = sqlx::query(
+        "UPDATE runs SET trace_id = $3, dry_run = $4 WHERE id = $1 AND fence = $2 AND state = 'running'",
+    )
+    .bind(key.id.to_string())
+    .bind(key.fence)
+    .bind(&run.trace_id)
+    .bind(i64::from(run.dry_run))
+    .execute(&mut **tx)
+    .await
+    .map_err(write("the start of a run"))?;
+    fenced(ours.rows_affected(), key)
+}
+
 /// Marks runs of the job that never ended. Their process is gone: it held the lock that is ours now.
 async fn end_dead_runs(
     tx: &mut Transaction<'_, sqlx::Any>,
@@ -265,10 +294,11 @@ async fn end_dead_runs(
     let failed = write("the end of a dead run");
     let rows = sqlx::query(
         "UPDATE runs SET state = 'interrupted', ended_at = $2, fence = fence + 1 \
-         WHERE job = $1 AND state = 'running' AND dry_run = 0 RETURNING id",
+         WHERE job = $1 AND state = 'running' AND dry_run = 0 AND id <> $3 RETURNING id",
     )
     .bind(&run.job)
     .bind(run.at)
+    .bind(run.id.to_string())
     .fetch_all(&mut **tx)
     .await
     .map_err(&failed)?;

@@ -7,6 +7,7 @@ mod memory;
 mod orphans;
 mod plans;
 mod provider;
+mod requests;
 mod rollouts;
 mod server;
 mod windows;

@@ -14,6 +14,7 @@ use crate::{
 async fn finds(state: &State, job: &str, ids: &[&str], second: i64, looked: bool) {
     let run = NewRun {
         id: RunId::new(),
+        claim: None,
         job: job.to_owned(),
         kind: "test",
         trigger: "operator".to_owned(),

@@ -21,6 +21,7 @@ use crate::{
 fn new_run(job: &str) -> NewRun {
     NewRun {
         id: RunId::new(),
+        claim: None,
         job: job.to_owned(),
         kind: "test",
         trigger: "operator".to_owned(),

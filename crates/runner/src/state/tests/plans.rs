@@ -25,6 +25,7 @@ on_both! {
 fn run(plan: Option<&str>) -> NewRun {
     NewRun {
         id: RunId::new(),
+        claim: None,
         job: "job".to_owned(),
         kind: "test",
         trigger: "operator".to_owned(),

@@ -9,6 +9,7 @@ use crate::engine::{Journal as _, JournalError, NewRun, RunId};
 fn run() -> NewRun {
     NewRun {
         id: RunId::new(),
+        claim: None,
         job: "job".to_owned(),
         kind: "test",
         trigger: "operator".to_owned(),

@@ -1,0 +1,113 @@
+//! The daemon: runs jobs when they are due, serves the provider's queue, and answers for how it is, for as long as it lives.
+//!
+//! - `definitions`: the jobs as their files say, the last good version of each;
+//! - `scheduler`: looks for due ticks and writes down what becomes of them;
+//! - `executor`: takes up runs that wait and runs them;
+//! - `service`: the enrollment provider, for as long as the daemon lives;
+//! - `health`: `/healthz` and `/readyz`.
+//!
+//! The parts speak to each other through the state only; a nudge makes the next look come sooner, and nothing depends on it.
+//! A first signal drains: nothing new is taken up, runs end as after a signal, and custom resources that were taken up are
+//! answered. A second one leaves at once.
+
+mod definitions;
+mod executor;
+mod health;
+mod scheduler;
+mod service;
+
+use std::{future::Future, net::SocketAddr, sync::Arc};
+
+use tokio::{sync::Notify, task::LocalSet};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    config::Loaded,
+    engine::{ErrorClass, Interrupt, JobError},
+    home::Home,
+};
+
+use definitions::Definitions;
+use executor::Executor;
+use health::Health;
+use scheduler::Scheduler;
+
+/// Makes a part look again before its time.
+type Nudge = Arc<Notify>;
+
+/// Says where it listens, and runs until `interrupt` drains and everything that was begun has ended, or until it is abandoned. `reload` ends whenever the
+/// definitions are to be read again.
+///
+/// # Errors
+/// When it cannot begin: another daemon has the state's file, or the address is taken.
+pub async fn run<R: Future<Output = ()>>(
+    home: Home,
+    sets: Vec<String>,
+    interrupt: &Interrupt,
+    reload: impl FnMut() -> R,
+    listens: impl FnOnce(SocketAddr),
+) -> Result<(), JobError> {
+    let _alone = home.state.be_the_daemon().await?;
+    let settings = home.config.runner.daemon.clone();
+    let listener = tokio::net::TcpListener::bind(settings.listen.0.0).await;
+    let listener = listener.map_err(|error| cannot_listen(settings.listen.0.0, error))?;
+    listens(listener.local_addr().unwrap_or(settings.listen.0.0));
+    let definitions = Arc::new(Definitions::new(&home.config, sets));
+    let (due, taken) = (Nudge::default(), Nudge::default());
+    let health = Arc::new(Health::default());
+    let scheduler = Scheduler {
+        state: home.state.clone(),
+        definitions: Arc::clone(&definitions),
+        health: Arc::clone(&health),
+        queued: Arc::clone(&taken),
+    };
+    let executor = Executor {
+        home: home.clone(),
+        definitions: Arc::clone(&definitions),
+        most: usize::try_from(settings.max_runs).unwrap_or(1),
+        nudge: taken,
+        ended: Arc::clone(&due),
+    };
+    let _health = spawned(health::serve(listener, home.state.clone(), health));
+    let (serving, served_until) = (home.clone(), interrupt.clone());
+    let service = spawned(async move { service::serve(&serving, &served_until).await });
+    let beside = async { tokio::join!(scheduler.run(&due), definitions.keep(reload)) };
+    let work = async { tokio::join!(executor.run(interrupt), service) };
+    // Runs are tasks of this thread.
+    let threads = LocalSet::new();
+    threads
+        .run_until(async {
+            tokio::select! {
+                biased;
+                () = interrupt.abandoned() => {
+                    tracing::warn!("left at once; what was begun is taken up at the next start");
+                }
+                _ = work => {}
+                _ = beside => {}
+            }
+        })
+        .await;
+    drop(threads);
+    home.state.close().await;
+    Ok(())
+}
+
+/// A task that ends with what it returns.
+fn spawned(work: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(work))
+}
+
+fn cannot_listen(address: SocketAddr, error: std::io::Error) -> JobError {
+    JobError::new(
+        ErrorClass::Prerequisite,
+        format!(
+            "the daemon cannot listen on {address}; free it, or set daemon.listen in runner.toml"
+        ),
+    )
+    .with_source(error)
+}
+
+/// What the configuration of a new reading has that the daemon only takes at its start.
+fn needs_a_restart(old: &Loaded, new: &Loaded) -> bool {
+    old.runner != new.runner
+}

@@ -1,0 +1,139 @@
+//! The job definitions: read again when asked to and when their files have changed. A file that is wrong keeps the last good
+//! version of its job, and is said aloud for as long as it is wrong.
+
+use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+
+use super::needs_a_restart;
+use crate::config::{Config, JobFile, Loaded};
+
+/// How often files are looked at. Mounted ConfigMaps are changed by swapping links, which notifications miss.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// See the module documentation.
+pub(super) struct Definitions {
+    directory: PathBuf,
+    /// The `--set` options, which stand above the files.
+    sets: Vec<String>,
+    known: RwLock<Known>,
+}
+
+struct Known {
+    /// What the daemon works with: the settings of its start, and the last good version of each job.
+    config: Arc<Loaded>,
+    /// Jobs whose file is wrong now, and what is wrong.
+    broken: BTreeMap<String, String>,
+    /// What was read last: a difference is read again.
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Definitions {
+    pub(super) fn new(config: &Arc<Loaded>, sets: Vec<String>) -> Self {
+        let broken = broken(config);
+        let directory = config.dir.clone();
+        let files = files(&directory);
+        Self {
+            directory,
+            sets,
+            known: RwLock::new(Known {
+                config: Arc::clone(config),
+                broken,
+                files,
+            }),
+        }
+    }
+
+    /// What is in force now.
+    pub(super) fn current(&self) -> Arc<Loaded> {
+        Arc::clone(&self.known.read().config)
+    }
+
+    /// The jobs that are in force now.
+    pub(super) fn job(&self, name: &str) -> Option<JobFile> {
+        let config = self.current();
+        config.jobs.iter().find(|job| job.name == name).cloned()
+    }
+
+    /// Reads them again when a file has changed or `reload` ends. Never ends.
+    pub(super) async fn keep<R: Future<Output = ()>>(&self, mut reload: impl FnMut() -> R) {
+        loop {
+            tokio::select! {
+                () = reload() => self.read(),
+                () = tokio::time::sleep(LOOK) => {
+                    if files(&self.directory) != self.known.read().files {
+                        self.read();
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&self) {
+        let files = files(&self.directory);
+        let mut known = self.known.write();
+        known.files = files;
+        let read = match Config::load(&self.directory, &self.sets) {
+            Ok(read) => read,
+            Err(errors) => {
+                tracing::error!(%errors, "the configuration is wrong; what was read before stays in force");
+                return;
+            }
+        };
+        if needs_a_restart(&known.config, &read) {
+            tracing::warn!("runner.toml has changed: restart the daemon to have it in force");
+        }
+        known.broken = broken(&read);
+        let mut jobs: BTreeMap<String, JobFile> = read
+            .jobs
+            .iter()
+            .map(|job| (job.name.clone(), job.clone()))
+            .collect();
+        for (name, errors) in &known.broken {
+            let last_good = known.config.jobs.iter().find(|job| job.name == *name);
+            let kept =
+                last_good.map_or("it is not run", |_| "its last good version stays in force");
+            tracing::error!(
+                job.name = name,
+                errors,
+                "the definition of a job is wrong; {kept}"
+            );
+            jobs.extend(last_good.map(|job| (name.clone(), job.clone())));
+        }
+        let jobs: Vec<JobFile> = jobs.into_values().collect();
+        if jobs != known.config.jobs {
+            tracing::info!(jobs = jobs.len(), "other definitions of jobs are in force");
+        }
+        known.config = Arc::new(known.config.with_jobs(jobs));
+    }
+}
+
+fn broken(config: &Loaded) -> BTreeMap<String, String> {
+    let broken = config.broken_jobs.iter();
+    broken
+        .map(|job| (job.name.clone(), job.errors.to_string()))
+        .collect()
+}
+
+/// The files that definitions are read from, with their contents.
+fn files(directory: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let jobs = std::fs::read_dir(directory.join("jobs"))
+        .into_iter()
+        .flatten();
+    let mut paths: Vec<PathBuf> = jobs
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    paths.push(directory.join("runner.toml"));
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| {
+            let content = std::fs::read(&path).unwrap_or_default();
+            (path, content)
+        })
+        .collect()
+}

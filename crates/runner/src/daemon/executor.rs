@@ -1,0 +1,199 @@
+//! Takes up runs that wait, as many at a time as it may, and runs them; asks again for those whose process has died.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::task::{JoinError, JoinSet};
+
+use super::{Nudge, definitions::Definitions};
+use crate::{
+    config::{Approval, JobFile, JobParams},
+    engine::{Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, exit_code},
+    home::Home,
+    jobs::{self, Request},
+    state::Taken,
+};
+
+/// The longest time between two looks for runs that wait.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The time between two looks for runs that died with their process.
+const DEAD_LOOK: Duration = Duration::from_secs(10);
+
+/// See the module documentation.
+pub(super) struct Executor {
+    pub(super) home: Home,
+    pub(super) definitions: Arc<Definitions>,
+    /// How many runs at a time.
+    pub(super) most: usize,
+    pub(super) nudge: Nudge,
+    /// Told that a run has ended.
+    pub(super) ended: Nudge,
+}
+
+impl Executor {
+    /// Runs what waits until `interrupt` drains and everything that was taken up has ended.
+    pub(super) async fn run(&self, interrupt: &Interrupt) {
+        let owner = format!("daemon process {}", std::process::id());
+        // Tasks of their own: a run that has the connection of a file must go on while we wait for it.
+        let mut runs = JoinSet::new();
+        let mut looked_for_dead = None;
+        loop {
+            if interrupt.is_draining() {
+                while let Some(ended) = runs.join_next().await {
+                    outlived(ended);
+                }
+                return;
+            }
+            if looked_for_dead.is_none_or(|at: tokio::time::Instant| at.elapsed() >= DEAD_LOOK) {
+                self.ask_again_for_dead().await;
+                looked_for_dead = Some(tokio::time::Instant::now());
+            }
+            while runs.len() < self.most {
+                match self.home.state.take_up(Timestamp::now(), &owner).await {
+                    Ok(Some(taken)) => {
+                        runs.spawn_local(self.serve(taken, interrupt.child()));
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!(%error, "runs that wait could not be taken up; it is tried again");
+                        break;
+                    }
+                }
+            }
+            tokio::select! {
+                () = interrupt.draining() => {}
+                () = self.nudge.notified() => {}
+                () = tokio::time::sleep(LOOK) => {}
+                Some(ended) = runs.join_next() => {
+                    outlived(ended);
+                    self.ended.notify_one();
+                }
+            }
+        }
+    }
+
+    async fn ask_again_for_dead(&self) {
+        match self.home.state.ask_again_for_dead(Timestamp::now()).await {
+            Ok(dead) => {
+                for run in dead {
+                    tracing::warn!(run.id = %run, "a run died with its process; the job is run again");
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "runs that died could not be looked for; it is tried again")
+            }
+        }
+    }
+
+    /// One run, to its end.
+    fn serve(&self, taken: Taken, interrupt: Interrupt) -> impl Future<Output = ()> + use<> {
+        let home = self.home.with_config(self.definitions.current());
+        let job = self.definitions.job(&taken.job);
+        async move {
+            let state = home.state.clone();
+            let run = taken.run;
+            let Some(job) = job else {
+                let why = "there is no such job any more";
+                let ended = state.end_unbegun(run, "skipped", 0, why, Timestamp::now());
+                told(ended.await);
+                return;
+            };
+            tracing::info!(run.id = %run.id, job.name = job.name, woken_by = taken.woken_by, "a run begins");
+            match begun(home, &job, taken, interrupt).await {
+                Ok(report) => tell(&report),
+                Err(error) => {
+                    let why = error.chain();
+                    tracing::error!(run.id = %run.id, job.name = job.name, error = why, "a run could not begin");
+                    let ended =
+                        state.end_unbegun(run, "failed", exit(&error), &why, Timestamp::now());
+                    told(ended.await);
+                }
+            }
+        }
+    }
+}
+
+async fn begun(
+    home: Home,
+    job: &JobFile,
+    taken: Taken,
+    interrupt: Interrupt,
+) -> Result<RunReport, JobError> {
+    let request = Request {
+        dry_run: false,
+        asked: taken.asked,
+        given: None,
+        taken: Some((
+            Claim {
+                key: taken.run,
+                hold: taken.hold,
+            },
+            taken.woken_by,
+        )),
+    };
+    let home = home.renewed().await?;
+    let job = with_nobodys_word(job);
+    Box::pin(jobs::execute(
+        home,
+        &job,
+        request,
+        Arc::new(NoProgress),
+        interrupt,
+    ))
+    .await
+}
+
+/// The job as it is run where nobody types how many Spot accounts go: without a person's approval, it only looks.
+fn with_nobodys_word(job: &JobFile) -> JobFile {
+    let mut job = job.clone();
+    if job.approval == Approval::Required {
+        return job;
+    }
+    if let JobParams::OrphanCleanup(params) = &mut job.params
+        && params.apply
+    {
+        tracing::warn!(
+            job.name = job.name,
+            "a daemon deletes Spot accounts only where a person approves of it: set approval = \"required\" for this job; it only looks"
+        );
+        params.apply = false;
+    }
+    job
+}
+
+fn exit(error: &JobError) -> u8 {
+    match error.class() {
+        ErrorClass::Invalid => 2,
+        ErrorClass::Prerequisite | ErrorClass::Denied => 5,
+        _ => 1,
+    }
+}
+
+/// A run whose task panicked has told nobody; its lock is free again, and it is found dead.
+fn outlived(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a run ended badly; please report this with the log");
+    }
+}
+
+fn told(ended: Result<(), crate::engine::JournalError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "the end of a run could not be written down");
+    }
+}
+
+fn tell(report: &RunReport) {
+    let summary = report.summary();
+    let (run, job, status) = (report.run_id, &report.job, report.status().code());
+    let exit = exit_code(report);
+    let error = report.error.as_ref().map(JobError::chain);
+    if exit == 0 {
+        tracing::info!(run.id = %run, job.name = job, status, exit, ok = summary.ok, changed = summary.changed, "a run ended");
+    } else {
+        tracing::warn!(
+            run.id = %run, job.name = job, status, exit, ok = summary.ok, failed = summary.failed, pending = summary.pending,
+            findings = report.findings().len(), error, "a run ended; `runner runs show` tells more"
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! The enrollment provider inside the daemon: serves the queue for as long as the daemon lives, where the configuration says that a
+//! provider does. Trouble is logged, and it is begun again.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{ProviderKind, ServedBy},
+    engine::{Interrupt, JobError},
+    home::Home,
+    provider::{self, Serving},
+};
+
+/// The pause before serving is begun again.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Serves until `interrupt` drains and what was taken up is answered. Ends at once where nobody of ours serves all the time.
+pub(super) async fn serve(home: &Home, interrupt: &Interrupt) {
+    let enrollment = &home.config.runner.enrollment;
+    if enrollment.provider != ProviderKind::Queue || enrollment.served_by != ServedBy::Provider {
+        interrupt.draining().await;
+        return;
+    }
+    while !interrupt.is_draining() {
+        match until_drained(home, interrupt).await {
+            Ok(()) => return,
+            Err(error) => {
+                let error = error.chain();
+                tracing::error!(
+                    error,
+                    "custom resources are not answered; it is tried again"
+                );
+                tokio::select! {
+                    () = interrupt.draining() => {}
+                    () = tokio::time::sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+}
+
+async fn until_drained(home: &Home, interrupt: &Interrupt) -> Result<(), JobError> {
+    provider::check(home).await?;
+    let serving = Serving::prepare(home, None).await?;
+    let live = home.state.serve().await?;
+    let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
+    let signals = async {
+        interrupt.draining().await;
+        // What comes now is for others.
+        drop(live);
+        drain.cancel();
+        interrupt.abandoned().await;
+        abort.cancel();
+        std::future::pending().await
+    };
+    tokio::select! {
+        served = serving.run(&drain, &abort) => served,
+        () = signals => Ok(()),
+    }
+}

@@ -1,0 +1,529 @@
+//! Requests for runs, and what the scheduler remembers of each job. A request is a row of `runs` that waits: unique by job and
+//! tick, taken up by whoever has the job's lock, and raised to the next fence when it is.
+
+use std::{any::Any, collections::BTreeMap, str::FromStr as _, sync::Arc};
+
+use jiff::Timestamp;
+use sqlx::{Any as AnyDatabase, Row as _, Transaction, any::AnyRow};
+
+use super::{State, StateError, error::write};
+use crate::{
+    engine::{Asked, JournalError, RunId, RunKey},
+    schedule::{Decision, Standing},
+};
+
+/// A run that is asked for.
+#[derive(Debug, Clone)]
+pub struct NewRequest<'a> {
+    /// The job.
+    pub job: &'a str,
+    /// Its kind.
+    pub kind: &'static str,
+    /// What asks: `operator`, `event`, `resume`.
+    pub woken_by: &'a str,
+    /// What is asked for beside the job's definition.
+    pub asked: Asked,
+    /// Not before.
+    pub due_at: Timestamp,
+}
+
+/// A request that was taken up: the run goes on in this process, until `hold` is dropped.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// The run.
+    pub run: RunKey,
+    /// The job.
+    pub job: String,
+    /// What asked for it.
+    pub woken_by: String,
+    /// The tick that it is for, in Unix milliseconds.
+    pub tick: Option<i64>,
+    /// What is asked for beside the job's definition.
+    pub asked: Asked,
+    /// The job's lock.
+    pub hold: Arc<dyn Any + Send + Sync>,
+}
+
+/// What a look at a job's schedule has decided.
+#[derive(Debug, Clone)]
+pub struct Looked<'a> {
+    /// The job.
+    pub job: &'a str,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Until when ticks had been dealt with before.
+    pub before: Option<Timestamp>,
+    /// Until when they are now.
+    pub until: Timestamp,
+    /// What becomes of the ticks in between.
+    pub decisions: Vec<Decision>,
+}
+
+/// What became of the request to end a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It waited, and is taken away.
+    Waiting,
+    /// It goes on, and ends as after a signal.
+    Running,
+}
+
+impl State {
+    /// How it stands with every job that the scheduler has seen or that has a run that waits or goes on.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn standings(&self) -> Result<BTreeMap<String, Standing>, StateError> {
+        let failed = StateError::query("reading how it stands with the jobs");
+        let rows = sqlx::query("SELECT * FROM schedules")
+            .fetch_all(self.pool())
+            .await
+            .map_err(&failed)?;
+        let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
+        for row in rows {
+            let job: String = row.try_get("job").map_err(&failed)?;
+            let looked_until: i64 = row.try_get("looked_until").map_err(&failed)?;
+            let standing = standings.entry(job).or_default();
+            standing.looked_until = Timestamp::from_millisecond(looked_until).ok();
+            standing.paused = pause(&row).map_err(&failed)?;
+        }
+        let rows = sqlx::query(
+            "SELECT id, job, state FROM runs WHERE state IN ('queued', 'running') AND dry_run = 0 ORDER BY id",
+        )
+        .fetch_all(self.pool())
+        .await
+        .map_err(&failed)?;
+        for row in rows {
+            let job: String = row.try_get("job").map_err(&failed)?;
+            let id: String = row.try_get("id").map_err(&failed)?;
+            let state: String = row.try_get("state").map_err(&failed)?;
+            let standing = standings.entry(job).or_default();
+            match state.as_str() {
+                "queued" => standing.queued = Some(id),
+                _ => standing.running = Some(id),
+            }
+        }
+        Ok(standings)
+    }
+
+    /// Writes down what looks have decided, all of it or nothing. What another process has decided meanwhile stands.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn note_looks(&self, looks: &[Looked<'_>], now: Timestamp) -> Result<(), StateError> {
+        let failed = StateError::query("writing down what is due");
+        let mut tx = self.write().await.map_err(&failed)?;
+        for look in looks {
+            note_look(&mut tx, look, now).await.map_err(&failed)?;
+        }
+        tx.commit().await.map_err(failed)
+    }
+
+    /// Asks for a run.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn ask_for_run(
+        &self,
+        request: &NewRequest<'_>,
+        now: Timestamp,
+    ) -> Result<RunId, StateError> {
+        let failed = StateError::query("asking for a run");
+        let id = RunId::new();
+        let mut tx = self.write().await.map_err(&failed)?;
+        insert_request(&mut tx, id, request, now)
+            .await
+            .map_err(&failed)?;
+        tx.commit().await.map_err(failed)?;
+        Ok(id)
+    }
+
+    /// Takes up the run that waits longest of those that are due and whose job nobody runs.
+    ///
+    /// # Errors
+    /// When the state cannot be read or written.
+    pub async fn take_up(
+        &self,
+        now: Timestamp,
+        owner: &str,
+    ) -> Result<Option<Taken>, JournalError> {
+        let failed = write("that a run is taken up");
+        let now = now.as_millisecond();
+        let jobs: Vec<AnyRow> = sqlx::query(
+            "SELECT job, MIN(due_at) AS due FROM runs WHERE state = 'queued' AND due_at <= $1 GROUP BY job ORDER BY due, job",
+        )
+        .bind(now)
+        .fetch_all(self.pool())
+        .await
+        .map_err(&failed)?;
+        for row in jobs {
+            let job: String = row.try_get("job").map_err(&failed)?;
+            let lock = match self.lock_job(&job).await {
+                Ok(lock) => lock,
+                Err(JournalError::AlreadyRunning { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let taken = sqlx::query(
+                "UPDATE runs SET state = 'running', started_at = $2, lease_owner = $3, fence = fence + 1 \
+                 WHERE state = 'queued' AND id = (SELECT id FROM runs WHERE job = $1 AND state = 'queued' AND due_at <= $2 \
+                 ORDER BY due_at, id LIMIT 1) RETURNING *",
+            )
+            .bind(&job)
+            .bind(now)
+            .bind(owner)
+            .fetch_optional(self.pool())
+            .await
+            .map_err(&failed)?;
+            if let Some(row) = taken {
+                return Ok(Some(Taken {
+                    hold: Arc::new(lock),
+                    ..taken_row(&row)?
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends a run that was taken up and could not be begun.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the run is not ours any more.
+    pub async fn end_unbegun(
+        &self,
+        run: RunKey,
+        state: &str,
+        exit: u8,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<(), JournalError> {
+        let ended = sqlx::query(
+            "UPDATE runs SET state = $3, exit_code = $4, error = $5, ended_at = $6, lease_owner = NULL \
+             WHERE id = $1 AND fence = $2 AND state = 'running'",
+        )
+        .bind(run.id.to_string())
+        .bind(run.fence)
+        .bind(state)
+        .bind(i64::from(exit))
+        .bind(why)
+        .bind(now.as_millisecond())
+        .execute(self.pool())
+        .await
+        .map_err(write("the end of a run that did not begin"))?;
+        super::steps::fenced(ended.rows_affected(), run)
+    }
+
+    /// Asks for a run of each job whose run has died with its process, unless one waits already, somebody had run it by hand, or it
+    /// dies again and again. Gives the runs that died.
+    ///
+    /// # Errors
+    /// When the state cannot be read or written.
+    pub async fn ask_again_for_dead(&self, now: Timestamp) -> Result<Vec<RunId>, JournalError> {
+        let failed = write("a look at dead runs");
+        let rows =
+            sqlx::query("SELECT DISTINCT job FROM runs WHERE state = 'running' AND dry_run = 0")
+                .fetch_all(self.pool())
+                .await
+                .map_err(&failed)?;
+        let mut dead = Vec::new();
+        for row in rows {
+            let job: String = row.try_get("job").map_err(&failed)?;
+            // Whoever runs it has its lock.
+            let _alone = match self.lock_job(&job).await {
+                Ok(lock) => lock,
+                Err(JournalError::AlreadyRunning { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let mut tx = self.write().await.map_err(&failed)?;
+            let rows = sqlx::query(
+                "UPDATE runs SET state = 'interrupted', ended_at = $2, fence = fence + 1, lease_owner = NULL \
+                 WHERE job = $1 AND state = 'running' AND dry_run = 0 RETURNING *",
+            )
+            .bind(&job)
+            .bind(now.as_millisecond())
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(&failed)?;
+            let waits: Option<String> = sqlx::query_scalar(
+                "SELECT id FROM runs WHERE job = $1 AND state = 'queued' LIMIT 1",
+            )
+            .bind(&job)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(&failed)?;
+            let mut asked_for = None;
+            for row in &rows {
+                let id: String = row.try_get("id").map_err(&failed)?;
+                dead.push(RunId::from_str(&id).map_err(write("a look at dead runs"))?);
+                let due_at: Option<i64> = row.try_get("due_at").map_err(&failed)?;
+                // What somebody ran by hand is theirs to run again.
+                asked_for = asked_for.or(due_at.map(|_| row));
+            }
+            if let Some(row) = asked_for
+                && waits.is_none()
+                && !dies_again_and_again(&mut tx, &job).await?
+            {
+                again(&mut tx, row, now).await?;
+            }
+            tx.commit().await.map_err(&failed)?;
+        }
+        Ok(dead)
+    }
+
+    /// Asks a run to end: one that waits is taken away.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the run neither waits nor goes on.
+    pub async fn cancel_run(
+        &self,
+        id: &str,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Option<Cancelled>, StateError> {
+        let failed = StateError::query("cancelling a run");
+        let waiting = sqlx::query(
+            "UPDATE runs SET state = 'cancelled', ended_at = $3, cancelled_by = $2, error = $4 \
+             WHERE id = $1 AND state = 'queued'",
+        )
+        .bind(id)
+        .bind(by)
+        .bind(now.as_millisecond())
+        .bind(format!("cancelled by {by}"))
+        .execute(self.pool())
+        .await
+        .map_err(&failed)?;
+        if waiting.rows_affected() > 0 {
+            return Ok(Some(Cancelled::Waiting));
+        }
+        let running =
+            sqlx::query("UPDATE runs SET cancelled_by = $2 WHERE id = $1 AND state = 'running'")
+                .bind(id)
+                .bind(by)
+                .execute(self.pool())
+                .await
+                .map_err(&failed)?;
+        Ok((running.rows_affected() > 0).then_some(Cancelled::Running))
+    }
+
+    /// Who asked a run to end.
+    pub(super) async fn cancelled_by(&self, run: RunKey) -> Result<Option<String>, JournalError> {
+        sqlx::query_scalar("SELECT cancelled_by FROM runs WHERE id = $1")
+            .bind(run.id.to_string())
+            .fetch_one(self.pool())
+            .await
+            .map_err(write("a look at who ended the run"))
+    }
+
+    /// Takes a job's schedule out of force, until [`State::resume_job`]. Ticks meanwhile are skipped.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn pause_job(
+        &self,
+        job: &str,
+        by: &str,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), StateError> {
+        sqlx::query(
+            "INSERT INTO schedules (job, looked_until, paused_by, paused_at, pause_reason) VALUES ($1, $3, $2, $3, $4) \
+             ON CONFLICT (job) DO UPDATE SET paused_by = excluded.paused_by, paused_at = excluded.paused_at, \
+             pause_reason = excluded.pause_reason",
+        )
+        .bind(job)
+        .bind(by)
+        .bind(now.as_millisecond())
+        .bind(reason)
+        .execute(self.pool())
+        .await
+        .map_err(StateError::query("pausing a job"))?;
+        Ok(())
+    }
+
+    /// Puts a job's schedule into force again. False when it was.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn resume_job(&self, job: &str) -> Result<bool, StateError> {
+        let resumed = sqlx::query(
+            "UPDATE schedules SET paused_by = NULL, paused_at = NULL, pause_reason = NULL \
+             WHERE job = $1 AND paused_by IS NOT NULL",
+        )
+        .bind(job)
+        .execute(self.pool())
+        .await
+        .map_err(StateError::query("resuming a job"))?;
+        Ok(resumed.rows_affected() > 0)
+    }
+}
+
+/// Writes one look down, unless another process has looked since.
+async fn note_look(
+    tx: &mut Transaction<'_, AnyDatabase>,
+    look: &Looked<'_>,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let ours = sqlx::query(
+        "INSERT INTO schedules (job, looked_until) VALUES ($1, $2) \
+         ON CONFLICT (job) DO UPDATE SET looked_until = excluded.looked_until WHERE schedules.looked_until = $3",
+    )
+    .bind(look.job)
+    .bind(look.until.as_millisecond())
+    .bind(look.before.map(Timestamp::as_millisecond))
+    .execute(&mut **tx)
+    .await?;
+    if ours.rows_affected() == 0 {
+        return Ok(());
+    }
+    for decision in &look.decisions {
+        match decision {
+            Decision::Queue { tick, due_at } => {
+                insert_tick(tx, look, *tick, ("queued", None), Some(*due_at), now).await?;
+            }
+            Decision::Skip { tick, why } => {
+                let why = why.to_string();
+                insert_tick(tx, look, *tick, ("skipped", Some(&why)), None, now).await?;
+            }
+            Decision::Replace { run } => {
+                sqlx::query(
+                    "UPDATE runs SET cancelled_by = 'the schedule', \
+                     error = CASE WHEN state = 'queued' THEN 'a later run of the job took its place (overlap = \"replace\")' END, \
+                     ended_at = CASE WHEN state = 'queued' THEN CAST($2 AS BIGINT) END, \
+                     state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END \
+                     WHERE id = $1 AND state IN ('queued', 'running')",
+                )
+                .bind(run)
+                .bind(now.as_millisecond())
+                .execute(&mut **tx)
+                .await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The run of a tick, or why there is none. What is there of it already stands.
+async fn insert_tick(
+    tx: &mut Transaction<'_, AnyDatabase>,
+    look: &Looked<'_>,
+    tick: Timestamp,
+    (state, why): (&str, Option<&str>),
+    due_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let now = now.as_millisecond();
+    sqlx::query(
+        "INSERT INTO runs (id, job, kind, woken_by, tick, dry_run, state, started_at, ended_at, error, due_at, fence) \
+         VALUES ($1, $2, $3, 'schedule', $4, 0, $5, $6, $7, $8, $9, 0) ON CONFLICT (job, tick) DO NOTHING",
+    )
+    .bind(RunId::new().to_string())
+    .bind(look.job)
+    .bind(look.kind)
+    .bind(tick.as_millisecond())
+    .bind(state)
+    .bind(now)
+    .bind(due_at.is_none().then_some(now))
+    .bind(why)
+    .bind(due_at.map(Timestamp::as_millisecond))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn insert_request(
+    tx: &mut Transaction<'_, AnyDatabase>,
+    id: RunId,
+    request: &NewRequest<'_>,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let asked =
+        serde_json::to_string(&request.asked).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query(
+        "INSERT INTO runs (id, job, kind, woken_by, dry_run, state, started_at, due_at, asked, fence) \
+         VALUES ($1, $2, $3, $4, 0, 'queued', $5, $6, $7, 0)",
+    )
+    .bind(id.to_string())
+    .bind(request.job)
+    .bind(request.kind)
+    .bind(request.woken_by)
+    .bind(now.as_millisecond())
+    .bind(request.due_at.as_millisecond())
+    .bind(asked)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// How many runs of a job may die one after the other until only its schedule tries again.
+const DEATHS: i64 = 3;
+
+async fn dies_again_and_again(
+    tx: &mut Transaction<'_, AnyDatabase>,
+    job: &str,
+) -> Result<bool, JournalError> {
+    let died: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM (SELECT state FROM runs WHERE job = $1 AND dry_run = 0 AND state NOT IN ('queued', 'skipped') \
+         ORDER BY started_at DESC, id DESC LIMIT $2) AS latest WHERE state = 'interrupted'",
+    )
+    .bind(job)
+    .bind(DEATHS)
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(write("a look at dead runs"))?;
+    Ok(died == DEATHS)
+}
+
+/// Asks for the same once more, now.
+async fn again(
+    tx: &mut Transaction<'_, AnyDatabase>,
+    dead: &AnyRow,
+    now: Timestamp,
+) -> Result<(), JournalError> {
+    let failed = write("a run in place of a dead one");
+    let job: String = dead.try_get("job").map_err(&failed)?;
+    let kind: String = dead.try_get("kind").map_err(&failed)?;
+    let asked: Option<String> = dead.try_get("asked").map_err(&failed)?;
+    sqlx::query(
+        "INSERT INTO runs (id, job, kind, woken_by, dry_run, state, started_at, due_at, asked, fence) \
+         VALUES ($1, $2, $3, 'resume', 0, 'queued', $4, $4, $5, 0)",
+    )
+    .bind(RunId::new().to_string())
+    .bind(job)
+    .bind(kind)
+    .bind(now.as_millisecond())
+    .bind(asked)
+    .execute(&mut **tx)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// Who paused a job, and why.
+fn pause(row: &AnyRow) -> Result<Option<String>, sqlx::Error> {
+    let by: Option<String> = row.try_get("paused_by")?;
+    let reason: Option<String> = row.try_get("pause_reason")?;
+    Ok(by.map(|by| match reason {
+        Some(reason) => format!("by {by}: {reason}"),
+        None => format!("by {by}"),
+    }))
+}
+
+/// A row of a run that was taken up; its lock is put in by who has it.
+fn taken_row(row: &AnyRow) -> Result<Taken, JournalError> {
+    let failed = write("that a run is taken up");
+    let id: String = row.try_get("id").map_err(&failed)?;
+    let asked: Option<String> = row.try_get("asked").map_err(&failed)?;
+    let asked = asked.map(|asked| serde_json::from_str(&asked)).transpose();
+    Ok(Taken {
+        run: RunKey {
+            id: RunId::from_str(&id).map_err(write("that a run is taken up"))?,
+            fence: row.try_get("fence").map_err(&failed)?,
+        },
+        job: row.try_get("job").map_err(&failed)?,
+        woken_by: row.try_get("woken_by").map_err(&failed)?,
+        tick: row.try_get("tick").map_err(&failed)?,
+        asked: asked
+            .map_err(write("that a run is taken up"))?
+            .unwrap_or_default(),
+        hold: Arc::new(()),
+    })
+}

@@ -1,0 +1,314 @@
+//! Requests for runs, on both databases.
+
+use jiff::{Timestamp, ToSpan as _};
+
+use super::{Place, on_both};
+use crate::{
+    engine::{Asked, Claim, Journal as _, JournalError, NewRun, RunId},
+    schedule::{Decision, Skipped},
+    state::{Cancelled, Looked, NewRequest, State, Taken},
+};
+
+on_both!(
+    a_tick_gets_one_run_whoever_looks,
+    what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time,
+    a_run_that_was_taken_up_is_begun_under_its_fence,
+    a_run_that_died_is_asked_for_again_and_not_forever,
+    a_run_that_waits_is_taken_away_and_one_that_goes_on_is_told,
+    a_paused_job_is_known_with_who_and_why,
+);
+
+fn at(moment: &str) -> Timestamp {
+    moment.parse().unwrap()
+}
+
+fn now() -> Timestamp {
+    at("2027-01-01T10:15:01Z")
+}
+
+fn look(before: Option<&str>, decisions: Vec<Decision>) -> Looked<'static> {
+    Looked {
+        job: "sync",
+        kind: "stackset-sync",
+        before: before.map(at),
+        until: now(),
+        decisions,
+    }
+}
+
+fn queued(tick: &str) -> Decision {
+    Decision::Queue {
+        tick: at(tick),
+        due_at: at(tick),
+    }
+}
+
+fn request(job: &str) -> NewRequest<'_> {
+    NewRequest {
+        job,
+        kind: "stackset-sync",
+        woken_by: "event",
+        asked: Asked {
+            retry_failed: true,
+            fix: false,
+        },
+        due_at: now(),
+    }
+}
+
+fn begun(taken: &Taken) -> NewRun {
+    NewRun {
+        id: taken.run.id,
+        claim: Some(Claim {
+            key: taken.run,
+            hold: taken.hold.clone(),
+        }),
+        job: taken.job.clone(),
+        kind: "stackset-sync",
+        trigger: taken.woken_by.clone(),
+        tick: taken.tick,
+        dry_run: false,
+        plan: None,
+        at: now().as_millisecond(),
+        trace_id: None,
+    }
+}
+
+async fn take(state: &State) -> Option<Taken> {
+    state.take_up(now(), "test").await.unwrap()
+}
+
+/// The states of the runs of all jobs, the newest last, with why.
+async fn states(state: &State) -> Vec<(String, Option<String>)> {
+    let mut runs = state.list_runs(None, 100).await.unwrap();
+    runs.sort_by(|a, b| a.id.cmp(&b.id));
+    runs.into_iter().map(|run| (run.state, run.error)).collect()
+}
+
+async fn a_tick_gets_one_run_whoever_looks(place: Place) {
+    let (one, other) = (place.open().await, place.open().await);
+    one.note_looks(&[look(None, vec![])], at("2027-01-01T10:00:00Z"))
+        .await
+        .unwrap();
+    let standings = other.standings().await.unwrap();
+    assert_eq!(standings["sync"].looked_until, Some(now()));
+    // Two that look at the same time: what the first has decided stands, whatever the second thinks.
+    let later = |decisions| Looked {
+        before: Some(now()),
+        until: now() + 15.minutes(),
+        ..look(None, decisions)
+    };
+    let tick = "2027-01-01T10:30:00Z";
+    one.note_looks(&[later(vec![queued(tick)])], now())
+        .await
+        .unwrap();
+    let skip = Decision::Skip {
+        tick: at(tick),
+        why: Skipped::StillRunning("r".to_owned()),
+    };
+    other
+        .note_looks(&[later(vec![skip.clone()])], now())
+        .await
+        .unwrap();
+    assert_eq!(states(&one).await, [("queued".to_owned(), None)]);
+    // Even one that knows nothing of the first cannot give a tick a second run.
+    let forgetful = Looked {
+        before: Some(now() + 15.minutes()),
+        until: now() + 16.minutes(),
+        ..look(None, vec![queued(tick), skip])
+    };
+    other.note_looks(&[forgetful], now()).await.unwrap();
+    assert_eq!(states(&one).await.len(), 1);
+    let skipped = Decision::Skip {
+        tick: at("2027-01-01T10:31:00Z"),
+        why: Skipped::StillRunning("r".to_owned()),
+    };
+    let next = Looked {
+        before: Some(now() + 16.minutes()),
+        until: now() + 17.minutes(),
+        ..look(None, vec![skipped])
+    };
+    other.note_looks(&[next], now()).await.unwrap();
+    let states = states(&one).await;
+    assert_eq!(states[1].0, "skipped");
+    assert!(
+        states[1].1.as_ref().unwrap().contains("run r"),
+        "{states:?}"
+    );
+}
+
+async fn what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time(place: Place) {
+    let (one, other) = (place.open().await, place.open().await);
+    let first = one.ask_for_run(&request("sync"), now()).await.unwrap();
+    one.ask_for_run(&request("sync"), now()).await.unwrap();
+    let audit = one.ask_for_run(&request("audit"), now()).await.unwrap();
+    let later = NewRequest {
+        due_at: now() + 1.second(),
+        ..request("later")
+    };
+    one.ask_for_run(&later, now()).await.unwrap();
+
+    // By job, the one that waits longest; the names decide where that is the same.
+    let taken = [take(&one).await.unwrap(), take(&other).await.unwrap()];
+    let by_job = |job: &str| taken.iter().find(|taken| taken.job == job).unwrap();
+    assert_eq!(by_job("sync").run.id, first);
+    assert_eq!(by_job("audit").run.id, audit);
+    assert!(by_job("sync").asked.retry_failed);
+    assert_eq!(by_job("sync").woken_by, "event");
+    assert_eq!(by_job("sync").run.fence, 1);
+    // The second of the same job waits for the first, wherever that runs; the other is not due yet.
+    assert!(take(&one).await.is_none());
+    assert!(take(&other).await.is_none());
+    drop(taken);
+    let second = loop {
+        // A session of a server ends a moment after it is dropped.
+        if let Some(taken) = take(&other).await {
+            break taken;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_ne!(second.run.id, first);
+}
+
+async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
+    let state = place.open().await;
+    let id = state.ask_for_run(&request("sync"), now()).await.unwrap();
+    let taken = take(&state).await.unwrap();
+    let begun_run = state.begin_run(&begun(&taken)).await.unwrap();
+    assert_eq!((begun_run.key.id, begun_run.key.fence), (id, 1));
+    assert_eq!(begun_run.interrupted, []);
+    // Somebody runs it by hand meanwhile.
+    let by_hand = NewRun {
+        id: RunId::new(),
+        claim: None,
+        ..begun(&taken)
+    };
+    assert!(matches!(
+        state.begin_run(&by_hand).await,
+        Err(JournalError::AlreadyRunning { .. })
+    ));
+    // Taken away from us.
+    let mut stale = begun(&taken);
+    stale.claim.as_mut().unwrap().key.fence = 0;
+    assert!(matches!(
+        state.begin_run(&stale).await,
+        Err(JournalError::Fenced(_))
+    ));
+    state
+        .end_unbegun(taken.run, "failed", 5, "no credentials", now())
+        .await
+        .unwrap();
+    assert_eq!(
+        states(&state).await,
+        [("failed".to_owned(), Some("no credentials".to_owned()))]
+    );
+    let again = state
+        .end_unbegun(taken.run, "failed", 5, "again", now())
+        .await;
+    assert!(matches!(again, Err(JournalError::Fenced(_))));
+}
+
+async fn a_run_that_died_is_asked_for_again_and_not_forever(place: Place) {
+    let (dying, living) = (place.open().await, place.open().await);
+    dying.ask_for_run(&request("sync"), now()).await.unwrap();
+    for death in 1..=3 {
+        let taken = take(&dying).await.unwrap();
+        // One that lives is left alone.
+        assert_eq!(living.ask_again_for_dead(now()).await.unwrap(), []);
+        let run = taken.run.id;
+        drop(taken);
+        let dead = loop {
+            let dead = living.ask_again_for_dead(now()).await.unwrap();
+            if !dead.is_empty() {
+                break dead;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(dead, [run]);
+        let states = states(&living).await;
+        let waiting = states.iter().filter(|(state, _)| state == "queued").count();
+        assert_eq!(waiting, usize::from(death < 3), "{states:?}");
+    }
+    // Of a run by hand, nobody asks for another one.
+    let by_hand = NewRun {
+        id: RunId::new(),
+        claim: None,
+        job: "audit".to_owned(),
+        kind: "drift-audit",
+        trigger: "operator".to_owned(),
+        tick: None,
+        dry_run: false,
+        plan: None,
+        at: now().as_millisecond(),
+        trace_id: None,
+    };
+    drop(dying.begin_run(&by_hand).await.unwrap());
+    while living.ask_again_for_dead(now()).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(take(&living).await.is_none());
+}
+
+async fn a_run_that_waits_is_taken_away_and_one_that_goes_on_is_told(place: Place) {
+    let state = place.open().await;
+    let waiting = state.ask_for_run(&request("sync"), now()).await.unwrap();
+    let cancelled = |id: RunId| {
+        let state = state.clone();
+        async move {
+            state
+                .cancel_run(&id.to_string(), "ana", now())
+                .await
+                .unwrap()
+        }
+    };
+    assert_eq!(cancelled(waiting).await, Some(Cancelled::Waiting));
+    assert_eq!(cancelled(waiting).await, None);
+    assert!(take(&state).await.is_none());
+    let running = state.ask_for_run(&request("sync"), now()).await.unwrap();
+    let taken = take(&state).await.unwrap();
+    let asked = || async { state.cancelled_by(taken.run).await.unwrap() };
+    assert_eq!(asked().await, None);
+    assert_eq!(cancelled(running).await, Some(Cancelled::Running));
+    assert_eq!(asked().await.as_deref(), Some("ana"));
+    // A later run takes the place of those that wait and those that go on.
+    let behind = state.ask_for_run(&request("sync"), now()).await.unwrap();
+    let replace = |run: RunId| Decision::Replace {
+        run: run.to_string(),
+    };
+    let look = look(
+        None,
+        vec![
+            replace(behind),
+            replace(running),
+            queued("2027-01-01T10:15:00Z"),
+        ],
+    );
+    state.note_looks(&[look], now()).await.unwrap();
+    let states = states(&state).await;
+    assert_eq!(
+        states
+            .iter()
+            .map(|(state, _)| state.as_str())
+            .collect::<Vec<_>>(),
+        ["cancelled", "running", "cancelled", "queued"]
+    );
+    assert_eq!(asked().await.as_deref(), Some("the schedule"));
+}
+
+async fn a_paused_job_is_known_with_who_and_why(place: Place) {
+    let state = place.open().await;
+    let paused = || async { state.standings().await.unwrap()["sync"].paused.clone() };
+    state
+        .pause_job("sync", "ana", Some("migration"), now())
+        .await
+        .unwrap();
+    assert_eq!(paused().await.as_deref(), Some("by ana: migration"));
+    state.pause_job("sync", "bob", None, now()).await.unwrap();
+    assert_eq!(paused().await.as_deref(), Some("by bob"));
+    // The pause is no look: ticks before it are not forgotten, and the look after it goes on from there.
+    let looked = state.standings().await.unwrap()["sync"].looked_until;
+    assert_eq!(looked, Some(at("2027-01-01T10:15:01Z")));
+    assert!(state.resume_job("sync").await.unwrap());
+    assert!(!state.resume_job("sync").await.unwrap());
+    assert_eq!(paused().await, None);
+}

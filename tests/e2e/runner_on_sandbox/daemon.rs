@@ -1,0 +1,275 @@
+//! `runner daemon`: runs jobs when they are due, takes up what died, listens to people, and never runs a job twice at a time.
+
+use rustix::process::Signal;
+
+use super::*;
+
+/// A job that is due each second.
+fn often(more: &str) -> String {
+    format!("kind = \"stackset-sync\"\nschedule = {{ cron = \"@every 1s\" }}\n{more}")
+}
+
+/// A rehearsal whose only job is this one, with a daemon that listens on a port of its own.
+fn with_job(scenario: &str, job: &str) -> Rehearsal {
+    let rehearsal = Rehearsal::new(scenario);
+    fs::remove_dir_all(rehearsal.path("config/jobs")).unwrap();
+    fs::create_dir(rehearsal.path("config/jobs")).unwrap();
+    let daemon = "[daemon]\nlisten = \"127.0.0.1:0\"\n[enrollment]\nserved_by = \"provider\"\n";
+    rehearsal.configure(daemon, "", "ous = [\"root\"]");
+    rehearsal.write("config/jobs/sync.toml", job);
+    rehearsal
+}
+
+struct Daemon {
+    process: Background,
+    endpoint: String,
+}
+
+fn start(rehearsal: &Rehearsal) -> Daemon {
+    let process = rehearsal
+        .runner
+        .start(&["--output", "json", "daemon"])
+        .unwrap();
+    let mut daemon = Daemon {
+        process,
+        endpoint: String::new(),
+    };
+    daemon.endpoint = rehearsal.until("the daemon listens", || {
+        daemon.process.check().unwrap();
+        let said: Value = serde_json::from_str(&daemon.process.stdout().unwrap()).ok()?;
+        Some(text(&said["endpoint"]))
+    });
+    daemon
+}
+
+impl Daemon {
+    /// The status of a page of it.
+    fn get(&self, rehearsal: &Rehearsal, path: &str) -> u16 {
+        let url = format!("{}{path}", self.endpoint);
+        let answer = rehearsal
+            .runtime
+            .block_on(async { reqwest::get(url).await.unwrap() });
+        answer.status().as_u16()
+    }
+}
+
+/// The runs of the state, the oldest first.
+fn runs(rehearsal: &Rehearsal) -> Vec<Value> {
+    let ended = rehearsal.run(&["--output", "json", "runs", "list", "--limit", "1000"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let mut runs = ended.json().unwrap().as_array().unwrap().clone();
+    runs.reverse();
+    runs
+}
+
+/// The first run in this state, when there is one.
+fn run_in(rehearsal: &Rehearsal, state: &str) -> Option<Value> {
+    runs(rehearsal)
+        .into_iter()
+        .find(|run| run["state"] == state)
+}
+
+#[test]
+fn jobs_run_when_they_are_due_and_the_provider_is_served_meanwhile() {
+    let rehearsal = with_job(SMALL, &often(""));
+    let before = rehearsal.spot_accounts();
+    let mut daemon = start(&rehearsal);
+    let done = rehearsal.until("a run has enrolled everything", || {
+        daemon.process.check().unwrap();
+        run_in(&rehearsal, "done")
+    });
+    assert_eq!(done["woken_by"], "schedule");
+    assert_eq!(done["summary"]["changed"], 8, "{done:#}");
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+    assert_eq!(daemon.get(&rehearsal, "/healthz"), 200);
+    assert_eq!(daemon.get(&rehearsal, "/readyz"), 200);
+    assert_eq!(daemon.get(&rehearsal, "/elsewhere"), 404);
+    // While the first one enrolled, the job was due again and again.
+    let skipped = run_in(&rehearsal, "skipped").unwrap();
+    assert!(
+        text(&skipped["error"]).contains("still goes on"),
+        "{skipped:#}"
+    );
+
+    // A second daemon on the file would run everything twice.
+    let second = rehearsal.run(&["daemon"]);
+    assert_eq!(second.code, 5, "{}", second.stderr);
+    assert!(
+        second.stderr.contains("another daemon"),
+        "{}",
+        second.stderr
+    );
+
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(
+        daemon.process.wait(LIMIT).unwrap(),
+        0,
+        "{}",
+        daemon.process.stderr().unwrap()
+    );
+    let ids: BTreeSet<String> = runs(&rehearsal)
+        .iter()
+        .map(|run| text(&run["id"]))
+        .collect();
+    assert_eq!(ids.len(), runs(&rehearsal).len());
+}
+
+#[test]
+fn a_daemon_that_is_killed_takes_up_what_it_had_begun() {
+    // One account at a time, and killed after its creation, see `interrupts`.
+    let slow = SMALL.replace("120.0", "20.0") + "[stack_sets]\nresource_time = \"3s\"\n";
+    let rehearsal = with_job(&slow, &often(""));
+    let one = "[daemon]\nlisten = \"127.0.0.1:0\"\n[enrollment]\nserved_by = \"provider\"\n[stack_set]\nmax_concurrent = 1\n";
+    rehearsal.configure(one, "", "ous = [\"root\"]");
+    let before = rehearsal.spot_accounts();
+    let mut daemon = start(&rehearsal);
+    rehearsal.until("an account is linked", || {
+        daemon.process.check().unwrap();
+        let calls = rehearsal.calls();
+        calls
+            .contains_key("spot:POST /setup/credentials/aws")
+            .then_some(())
+    });
+    // A tick that is far away: only what died can begin another run.
+    rehearsal.write(
+        "config/jobs/sync.toml",
+        "kind = \"stackset-sync\"\nschedule = { cron = \"0 0 0 1 1 * 2099\" }\n",
+    );
+    daemon.process.signal(Signal::KILL).unwrap();
+    assert!(daemon.process.wait(LIMIT).is_err(), "a signal ended it");
+    let running = run_in(&rehearsal, "running").unwrap();
+
+    let mut daemon = start(&rehearsal);
+    let done = process::until(
+        Duration::from_secs(300),
+        "the job is run to its end",
+        || {
+            daemon.process.check()?;
+            Ok(run_in(&rehearsal, "done"))
+        },
+    )
+    .unwrap();
+    assert_eq!(done["woken_by"], "resume");
+    let dead = runs(&rehearsal)
+        .into_iter()
+        .find(|run| run["id"] == running["id"]);
+    assert_eq!(dead.unwrap()["state"], "interrupted");
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+}
+
+#[test]
+fn people_pause_cancel_and_change_jobs_beside_a_daemon() {
+    let rehearsal = with_job(SMALL, &often(""));
+    let mut daemon = start(&rehearsal);
+    rehearsal.until("everything is enrolled", || {
+        daemon.process.check().unwrap();
+        run_in(&rehearsal, "done")
+    });
+    let paused = rehearsal.run(&[
+        "jobs",
+        "pause",
+        "sync",
+        "--reason",
+        "migration",
+        "--as",
+        "ana",
+    ]);
+    assert_eq!(paused.code, 0, "{}", paused.stderr);
+    let skipped = rehearsal.until("a tick is skipped for it", || {
+        let skipped = runs(&rehearsal)
+            .into_iter()
+            .rev()
+            .find(|run| run["state"] == "skipped")?;
+        text(&skipped["error"])
+            .contains("paused")
+            .then_some(skipped)
+    });
+    assert_eq!(skipped["error"], "paused by ana: migration");
+    assert_eq!(rehearsal.run(&["jobs", "pause", "synk"]).code, 2);
+
+    // A definition that is wrong leaves the last good one in force.
+    rehearsal.write("config/jobs/sync.toml", &often("overlap = \"sometimes\"\n"));
+    daemon.process.signal(Signal::HUP).unwrap();
+    rehearsal.until("the daemon says so", || {
+        let said = daemon.process.stderr().unwrap();
+        said.contains("last good version stays in force")
+            .then_some(())
+    });
+    let seen = runs(&rehearsal).len();
+    assert_eq!(rehearsal.run(&["jobs", "resume", "sync"]).code, 0);
+    rehearsal.until("it runs again", || {
+        let later = runs(&rehearsal).split_off(seen);
+        later.into_iter().find(|run| run["state"] == "done")
+    });
+    // One that is gone is not run any more, without anybody saying so.
+    fs::remove_file(rehearsal.path("config/jobs/sync.toml")).unwrap();
+    rehearsal.until("other definitions are in force", || {
+        let said = daemon.process.stderr().unwrap();
+        said.contains("other definitions of jobs are in force")
+            .then_some(())
+    });
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+}
+
+#[test]
+fn a_run_that_goes_on_is_cancelled_by_its_id() {
+    let slow = SMALL.replace("120.0", "10.0") + "[stack_sets]\nresource_time = \"60s\"\n";
+    let rehearsal = with_job(&slow, &often(""));
+    let mut daemon = start(&rehearsal);
+    let running = rehearsal.until("the operation goes on", || {
+        daemon.process.check().unwrap();
+        let calls = rehearsal.calls();
+        calls
+            .contains_key("cloudformation:CreateStackInstances")
+            .then(|| run_in(&rehearsal, "running"))?
+    });
+    // No further one begins.
+    assert_eq!(rehearsal.run(&["jobs", "pause", "sync"]).code, 0);
+    let id = text(&running["id"]);
+    let cancelled = rehearsal.run(&["runs", "cancel", &id, "--as", "ana"]);
+    assert_eq!(cancelled.code, 0, "{}", cancelled.stderr);
+    let ended = rehearsal.until("it has ended", || {
+        let runs = runs(&rehearsal);
+        let run = runs.into_iter().find(|run| run["id"] == running["id"])?;
+        (run["state"] != "running").then_some(run)
+    });
+    assert_eq!(ended["state"], "interrupted", "{ended:#}");
+    assert!(
+        rehearsal
+            .calls()
+            .contains_key("cloudformation:StopStackSetOperation")
+    );
+    let again = rehearsal.run(&["runs", "cancel", &id]);
+    assert_eq!(again.code, 4, "{}", again.stderr);
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+}
+
+#[test]
+fn the_next_ticks_are_told_without_a_daemon() {
+    let rehearsal = with_job(
+        SMALL,
+        "kind = \"stackset-sync\"\nschedule = { cron = \"0 30 2 * * *\", timezone = \"America/New_York\" }\n",
+    );
+    let ended = rehearsal.run(&["--output", "json", "jobs", "next", "sync", "-n", "400"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let due = ended.json().unwrap();
+    let due = due.as_array().unwrap();
+    assert_eq!(due.len(), 400);
+    let at = |due: &Value, key: &str| text(&due[key]);
+    assert!(
+        due.windows(2)
+            .all(|pair| at(&pair[0], "tick") < at(&pair[1], "tick"))
+    );
+    // More than a year has a day on which half past two is skipped.
+    let skipped = due
+        .iter()
+        .filter(|due| !at(due, "local").contains(" 02:30:00 "))
+        .count();
+    assert_eq!(skipped, 1);
+    let shown = rehearsal.run(&["jobs", "next"]);
+    assert!(shown.stdout.contains("02:30:00 E"), "{}", shown.stdout);
+}
