@@ -6,12 +6,12 @@ use e2e::moto::Moto;
 use super::*;
 
 /// Nothing of ours is in the account.
-fn bare() -> Rehearsal {
+pub(super) fn bare() -> Rehearsal {
     Rehearsal::new(&format!("{SMALL}[provider]\nenabled = false\n"))
 }
 
 #[track_caller]
-fn bootstrapped(rehearsal: &Rehearsal) -> Value {
+pub(super) fn bootstrapped(rehearsal: &Rehearsal) -> Value {
     let ended = rehearsal.run(&["--output", "json", "bootstrap", "--yes"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     ended.json().unwrap()
@@ -49,7 +49,7 @@ impl Rehearsal {
     }
 
     /// The variables of a session of a role, as soon as it can be assumed.
-    fn session(&self, role: &str) -> [(&'static str, String); 3] {
+    pub(super) fn session(&self, role: &str) -> [(&'static str, String); 3] {
         let input = [
             ("Version", "2011-06-15"),
             ("RoleArn", role),

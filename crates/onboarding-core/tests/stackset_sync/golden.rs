@@ -33,13 +33,13 @@ const STACK: &str =
 const ROLE: &str = "arn:aws:iam::000000000002:role/SpotRole";
 
 /// An account of ours, as it should be, beside the management account.
-struct World {
-    observed: AuditObserved,
-    desired: Desired,
+pub(crate) struct World {
+    pub(crate) observed: AuditObserved,
+    pub(crate) desired: Desired,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let profile = Profile {
             deployment: Some(Deployment::Runner),
             ..profile(root_targets())

@@ -27,7 +27,7 @@ pub struct DriftAuditParams {
     pub concurrency: u32,
     /// How long a role may go unused, at full depth: Spot uses one all the time, and IAM tells it with a delay of up to four hours.
     pub unused_after: Text<HumanDuration>,
-    /// Whether what is found is mended, where `enroll` can. `--set` cannot change it; `--fix` asks for one run.
+    /// Whether what is found is mended, where `enroll` or the remediation role can. `--set` cannot change it; `--fix` asks for one run.
     pub fix: bool,
     /// Findings that are accepted.
     pub suppress: Vec<SuppressConfig>,

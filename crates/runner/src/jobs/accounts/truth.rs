@@ -159,6 +159,10 @@ impl OnAccounts {
             }
         };
         let truth = read(access, account, &name).await;
+        let truth = match &self.sync.home.remediation {
+            Some(remediation) => remediation.complete(truth).await,
+            None => truth,
+        };
         let unused_after = self.unused_after;
         let context = CompareContext {
             linked_at: used.as_ref().and_then(|used| used.linked_at),
@@ -249,7 +253,11 @@ fn overrides(profile: &ObservedProfile, instance: &StackInstance) -> BTreeMap<St
 }
 
 /// A role of an account with its policies, through the audit role.
-async fn read(access: &AccountAccess, account: AwsAccountId, name: &str) -> TruthReading {
+pub(in crate::jobs) async fn read(
+    access: &AccountAccess,
+    account: AwsAccountId,
+    name: &str,
+) -> TruthReading {
     let role = match access.role(account, name).await {
         Ok(Some(role)) => role,
         Ok(None) => return TruthReading::Absent,
