@@ -72,8 +72,9 @@ impl StackSetSync {
             None => Ok(None),
         };
         let remediation = self.desired.remediation.as_ref();
-        let remediation = role(remediation.map(|remediation| &remediation.profile));
-        let audit = role(self.desired.audit.as_ref());
+        // Boxed: most configurations have neither.
+        let remediation = Box::pin(role(remediation.map(|remediation| &remediation.profile)));
+        let audit = Box::pin(role(self.desired.audit.as_ref()));
         let (
             cache,
             profiles,
