@@ -32,6 +32,7 @@ mod retries;
 mod rollout;
 mod rotations;
 mod secrets;
+mod stray_policies;
 mod tags;
 mod tombstones;
 mod twins;

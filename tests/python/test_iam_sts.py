@@ -135,6 +135,54 @@ def test_policies_are_attached_counted_and_paged(iam):
     assert code_of(iam.attach_role_policy, RoleName="Attached", PolicyArn=arns[0]) == ("NoSuchEntity", 404)
 
 
+def test_what_a_role_has_not_cannot_be_taken_away_and_a_condition_says_which_policies_may_be(sandbox, iam, account):
+    iam.create_role(RoleName="Strays", AssumeRolePolicyDocument=json.dumps(TRUST_NOBODY))
+    arns = {}
+    for name in ["ours-1", "theirs"]:
+        arns[name] = iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(POLICY))["Policy"]["Arn"]
+        iam.attach_role_policy(RoleName="Strays", PolicyArn=arns[name])
+    iam.put_role_policy(RoleName="Strays", PolicyName="inline", PolicyDocument=json.dumps(POLICY))
+
+    home = sandbox.aws("sts").get_caller_identity()["Account"]
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": f"arn:aws:iam::{home}:root"}}
+    remover = iam.create_role(
+        RoleName="Remover",
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+    )["Role"]["Arn"]
+    role, ours = f"arn:aws:iam::{account}:role/Stray*", f"arn:aws:iam::{account}:policy/ours-*"
+    statements = [
+        {"Effect": "Allow", "Action": "iam:DeleteRolePolicy", "Resource": role},
+        {"Effect": "Allow", "Action": "iam:DetachRolePolicy", "Resource": role,
+         "Condition": {"ArnNotLike": {"iam:PolicyARN": ours}}},
+    ]
+    iam.put_role_policy(RoleName="Remover", PolicyName="remedy",
+                        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+
+    def assumed():
+        try:
+            return sandbox.assumed("iam", remover)
+        except ClientError:
+            return None
+
+    inside = until(assumed, "the role can be assumed")
+    refused = ("AccessDenied", 403)
+    assert code_of(inside.detach_role_policy, RoleName="Strays", PolicyArn=arns["ours-1"]) == refused
+    assert code_of(inside.delete_role_policy, RoleName="Remover", PolicyName="remedy") == refused
+    # Who may do nothing about a role is not told that it is not there.
+    assert code_of(inside.delete_role_policy, RoleName="Nobody", PolicyName="x") == refused
+    assert code_of(inside.list_role_policies, RoleName="Strays") == refused
+    inside.detach_role_policy(RoleName="Strays", PolicyArn=arns["theirs"])
+    inside.delete_role_policy(RoleName="Strays", PolicyName="inline")
+
+    missing = ("NoSuchEntity", 404)
+    assert code_of(inside.detach_role_policy, RoleName="Strays", PolicyArn=arns["theirs"]) == missing
+    assert code_of(inside.delete_role_policy, RoleName="Strays", PolicyName="inline") == missing
+    assert code_of(inside.delete_role_policy, RoleName="StrayButNotThere", PolicyName="x") == missing
+    attached = iam.list_attached_role_policies(RoleName="Strays")["AttachedPolicies"]
+    assert [policy["PolicyName"] for policy in attached] == ["ours-1"]
+    assert iam.get_policy(PolicyArn=arns["theirs"])["Policy"]["AttachmentCount"] == 0
+
+
 def test_inline_policies_are_paged_and_come_back_as_they_were(iam):
     iam.create_role(RoleName="Inline", AssumeRolePolicyDocument=json.dumps(TRUST_NOBODY))
     documents = {}

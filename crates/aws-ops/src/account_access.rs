@@ -1,4 +1,4 @@
-//! Reading in member accounts, through a role that each of them has.
+//! Reading in member accounts, through a role that each of them has; and, through another one, taking stray policies away there.
 //!
 //! Sessions are kept until they are nearly over, a bounded number of them: several requests about one account assume the
 //! role once. That a role cannot be assumed is an answer and no failure of ours, so it is told from a call that failed.
@@ -28,7 +28,7 @@ const REMAINDER: Duration = Duration::from_secs(120);
 /// Sessions that are kept; each has HTTP clients of its own.
 const MOST_SESSIONS: usize = 256;
 
-/// The role that is read through, the same in every account.
+/// The role that is assumed, the same in every account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessRole {
     /// The partition of the accounts.
@@ -41,7 +41,7 @@ pub struct AccessRole {
     pub session_name: String,
 }
 
-/// Why something could not be read in an account.
+/// Why something could not be read, or done, in an account.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
     /// The role cannot be assumed: it is not there, does not trust us, or the account is suspended. AWS does not tell which.
@@ -100,6 +100,47 @@ type Slot = tokio::sync::Mutex<Option<(Instant, Aws)>>;
 /// The places of the accounts' sessions, each with when it was asked for last.
 type Sessions = HashMap<AwsAccountId, (Instant, Arc<Slot>)>;
 
+/// Takes stray policies away in member accounts, and does nothing else there. Clones share the sessions.
+#[derive(Debug, Clone)]
+pub struct AccountRemediation(AccountAccess);
+
+impl AccountRemediation {
+    /// Works through this role. Asks AWS nothing.
+    #[must_use]
+    pub fn new(aws: &Aws, role: AccessRole) -> Self {
+        Self(AccountAccess::new(aws, role))
+    }
+
+    /// Deletes an inline policy of a role of the account by name (not ARN), as [`Aws::delete_role_policy`].
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn delete_role_policy(
+        &self,
+        account: AwsAccountId,
+        role: &str,
+        policy: &str,
+    ) -> Result<bool, AccessError> {
+        let delete = |session: Aws| async move { session.delete_role_policy(role, policy).await };
+        self.0.within(account, delete).await
+    }
+
+    /// Detaches a managed policy from a role of the account by name (not ARN), as [`Aws::detach_role_policy`].
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn detach_role_policy(
+        &self,
+        account: AwsAccountId,
+        role: &str,
+        policy_arn: &str,
+    ) -> Result<bool, AccessError> {
+        let detach =
+            |session: Aws| async move { session.detach_role_policy(role, policy_arn).await };
+        self.0.within(account, detach).await
+    }
+}
+
 /// Reads in member accounts; see the module documentation. Clones share the sessions.
 #[derive(Debug, Clone)]
 pub struct AccountAccess {
@@ -150,7 +191,7 @@ impl AccountAccess {
         name: &str,
     ) -> Result<Option<LiveRole>, AccessError> {
         let read = |session: Aws| async move { session.get_role(name).await };
-        self.read(account, read).await
+        self.within(account, read).await
     }
 
     /// The policies of a role of the account by name (not ARN), as [`Aws::role_policies`] reads them; none when it does not
@@ -164,7 +205,7 @@ impl AccountAccess {
         name: &str,
     ) -> Result<Option<RolePolicies>, AccessError> {
         let read = |session: Aws| async move { session.role_policies(name, account).await };
-        self.read(account, read).await
+        self.within(account, read).await
     }
 
     /// The external ID that a role lets Spot in with: the one that the output of its stack names, or the only one. None when
@@ -208,7 +249,7 @@ impl AccountAccess {
     /// See [`AccessError`].
     pub async fn alias(&self, account: AwsAccountId) -> Result<Option<String>, AccessError> {
         let read = |session: Aws| async move { session.account_alias().await };
-        self.read(account, read).await
+        self.within(account, read).await
     }
 
     /// A stack, in the account that its id names; none when there is none (any more).
@@ -221,14 +262,14 @@ impl AccountAccess {
             return Ok(None);
         };
         let read = |session: Aws| async move { session.account_stack(stack).await };
-        self.read(account, read).await
+        self.within(account, read).await
     }
 
-    /// Reads something in an account with the role's session.
-    async fn read<T, F>(
+    /// Does something in an account with the role's session.
+    async fn within<T, F>(
         &self,
         account: AwsAccountId,
-        read: impl FnOnce(Aws) -> F,
+        act: impl FnOnce(Aws) -> F,
     ) -> Result<T, AccessError>
     where
         F: Future<Output = Result<T, AwsError>>,
@@ -236,12 +277,12 @@ impl AccountAccess {
         let role = self.role_arn(account)?;
         let failed = |error| AccessError::of(&role, error);
         let session = self.session(account, &role).await.map_err(failed)?;
-        let read = read(session).await;
-        if matches!(&read, Err(error) if error.class() == ErrorClass::Credentials) {
+        let done = act(session).await;
+        if matches!(&done, Err(error) if error.class() == ErrorClass::Credentials) {
             // Revoked, or a clock is off: the next one assumes the role anew.
             self.sessions.lock().remove(&account);
         }
-        read.map_err(failed)
+        done.map_err(failed)
     }
 
     /// The session of an account, assumed once by whoever asks first.

@@ -1,5 +1,6 @@
 //! What IAM itself says about an account. CloudFormation does not notice changed roles and policies.
 
+mod removal;
 mod role_policies;
 
 use onboarding_core::inventory::LiveRole;

@@ -27,7 +27,7 @@ pub mod stack_sets;
 pub mod stacks;
 pub mod templates;
 
-pub use account_access::{AccessError, AccessRole, AccountAccess};
+pub use account_access::{AccessError, AccessRole, AccountAccess, AccountRemediation};
 pub use account_stack::AccountStack;
 pub use aws::Aws;
 pub use error::{AwsError, ErrorClass};

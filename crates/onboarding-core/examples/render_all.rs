@@ -28,6 +28,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, spec) in samples::audit_samples() {
         templates.push((name, spec.template()?));
     }
+    for (name, spec) in samples::remediation_samples() {
+        templates.push((name, spec.template()?));
+    }
     for (name, spec) in home_samples::samples() {
         for stack in home::stacks(&spec)? {
             templates.push((format!("{name}-in-{}", stack.region), stack.template));

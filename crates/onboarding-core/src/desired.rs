@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{AccessPolicyId, AwsAccountId, InvalidId, OuId, Region, StackSetName, UserGroupId},
     inventory::Tags,
-    template::Deletion,
+    template::{Deletion, OurNames},
 };
 
 /// A parent named in configuration: the root, an id, or a path of names below the root (`Workloads/Prod`).
@@ -166,6 +166,8 @@ pub enum Purpose {
     Enrollment,
     /// They make the audit role, in the accounts of all profiles.
     AuditRole,
+    /// They make the remediation role, in the accounts of all profiles.
+    RemediationRole,
 }
 
 /// What the runner does at Spot by itself for an account whose stack has no custom resources.
@@ -243,6 +245,28 @@ impl Profile {
     pub fn retains_stacks(&self) -> bool {
         self.deletion == Deletion::Reconcile
     }
+
+    /// What its stacks name the roles and policies that they make.
+    #[must_use]
+    pub fn names(&self) -> OurNames {
+        let stack_set = self.stack_set.clone();
+        match &self.direct {
+            Some(direct) => OurNames::Given {
+                stack_set,
+                role: direct.role_name.clone(),
+            },
+            None => OurNames::OfStackSet(stack_set),
+        }
+    }
+}
+
+/// The role through which stray policies are taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remediation {
+    /// Its stack set. As the audit role's, it is for the accounts of all profiles.
+    pub profile: Profile,
+    /// At most this many roles lose policies in one run.
+    pub max_roles: usize,
 }
 
 /// Limits that every removal obeys.
@@ -264,6 +288,8 @@ pub struct Desired {
     /// The audit role's stack set, when we deploy one. It is for the accounts of all profiles: its own targets only say how
     /// fine those are.
     pub audit: Option<Profile>,
+    /// The role through which stray policies are taken away; none when a person does that.
+    pub remediation: Option<Remediation>,
     /// The billing data that Billing Engine shall read; none when Billing Engine is not asked for.
     pub billing_engine: Option<BillingSource>,
     /// The principal that Spot assumes its roles with, an ARN.
@@ -286,6 +312,13 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// The stack sets of the roles that the runner itself uses in accounts.
+    pub fn roles(&self) -> impl Iterator<Item = &Profile> {
+        let remediation = self.remediation.iter();
+        let remediation = remediation.map(|remediation| &remediation.profile);
+        self.audit.iter().chain(remediation)
+    }
+
     /// The targets of all profiles, asked for or not.
     pub fn all_targets(&self) -> impl Iterator<Item = &Targets> {
         let asked_for = self.profiles.iter().map(|profile| &profile.targets);

@@ -14,12 +14,14 @@ mod document;
 mod findings;
 mod kind;
 mod meaning;
+mod stray;
 mod truth;
 mod unknown;
 
 pub use compare::{CompareContext, Unused, compare};
 pub use document::MeantDocument;
-pub use findings::{Subject, findings};
+pub use findings::{Subject, finding_id, findings};
 pub use kind::{Drift, DriftKind, Fix};
 pub use meaning::{MeaningError, Meanings, MeantPolicy, RoleMeaning, StackContext, meaning};
+pub use stray::{Changed, Stray, StrayPolicy, still_there};
 pub use truth::{RoleTruth, TruthReading};

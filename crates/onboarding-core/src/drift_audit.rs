@@ -1,6 +1,6 @@
 //! `drift-audit`: what is, beside what should be, account by account. It changes nothing, so its plan has no steps: findings
 //! say what differs, and what mends it. Asked to fix, it has the steps of [`enroll`] for the accounts that it found something
-//! about.
+//! about, and takes away the policies that somebody gave their roles.
 //!
 //! Four sources are compared: AWS Organizations, the stack instances, Spot, and, at full depth, what IAM has in each account.
 //! The first three are those that `stackset-sync` plans with, and its own plan says what it would do about them. What could
@@ -11,6 +11,7 @@ mod detection;
 mod management;
 mod reason;
 mod remedy;
+mod strays;
 mod suppression;
 mod token;
 
@@ -24,7 +25,7 @@ pub use token::TokenAge;
 use self::remedy::Remedies;
 use crate::{
     custom_resource::Naming,
-    desired::{Desired, Purpose},
+    desired::{Desired, Profile, Purpose},
     drift::{Drift, DriftKind, Subject, findings},
     enroll,
     ids::{AwsAccountId, Region, RoleArn, SpotAccountId, StackId},
@@ -169,9 +170,11 @@ fn by_enroll(mended: &BTreeSet<AwsAccountId>, findings: &mut [Finding]) {
 
 /// What a step of `stackset-sync` about a whole stack set says is not as it should be.
 fn of_step(step: &Step, desired: &Desired) -> Option<Finding> {
-    let audit = desired.audit.as_ref();
-    let is_audit_role =
-        || audit.is_some_and(|audit| step.id.split(':').nth(1) == Some(&audit.name));
+    let of = |role: Option<&Profile>| {
+        role.is_some_and(|role| step.id.split(':').nth(1) == Some(&role.name))
+    };
+    let remediation = desired.remediation.as_ref();
+    let remediation = remediation.map(|remediation| &remediation.profile);
     let reason = match step.action.as_str() {
         "create-stack-set" => AuditReason::StackSetMissing,
         "update-stack-set" => AuditReason::StackSetDiffers,
@@ -179,8 +182,11 @@ fn of_step(step: &Step, desired: &Desired) -> Option<Finding> {
         "grant-access" => AuditReason::AccessMissing,
         "set-up-billing-engine" => AuditReason::BillingEngineOff,
         "await-operation" => AuditReason::OperationRunning,
-        "create-stack-instances" | "update-stack-instances" if is_audit_role() => {
+        "create-stack-instances" | "update-stack-instances" if of(desired.audit.as_ref()) => {
             AuditReason::AuditRoleMissing
+        }
+        "create-stack-instances" | "update-stack-instances" if of(remediation) => {
+            AuditReason::RemediationRoleMissing
         }
         // The accounts of these have findings of their own.
         _ => return None,
@@ -290,7 +296,12 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
             ou_path: Some(&row.ou_path),
         };
         for (drift, finding) in drifts.iter().zip(findings(subject, drifts)) {
+            let removed = || {
+                let removal = remedies.removal(row, drift);
+                removal.map(|_| strays::BY_FIX.to_owned())
+            };
             let fix = management::remedy(observed, desired, row.account, drift)
+                .or_else(removed)
                 .unwrap_or_else(|| remedies.of(row.account, drift));
             found.push(Finding {
                 fix: Some(fix),
@@ -315,6 +326,7 @@ fn fix(
     let mending = enroll::steps(observed, desired, KIND, &|account| found.contains(&account))?;
     plan.steps = mending.steps;
     plan.refusals = mending.refusals;
+    strays::plan(observed, desired, plan);
     // What this run tried, and could not mend.
     let failed = mending.accounts.into_iter();
     Ok(failed

@@ -51,6 +51,8 @@ pub struct RunnerPolicySpec {
     pub reads_account_tags: bool,
     /// The path and name of the audit role, such as `/spot-onboarding-audit`; none when accounts are not read.
     pub audit_role: Option<String>,
+    /// The path and name of the remediation role; none when stray policies are left to a person.
+    pub remediation_role: Option<String>,
     /// The provider's queue; none with a provider that is not ours.
     pub queue: Option<QueueAccess>,
     /// Where in AWS the Spot token is; none when it is somewhere else.
@@ -174,6 +176,7 @@ impl RunnerPolicySpec {
             Need::TrustedAccess => manages && self.activates_trusted_access,
             Need::AccountTags => self.reads_account_tags,
             Need::AuditRole => self.audit_role.is_some(),
+            Need::RemediationRole => self.remediation_role.is_some(),
             Need::Queue => self.queue.is_some(),
             Need::QueueKey => self
                 .queue
@@ -267,11 +270,9 @@ impl RunnerPolicySpec {
             Scope::UnboundedRoles => self.management_roles(|stack| stack.boundary.is_none()),
             Scope::BoundedRoles => self.management_roles(|stack| stack.boundary.is_some()),
             Scope::ManagementPolicies => self.management_policies(),
-            Scope::AuditRole => self
-                .audit_role
-                .iter()
-                .map(|role| format!("arn:{partition}:iam::*:role{role}"))
-                .collect(),
+            Scope::AuditRole => self.in_any_account(self.audit_role.as_ref()),
+            Scope::RemediationRole => self.in_any_account(self.remediation_role.as_ref()),
+            Scope::AwsPolicies => vec![format!("arn:{partition}:iam::aws:policy/*")],
             // Dead letters are listed and served by the provider, too.
             Scope::Queue => self.queues(&home::PROVIDER_QUEUE_ENDINGS),
             Scope::ServedQueue => self.queues(&[""]),
@@ -283,6 +284,13 @@ impl RunnerPolicySpec {
             Scope::Token => self.secret(self.token.as_ref()),
             Scope::State => self.secret(self.function.state.as_ref()),
         }
+    }
+
+    /// A role by path and name, in whichever account.
+    fn in_any_account(&self, role: Option<&String>) -> Vec<String> {
+        let partition = self.partition();
+        let role = role.map(|role| format!("arn:{partition}:iam::*:role{role}"));
+        role.into_iter().collect()
     }
 
     /// A plain stack of the home account, whatever its id.

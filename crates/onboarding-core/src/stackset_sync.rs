@@ -5,8 +5,8 @@
 //! no due step; nothing is removed from a protected account or against a [`guard`].
 
 mod access;
+mod account_roles;
 pub mod actions;
-mod audit;
 mod billing_engine;
 mod consent;
 pub mod definition;
@@ -21,6 +21,7 @@ pub mod targets;
 mod nearest_path;
 pub mod repairs;
 mod steps;
+pub mod stray_policies;
 
 pub use actions::{DeployedInstance, InstanceOperation, StackRemoval, SyncAction};
 pub use consent::SyncConsent;
@@ -226,14 +227,22 @@ fn plan_extent(
         plan.accounts.extend(rows.into_iter().map(|row| row.row));
     }
     steps::direct::ceiling(desired, &mut plan);
-    if let (Some(profile), Some(state), Extent::All) = (&desired.audit, &observed.audit, extent) {
-        audit::plan(
-            observed,
-            desired,
-            (profile, state),
-            &resolved.union,
-            &mut plan,
-        )?;
+    if let Extent::All = extent {
+        let remediation = desired.remediation.as_ref();
+        let remediation = remediation.map(|remediation| &remediation.profile);
+        let roles = [
+            desired.audit.as_ref().zip(observed.audit.as_ref()),
+            remediation.zip(observed.remediation.as_ref()),
+        ];
+        for (profile, state) in roles.into_iter().flatten() {
+            account_roles::plan(
+                observed,
+                desired,
+                (profile, state),
+                &resolved.union,
+                &mut plan,
+            )?;
+        }
     }
     // Before rows are merged: a leftover instance of one profile is a finding beside a proper one of another.
     let needing: Vec<Finding> = plan

@@ -14,8 +14,8 @@
 //!
 //! Invariant: a statement that names Spot's principal carries an external ID condition, in every rendering.
 //!
-//! Beside it, the template of the audit role ([`AuditRoleSpec`]), through which we read what is really in an account. It
-//! never names Spot's principal.
+//! Beside it, the templates of the audit role ([`AuditRoleSpec`]), through which we read what is really in an account, and of the
+//! remediation role ([`RemediationRoleSpec`]), through which we take stray policies away. They never name Spot's principal.
 
 mod audit_role;
 mod body;
@@ -25,8 +25,10 @@ mod custom_resources;
 mod direct;
 mod error;
 pub mod home;
+mod home_role;
 mod parts;
 mod permissions;
+mod remediation_role;
 mod render;
 mod service_token;
 mod spec;
@@ -42,6 +44,9 @@ pub use parts::{Omission, Parameter, Resource, Template};
 pub use permissions::{
     COST_INTELLIGENCE_POLICY_PARAMETER, ELASTIGROUP_OCEAN_POLICY_PARAMETER,
     POLICY_VERSION_PARAMETER, REPAIR_NONCE_PARAMETER,
+};
+pub use remediation_role::{
+    OurNames, REMEDIATION_ROLE_DESCRIPTION, RemediationRoleSpec, is_remediation_role,
 };
 pub use render::{Format, MAX_INLINE_BODY_SIZE, RenderedTemplate};
 pub use service_token::{service_token_changes, service_topics};

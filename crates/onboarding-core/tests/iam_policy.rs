@@ -27,6 +27,7 @@ fn smallest() -> RunnerPolicySpec {
         activates_trusted_access: true,
         reads_account_tags: false,
         audit_role: None,
+        remediation_role: None,
         queue: None,
         token: None,
         function: FunctionAccess::default(),
@@ -42,6 +43,7 @@ fn largest() -> RunnerPolicySpec {
         management_stacks: vec![management_stack("default", None)],
         reads_account_tags: true,
         audit_role: Some("/spot-onboarding-audit".to_owned()),
+        remediation_role: Some("/spot/spot-onboarding-remediation".to_owned()),
         queue: Some(QueueAccess {
             account: "123456789012".parse().unwrap(),
             name: "spot-onboarding".to_owned(),
@@ -99,6 +101,7 @@ fn a_job_that_only_looks_may_write_nothing() {
         detects_drift: false,
         queue: None,
         audit_role: None,
+        remediation_role: None,
         ..largest()
     };
     let reads = ["Describe", "List", "Get"];
@@ -148,6 +151,10 @@ fn each_setting_adds_its_own_actions_and_no_others() {
     assert_eq!(
         added(&|spec| spec.audit_role = Some("/audit".to_owned())),
         ["sts:AssumeRole"]
+    );
+    assert_eq!(
+        added(&|spec| spec.remediation_role = Some("/remediation".to_owned())),
+        ["iam:GetPolicy", "iam:GetPolicyVersion", "sts:AssumeRole"]
     );
     assert_eq!(
         added(&|spec| spec.function = largest().function),
@@ -237,6 +244,22 @@ fn resources_are_named_as_far_as_they_are_known() {
         resources(&spec, "AuditRole"),
         json!(["arn:aws:iam::*:role/spot-onboarding-audit"])
     );
+    assert_eq!(
+        resources(&spec, "RemediationRole"),
+        json!(["arn:aws:iam::*:role/spot/spot-onboarding-remediation"])
+    );
+    assert_eq!(
+        resources(&spec, "AwsPolicies"),
+        json!(["arn:aws:iam::aws:policy/*"])
+    );
+    // What somebody else's policy says is read, and none of the account's own is.
+    let off = RunnerPolicySpec {
+        remediation_role: None,
+        ..spec.clone()
+    };
+    for sid in ["RemediationRole", "AwsPolicies"] {
+        assert_eq!(resources(&off, sid), Value::Null, "{sid}");
+    }
     let china = RunnerPolicySpec {
         region: "cn-north-1".parse().unwrap(),
         management_account: None,

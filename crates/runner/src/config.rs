@@ -26,6 +26,7 @@ mod overrides;
 mod policy_rollout;
 mod profile;
 pub mod reference;
+mod remediation;
 mod runner;
 mod schedule;
 pub mod schema;
@@ -60,6 +61,7 @@ pub use profile::{
     AccessConfig, AdoptConfig, DeploymentConfig, NamingConfig, PoliciesConfig, Product,
     ProfileConfig, TargetsConfig,
 };
+pub use remediation::RemediationConfig;
 pub use runner::{
     AwsConfig, CallAs, DaemonConfig, Deletion, EnrollmentConfig, ListenAddress, LogFormat,
     PrerequisitesConfig, ProviderKind, RemovalConfig, RetryFailedConfig, RunnerConfig, ServedBy,

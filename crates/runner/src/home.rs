@@ -1,9 +1,12 @@
 //! The home account: the clients of AWS and Spot and the state, put together from configuration and environment.
 //! Jobs, the provider and the status reach the world through this and nothing else.
 
+mod remediation;
 mod tokens;
 
 use std::{collections::BTreeMap, sync::Arc};
+
+pub use remediation::Remediation;
 
 use aws_ops::{
     AccessRole, AccountAccess, Aws, AwsError, AwsSettings, CallAs, Timeouts,
@@ -40,6 +43,8 @@ pub struct Home {
     pub identity: CallerIdentity,
     /// How member accounts are read, when they are.
     pub access: Option<AccountAccess>,
+    /// How stray policies are taken away in them, when they are.
+    pub remediation: Option<Remediation>,
     /// Where the answers of custom resources may go beside CloudFormation's own buckets.
     pub response_hosts: ResponseHosts,
     /// The versions of the policies that profiles keep until a rollout changes them, by profile, as they were when this was made.
@@ -66,9 +71,11 @@ impl Home {
         let identity = aws.caller_identity().await.map_err(aws_error)?;
         export(&aws, &spot);
         let access = access(&config.runner, &aws);
+        let remediation = Remediation::of(&config.runner, &aws);
         let pinned = pinned(&config, &aws, &state).await?;
         Ok(Self {
             access,
+            remediation,
             pinned: Arc::new(pinned),
             config,
             aws,

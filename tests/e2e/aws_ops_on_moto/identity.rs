@@ -138,6 +138,55 @@ fn the_policies_of_a_role_are_read_with_their_documents() {
 }
 
 #[test]
+fn policies_are_taken_out_of_a_role_and_what_is_gone_is_no_error() {
+    with_moto(async |moto, aws| {
+        let role = ("RoleName", "SpotRole");
+        let trust = json!({ "Version": "2012-10-17", "Statement": [] }).to_string();
+        let input = [role, ("AssumeRolePolicyDocument", &*trust)];
+        moto.wire().query("iam", "CreateRole", &input).await?;
+        let policy = json!({ "Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": "s3:*", "Resource": "*",
+        }] });
+        let policy = policy.to_string();
+        let input = [role, ("PolicyName", "mine@1"), ("PolicyDocument", &*policy)];
+        moto.wire().query("iam", "PutRolePolicy", &input).await?;
+        let input = [("PolicyName", "spot"), ("PolicyDocument", &*policy)];
+        moto.wire().query("iam", "CreatePolicy", &input).await?;
+        let arn = format!("arn:aws:iam::{ACCOUNT}:policy/spot");
+        let input = [role, ("PolicyArn", &*arn)];
+        moto.wire().query("iam", "AttachRolePolicy", &input).await?;
+        for was_there in [true, false] {
+            let deleted = aws.delete_role_policy("SpotRole", "mine@1").await?;
+            let detached = aws.detach_role_policy("SpotRole", &arn).await?;
+            assert_eq!((deleted, detached), (was_there, was_there));
+        }
+        assert!(!aws.delete_role_policy("Nobody", "mine@1").await?);
+        assert!(!aws.detach_role_policy("Nobody", &arn).await?);
+        let left = aws.role_policies("SpotRole", ACCOUNT.parse()?).await?;
+        let left = left.unwrap();
+        assert!(
+            left.inline.is_empty() && left.attached.is_empty(),
+            "{left:?}"
+        );
+        // It stays when it is detached.
+        let read = aws.default_version(&arn).await?;
+        assert!(matches!(read, PolicyReading::Document { .. }), "{read:?}");
+        assert_sent(
+            &aws,
+            &[
+                "iam:DeleteRolePolicy",
+                "iam:DetachRolePolicy",
+                "iam:GetPolicy",
+                "iam:GetPolicyVersion",
+                "iam:ListAttachedRolePolicies",
+                "iam:ListRolePolicies",
+            ],
+        );
+        Ok(())
+    });
+}
+
+#[test]
 fn the_alias_of_the_account_is_read_when_there_is_one() {
     with_moto(async |moto, aws| {
         assert_eq!(aws.account_alias().await?, None);

@@ -6,12 +6,12 @@ use e2e::moto::Moto;
 use super::*;
 
 /// Nothing of ours is in the account.
-fn bare() -> Rehearsal {
+pub(super) fn bare() -> Rehearsal {
     Rehearsal::new(&format!("{SMALL}[provider]\nenabled = false\n"))
 }
 
 #[track_caller]
-fn bootstrapped(rehearsal: &Rehearsal) -> Value {
+pub(super) fn bootstrapped(rehearsal: &Rehearsal) -> Value {
     let ended = rehearsal.run(&["--output", "json", "bootstrap", "--yes"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     ended.json().unwrap()

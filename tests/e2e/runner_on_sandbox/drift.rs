@@ -17,7 +17,7 @@ const FULL: &str = "params.depth=full";
 impl Rehearsal {
     /// `runner --output json exec drift-audit …`, which must end so, add up, and write nothing.
     #[track_caller]
-    fn audit_ends(&self, code: i32, arguments: &[&str]) -> Value {
+    pub(super) fn audit_ends(&self, code: i32, arguments: &[&str]) -> Value {
         let before = self.calls();
         let command = [&["--output", "json", "exec", "drift-audit"], arguments].concat();
         let ended = self.run(&command);
@@ -34,7 +34,7 @@ impl Rehearsal {
 
     /// Calls IAM as the administrator of an account.
     #[track_caller]
-    fn iam(&self, account: &str, action: &str, input: &[(&str, &str)]) -> String {
+    pub(super) fn iam(&self, account: &str, action: &str, input: &[(&str, &str)]) -> String {
         in_account(self, account, "iam", action, input).unwrap()
     }
 
@@ -109,14 +109,14 @@ impl Rehearsal {
     }
 
     /// The job has this besides its kind.
-    fn define_audit(&self, settings: &str) {
+    pub(super) fn define_audit(&self, settings: &str) {
         let job = format!("kind = \"drift-audit\"\n{settings}\n");
         self.write("config/jobs/drift-audit.toml", &job);
     }
 }
 
 /// A percent-encoded JSON document in an answer of IAM.
-fn json_in(answer: &str, element: &str) -> Value {
+pub(super) fn json_in(answer: &str, element: &str) -> Value {
     let text = answer.split(&format!("<{element}>")).nth(1).unwrap();
     let text = text.split('<').next().unwrap().replace('+', "%20");
     let pairs = format!("d={text}");
@@ -127,7 +127,7 @@ fn json_in(answer: &str, element: &str) -> Value {
 }
 
 /// The findings that somebody should look at, as account and reason.
-fn found(document: &Value) -> BTreeSet<(String, String)> {
+pub(super) fn found(document: &Value) -> BTreeSet<(String, String)> {
     let findings = document["findings"].as_array().unwrap();
     let serious = findings.iter().filter(|one| one["severity"] != "info");
     serious
@@ -135,7 +135,7 @@ fn found(document: &Value) -> BTreeSet<(String, String)> {
         .collect()
 }
 
-fn pairs(expected: &[(&String, &str)]) -> BTreeSet<(String, String)> {
+pub(super) fn pairs(expected: &[(&String, &str)]) -> BTreeSet<(String, String)> {
     let expected = expected.iter();
     expected
         .map(|(account, reason)| ((*account).clone(), (*reason).to_owned()))
@@ -144,7 +144,7 @@ fn pairs(expected: &[(&String, &str)]) -> BTreeSet<(String, String)> {
 
 /// The finding about an account.
 #[track_caller]
-fn finding<'a>(document: &'a Value, account: &str, reason: &str) -> &'a Value {
+pub(super) fn finding<'a>(document: &'a Value, account: &str, reason: &str) -> &'a Value {
     let findings = document["findings"].as_array().unwrap();
     let mut all = findings.iter();
     all.find(|one| one["account"] == account && one["reason"] == reason)

@@ -142,7 +142,10 @@ impl Aws {
     }
 
     /// The default version of a managed policy. IAM tells which one it is and what a version says by two calls.
-    async fn default_version(&self, arn: &str) -> Result<PolicyReading, AwsError> {
+    ///
+    /// # Errors
+    /// As any call; also when there is no such policy.
+    pub async fn default_version(&self, arn: &str) -> Result<PolicyReading, AwsError> {
         let output = self
             .governed
             .call(POLICY, || {

@@ -1,6 +1,6 @@
 //! Reading in member accounts: sessions are shared and bounded, and each denial is told from the others.
 
-use aws_ops::{AccessError, AccessRole, AccountAccess};
+use aws_ops::{AccessError, AccessRole, AccountAccess, AccountRemediation};
 use onboarding_core::ids::AwsAccountId;
 
 use crate::server::{Answer, Call, Server};
@@ -15,17 +15,20 @@ fn account(number: u64) -> AwsAccountId {
     AwsAccountId::from_number(number).unwrap()
 }
 
+fn role(name: &str) -> AccessRole {
+    AccessRole {
+        partition: "aws".to_owned(),
+        path: "/spot/".to_owned(),
+        name: name.to_owned(),
+        session_name: "spot-onboarding".to_owned(),
+    }
+}
+
 async fn served(
     answer: impl Fn(&Call) -> Answer + Send + Sync + 'static,
 ) -> (Server, AccountAccess) {
     let server = Server::start(answer).await;
-    let role = AccessRole {
-        partition: "aws".to_owned(),
-        path: "/spot/".to_owned(),
-        name: "audit".to_owned(),
-        session_name: "spot-onboarding".to_owned(),
-    };
-    let access = AccountAccess::new(&server.aws, role);
+    let access = AccountAccess::new(&server.aws, role("audit"));
     (server, access)
 }
 
@@ -146,4 +149,72 @@ async fn a_stack_is_read_in_its_own_region_and_a_missing_one_is_no_error() {
         signed.contains("ASIAMEMBER/") && signed.contains("/eu-west-1/cloudformation"),
         "{signed}"
     );
+}
+
+#[tokio::test]
+async fn policies_are_taken_away_in_the_session_of_the_remediation_role() {
+    let server = Server::start(|call| match call.operation.as_str() {
+        "AssumeRole" => Answer::xml("AssumeRole", SESSION),
+        operation => Answer::xml(operation, ""),
+    })
+    .await;
+    let remediation = AccountRemediation::new(&server.aws, role("remediation"));
+    let arn = "arn:aws:iam::aws:policy/AdministratorAccess";
+    let deleted = remediation.delete_role_policy(account(7), "SpotRole", "mine@1");
+    assert_eq!(deleted.await, Ok(true));
+    let detached = remediation.detach_role_policy(account(7), "SpotRole", arn);
+    assert_eq!(detached.await, Ok(true));
+    assert_eq!(server.count("AssumeRole"), 1);
+    let calls = server.calls.lock().unwrap().clone();
+    assert!(
+        calls[0].body.contains("role%2Fspot%2Fremediation"),
+        "{calls:?}"
+    );
+    let sent = |operation: &str| {
+        let call = calls.iter().find(|call| call.operation == operation);
+        let call = call.unwrap();
+        assert!(call.authorization.contains("ASIAMEMBER/"), "{call:?}");
+        call.body.clone()
+    };
+    let delete = sent("DeleteRolePolicy");
+    assert!(
+        delete.contains("RoleName=SpotRole&PolicyName=mine%401"),
+        "{delete}"
+    );
+    let detach = sent("DetachRolePolicy");
+    let name = "PolicyArn=arn%3Aaws%3Aiam%3A%3Aaws%3Apolicy%2FAdministratorAccess";
+    assert!(
+        detach.contains(&format!("RoleName=SpotRole&{name}")),
+        "{detach}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_there_any_more_is_away_and_a_denial_is_told() {
+    let missing = "The role policy with name x cannot be found.";
+    for (status, code, words) in [
+        (404, "NoSuchEntity", missing),
+        (403, "AccessDenied", "User: x is not authorized"),
+    ] {
+        let server = Server::start(move |call| match call.operation.as_str() {
+            "AssumeRole" => Answer::xml("AssumeRole", SESSION),
+            _ => Answer::xml_error(status, code, words),
+        })
+        .await;
+        let remediation = AccountRemediation::new(&server.aws, role("remediation"));
+        let deleted = remediation
+            .delete_role_policy(account(7), "SpotRole", "x")
+            .await;
+        let detached =
+            remediation.detach_role_policy(account(7), "SpotRole", "arn:aws:iam::aws:policy/x");
+        for removed in [deleted, detached.await] {
+            match status {
+                404 => assert_eq!(removed, Ok(false)),
+                _ => assert!(
+                    matches!(removed, Err(AccessError::Denied { .. })),
+                    "{removed:?}"
+                ),
+            }
+        }
+    }
 }

@@ -17,11 +17,14 @@ pub(super) fn delete_inline(role: &str, policy: &str) -> String {
 }
 
 pub(super) fn put_inline(role: &str, policy: &str, document: &Value) -> String {
-    let document = document.to_string();
+    put_inline_text(role, policy, &document.to_string())
+}
+
+pub(super) fn put_inline_text(role: &str, policy: &str, document: &str) -> String {
     let arguments = [
         ("role-name", role),
         ("policy-name", policy),
-        ("policy-document", document.as_str()),
+        ("policy-document", document),
     ];
     command("put-role-policy", &arguments)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::Stray;
 use crate::{ids::AwsAccountId, plan::Severity, policy::compare::Verdict};
 
 /// What kind of difference it is. A closed set: reports and suppressions name it by its [`code`](DriftKind::code).
@@ -242,6 +243,8 @@ pub enum Fix {
     ReDeploy,
     /// Another stack: it makes the role, and links Spot to it.
     Enroll,
+    /// Taking this policy away: through the remediation role where it may, else by a person.
+    Remove(Box<Stray>),
     /// A person, with these AWS CLI commands in the account, one a line. Where the template leaves something open, they
     /// have `<name>` in its place.
     NeedsPerson(String),
@@ -257,6 +260,10 @@ impl fmt::Display for Fix {
                 "take its stack instance out together with its stack, and deploy it again",
             ),
             Self::NeedsPerson(commands) => write!(f, "needs a person, in the account: {commands}"),
+            Self::Remove(stray) => {
+                let command = stray.policy.removal(&stray.role);
+                write!(f, "needs a person, in the account: {command}")
+            }
             Self::None => f.write_str("see that it can be read"),
         }
     }

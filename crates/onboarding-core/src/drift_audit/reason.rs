@@ -16,6 +16,8 @@ pub enum AuditReason {
     OperationRunning,
     /// Accounts have no current audit role.
     AuditRoleMissing,
+    /// Accounts have no current remediation role.
+    RemediationRoleMissing,
     /// A user group does not see accounts that it should see.
     AccessMissing,
     /// Billing Engine is not set up as configured.
@@ -48,12 +50,13 @@ pub enum AuditReason {
 
 impl AuditReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::TrustedAccessOff,
         Self::StackSetMissing,
         Self::StackSetDiffers,
         Self::OperationRunning,
         Self::AuditRoleMissing,
+        Self::RemediationRoleMissing,
         Self::AccessMissing,
         Self::BillingEngineOff,
         Self::Refused,
@@ -79,6 +82,7 @@ impl AuditReason {
             Self::StackSetDiffers => "stack-set-differs",
             Self::OperationRunning => "operation-running",
             Self::AuditRoleMissing => "audit-role-missing",
+            Self::RemediationRoleMissing => "remediation-role-missing",
             Self::AccessMissing => "access-missing",
             Self::BillingEngineOff => "billing-engine-off",
             Self::Refused => "refused",
@@ -106,6 +110,7 @@ impl AuditReason {
             | Self::TokenSeesLess => Severity::Error,
             Self::StackSetDiffers
             | Self::AuditRoleMissing
+            | Self::RemediationRoleMissing
             | Self::AccessMissing
             | Self::BillingEngineOff
             | Self::DepartedStillDeployed

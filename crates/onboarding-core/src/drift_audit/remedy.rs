@@ -1,21 +1,23 @@
-//! What mends a difference of an account's role: `enroll` where it may, else what a person does, as AWS CLI commands of the home
-//! account (AWS CLI Command Reference, cloudformation).
+//! What mends a difference of an account's role: `enroll` where it may, for a stray policy the remediation role, else what a person
+//! does, as AWS CLI commands of the home account (AWS CLI Command Reference, cloudformation).
 
 use std::collections::BTreeMap;
 
 use super::AuditObserved;
 use crate::{
     desired::{Desired, Profile, Purpose},
-    drift::{Drift, Fix},
+    drift::{Drift, Fix, Stray, StrayPolicy},
     enroll,
     ids::AwsAccountId,
-    inventory::StackInstance,
+    inventory::{InstanceStatus, StackInstance},
+    plan::AccountRow,
     stackset_sync::ObservedProfile,
 };
 
 /// The stack instance of each account, with its profile.
 pub(super) struct Remedies<'a> {
     observed: &'a AuditObserved,
+    desired: &'a Desired,
     mending: enroll::Mending<'a>,
     instances: BTreeMap<AwsAccountId, (&'a Profile, &'a ObservedProfile, &'a StackInstance)>,
 }
@@ -31,12 +33,45 @@ impl<'a> Remedies<'a> {
             });
         Self {
             observed,
+            desired,
             mending: enroll::Mending::new(observed, desired, &|_| true),
             instances: instances.collect(),
         }
     }
 
-    /// What mends it.
+    /// Whether an operation works on the stack set of an account.
+    pub(super) fn is_worked_on(&self, account: AwsAccountId) -> bool {
+        let known = self.instances.get(&account);
+        known.is_some_and(|(_, state, _)| !state.running.is_empty())
+    }
+
+    /// The policy that the remediation role may take away: a stray one of the role that we linked, which a stack of ours made, and
+    /// that goes by the names which our stacks give. Nothing of an account that is protected.
+    pub(super) fn removal<'d>(&self, row: &AccountRow, drift: &'d Drift) -> Option<&'d Stray> {
+        self.desired.remediation.as_ref()?;
+        let Fix::Remove(stray) = &drift.fix else {
+            return None;
+        };
+        let (profile, _, instance) = self.instances.get(&row.account)?;
+        let linked = self.observed.owned.get(&row.account)?;
+        let names = profile.names();
+        let is_made_by_it = |stack: &String| instance.stack_id.as_deref() == Some(stack.as_str());
+        let is_of_our_stacks = match &stray.policy {
+            StrayPolicy::Inline { .. } => false,
+            StrayPolicy::Attached { arn, .. } => names.has_policy(arn),
+        };
+        let is_ours = row.targeted
+            && !self.desired.protected_accounts.contains(&row.account)
+            && instance.status == InstanceStatus::Current
+            && linked.role == stray.role
+            && stray.role.account() == Some(row.account)
+            && names.has_role(stray.role.role_name())
+            && stray.stack.as_ref().is_none_or(is_made_by_it)
+            && !is_of_our_stacks;
+        is_ours.then_some(&**stray)
+    }
+
+    /// What mends it otherwise.
     pub(super) fn of(&self, account: AwsAccountId, drift: &Drift) -> String {
         let known = self.instances.get(&account);
         let mend = known.and_then(|(profile, state, _)| {

@@ -105,7 +105,7 @@ impl<'a> Mending<'a> {
                 .may_redeploy(profile, state, account)
                 .then_some(Mend::Redeploy),
             // The role that Spot uses is there and works: a person says whether it may go.
-            (Fix::Enroll | Fix::NeedsPerson(_) | Fix::None, _) => None,
+            (Fix::Enroll | Fix::Remove(_) | Fix::NeedsPerson(_) | Fix::None, _) => None,
         }
     }
 

@@ -35,6 +35,8 @@ pub enum Need {
     AccountTags,
     /// Accounts are read through the audit role (`audit.enabled`).
     AuditRole,
+    /// Stray policies are taken away through the remediation role (`remediation.enabled`).
+    RemediationRole,
     /// The provider is ours.
     Queue,
     /// The provider's queue is encrypted with a key of ours.
@@ -78,6 +80,7 @@ impl Need {
             Self::TrustedAccess => "`prerequisites.activate_trusted_access`",
             Self::AccountTags => "`profiles.targets.tags`",
             Self::AuditRole => "`audit.enabled`",
+            Self::RemediationRole => "`remediation.enabled`",
             Self::Queue => "`enrollment.provider = \"queue\"`",
             Self::QueueKey => "`bootstrap.encryption = \"cmk\"`",
             Self::Secret => "`spot.token` is in AWS Secrets Manager",
@@ -125,6 +128,10 @@ pub enum Scope {
     HomeStack,
     /// The audit role of any account.
     AuditRole,
+    /// The remediation role of any account.
+    RemediationRole,
+    /// AWS's own managed policies.
+    AwsPolicies,
     /// The provider's queue and its dead letters.
     Queue,
     /// The provider's queue alone.
@@ -160,6 +167,8 @@ impl Scope {
             Self::ManagementPolicies => "ManagementPolicies",
             Self::HomeStack => "HomeStack",
             Self::AuditRole => "AuditRole",
+            Self::RemediationRole => "RemediationRole",
+            Self::AwsPolicies => "AwsPolicies",
             Self::Queue | Self::ServedQueue => "Queue",
             Self::QueueKey => "QueueKey",
             Self::Token => "SpotToken",
@@ -217,6 +226,12 @@ impl Scope {
             Self::HomeStack => "the one stack of the home account, by name",
             Self::AuditRole => {
                 "the audit role, by path and name, in any account: of the organization by its own trust policy"
+            }
+            Self::RemediationRole => {
+                "the remediation role, by path and name, in any account: of the organization by its own trust policy"
+            }
+            Self::AwsPolicies => {
+                "AWS's own managed policies, which everybody may know: which of them somebody attaches is not known before"
             }
             Self::Queue => "the provider's queue and its dead letters, by name",
             Self::ServedQueue => "the provider's queue, by name",
@@ -287,7 +302,7 @@ const EXECUTE: &str = "cloudformation:ExecuteChangeSet";
 
 const ACTIVATE: &str = "cloudformation:ActivateOrganizationsAccess";
 
-/// Every call of the runner with its own identity; what it calls with the audit role is that role's business.
+/// Every call of the runner with its own identity; what it calls with the audit role or the remediation role is that role's business.
 pub const PERMISSIONS: &[Permission] = &[
     calls(
         Need::Always,
@@ -491,6 +506,17 @@ pub const PERMISSIONS: &[Permission] = &[
         &["cloudformation:DescribeStacks"],
     ),
     calls(Need::AuditRole, Scope::AuditRole, &["sts:AssumeRole"]),
+    calls(
+        Need::RemediationRole,
+        Scope::RemediationRole,
+        &["sts:AssumeRole"],
+    ),
+    // One that denies anything is left to a person.
+    calls(
+        Need::RemediationRole,
+        Scope::AwsPolicies,
+        &["iam:GetPolicy", "iam:GetPolicyVersion"],
+    ),
     calls(
         Need::Queue,
         Scope::Queue,

@@ -8,6 +8,7 @@ use super::operation_targets::OperationTargets;
 use crate::{
     access::Accounts,
     desired::BillingSource,
+    drift::StrayPolicy,
     ids::{AwsAccountId, ExternalId, OuId, RoleArn, SpotAccountId, StackId, UserGroupId},
 };
 
@@ -174,6 +175,18 @@ pub enum SyncAction {
         /// The Spot account.
         spot_account: SpotAccountId,
     },
+    /// Take policies out of a role of ours that its template does not have. What they say is here, so that the journal has it
+    /// before any of them goes.
+    RemoveStrayPolicies {
+        /// The account.
+        account: AwsAccountId,
+        /// The role.
+        role: RoleArn,
+        /// The role's unique id, which must still be the same.
+        role_id: String,
+        /// The policies, each of which must still say the same.
+        policies: Vec<StrayPolicy>,
+    },
     /// Let the members of a user group of Spot see accounts that we have linked.
     GrantAccess {
         /// The user group.
@@ -270,6 +283,7 @@ impl SyncAction {
             Self::LinkSpotAccount { .. } => "link-spot-account",
             Self::RenameSpotAccount { .. } => "rename-spot-account",
             Self::EnableCostIntelligence { .. } => "enable-cost-intelligence",
+            Self::RemoveStrayPolicies { .. } => "remove-stray-policies",
             Self::GrantAccess { .. } => "grant-access",
             Self::SetUpBillingEngine { .. } => "set-up-billing-engine",
         }

@@ -53,6 +53,11 @@ impl Consent for SyncConsent {
             SyncAction::EnrollManagementAccount {
                 profile, account, ..
             } => Scope::Whole(format!("{}:{profile}:{account}", action.name())),
+            // Which policies, and what they say, are facts that it was planned on: one that is gone by now takes none of the
+            // others along.
+            SyncAction::RemoveStrayPolicies { role, .. } => {
+                Scope::Whole(format!("{}:{role}", action.name()))
+            }
             SyncAction::ActivateTrustedAccess
             | SyncAction::CreateStackSet { .. }
             | SyncAction::UpdateStackSet { .. }

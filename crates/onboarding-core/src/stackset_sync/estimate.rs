@@ -29,6 +29,9 @@ const CHANGE: u64 = 60;
 /// Seconds between two looks at an operation, on average.
 const LOOK: u64 = 20;
 
+/// Calls that reading a role with its policies takes.
+const READS: u64 = 8;
+
 /// Accounts on a page of an operation's results.
 const PAGE: u64 = 100;
 
@@ -89,6 +92,10 @@ fn of(step: &Step, pace: Pace) -> Estimate {
         SyncAction::LinkSpotAccount { .. } => calls(0, 3, 10),
         SyncAction::RenameSpotAccount { .. } => calls(0, 2, 5),
         SyncAction::EnableCostIntelligence { .. } => calls(0, 3, 10),
+        // The role is read before and after.
+        SyncAction::RemoveStrayPolicies { policies, .. } => {
+            calls(2 * READS + 1 + policies.len() as u64, 0, 10)
+        }
         SyncAction::EnrollAccount { .. } => calls(8, SPOT_CALLS_PER_ENROLLMENT, CREATION),
         SyncAction::EnrollManagementAccount { .. } => {
             calls(12, SPOT_CALLS_PER_ENROLLMENT, CREATION)

@@ -265,7 +265,7 @@ fn judge_instance<'a>(
         (InstanceStatus::Current, _) if definition_changes => {
             Verdict::new(Reason::InstanceOutdated, link)
         }
-        (InstanceStatus::Current, _) if context.profile.purpose == Purpose::AuditRole => {
+        (InstanceStatus::Current, _) if context.profile.purpose != Purpose::Enrollment => {
             Verdict::new(Reason::Enrolled, link)
         }
         (InstanceStatus::Current, _) => judge_current(context, instance.account, link),

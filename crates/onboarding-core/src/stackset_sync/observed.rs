@@ -49,6 +49,8 @@ pub struct SyncObserved {
     pub unserved: bool,
     /// What was observed of the audit role's stack set, when there is to be one.
     pub audit: Option<ObservedProfile>,
+    /// What was observed of the remediation role's stack set, when there is to be one.
+    pub remediation: Option<ObservedProfile>,
     /// The live roles that were looked at, of the accounts that this run changed.
     pub live_roles: BTreeMap<AwsAccountId, Arc<LinkEvidence>>,
     /// Now, in Unix seconds.
@@ -73,7 +75,7 @@ pub struct ObservedProfile {
     pub template_digest: Option<String>,
     /// What the desired template changes in the stack set's, in words: what its policies grant, and its other resources.
     pub definition_changes: Vec<String>,
-    /// Whether the stack set's template is of its purpose at all: it enrolls accounts in Spot, or makes the audit role.
+    /// Whether the stack set's template is of its purpose at all: it enrolls accounts in Spot, or makes one of our own roles.
     /// Another program's is not.
     pub is_ours: bool,
     /// Logical ids whose ServiceToken the desired template would change: CloudFormation refuses that.

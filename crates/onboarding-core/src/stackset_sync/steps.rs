@@ -52,8 +52,11 @@ pub(super) mod order {
     pub(in crate::stackset_sync) const REMOVE: u32 = 50;
     /// What is done at Spot alone, for accounts that are linked.
     pub(in crate::stackset_sync) const AT_SPOT: u32 = 60;
-    /// The audit role is deployed before anything else is: enrolling an account reads through it.
-    pub(super) const AUDIT: [(u32, u32); 3] = [(STACK_SET, 12), (CREATE, 14), (UPDATE, 16)];
+    /// The policies that only somebody else can have added, once the template's own are as they should be.
+    pub(in crate::stackset_sync) const STRAY_POLICIES: u32 = 55;
+    /// The audit role is deployed before anything else is: enrolling an account reads through it. The remediation role goes
+    /// with it.
+    pub(super) const ACCOUNT_ROLES: [(u32, u32); 3] = [(STACK_SET, 12), (CREATE, 14), (UPDATE, 16)];
 }
 
 impl ProfileContext<'_> {
@@ -61,8 +64,8 @@ impl ProfileContext<'_> {
     pub(in crate::stackset_sync) fn order(&self, of: u32) -> u32 {
         match self.profile.purpose {
             Purpose::Enrollment => of,
-            Purpose::AuditRole => {
-                let mut earlier = order::AUDIT.into_iter();
+            Purpose::AuditRole | Purpose::RemediationRole => {
+                let mut earlier = order::ACCOUNT_ROLES.into_iter();
                 earlier
                     .find(|(from, _)| *from == of)
                     .map_or(of, |(_, earlier)| earlier)

@@ -8,10 +8,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
-    Partition, Resource, RoleSettings, Template, TemplateError,
-    checks::is_text,
-    parse_body,
-    parts::{Output, attribute, object, substitute},
+    Partition, RoleSettings, Template, TemplateError, home_role::HomeRole, parse_body,
+    parts::substitute,
 };
 use crate::ids::{AwsAccountId, OrganizationId, Region, StackSetName};
 
@@ -21,9 +19,6 @@ pub const AUDIT_ROLE_DESCRIPTION: &str =
 
 /// The logical id of the role, by which the template is recognized.
 const ROLE: &str = "SpotOnboardingAuditRole";
-
-/// Most characters of all inline policies of a role (IAM and AWS STS quotas).
-const MAX_INLINE: usize = 10_240;
 
 /// Everything that decides how the template looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,91 +45,21 @@ impl AuditRoleSpec {
     /// # Errors
     /// What IAM would refuse, or an audit role that nobody could assume.
     pub fn template(&self) -> Result<Template, TemplateError> {
-        self.check()?;
-        let policy = self.policy();
-        let size = policy.to_string().len();
-        if size > MAX_INLINE {
-            return Err(TemplateError::AuditPolicyTooLong {
-                size,
-                limit: MAX_INLINE,
-            });
-        }
-        let mut properties = object([
-            ("Description", AUDIT_ROLE_DESCRIPTION.into()),
-            ("AssumeRolePolicyDocument", self.trust()),
-            (
-                "Policies",
-                json!([{"PolicyName": "read", "PolicyDocument": policy}]),
-            ),
-        ]);
-        self.role.write(&mut properties);
-        Ok(Template {
-            description: AUDIT_ROLE_DESCRIPTION.to_owned(),
-            parameters: Vec::new(),
-            conditions: Vec::new(),
-            resources: vec![Resource {
-                logical_id: ROLE.to_owned(),
-                resource_type: "AWS::IAM::Role",
-                condition: None,
-                depends_on: Vec::new(),
-                metadata: None,
-                retained: false,
-                properties,
-            }],
-            outputs: vec![Output::new(
+        HomeRole {
+            partition: self.partition,
+            logical_id: ROLE,
+            role: &self.role,
+            description: AUDIT_ROLE_DESCRIPTION,
+            home_account: self.home_account,
+            principals: &self.principals,
+            organization: &self.organization,
+            policy_name: "read",
+            output: (
                 "AuditRoleArn",
                 "The role that the runner reads this account with",
-                attribute(ROLE, "Arn"),
-            )],
-            omissions: Vec::new(),
-            named_role: true,
-        })
-    }
-
-    fn check(&self) -> Result<(), TemplateError> {
-        self.role.check(self.partition.as_str())?;
-        if self.role.name.is_none() {
-            return Err(TemplateError::RoleName {
-                value: String::new(),
-            });
+            ),
         }
-        if self.principals.is_empty() {
-            return Err(TemplateError::NoAuditPrincipal);
-        }
-        let valid = |principal: &&String| {
-            ["role/", "user/"].iter().any(|kind| {
-                principal
-                    .strip_prefix(kind)
-                    .is_some_and(|name| is_text(name, 576, b"_+=,.@-/*"))
-            })
-        };
-        match self.principals.iter().find(|principal| !valid(principal)) {
-            Some(value) => Err(TemplateError::AuditPrincipal {
-                value: value.clone(),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    fn trust(&self) -> Value {
-        let (partition, home) = (self.partition, self.home_account);
-        let principals: BTreeSet<String> = self
-            .principals
-            .iter()
-            .map(|principal| format!("arn:{partition}:iam::{home}:{principal}"))
-            .collect();
-        json!({
-            "Version": "2012-10-17",
-            "Statement": [{
-                "Effect": "Allow",
-                "Principal": {"AWS": format!("arn:{partition}:iam::{home}:root")},
-                "Action": "sts:AssumeRole",
-                "Condition": {
-                    "StringEquals": {"aws:PrincipalOrgID": self.organization.as_str()},
-                    "ArnLike": {"aws:PrincipalArn": principals},
-                },
-            }],
-        })
+        .template(self.policy())
     }
 
     /// What is read (Service Authorization Reference, IAM and CloudFormation). The roles and policies of an account have

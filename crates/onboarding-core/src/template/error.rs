@@ -37,24 +37,27 @@ pub enum TemplateError {
         "with the provider direct the role needs a name: nobody tells the runner which one CloudFormation made up"
     )]
     DirectRoleName,
-    /// An audit role that nobody could assume.
+    /// An audit or remediation role that nobody could assume.
     #[error(
-        "the audit role names no principal of the home account that may assume it: give the runner's role, such as role/spot-onboarding-runner"
+        "the role names no principal of the home account that may assume it: give the runner's role, such as role/spot-onboarding-runner"
     )]
-    NoAuditPrincipal,
+    NoHomePrincipal,
+    /// A remediation role without anything to remedy.
+    #[error("the remediation role is for the roles of no stack set: give at least one profile")]
+    NothingToRemedy,
     /// A principal of the home account that is none.
     #[error(
         "{value:?} is not a role or user of the home account: give role/NAME or user/NAME with its path; * stands for any characters"
     )]
-    AuditPrincipal {
+    HomePrincipal {
         /// The value.
         value: String,
     },
-    /// The audit role's policy is too long for an inline policy.
+    /// The audit or remediation role's policy is too long for an inline policy.
     #[error(
-        "the audit role's policy has {size} characters, and IAM takes {limit} inline: have fewer stack sets, or shorter names"
+        "the role's policy has {size} characters, and IAM takes {limit} inline: have fewer stack sets, or shorter names"
     )]
-    AuditPolicyTooLong {
+    InlinePolicyTooLong {
         /// Its size in characters.
         size: usize,
         /// Most characters.

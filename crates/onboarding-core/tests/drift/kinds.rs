@@ -75,9 +75,10 @@ fn only(tamper: impl FnOnce(&mut RoleTruth)) -> Drift {
     drifts.into_iter().next().unwrap()
 }
 
-fn command(drift: &Drift) -> &str {
+fn command(drift: &Drift) -> String {
     match &drift.fix {
-        Fix::NeedsPerson(command) => command,
+        Fix::NeedsPerson(command) => command.clone(),
+        Fix::Remove(stray) => stray.policy.removal(&stray.role),
         other => panic!("{other:?}"),
     }
 }

@@ -14,4 +14,5 @@ mod properties;
 #[path = "../template/samples.rs"]
 #[allow(dead_code, reason = "the tests of templates use the rest")]
 mod samples;
+mod strays;
 mod world;

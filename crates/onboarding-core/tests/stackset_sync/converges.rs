@@ -174,6 +174,7 @@ pub(crate) fn apply(observed: &mut SyncObserved, desired: &Desired, plan: &Plan)
             | SyncAction::DeleteStacks { .. }
             | SyncAction::LinkSpotAccount { .. }
             | SyncAction::RenameSpotAccount { .. }
+            | SyncAction::RemoveStrayPolicies { .. }
             | SyncAction::EnableCostIntelligence { .. } => {
                 assert_eq!(action.name(), "a step of stackset-sync");
             }

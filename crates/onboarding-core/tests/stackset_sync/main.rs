@@ -13,6 +13,7 @@ mod interleavings;
 mod removals;
 mod rollouts;
 mod stack_sets;
+mod stray_policies;
 mod tags;
 mod targets;
 mod world;

@@ -130,6 +130,7 @@ pub(crate) fn desired(profile: Profile) -> Desired {
         other_profiles: BTreeMap::new(),
         profiles: vec![profile],
         audit: None,
+        remediation: None,
         billing_engine: None,
         spot_principal: SPOT.to_owned(),
         protected_accounts: BTreeSet::new(),
@@ -165,6 +166,7 @@ pub(crate) fn observed(organization: OrganizationSnapshot) -> SyncObserved {
         finished: BTreeMap::new(),
         unserved: false,
         audit: None,
+        remediation: None,
         live_roles: BTreeMap::new(),
         now: NOW,
     }

@@ -129,7 +129,7 @@ fn what_nobody_could_assume_is_refused() {
     };
     assert!(matches!(
         with(&[]).template(),
-        Err(TemplateError::NoAuditPrincipal)
+        Err(TemplateError::NoHomePrincipal)
     ));
     for bad in [
         "*",
@@ -139,7 +139,7 @@ fn what_nobody_could_assume_is_refused() {
         "group/x",
     ] {
         let refused = with(&["role/fine", bad]).template().unwrap_err();
-        assert!(matches!(refused, TemplateError::AuditPrincipal { value } if value == bad));
+        assert!(matches!(refused, TemplateError::HomePrincipal { value } if value == bad));
     }
     let mut nameless = spec.clone();
     nameless.role.name = None;
@@ -153,6 +153,6 @@ fn what_nobody_could_assume_is_refused() {
         .collect();
     assert!(matches!(
         many.template(),
-        Err(TemplateError::AuditPolicyTooLong { .. })
+        Err(TemplateError::InlinePolicyTooLong { .. })
     ));
 }

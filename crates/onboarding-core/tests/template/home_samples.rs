@@ -23,6 +23,7 @@ pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
         activates_trusted_access: true,
         reads_account_tags: true,
         audit_role: Some("/spot-onboarding-audit".to_owned()),
+        remediation_role: None,
         queue: Some(QueueAccess {
             account: "123456789012".parse().expect("an account"),
             name: "spot-onboarding".to_owned(),

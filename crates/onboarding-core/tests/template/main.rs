@@ -13,6 +13,7 @@ mod home;
 mod home_samples;
 mod invariants;
 mod refusals;
+mod remediation_role;
 mod samples;
 mod snapshots;
 mod versions;

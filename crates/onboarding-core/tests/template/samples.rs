@@ -4,8 +4,9 @@
 use onboarding_core::{
     policy::PolicyDocument,
     template::{
-        AuditRoleSpec, DEFAULT_DESCRIPTION, Deletion, NamedPolicy, Partition, PinnedVersions,
-        PolicyPurpose, PolicyVersion, Products, Provider, RoleSettings, TemplateSpec,
+        AuditRoleSpec, DEFAULT_DESCRIPTION, Deletion, NamedPolicy, OurNames, Partition,
+        PinnedVersions, PolicyPurpose, PolicyVersion, Products, Provider, RemediationRoleSpec,
+        RoleSettings, TemplateSpec,
         default_policy_version,
     },
 };
@@ -193,6 +194,40 @@ pub(crate) fn audit_samples() -> Vec<(String, AuditRoleSpec)> {
             .insert("another-one".parse().expect("a stack set"));
         samples.push((format!("audit-{partition}-default"), plain));
         samples.push((format!("audit-{partition}-full"), full));
+    }
+    samples
+}
+
+/// The remediation role in every partition, as it is by default and with everything set.
+pub(crate) fn remediation_samples() -> Vec<(String, RemediationRoleSpec)> {
+    let mut samples = Vec::new();
+    for partition in [Partition::Aws, Partition::AwsCn, Partition::AwsUsGov] {
+        let name = |name: &str| OurNames::OfStackSet(name.parse().expect("a stack set"));
+        let plain = RemediationRoleSpec {
+            partition,
+            role: RoleSettings {
+                name: Some("spot-onboarding-remediation".to_owned()),
+                ..RoleSettings::default()
+            },
+            home_account: "111122223333".parse().expect("an account"),
+            principals: vec!["role/spot-onboarding-runner".to_owned()],
+            organization: "o-abcdefghij".parse().expect("an organization"),
+            names: [name("spot-onboarding-default")].into(),
+        };
+        let mut full = plain.clone();
+        full.role.path = Some("/spot/".to_owned());
+        full.role.permissions_boundary = Some(format!(
+            "arn:{partition}:iam::${{AWS::AccountId}}:policy/Boundary"
+        ));
+        full.principals.push("user/ops/*".to_owned());
+        full.names
+            .insert(name("a-name-of-a-stack-set-that-is-longer-than-most"));
+        full.names.insert(OurNames::Given {
+            stack_set: "direct".parse().expect("a stack set"),
+            role: "direct-SpotRole".to_owned(),
+        });
+        samples.push((format!("remediation-{partition}-default"), plain));
+        samples.push((format!("remediation-{partition}-full"), full));
     }
     samples
 }

@@ -178,6 +178,7 @@ fn show(detail: &RunDetail) -> String {
         }
     }
     text.push_str(&table::render(&rows));
+    text.push_str(&put_back(detail));
     if !detail.accounts.is_empty() {
         let mut rows = table::table(&["account", "state", "reason", "detail"]);
         for account in &detail.accounts {
@@ -195,6 +196,27 @@ fn show(detail: &RunDetail) -> String {
     text.push_str(&table::refusals(&detail.refusals));
     if let Some(plan) = &detail.plan {
         text.push_str(&kept(plan));
+    }
+    text
+}
+
+/// How a person puts back what the steps took out of accounts.
+fn put_back(detail: &RunDetail) -> String {
+    let mut text = String::new();
+    for step in detail.steps.iter().filter(|step| !step.put_back.is_empty()) {
+        let accounts: Vec<String> = step.accounts.iter().map(ToString::to_string).collect();
+        let took = match step.state.as_str() {
+            "changed" => "took",
+            _ => "may have taken",
+        };
+        text.push_str(&format!(
+            "\nto put back what {} {took} away, in account {}:\n",
+            step.id,
+            accounts.join(", ")
+        ));
+        for command in &step.put_back {
+            text.push_str(&format!("  {command}\n"));
+        }
     }
     text
 }

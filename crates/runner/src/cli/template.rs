@@ -8,7 +8,7 @@ use crate::config::Loaded;
 /// The CloudFormation templates that we deploy.
 #[derive(Debug, clap::Subcommand)]
 pub enum Template {
-    /// Print the template of a profile, which enrolls an account, or that of the audit role. Needs no credentials.
+    /// Print the template of a profile, which enrolls an account, or that of one of our own roles. Needs no credentials.
     Render {
         /// The profile; not needed when there is only one.
         #[arg(long, value_name = "NAME")]
@@ -16,6 +16,9 @@ pub enum Template {
         /// The template of the audit role instead.
         #[arg(long, conflicts_with = "profile")]
         audit_role: bool,
+        /// The template of the remediation role instead.
+        #[arg(long, conflicts_with_all = ["profile", "audit_role"])]
+        remediation_role: bool,
         /// The form. What is sent to AWS is compact JSON with the same digest.
         #[arg(long, value_enum, default_value_t = Form::Yaml)]
         format: Form,
@@ -39,6 +42,7 @@ impl Template {
         let Self::Render {
             profile,
             audit_role,
+            remediation_role,
             format,
             home_account,
         } = self;
@@ -55,6 +59,15 @@ impl Template {
                     Failure::Config(
                         "there is no audit role of ours: set audit.enabled, and no audit.role_name"
                             .to_owned(),
+                    )
+                })?
+        } else if remediation_role {
+            config
+                .remediation_template(home_account)
+                .map_err(|error| Failure::Config(error.to_string()))?
+                .ok_or_else(|| {
+                    Failure::Config(
+                        "there is no remediation role: set remediation.enabled".to_owned(),
                     )
                 })?
         } else {

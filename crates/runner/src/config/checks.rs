@@ -1,5 +1,7 @@
 //! What no single key can say: names that must be unique, settings that do not go together.
 
+mod roles;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -8,7 +10,7 @@ use std::{
 use onboarding_provider::sql::{PostgresUrl, redacted};
 
 use super::{
-    desired::{AUDIT_PROFILE, direct_role_name},
+    desired::direct_role_name,
     drift_audit::AuditDepth,
     error::Problem,
     job::{JobFile, JobParams},
@@ -57,7 +59,8 @@ pub(super) fn runner(config: &RunnerConfig, document: &Document<'_>) -> Vec<Prob
     billing_engine(config, &mut checks);
     lambda(config, &mut checks);
     lambda_state(config, &mut checks);
-    audit(config, &mut checks);
+    roles::audit(config, &mut checks);
+    roles::remediation(config, &mut checks);
     checks.problems
 }
 
@@ -370,52 +373,6 @@ fn billing_engine(config: &RunnerConfig, checks: &mut Checks<'_>) {
             ),
             "it is the S3 path prefix and the name of the report, such as \"cur/hourly\"",
         );
-    }
-}
-
-fn audit(config: &RunnerConfig, checks: &mut Checks<'_>) {
-    let audit = &config.audit;
-    if !audit.is_deployed() {
-        return;
-    }
-    if audit.principals.is_empty() {
-        checks.report(
-            &["audit", "enabled"],
-            "the audit role would let nobody in: `audit.principals` is missing".to_owned(),
-            "name the role that the runner has, such as principals = [\"role/spot-onboarding-runner\"], or an existing role \
-             in role_name",
-        );
-    }
-    if audit.organization_id.is_none() {
-        checks.report(
-            &["audit", "enabled"],
-            "the audit role must know which organization may use it: `audit.organization_id` is missing".to_owned(),
-            "`aws organizations describe-organization` shows it: o-…",
-        );
-    }
-    let Ok(name) = config.audit_stack_set_name() else {
-        checks.report(
-            &["stack_set", "name_prefix"],
-            "the audit role's stack set gets no usable name from `stack_set.name_prefix`"
-                .to_owned(),
-            "begin with a letter; letters, digits and - may follow",
-        );
-        return;
-    };
-    for (index, profile) in config.profiles.iter().enumerate() {
-        let same_set = config
-            .stack_set_name(profile)
-            .is_ok_and(|other| other == name);
-        if same_set || profile.name == AUDIT_PROFILE {
-            checks.report(
-                &["profiles", &index.to_string(), "name"],
-                format!(
-                    "the profile {:?} takes the place of the audit role's stack set {name}",
-                    profile.name
-                ),
-                "give it another name and stack_set",
-            );
-        }
     }
 }
 

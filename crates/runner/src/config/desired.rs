@@ -1,21 +1,20 @@
 //! From configuration to what should be: the core's [`Desired`], with the template of each profile rendered.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+mod roles;
+
+use std::{collections::BTreeMap, fs};
 
 use onboarding_core::{
     custom_resource::ServedStacks,
     desired::{
-        AdoptRule, Deployment, Desired, DirectEnrollment, ManagementStack, Profile, Purpose,
-        RemovalLimits, StackSetDefinition, Targets,
+        Deployment, Desired, DirectEnrollment, ManagementStack, Profile, Purpose, RemovalLimits,
+        StackSetDefinition, Targets,
     },
     ids::{AwsAccountId, InvalidId, Region, StackSetName, TopicArn},
     policy::PolicyDocument,
     template::{
-        self, AuditRoleSpec, Format, NamedPolicy, Partition, PinnedVersions, PolicyPurpose,
-        Products, Provider, RoleSettings, SpotPrincipal, Template, TemplateSpec,
+        self, Format, NamedPolicy, Partition, PinnedVersions, PolicyPurpose, Products, Provider,
+        RoleSettings, SpotPrincipal, Template, TemplateSpec,
     },
 };
 
@@ -34,6 +33,9 @@ pub const DEFAULT_TOPIC: &str = "spot-onboarding";
 
 /// The name under which the audit role's stack set is planned, beside the profiles.
 pub(super) const AUDIT_PROFILE: &str = "audit-role";
+
+/// The name under which the remediation role's stack set is planned.
+pub(super) const REMEDIATION_PROFILE: &str = "remediation-role";
 
 /// The name of Spot's role where the runner enrolls by itself: it must know the name, and no two profiles may share it, or
 /// an account that moves between them would have two stacks with one role.
@@ -89,6 +91,14 @@ impl RunnerConfig {
     /// The name made from the prefix is not a stack set's.
     pub fn audit_stack_set_name(&self) -> Result<StackSetName, InvalidId> {
         format!("{}-{AUDIT_PROFILE}", self.stack_set.name_prefix).parse()
+    }
+
+    /// The remediation role's stack set.
+    ///
+    /// # Errors
+    /// The name made from the prefix is not a stack set's.
+    pub fn remediation_stack_set_name(&self) -> Result<StackSetName, InvalidId> {
+        format!("{}-{REMEDIATION_PROFILE}", self.stack_set.name_prefix).parse()
     }
 
     /// The topic of the custom resources: the one that is configured, or the default one of the home account.
@@ -190,6 +200,13 @@ impl Loaded {
                 None
             }
         };
+        let remediation = match self.remediation(options.home_account) {
+            Ok(remediation) => remediation,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }
@@ -203,6 +220,7 @@ impl Loaded {
         Ok(Desired {
             profiles,
             audit,
+            remediation,
             billing_engine: config.billing_engine.source(),
             spot_principal: config
                 .spot_principal()
@@ -351,131 +369,6 @@ impl Loaded {
             tags: config.stack_set.tags.clone(),
             capabilities: rendered.capabilities,
         })
-    }
-
-    /// The audit role's stack set, as it is planned; none when we deploy none.
-    fn audit_profile(
-        &self,
-        home_account: Option<AwsAccountId>,
-    ) -> Result<Option<Profile>, ConfigError> {
-        let config = &self.runner;
-        let Some(template) = self.audit_template(home_account)? else {
-            return Ok(None);
-        };
-        let failed = |error: &dyn std::error::Error| self.audit_error(error);
-        let rendered = template
-            .render(Format::CompactJson)
-            .map_err(|error| failed(&error))?;
-        let is_direct = config.enrollment.provider == ProviderKind::Direct;
-        let is_finer = config.profiles.iter().any(|profile| {
-            is_direct
-                || profile.deployment == Some(DeploymentConfig::Runner)
-                || profile.targets.resolved().is_finer_than_ous()
-        });
-        let accounts = config
-            .profiles
-            .iter()
-            .flat_map(|profile| &profile.targets.accounts);
-        Ok(Some(Profile {
-            name: AUDIT_PROFILE.to_owned(),
-            purpose: Purpose::AuditRole,
-            stack_set: config
-                .audit_stack_set_name()
-                .map_err(|error| failed(&error))?,
-            region: config.stack_set_region().clone(),
-            targets: Targets {
-                accounts: accounts.map(|account| account.0).collect(),
-                ..Targets::default()
-            },
-            // AWS deploys it where AWS deploys every profile.
-            deployment: Some(if is_finer {
-                Deployment::Runner
-            } else {
-                Deployment::Auto
-            }),
-            adopt: AdoptRule::default(),
-            access: BTreeSet::new(),
-            // The role has a fixed name: a stack that is left behind would be in the way of the next one.
-            deletion: template::Deletion::Stack,
-            managed_execution: config.stack_set.managed_execution,
-            definition: StackSetDefinition {
-                description: template::AUDIT_ROLE_DESCRIPTION.to_owned(),
-                template_body: rendered.body,
-                template_digest: rendered.digest,
-                parameters: rendered.parameters,
-                secret_parameters: rendered.secret_parameters,
-                tags: config.stack_set.tags.clone(),
-                capabilities: rendered.capabilities,
-            },
-            direct: None,
-            management: None,
-        }))
-    }
-
-    /// The template of the audit role; none when we deploy none.
-    ///
-    /// # Errors
-    /// The home account is not known, or IAM would refuse the role.
-    pub fn audit_template(
-        &self,
-        home_account: Option<AwsAccountId>,
-    ) -> Result<Option<Template>, ConfigError> {
-        let config = &self.runner;
-        let audit = &config.audit;
-        if !audit.is_deployed() {
-            return Ok(None);
-        }
-        let missing = |what: &str, help: &str| {
-            self.error(
-                &["audit"],
-                &format!("the audit role cannot be made: {what} is not known"),
-                help,
-            )
-        };
-        let partition = config.partition();
-        let mut stack_sets = config
-            .profiles
-            .iter()
-            .map(|profile| config.stack_set_name(profile))
-            .collect::<Result<BTreeSet<_>, _>>()
-            .map_err(|error| self.audit_error(&error))?;
-        stack_sets.extend(config.audit_stack_set_name().ok());
-        let spec = AuditRoleSpec {
-            partition,
-            region: config.stack_set_region().clone(),
-            role: RoleSettings {
-                name: Some(audit.name.0.0.clone()),
-                path: (audit.path.0.0 != "/").then(|| audit.path.0.0.clone()),
-                permissions_boundary: audit
-                    .permissions_boundary
-                    .as_ref()
-                    .map(|boundary| boundary.template_arn(partition.as_str())),
-            },
-            home_account: home_account
-                .ok_or_else(|| missing("the home account", "give --home-account"))?,
-            principals: audit
-                .principals
-                .iter()
-                .map(|principal| principal.0.0.clone())
-                .collect(),
-            organization: audit
-                .organization_id
-                .as_ref()
-                .map(|id| id.0.clone())
-                .ok_or_else(|| missing("the organization", "set audit.organization_id"))?,
-            stack_sets,
-        };
-        spec.template()
-            .map(Some)
-            .map_err(|error| self.audit_error(&error))
-    }
-
-    fn audit_error(&self, error: &dyn std::error::Error) -> ConfigError {
-        self.error(
-            &["audit"],
-            &describe(error),
-            "nothing was changed; mend the configuration and run again",
-        )
     }
 
     fn profile_template(

@@ -36,7 +36,7 @@ pub struct DriftAuditParams {
     /// finding. Spot does not tell when a token ends. Not judged without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_max_age: Option<Text<HumanDuration>>,
-    /// Whether what is found is mended, where `enroll` can. `--set` cannot change it; `--fix` asks for one run.
+    /// Whether what is found is mended, where `enroll` or the remediation role can. `--set` cannot change it; `--fix` asks for one run.
     pub fix: bool,
     /// Findings that are accepted.
     pub suppress: Vec<SuppressConfig>,

@@ -100,6 +100,7 @@ impl Loaded {
             activates_trusted_access: config.prerequisites.activate_trusted_access,
             reads_account_tags,
             audit_role: config.audit.role_path_and_name(),
+            remediation_role: config.remediation.role_path_and_name(),
             queue: (config.enrollment.provider == ProviderKind::Queue)
                 .then(|| self.queue(place.account)),
             token: match &config.spot.token {
@@ -174,17 +175,22 @@ impl Loaded {
         })
     }
 
-    /// The stack sets of all profiles, and that of the audit role where we deploy it.
+    /// The stack sets of all profiles, and those of our own roles that we deploy.
     fn stack_sets(&self) -> Vec<StackSetName> {
         let config = &self.runner;
         let audit = config
             .audit
             .is_deployed()
             .then(|| config.audit_stack_set_name().ok());
+        let remediation = config
+            .remediation
+            .enabled
+            .then(|| config.remediation_stack_set_name().ok());
         let profiles = config.profiles.iter();
         profiles
             .filter_map(|profile| config.stack_set_name(profile).ok())
             .chain(audit.flatten())
+            .chain(remediation.flatten())
             .collect()
     }
 

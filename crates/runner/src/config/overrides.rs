@@ -8,8 +8,9 @@ use super::{error::SetError, job::JobKind, nearest::nearest, schema};
 
 /// Keys that `--set` cannot change, nor anything below them: what limits or protects is changed in a file, where a
 /// change is seen and reviewed. The last part may end in `*`.
-pub const GUARD_RAILS: [&str; 17] = [
+pub const GUARD_RAILS: [&str; 18] = [
     "removal",
+    "remediation",
     "protected_accounts",
     "prerequisites",
     "profiles",
@@ -152,6 +153,8 @@ mod tests {
             "removal.closed_grace=0s",
             "removal={ max_removals = 1000 }",
             "removal={}",
+            "remediation.max_roles=1000",
+            "remediation.enabled=true",
             "protected_accounts=[]",
             "prerequisites.activate_trusted_access=true",
             "profiles=[]",

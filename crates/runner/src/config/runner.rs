@@ -20,6 +20,7 @@ use super::{
     bootstrap::BootstrapConfig,
     duration::{self, HumanDuration},
     profile::ProfileConfig,
+    remediation::RemediationConfig,
     text::{Text, TextForm},
 };
 
@@ -47,6 +48,9 @@ pub struct RunnerConfig {
     /// The role that the runner reads accounts through.
     #[serde(default)]
     pub audit: AuditConfig,
+    /// The role that stray policies are taken away through.
+    #[serde(default)]
+    pub remediation: RemediationConfig,
     /// Sets of accounts and how they are enrolled, each through a stack set of its own.
     #[serde(default)]
     pub profiles: Vec<ProfileConfig>,

@@ -1,5 +1,7 @@
 //! The shipped files, and what people are told when theirs are wrong.
 
+mod remediation;
+
 use std::{fs, path::Path};
 
 use onboarding_core::desired::Deployment;

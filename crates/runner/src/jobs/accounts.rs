@@ -5,7 +5,7 @@
 //! has is compared while it is in memory, and only the differences are kept, so that ten thousand accounts cost no more than
 //! their findings.
 
-mod truth;
+pub(super) mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -15,7 +15,7 @@ use crate::{
 const ELSEWHERE: [&str; 2] = ["state", "telemetry"];
 
 /// Its guard rails, which have a digest of their own: who looked at a plan looked at it under these.
-const GUARD_RAILS: [&str; 2] = ["removal", "protected_accounts"];
+const GUARD_RAILS: [&str; 3] = ["removal", "remediation", "protected_accounts"];
 
 /// What a plan of this job is made from now.
 ///
@@ -61,7 +61,7 @@ pub fn basis(home: &Home, job: &JobFile, asked: Asked) -> Result<Basis, JobError
             pinned: Some(&home.pinned),
         })
         .map_err(|errors| JobError::new(ErrorClass::Invalid, errors.to_string()))?;
-    for profile in desired.profiles.iter().chain(&desired.audit) {
+    for profile in desired.profiles.iter().chain(desired.roles()) {
         digests.insert(
             format!("the template of {}", profile.stack_set),
             profile.definition.template_digest.clone(),

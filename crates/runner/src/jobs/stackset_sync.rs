@@ -16,6 +16,7 @@ mod observe;
 pub(super) mod operation;
 mod repair;
 mod spot_side;
+mod stray_policies;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -266,6 +267,10 @@ impl Job for StackSetSync {
             Some(operation) => format!(
                 "operation {operation} of step {} goes on in AWS; its custom resources hang until `runner provider` or the \
                  next run answers them, or until their ServiceTimeout",
+                step.id
+            ),
+            None if step.action == "remove-stray-policies" && memo.is_some() => format!(
+                "step {} has begun to take policies away; the next run looks at what is left",
                 step.id
             ),
             None if step.action == "await-operation" => format!(

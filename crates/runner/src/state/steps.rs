@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use onboarding_core::{ids::AwsAccountId, plan::Step};
+use onboarding_core::{ids::AwsAccountId, plan::Step, stackset_sync::stray_policies::put_back};
 use serde_json::Value;
 use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
@@ -31,6 +31,9 @@ pub struct StepRow {
     /// What was done, or why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The AWS CLI commands, for its account, that put back what it took away.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub put_back: Vec<String>,
     /// When its first attempt started, in Unix milliseconds.
     pub started_at: Option<i64>,
     /// When it ended, in Unix milliseconds.
@@ -240,6 +243,10 @@ impl State {
         for row in rows {
             let mut step = step_row(&row)?;
             step.attempts = attempts.remove(&step.id).unwrap_or_default();
+            // One that was never begun took nothing away.
+            if step.attempts.is_empty() {
+                step.put_back.clear();
+            }
             steps.push(step);
         }
         Ok(steps)
@@ -261,6 +268,8 @@ fn step_row(row: &AnyRow) -> Result<StepRow, StateError> {
     let failed = StateError::query("reading the steps of a run");
     let accounts: String = row.try_get("accounts").map_err(&failed)?;
     let memo: Option<String> = row.try_get("memo").map_err(&failed)?;
+    let payload: String = row.try_get("payload").map_err(&failed)?;
+    let payload = Value::from_str(&payload).map_err(StateError::value("a step's payload"))?;
     Ok(StepRow {
         id: row.try_get("step_id").map_err(&failed)?,
         action: row.try_get("action").map_err(&failed)?,
@@ -273,6 +282,7 @@ fn step_row(row: &AnyRow) -> Result<StepRow, StateError> {
             .map(|memo| Value::from_str(&memo).map_err(StateError::value("a step's memo")))
             .transpose()?,
         note: row.try_get("note").map_err(&failed)?,
+        put_back: put_back(&payload),
         started_at: row.try_get("started_at").map_err(&failed)?,
         ended_at: row.try_get("ended_at").map_err(&failed)?,
         attempts: Vec::new(),

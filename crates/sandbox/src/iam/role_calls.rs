@@ -1,6 +1,6 @@
 //! The API's operations on roles.
 
-use super::authorize::authorize;
+use super::authorize::{authorize, authorize_with};
 use super::roles::{self, RoleSpec, create_role};
 use super::store::Role;
 use super::{no_such_entity, write};
@@ -204,15 +204,15 @@ pub(super) fn attach(world: &mut World, caller: &Caller, request: &QueryRequest)
 
 /// DetachRolePolicy.
 pub(super) fn detach(world: &mut World, caller: &Caller, request: &QueryRequest) -> Answer {
-    let policy = request.require("PolicyArn")?;
-    let role = read(world, caller, request, "iam:DetachRolePolicy")?;
+    let (name, policy) = (request.require("RoleName")?, request.require("PolicyArn")?);
+    let arn = role_arn(world, caller, name);
+    let detached = [("iam:PolicyARN", policy)];
+    authorize_with(world, caller, "iam:DetachRolePolicy", &arn, &detached)?;
+    let role = roles::find(world, caller.account, name)?;
     if !role.attached.iter().any(|arn| **arn == *policy) {
         return Err(no_such_entity(format!("Policy {policy} was not found.")));
     }
-    if let Some(role) = world
-        .iam
-        .role_mut(caller.account, request.require("RoleName")?)
-    {
+    if let Some(role) = world.iam.role_mut(caller.account, name) {
         role.attached.retain(|arn| **arn != *policy);
     }
     Ok(QueryReply::NoResult)
@@ -238,12 +238,16 @@ fn read<'a>(
     action: &str,
 ) -> Result<&'a Role, AwsError> {
     let name = request.require("RoleName")?;
-    let arn = match world.iam.role(caller.account, name) {
+    authorize(world, caller, action, &role_arn(world, caller, name))?;
+    roles::find(world, caller.account, name)
+}
+
+/// The ARN of a role that is called by its name, whether or not there is one.
+fn role_arn(world: &World, caller: &Caller, name: &str) -> String {
+    match world.iam.role(caller.account, name) {
         Some(role) => role.arn(caller.account),
         None => format!("arn:aws:iam::{}:role/{name}", caller.account),
-    };
-    authorize(world, caller, action, &arn)?;
-    roles::find(world, caller.account, name)
+    }
 }
 
 fn no_inline(policy: &str) -> AwsError {

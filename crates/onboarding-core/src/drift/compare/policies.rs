@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        Drift, DriftKind, Fix, MeantPolicy, RoleMeaning, commands,
+        Drift, DriftKind, Fix, MeantPolicy, RoleMeaning, Stray, StrayPolicy, commands,
         document::{Difference, Judgement},
         truth::RoleTruth,
         unknown,
@@ -64,8 +64,18 @@ pub(super) fn compare_attached(meaning: &RoleMeaning, truth: &RoleTruth, found: 
             PolicyReading::Document { text, .. } => beyond(meaning, text),
             PolicyReading::Unread(_) => None,
         };
-        let fix = Fix::NeedsPerson(commands::detach(name, &attached.arn));
         let resource = attached.arn.clone();
+        let stray = match &attached.document {
+            PolicyReading::Document { text, .. } => Stray::of(
+                truth,
+                StrayPolicy::Attached {
+                    arn: resource.clone(),
+                    document: text.clone(),
+                },
+            ),
+            PolicyReading::Unread(_) => None,
+        };
+        let fix = removal(stray, || commands::detach(name, &resource));
         found.push(extra(
             DriftKind::PolicyAttachedExtra,
             resource,
@@ -105,7 +115,13 @@ pub(super) fn compare_inline(meaning: &RoleMeaning, truth: &RoleTruth, found: &m
         }
     }
     for (name, text) in left {
-        let fix = Fix::NeedsPerson(commands::delete_inline(role, name));
+        let policy = StrayPolicy::Inline {
+            name: name.clone(),
+            document: text.clone(),
+        };
+        let fix = removal(Stray::of(truth, policy), || {
+            commands::delete_inline(role, name)
+        });
         let granted = beyond(meaning, text);
         found.push(extra(
             DriftKind::PolicyInlineExtra,
@@ -113,6 +129,14 @@ pub(super) fn compare_inline(meaning: &RoleMeaning, truth: &RoleTruth, found: &m
             granted,
             fix,
         ));
+    }
+}
+
+/// What takes a policy away that the template does not have.
+fn removal(stray: Option<Stray>, command: impl FnOnce() -> String) -> Fix {
+    match stray {
+        Some(stray) => Fix::Remove(Box::new(stray)),
+        None => Fix::NeedsPerson(command()),
     }
 }
 

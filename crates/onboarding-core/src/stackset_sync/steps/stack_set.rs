@@ -60,10 +60,11 @@ pub(in crate::stackset_sync) fn stack_set(context: &ProfileContext<'_>, plan: &m
                 match context.profile.purpose {
                     Purpose::Enrollment => "does not enroll accounts in Spot",
                     Purpose::AuditRole => "does not make our audit role",
+                    Purpose::RemediationRole => "does not make our remediation role",
                 },
                 match context.profile.purpose {
                     Purpose::Enrollment => format!("give profile {profile:?} another stack_set"),
-                    Purpose::AuditRole =>
+                    Purpose::AuditRole | Purpose::RemediationRole =>
                         "give our stack sets another stack_set.name_prefix".to_owned(),
                 }
             ),

@@ -15,8 +15,8 @@ pub(super) fn page() -> String {
     );
     statements(&mut page, PERMISSIONS);
     page.push_str(
-        "\n`sts:GetCallerIdentity` needs no permission. What the runner may do in other accounts is the audit role's policy \
-         (`runner template render --audit-role`).\n\n## The Lambda function\n\nBeside these, it may write to its own log group.\n\n",
+        "\n`sts:GetCallerIdentity` needs no permission. What the runner may do in other accounts is the policies of the \
+         audit role and, where there is one, the remediation role (`runner template render --audit-role`, `--remediation-role`).\n\n## The Lambda function\n\nBeside these, it may write to its own log group.\n\n",
     );
     statements(&mut page, FUNCTION_PERMISSIONS);
     page

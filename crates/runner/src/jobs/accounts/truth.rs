@@ -186,9 +186,13 @@ impl OnAccounts {
                 return Some(vec![Drift::unreadable(account, why.to_owned())]);
             }
         };
-        let truth = match subject.place {
-            Place::Member => read(access, account, &name).await,
-            Place::Management => self.read_management(access, account, &name).await,
+        let truth = match (subject.place, &self.sync.home.remediation) {
+            (Place::Management, _) => self.read_management(access, account, &name).await,
+            (Place::Member, None) => read(access, account, &name).await,
+            (Place::Member, Some(remediation)) => {
+                let truth = read(access, account, &name).await;
+                remediation.complete(truth).await
+            }
         };
         let unused_after = self.unused_after;
         let context = CompareContext {
@@ -289,7 +293,11 @@ fn overrides(profile: &ObservedProfile, instance: &StackInstance) -> BTreeMap<St
 }
 
 /// A role of an account with its policies, through the audit role.
-async fn read(access: &AccountAccess, account: AwsAccountId, name: &str) -> TruthReading {
+pub(in crate::jobs) async fn read(
+    access: &AccountAccess,
+    account: AwsAccountId,
+    name: &str,
+) -> TruthReading {
     let role = match access.role(account, name).await {
         Ok(Some(role)) => role,
         Ok(None) => return TruthReading::Absent,

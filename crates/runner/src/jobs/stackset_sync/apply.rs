@@ -21,6 +21,7 @@ use super::{
     at_spot::Subject,
     direct::told,
     operation::{Ended, Followed, OperationMemo, Request, follow, submit},
+    stray_policies::Strays,
 };
 use crate::{
     engine::{Applied, ErrorClass, RunId, StepContext, StepError},
@@ -176,6 +177,20 @@ impl StackSetSync {
             SyncAction::LinkSpotAccount { .. }
             | SyncAction::RenameSpotAccount { .. }
             | SyncAction::EnableCostIntelligence { .. } => self.mend_at_spot(cx, &action).await,
+            SyncAction::RemoveStrayPolicies {
+                account,
+                role,
+                role_id,
+                policies,
+            } => {
+                let strays = Strays {
+                    account: *account,
+                    role,
+                    role_id,
+                    policies,
+                };
+                self.remove_stray_policies(cx, strays).await
+            }
             SyncAction::GrantAccess {
                 user_group,
                 policies,
@@ -203,6 +218,7 @@ impl StackSetSync {
             | SyncAction::LinkSpotAccount { .. }
             | SyncAction::RenameSpotAccount { .. }
             | SyncAction::EnableCostIntelligence { .. }
+            | SyncAction::RemoveStrayPolicies { .. }
             | SyncAction::GrantAccess { .. }
             | SyncAction::SetUpBillingEngine { .. } => return Ok(()),
             SyncAction::AwaitOperation { profile, .. }
@@ -555,7 +571,7 @@ impl StackSetSync {
         self.desired
             .profiles
             .iter()
-            .chain(&self.desired.audit)
+            .chain(self.desired.roles())
             .find(|profile| profile.name == name)
             .ok_or_else(|| {
                 StepError::new(

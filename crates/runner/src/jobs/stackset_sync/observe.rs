@@ -67,16 +67,28 @@ impl StackSetSync {
         let links = async { self.home.state.spot_links().await.map_err(JobError::from) };
         // First and alone: of all that the wrong credentials are refused, this says best that they are the wrong ones.
         let trusted_access = trusted_access.await?;
-        let audit = async {
-            match &self.desired.audit {
-                Some(audit) => self.observe_profile(audit, now, run).await.map(Some),
-                None => Ok(None),
-            }
+        let role = async |profile: Option<&Profile>| match profile {
+            Some(profile) => self.observe_profile(profile, now, run).await.map(Some),
+            None => Ok(None),
         };
-        let (cache, profiles, audit, spot_accounts, mut links, billing_engine, user_groups) = tokio::try_join!(
+        let remediation = self.desired.remediation.as_ref();
+        // Boxed: most configurations have neither.
+        let remediation = Box::pin(role(remediation.map(|remediation| &remediation.profile)));
+        let audit = Box::pin(role(self.desired.audit.as_ref()));
+        let (
+            cache,
+            profiles,
+            audit,
+            remediation,
+            spot_accounts,
+            mut links,
+            billing_engine,
+            user_groups,
+        ) = tokio::try_join!(
             self.organization(now),
             profiles,
             audit,
+            remediation,
             spot_accounts,
             links,
             self.billing_engine(),
@@ -107,6 +119,7 @@ impl StackSetSync {
             .await;
         Ok(SyncObserved {
             audit,
+            remediation,
             live_roles,
             organization: known.organization,
             account_tags: known.tags,
@@ -386,6 +399,9 @@ impl StackSetSync {
                     is_direct || template::is_enrollment(&stack_set.template_body)
                 }
                 Purpose::AuditRole => template::is_audit_role(&stack_set.template_body),
+                Purpose::RemediationRole => {
+                    template::is_remediation_role(&stack_set.template_body)
+                }
             },
             stack_set: Some(stack_set),
             instances,

@@ -1,14 +1,15 @@
-//! The audit role's stack set: the same steps as for a profile, over the accounts of all profiles.
+//! The stack sets of the roles that the runner itself uses in accounts, the audit role and the remediation role: the same steps as
+//! for a profile, over the accounts of all profiles.
 //!
-//! Where an account stands is decided by its enrollment alone: one without the audit role is enrolled all the same, and
-//! what cannot be read for want of it is said as one finding.
+//! Where an account stands is decided by its enrollment alone: one without these roles is enrolled all the same, and
+//! what cannot be done for want of one is said as one finding.
 
 use super::{
     ObservedProfile, PlanError, SyncObserved, ledger, spot_links, steps,
     targets::{self, ResolvedProfile},
 };
 use crate::{
-    desired::{Desired, Profile},
+    desired::{Desired, Profile, Purpose},
     plan::{Finding, Plan, Severity},
     status::Reason,
 };
@@ -16,7 +17,7 @@ use crate::{
 /// How many accounts a finding names.
 const NAMED: usize = 5;
 
-/// Adds the steps and the finding of the audit role.
+/// Adds the steps and the finding of one of the roles.
 pub(super) fn plan(
     observed: &SyncObserved,
     desired: &Desired,
@@ -59,20 +60,27 @@ pub(super) fn plan(
         .detail
         .as_deref()
         .unwrap_or(first.reason.explanation());
+    let (code, role, nothing) = match profile.purpose {
+        Purpose::RemediationRole => (
+            "remediation-role-lacking",
+            "remediation role",
+            "nothing can be taken away",
+        ),
+        Purpose::Enrollment | Purpose::AuditRole => {
+            ("audit-role-lacking", "audit role", "nothing can be read")
+        }
+    };
     plan.findings.push(Finding {
-        id: "audit-role-lacking".to_owned(),
+        id: code.to_owned(),
         severity: Severity::Warning,
-        account: None,
-        account_name: None,
-        ou_path: None,
-        reason: "audit-role-lacking".to_owned(),
+        reason: code.to_owned(),
         message: format!(
-            "{} accounts lack the current audit role ({named}{more}), so nothing can be read in them: {}, {why}",
+            "{} accounts lack the current {role} ({named}{more}), so {nothing} in them: {}, {why}",
             lacking.len(),
             first.reason
         ),
-..Finding::default()
-});
+        ..Finding::default()
+    });
     Ok(())
 }
 

@@ -1,0 +1,61 @@
+//! `[remediation]`: the role that stray policies are taken away through.
+
+use onboarding_core::ids::OrganizationId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    arn::PermissionsBoundary,
+    audit::{HomePrincipal, RoleName, RolePath},
+    text::Text,
+};
+
+/// The remediation role: inline and attached policies that somebody gave our roles and that their template does not have are
+/// taken away through it, by an audit that is asked to fix (`drift-audit --fix`). It may do nothing else, and only to roles
+/// with the names that our stacks give. Without it, such policies are left to a person. It needs the audit role, which finds them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RemediationConfig {
+    /// Whether the runner deploys the role, as the stack set `<stack_set.name_prefix>-remediation-role` in the accounts of all
+    /// profiles, and uses it.
+    pub enabled: bool,
+    /// Its name.
+    pub name: Text<RoleName>,
+    /// Its path.
+    pub path: Text<RolePath>,
+    /// The policy that bounds what it can ever do: the ARN of an AWS managed policy, or the name of a policy that every account
+    /// has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions_boundary: Option<Text<PermissionsBoundary>>,
+    /// Who of the home account may assume it: the runner's own role, and whoever else runs it. Needed for it.
+    pub principals: Vec<Text<HomePrincipal>>,
+    /// The organization that they must belong to. Without it, `audit.organization_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization_id: Option<Text<OrganizationId>>,
+    /// At most this many roles lose policies in one run; where it would be more, none does.
+    #[schemars(range(min = 1))]
+    pub max_roles: u32,
+}
+
+impl Default for RemediationConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            name: Text(RoleName("spot-onboarding-remediation".to_owned())),
+            path: Text(RolePath("/".to_owned())),
+            permissions_boundary: None,
+            principals: Vec::new(),
+            organization_id: None,
+            max_roles: 10,
+        }
+    }
+}
+
+impl RemediationConfig {
+    /// The path and name of the role; none when stray policies are left to a person.
+    #[must_use]
+    pub fn role_path_and_name(&self) -> Option<String> {
+        self.enabled
+            .then(|| format!("{}{}", self.path.0, self.name.0))
+    }
+}
