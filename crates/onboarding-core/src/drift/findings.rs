@@ -29,7 +29,7 @@ pub struct Subject<'a> {
 pub fn findings(subject: Subject<'_>, drifts: &[Drift]) -> Vec<Finding> {
     let account = subject.account;
     let finding = |drift: &Drift| Finding {
-        id: format!("{}:{account}:{}", drift.kind, drift.resource),
+        id: drift.id(account),
         severity: drift.severity(),
         account: Some(account),
         account_name: subject.name.map(str::to_owned),

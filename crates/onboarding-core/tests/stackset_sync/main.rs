@@ -9,6 +9,8 @@ mod converges;
 mod direct;
 mod golden;
 mod interleavings;
+mod mends;
+mod past_links;
 mod removals;
 mod rollouts;
 mod stack_sets;

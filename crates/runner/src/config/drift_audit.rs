@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     duration::{self, HumanDuration},
+    enroll::Remake,
     text::{Text, TextForm},
 };
 
@@ -29,6 +30,8 @@ pub struct DriftAuditParams {
     pub unused_after: Text<HumanDuration>,
     /// Whether what is found is mended, where `enroll` can. `--set` cannot change it; `--fix` asks for one run.
     pub fix: bool,
+    /// For the loss of what a stack is removed and made anew, where it mends; the other is left to a person. `--set` cannot change it.
+    pub remake: Vec<Remake>,
     /// Findings that are accepted.
     pub suppress: Vec<SuppressConfig>,
 }
@@ -42,6 +45,7 @@ impl Default for DriftAuditParams {
             concurrency: 32,
             unused_after: duration::seconds(7 * 24 * 3600),
             fix: false,
+            remake: Remake::ALL.into(),
             suppress: Vec::new(),
         }
     }

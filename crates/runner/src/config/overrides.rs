@@ -8,7 +8,7 @@ use super::{error::SetError, job::JobKind, nearest::nearest, schema};
 
 /// Keys that `--set` cannot change, nor anything below them: what limits or protects is changed in a file, where a
 /// change is seen and reviewed. The last part may end in `*`.
-pub const GUARD_RAILS: [&str; 17] = [
+pub const GUARD_RAILS: [&str; 18] = [
     "removal",
     "protected_accounts",
     "prerequisites",
@@ -24,6 +24,7 @@ pub const GUARD_RAILS: [&str; 17] = [
     "params.grace_period",
     "params.protected_*",
     "params.default_account",
+    "params.remake",
     "params.remove_outside_targets",
     "params.duplicates",
 ];
@@ -168,6 +169,7 @@ mod tests {
             "params.grace_period=0s",
             "params.protected_ous=[]",
             "params.default_account=act-1",
+            "params.remake=[\"spot-account-gone\"]",
             "params.remove_outside_targets=true",
             "params.duplicates=[]",
             "params.max_removals.anything=1",

@@ -137,13 +137,12 @@ impl Job for OnAccounts {
                 let before = std::mem::replace(&mut *self.read.lock(), drifts.clone());
                 if let Some(run) = run.filter(|_| cx.phase() == Phase::Verify) {
                     self.settle_repairs(&sync, run, &before, &drifts).await?;
-                    sync = self.with_clocks(sync, run).await?;
                 }
                 Some(drifts)
             }
         };
         let aws = &self.sync.home.config.runner.aws;
-        Ok(AuditObserved {
+        let mut observed = AuditObserved {
             sync,
             drifts,
             cost_intelligence,
@@ -154,7 +153,11 @@ impl Job for OnAccounts {
                 region: aws.region.0.clone(),
                 is_delegated: aws.call_as == CallAs::DelegatedAdmin,
             },
-        })
+        };
+        if let Some(run) = run {
+            self.with_clocks(&mut observed, run).await?;
+        }
+        Ok(observed)
     }
 
     fn plan(&self, _cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError> {

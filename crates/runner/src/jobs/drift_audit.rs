@@ -25,12 +25,18 @@ impl OnAccounts {
             reason: suppress.reason.clone(),
             until: suppress.until.end(),
         });
+        let mut sync = StackSetSync::new(home, &params.profiles, asked.retry_failed)?;
+        sync.desired.remakes = params
+            .remake
+            .iter()
+            .map(|remake| (*remake).into())
+            .collect();
         Ok(Self {
             rule: Rule::Audit {
                 suppressions: suppressions.collect(),
                 fixes: params.fix || asked.fix,
             },
-            sync: StackSetSync::new(home, &params.profiles, asked.retry_failed)?,
+            sync,
             profiles: params.profiles.clone(),
             depth: params.depth,
             ask_spot: params.ask_spot,

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use onboarding_core::{
     drift::{Drift, Fix},
+    drift_audit::AuditObserved,
+    enroll,
     ids::AwsAccountId,
-    stackset_sync::SyncObserved,
+    stackset_sync::{MendKind, SyncObserved},
 };
 use parking_lot::Mutex;
 
@@ -18,7 +20,7 @@ use crate::{
     config::EnrollParams,
     engine::{Asked, JobError, RunId},
     home::Home,
-    state::OperationResults,
+    state::MendFailure,
 };
 
 impl OnAccounts {
@@ -27,10 +29,16 @@ impl OnAccounts {
     /// # Errors
     /// As [`StackSetSync::new`].
     pub fn enroll(home: Home, params: &EnrollParams, asked: Asked) -> Result<Self, JobError> {
+        let mut sync = StackSetSync::new(home, &params.profiles, asked.retry_failed)?;
+        sync.desired.remakes = params
+            .remake
+            .iter()
+            .map(|remake| (*remake).into())
+            .collect();
         Ok(Self {
             rule: Rule::Enroll,
             unused_after: None,
-            sync: StackSetSync::new(home, &params.profiles, asked.retry_failed)?,
+            sync,
             profiles: params.profiles.clone(),
             depth: params.depth,
             ask_spot: params.ask_spot,
@@ -39,7 +47,8 @@ impl OnAccounts {
         })
     }
 
-    /// Winds the clocks of accounts whose role was written again, by what IAM says of it since.
+    /// Winds the clocks of accounts whose role was written again and is not as it should be. The others stop as soon as the role is
+    /// seen to be fine.
     pub(super) async fn settle_repairs(
         &self,
         sync: &SyncObserved,
@@ -47,39 +56,52 @@ impl OnAccounts {
         before: &BTreeMap<AwsAccountId, Vec<Drift>>,
         after: &BTreeMap<AwsAccountId, Vec<Drift>>,
     ) -> Result<(), JobError> {
-        let is_repairable = |drifts: &BTreeMap<AwsAccountId, Vec<Drift>>,
-                             account: &AwsAccountId| {
+        let written = self.sync.rewritten();
+        let differs = |drifts: &BTreeMap<AwsAccountId, Vec<Drift>>, account: &AwsAccountId| {
             let mut drifts = drifts.get(account).into_iter().flatten();
             drifts.any(|drift| drift.fix == Fix::ReDeploy)
         };
-        let operation = format!("repair in run {run}");
         for (profile, state) in self.sync.desired.profiles.iter().zip(&sync.profiles) {
             let instances = state.instances.iter().map(|instance| instance.account);
-            let repaired = instances.filter(|account| is_repairable(before, account));
-            let (failed, succeeded): (Vec<_>, Vec<_>) =
-                repaired.partition(|account| is_repairable(after, account));
-            let why = Some("the role still differs after it was written again");
-            let failed: Vec<_> = failed.into_iter().map(|account| (account, why)).collect();
-            let results = OperationResults {
-                operation: &operation,
-                failed: &failed,
-                succeeded: &succeeded,
-            };
-            self.sync.record_of(profile, run, results, sync.now).await?;
+            let failed = instances.filter(|account| {
+                written.contains(account) && differs(before, account) && differs(after, account)
+            });
+            let failures: Vec<_> = failed
+                .map(|account| MendFailure {
+                    of: (account, MendKind::Rewrite),
+                    reason: "the role still differs after it was written again",
+                })
+                .collect();
+            self.sync
+                .record_unmended_of(profile, run, &failures, sync.now)
+                .await?;
         }
         Ok(())
     }
 
-    /// The observation with the retry clocks as they are now.
+    /// Stops the clocks of what is as it should be again, and takes the others as they are now.
     pub(super) async fn with_clocks(
         &self,
-        mut sync: SyncObserved,
+        observed: &mut AuditObserved,
         run: RunId,
-    ) -> Result<SyncObserved, JobError> {
-        for (profile, state) in self.sync.desired.profiles.iter().zip(&mut sync.profiles) {
-            let retries = self.sync.home.state.retries(&profile.name, Some(run));
-            state.retries = retries.await?;
+    ) -> Result<(), JobError> {
+        let state = &self.sync.home.state;
+        let profiles = self.sync.desired.profiles.iter();
+        for (profile, seen) in profiles.zip(&mut observed.sync.profiles) {
+            seen.mend_retries = state.mend_retries(&profile.name, Some(run)).await?;
         }
-        Ok(sync)
+        let mended = enroll::mended(observed, &self.sync.desired);
+        state.forget_mend_retries(&mended).await?;
+        for (profile, seen) in self
+            .sync
+            .desired
+            .profiles
+            .iter()
+            .zip(&mut observed.sync.profiles)
+        {
+            seen.mend_retries
+                .retain(|of, _| !mended.contains(&(profile.name.clone(), *of)));
+        }
+        Ok(())
     }
 }
