@@ -23,6 +23,7 @@ mod orphans;
 mod plain_stacks;
 mod plans;
 mod prerequisites;
+mod reinstated;
 mod relay;
 mod removes;
 mod repairs;

@@ -13,6 +13,16 @@ pub struct AccountStack {
     pub status: String,
     /// Its outputs by key; none while it is being made.
     pub outputs: BTreeMap<String, String>,
+    /// When it was deleted, in Unix milliseconds, where AWS says so.
+    pub deleted_at: Option<i64>,
+}
+
+impl AccountStack {
+    /// Whether it is deleted, so that nothing it made is there but what it retained.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.status == "DELETE_COMPLETE"
+    }
 }
 
 impl Aws {
@@ -44,6 +54,7 @@ impl Aws {
         let found = output.stacks.unwrap_or_default().into_iter().next();
         let found = found.ok_or_else(|| AwsError::malformed(OPERATION, "no stack"))?;
         let outputs = found.outputs.unwrap_or_default().into_iter();
+        let deleted = found.deletion_time;
         Ok(Some(AccountStack {
             status: found
                 .stack_status
@@ -52,6 +63,7 @@ impl Aws {
             outputs: outputs
                 .filter_map(|output| Some((output.output_key?, output.output_value?)))
                 .collect(),
+            deleted_at: deleted.and_then(|at| at.to_millis().ok()),
         }))
     }
 }

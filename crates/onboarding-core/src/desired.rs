@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{AccessPolicyId, AwsAccountId, InvalidId, OuId, Region, StackSetName, UserGroupId},
     inventory::Tags,
+    stackset_sync::StackRemoval,
     template::{Deletion, OurNames},
 };
 
@@ -303,6 +304,8 @@ pub struct Desired {
     pub direct_ceiling: usize,
     /// Limits that every removal obeys.
     pub removal: RemovalLimits,
+    /// For the loss of what a stack may be removed to be made anew.
+    pub remakes: BTreeSet<StackRemoval>,
     /// Failed attempts after which an account is quarantined.
     pub quarantine_after: u32,
     /// Whether failed accounts are retried now, whatever their clock says (`--retry-failed`).

@@ -20,7 +20,7 @@ mod unknown;
 
 pub use compare::{CompareContext, Unused, compare};
 pub use document::MeantDocument;
-pub use findings::{Subject, finding_id, findings};
+pub use findings::{Subject, findings};
 pub use kind::{Drift, DriftKind, Fix};
 pub use meaning::{MeaningError, Meanings, MeantPolicy, RoleMeaning, StackContext, meaning};
 pub use stray::{Changed, Stray, StrayPolicy, still_there};

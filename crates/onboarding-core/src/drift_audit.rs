@@ -26,12 +26,12 @@ use self::remedy::Remedies;
 use crate::{
     custom_resource::Naming,
     desired::{Desired, Profile, Purpose},
-    drift::{Drift, DriftKind, Subject, findings},
+    drift::{Drift, DriftKind, Fix, Subject, findings},
     enroll,
     ids::{AwsAccountId, Region, RoleArn, SpotAccountId, StackId},
     inventory::AccountState,
     plan::{AccountRow, Audited, Finding, Plan, Severity, Step},
-    stackset_sync::{self, PlanError, SyncObserved},
+    stackset_sync::{self, PlanError, SyncObserved, past_links::LEFTOVER},
     status::{Reason, Standing},
 };
 
@@ -100,7 +100,8 @@ pub fn plan(
     fixes: bool,
 ) -> Result<Plan, PlanError> {
     let mut plan = stackset_sync::plan(&observed.sync, desired)?;
-    for finding in plan.findings.iter_mut().filter(|one| one.fix.is_none()) {
+    let needs_fix = |one: &&mut Finding| one.fix.is_none() && one.severity > Severity::Info;
+    for finding in plan.findings.iter_mut().filter(needs_fix) {
         let waits = finding.reason == Reason::RetryLater.code();
         finding.fix = Some(if waits { BY_SYNC } else { BY_PERSON }.to_owned());
     }
@@ -121,14 +122,16 @@ pub fn plan(
     let found = in_iam(observed, desired, &mut plan);
     plan.findings.extend(found);
     detection::compare(observed, desired, &mut plan);
-    let mending = enroll::steps(observed, desired, enroll::KIND, &|_| true)?;
+    let accepted = |id: &str| suppression::is_accepted(suppressions, observed.sync.now, id);
+    let mending = enroll::steps(observed, desired, enroll::KIND, &|_| true, &accepted)?;
     let mut mended = enroll::worked_on(&mending);
     // Its stack is brought up to date, and nothing else of it is mended.
     mended.remove(&observed.sync.organization.management_account);
     by_enroll(&mended, &mut plan.findings);
+    held_back(observed, &accepted, &mut plan.findings);
     suppression::apply(suppressions, observed.sync.now, &mut plan.findings);
     let failed = match fixes {
-        true => fix(observed, desired, &mut plan)?,
+        true => fix(observed, desired, &accepted, &mut plan)?,
         false => Vec::new(),
     };
     plan.steps.extend(detection::steps(observed, desired));
@@ -164,6 +167,35 @@ fn by_enroll(mended: &BTreeSet<AwsAccountId>, findings: &mut [Finding]) {
             .is_some_and(|account| mended.contains(&account));
         if is_worked_on && BY_ENROLL.contains(&&*finding.reason) {
             finding.fix = Some(enroll::KIND.to_owned());
+        }
+    }
+}
+
+/// Says of findings that `enroll` would mend by writing a role as a whole that it does not, where that would undo what is accepted.
+fn held_back(
+    observed: &AuditObserved,
+    is_accepted: &dyn Fn(&str) -> bool,
+    findings: &mut [Finding],
+) {
+    let mut held: BTreeMap<String, String> = BTreeMap::new();
+    // The management account's role is nothing that `enroll` writes.
+    let management = observed.sync.organization.management_account;
+    let members = observed.drifts.iter().flatten();
+    for (account, drifts) in members.filter(|(account, _)| **account != management) {
+        let written = drifts.iter().filter(|drift| drift.fix == Fix::ReDeploy);
+        let (accepted, left): (Vec<String>, Vec<String>) = written
+            .map(|drift| drift.id(*account))
+            .partition(|id| is_accepted(id));
+        if let Some(accepted) = accepted.first() {
+            held.extend(left.into_iter().map(|id| (id, accepted.clone())));
+        }
+    }
+    for finding in findings {
+        if let Some(accepted) = held.get(&finding.id) {
+            finding.fix = Some(format!(
+                "{BY_PERSON}: `enroll` would write the whole role again, and so undo {accepted}, which is accepted; mend this one \
+                 by hand, or accept neither"
+            ));
         }
     }
 }
@@ -316,6 +348,7 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
 fn fix(
     observed: &AuditObserved,
     desired: &Desired,
+    is_accepted: &dyn Fn(&str) -> bool,
     plan: &mut Plan,
 ) -> Result<Vec<AccountRow>, PlanError> {
     let findings = plan.findings.iter();
@@ -323,7 +356,8 @@ fn fix(
         .filter(|finding| finding.severity >= Severity::Warning)
         .filter_map(|finding| finding.account)
         .collect();
-    let mending = enroll::steps(observed, desired, KIND, &|account| found.contains(&account))?;
+    let includes = |account| found.contains(&account);
+    let mending = enroll::steps(observed, desired, KIND, &includes, is_accepted)?;
     plan.steps = mending.steps;
     plan.refusals = mending.refusals;
     strays::plan(observed, desired, plan);
@@ -341,6 +375,8 @@ pub(crate) fn drifted(plan: &mut Plan) {
     for finding in &plan.findings {
         if let Some(account) = finding.account
             && finding.severity >= Severity::Warning
+            // Its enrollment is as it should be.
+            && finding.reason != LEFTOVER
         {
             reasons.entry(account).or_default().insert(&finding.reason);
         }

@@ -5,10 +5,12 @@
 //! the account least: a call at Spot, its role written again in place, and only where neither can do it, a stack made anew.
 //! `drift-audit` plans the same with what it found, when it is asked to fix.
 
+mod mended;
 mod mending;
 
 use std::collections::BTreeSet;
 
+pub use mended::mended;
 pub(crate) use mending::Mending;
 
 use crate::{
@@ -27,7 +29,7 @@ pub const KIND: &str = "enroll";
 /// # Errors
 /// The configuration contradicts itself or the organization: see [`PlanError`].
 pub fn plan(observed: &AuditObserved, desired: &Desired) -> Result<Plan, PlanError> {
-    let mut plan = steps(observed, desired, KIND, &|_| true)?;
+    let mut plan = steps(observed, desired, KIND, &|_| true, &|_| false)?;
     // What a person must do is told; what this run does is in its steps.
     let worked_on = worked_on(&plan);
     let mut found = drift_audit::in_iam(observed, desired, &mut plan);
@@ -44,14 +46,15 @@ pub fn plan(observed: &AuditObserved, desired: &Desired) -> Result<Plan, PlanErr
     Ok(plan)
 }
 
-/// The plan of what mends these accounts, in steps of a kind.
+/// The plan of what mends these accounts, in steps of a kind, but for findings that are accepted, by id.
 pub(crate) fn steps(
     observed: &AuditObserved,
     desired: &Desired,
     kind: &str,
     includes: &dyn Fn(AwsAccountId) -> bool,
+    is_accepted: &dyn Fn(&str) -> bool,
 ) -> Result<Plan, PlanError> {
-    let mending = Mending::new(observed, desired, includes);
+    let mending = Mending::new(observed, desired, includes).accepting(is_accepted);
     let mut plan = stackset_sync::plan_accounts(&observed.sync, desired, &mending)?;
     repairs::of_kind(&mut plan, kind);
     Ok(plan)

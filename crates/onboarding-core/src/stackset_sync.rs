@@ -13,23 +13,25 @@ pub mod definition;
 pub mod estimate;
 pub mod guard;
 pub mod ledger;
+pub mod mend;
 pub mod observed;
 pub mod operation_targets;
 pub mod spot_links;
 pub mod targets;
 
 mod nearest_path;
+pub mod past_links;
 pub mod repairs;
 mod steps;
 pub mod stray_policies;
 
 pub use actions::{DeployedInstance, InstanceOperation, StackRemoval, SyncAction};
 pub use consent::SyncConsent;
+pub use mend::{Mend, MendKind, MendOf, Mender};
 pub use observed::{
     BillingRegistration, ObservedProfile, PlainStack, RetryState, RunningOperation, SyncObserved,
 };
 pub use operation_targets::{OperationTargets, TargetFilter};
-pub use repairs::{Mend, Mender};
 
 use crate::{
     desired::{Deployment, Desired},
@@ -37,6 +39,7 @@ use crate::{
     status::{Reason, Standing},
 };
 
+use past_links::PastLinks;
 use repairs::Repairs;
 
 /// The kind of the job.
@@ -165,6 +168,7 @@ fn plan_extent(
 ) -> Result<Plan, PlanError> {
     let resolved = targets::resolve(&observed.organization, &observed.account_tags, desired)?;
     let links = spot_links::SpotLinks::new(&observed.spot_accounts);
+    let past_links = PastLinks::new(observed);
     let mut plan = Plan::default();
     let mut removed = 0;
     steps::trusted_access(observed, desired, &mut plan)?;
@@ -198,7 +202,8 @@ fn plan_extent(
         let rows = match extent {
             Extent::All => {
                 let update = steps::stack_set(&context, &mut plan);
-                let rows = ledger::rows(&context, &links, update);
+                let mut rows = ledger::rows(&context, &links, update);
+                past_links.hold_back(&context, &mut rows);
                 steps::direct::accounts(&context, &rows, &mut plan);
                 steps::instances(&context, &rows, update, &mut plan);
                 steps::removals(&context, &rows, &mut removed, &mut plan);
@@ -207,6 +212,7 @@ fn plan_extent(
             Extent::Accounts(mender) => {
                 let mut rows = ledger::rows(&context, &links, false);
                 if steps::stack_set_as_it_is(&context, &mut plan) {
+                    past_links.hold_back(&context, &mut rows);
                     let repairs = Repairs::decide(
                         &context,
                         mender,
@@ -257,6 +263,9 @@ fn plan_extent(
     plan.accounts
         .sort_by_key(|row| (row.account, row.reason.is_left_out(), !row.targeted));
     plan.accounts.dedup_by_key(|row| row.account);
+    let past = past_links.findings(&plan);
+    plan.findings.extend(past);
+    past_links.tell(&mut plan);
     if let Extent::All = extent {
         access::plan(observed, desired, &mut plan);
         billing_engine::plan(observed, desired, &links, &mut plan);

@@ -35,7 +35,7 @@ mod spec;
 mod version;
 
 pub use audit_role::{AUDIT_ROLE_DESCRIPTION, AuditRoleSpec, is_audit_role};
-pub use body::{BodyError, is_enrollment, parse_body, template_digest_of};
+pub use body::{BodyError, is_enrollment, parse_body, role_name, template_digest_of};
 pub use changes::template_changes;
 pub use custom_resources::TOKEN_PARAMETER;
 pub use direct::{EXTERNAL_ID_PARAMETER, is_direct};

@@ -44,7 +44,7 @@ pub use bootstrap::{BootstrapConfig, Encryption};
 pub use desired::{DEFAULT_TOPIC, DesiredOptions};
 pub use drift_audit::{AuditDepth, Day, DriftAuditParams, SuppressConfig};
 pub use duration::HumanDuration;
-pub use enroll::EnrollParams;
+pub use enroll::{EnrollParams, Remake};
 pub use error::{ConfigError, ConfigErrors, Place, SetError};
 pub use home::HomePlace;
 pub use job::{Approval, JobFile, JobKind, JobParams, Overlap, RetryConfig, StacksetSyncParams};

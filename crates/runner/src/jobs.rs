@@ -3,6 +3,8 @@
 
 pub mod accounts;
 mod basis;
+mod drift_audit;
+mod enroll;
 pub mod orphan_cleanup;
 pub mod policy_rollout;
 pub mod stackset_sync;

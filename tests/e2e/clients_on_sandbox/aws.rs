@@ -11,6 +11,7 @@ use aws_ops::stack_sets::{
     new_operation_id,
 };
 use aws_ops::{Aws, SnapshotOptions, SnapshotStrategy, StrategyChoice};
+use e2e::wire::Wire;
 use onboarding_core::ids::{OuId, Region, StackSetName};
 use onboarding_core::inventory::{
     DETECTION_PREFIX, DriftStatus, InstanceDetailedStatus, InstanceStatus, StackDrift,

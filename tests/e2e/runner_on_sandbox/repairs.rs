@@ -1,16 +1,18 @@
 //! `enroll`: whatever an account lacks, it gets, by what costs the account least.
 
 use super::{
-    audits::{audited, linked_role},
+    audits::{audited, in_account, linked_role},
     *,
 };
+
+const FULL: [&str; 2] = ["--set", "params.depth=full"];
 
 const PRODUCTS: &str = "products = [\"cost-intelligence\"]";
 
 impl Rehearsal {
     /// `runner --output json exec enroll …`, which must end so and add up.
     #[track_caller]
-    fn enroll_ends(&self, code: i32, arguments: &[&str]) -> Value {
+    pub(super) fn enroll_ends(&self, code: i32, arguments: &[&str]) -> Value {
         let command = [&["--output", "json", "exec", "enroll"], arguments].concat();
         let ended = self.run(&command);
         let document = ended.json().unwrap();
@@ -21,12 +23,33 @@ impl Rehearsal {
 
     /// Changes what the state remembers, as if it were longer ago.
     fn time_passes(&self, what: &str) {
+        self.in_state(&format!("UPDATE {what}"));
+    }
+
+    /// Changes what the state remembers.
+    fn in_state(&self, statement: &str) {
         let code =
             "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as c: c.execute(sys.argv[2])";
         let mut python = std::process::Command::new("python3");
         python.args(["-c", code]).arg(self.path("runner.db"));
-        let done = python.arg(format!("UPDATE {what}")).status().unwrap();
+        let done = python.arg(statement).status().unwrap();
         assert!(done.success());
+    }
+
+    /// Names an account's Spot account as a person does.
+    fn rename_at_spot(&self, account: &str, name: &str) {
+        let body = json!({"account": {"name": name}});
+        let path = format!("/setup/account/{}", self.links_of(account)[0].id);
+        self.at_spot(reqwest::Method::PUT, &path, &body);
+    }
+
+    /// Lets somebody else into the role that Spot uses.
+    pub(super) fn let_others_in(&self, account: &str) {
+        let mut trust = self.trust(account);
+        let statements = trust["Statement"].as_array_mut().unwrap();
+        let other = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "arn:aws:iam::999999999999:root"}});
+        statements.push(other);
+        self.set_trust(account, &trust);
     }
 
     fn spot_is_told(&self, account: &str, what: &str) {
@@ -41,7 +64,7 @@ fn actions(document: &Value) -> BTreeSet<String> {
     steps.iter().map(|step| text(&step["action"])).collect()
 }
 
-fn names(expected: &[&str]) -> BTreeSet<String> {
+pub(super) fn names(expected: &[&str]) -> BTreeSet<String> {
     expected.iter().map(|one| (*one).to_owned()).collect()
 }
 
@@ -55,9 +78,7 @@ fn what_was_undone_at_spot_is_done_again_and_no_stack_is_touched() {
     let [renamed, unlinked, off, ..] = &members[..] else {
         panic!("{members:?}");
     };
-    let name = json!({"account": {"name": "somebody-elses"}});
-    let path = format!("/setup/account/{}", rehearsal.links_of(renamed)[0].id);
-    rehearsal.at_spot(reqwest::Method::PUT, &path, &name);
+    rehearsal.rename_at_spot(renamed, "somebody-elses");
     rehearsal.spot_is_told(unlinked, "unlink");
     rehearsal.spot_is_told(off, "cost-intelligence-off");
 
@@ -109,20 +130,151 @@ fn a_spot_account_that_is_gone_and_a_role_that_is_gone_cost_their_stack_alone() 
         "{writes:?}"
     );
     rehearsal.time_passes("owners SET linked_at = linked_at - 600000");
-    rehearsal.time_passes("account_retry SET next_due = 0");
-    let full = ["--set", "params.depth=full"];
-    let done = rehearsal.enroll_ends(0, &full);
+    rehearsal.time_passes("mend_retry SET next_due = 0");
+    let done = rehearsal.enroll_ends(0, &FULL);
     assert_eq!(count(&done, "changed"), 2, "{done:#}");
-    assert_eq!(
-        actions(&done),
-        names(&["create-stack-instances", "delete-stacks"])
-    );
+    let ran = [
+        "delete-stacks:default:role-gone:1",
+        "delete-stacks:default:spot-account-gone:1",
+        "create-stack-instances:default:1",
+    ];
+    assert_eq!(steps(&done), ran);
     rehearsal.assert_enrolled_once(&members, &others);
+    // Nobody knows for how long Spot had no role: what is told is since when it was seen.
+    let relinked = Rehearsal::found(&done, "relinked");
+    assert_eq!(relinked.len(), 2, "{done:#}");
+    for finding in &relinked {
+        let message = text(&finding["message"]);
+        assert!(message.contains(", and longer"), "{message}");
+    }
     let link = &rehearsal.links_of(roleless)[0];
     assert_eq!(link.id, kept.id);
     assert_ne!(link.role, kept.role);
-    let again = rehearsal.enroll_ends(0, &full);
+    let again = rehearsal.enroll_ends(0, &FULL);
     assert_eq!(again["steps"], json!([]), "{again:#}");
+}
+
+#[test]
+fn each_loss_is_made_good_only_where_the_job_may() {
+    let rehearsal = Rehearsal::new(&format!("{SMALL}[spot]\nlinked = 1\n"));
+    // One that was not created a moment ago, as above.
+    let others = rehearsal.spot_accounts();
+    let mut linked = others.iter().filter_map(|one| one.aws_account.clone());
+    let account = linked.next().unwrap();
+    rehearsal.configure("", "adopt = \"relink\"", "ous = [\"root\"]");
+    rehearsal.sync_ends(0, &[]);
+    let path = format!("/setup/account/{}", rehearsal.links_of(&account)[0].id);
+    rehearsal.at_spot(reqwest::Method::DELETE, &path, &json!({}));
+    rehearsal.time_passes("owners SET linked_at = linked_at - 600000");
+    let job = "kind = \"enroll\"\n[params]\nremake = [\"role-gone\"]\n";
+    rehearsal.write("config/jobs/enroll.toml", job);
+    let calls = rehearsal.calls();
+    let left = rehearsal.enroll_ends(3, &[]);
+    assert_eq!(listed(&left, "skipped", "not-linked"), [account.as_str()]);
+    assert_eq!(rehearsal.writes_since(&calls), BTreeSet::new());
+    let set = "params.remake=[\"spot-account-gone\"]";
+    let refused = rehearsal.run(&["exec", "enroll", "--set", set]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("guard rail"), "{}", refused.stderr);
+
+    rehearsal.write(
+        "config/jobs/enroll.toml",
+        &job.replace("role-gone", "spot-account-gone"),
+    );
+    let done = rehearsal.enroll_ends(0, &[]);
+    assert!(steps(&done).contains(&"delete-stacks:default:spot-account-gone:1".to_owned()));
+    assert_eq!(rehearsal.links_of(&account).len(), 1);
+}
+
+#[test]
+fn what_waits_at_spot_holds_nothing_back_in_iam_and_is_forgotten_once_somebody_mends_it() {
+    let rehearsal = Rehearsal::new(SMALL);
+    audited(&rehearsal, "", "");
+    rehearsal.sync_ends(0, &[]);
+    let account = rehearsal.members()[0].clone();
+    let name = rehearsal.links_of(&account)[0].name.clone();
+    rehearsal.in_state(&format!(
+        "INSERT INTO mend_retry VALUES ('default', '{account}', 'rename', 1, 9999999999, 'refused', 'another run')"
+    ));
+    rehearsal.rename_at_spot(&account, "somebody-elses");
+    rehearsal.let_others_in(&account);
+    let done = rehearsal.enroll_ends(3, &FULL);
+    assert_eq!(actions(&done), names(&["repair-stack-instances"]));
+    assert_eq!(listed(&done, "skipped", "retry-later"), [account.as_str()]);
+    assert_eq!(rehearsal.links_of(&account)[0].name, "somebody-elses");
+
+    rehearsal.rename_at_spot(&account, &name);
+    let fine = rehearsal.enroll_ends(0, &[]);
+    assert_eq!(fine["steps"], json!([]), "{fine:#}");
+    rehearsal.rename_at_spot(&account, "somebody-elses");
+    let again = rehearsal.enroll_ends(0, &[]);
+    assert_eq!(actions(&again), names(&["rename-spot-account"]));
+}
+
+#[test]
+fn a_finding_that_is_accepted_is_not_mended_and_the_others_of_its_account_are() {
+    let rehearsal = Rehearsal::new(SMALL);
+    audited(&rehearsal, "", "");
+    rehearsal.sync_ends(0, &[]);
+    let account = rehearsal.members()[0].clone();
+    rehearsal.rename_at_spot(&account, "accepted");
+    rehearsal.let_others_in(&account);
+    let job = format!(
+        "kind = \"drift-audit\"\n[params]\ndepth = \"full\"\nfix = true\n\
+         suppress = [{{ finding = \"misnamed:{account}\", reason = \"CHG-1\", until = \"2099-01-01\" }}]\n"
+    );
+    rehearsal.write("config/jobs/drift-audit.toml", &job);
+    let ended = rehearsal.run(&["--output", "json", "exec", "drift-audit"]);
+    let fixed = ended.json().unwrap();
+    assert_eq!(ended.code, 0, "{fixed:#}\n{}", ended.stderr);
+    assert_eq!(actions(&fixed), names(&["repair-stack-instances"]));
+    assert_eq!(
+        rehearsal.trust(&account)["Statement"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(rehearsal.links_of(&account)[0].name, "accepted");
+}
+
+#[test]
+fn a_role_that_somebody_pointed_spot_at_is_told_and_the_stacks_own_is_compared() {
+    let rehearsal = Rehearsal::new(SMALL);
+    audited(&rehearsal, "", "");
+    rehearsal.sync_ends(0, &[]);
+    let account = rehearsal.members()[0].clone();
+    let before = rehearsal.links_of(&account)[0].clone();
+    let trust = rehearsal.trust(&account).to_string();
+    let input = [
+        ("RoleName", "theirs"),
+        ("AssumeRolePolicyDocument", &*trust),
+    ];
+    in_account(&rehearsal, &account, "iam", "CreateRole", &input).unwrap();
+    let role = format!("arn:aws:iam::{account}:role/theirs");
+    let path = format!("/setup/credentials/aws?accountId={}", before.id);
+    rehearsal.until("IAM has told everybody", || {
+        let body = json!({"credentials": {"iamRole": role}});
+        rehearsal
+            .try_at_spot(reqwest::Method::POST, &path, &body)
+            .then_some(())
+    });
+    assert_eq!(rehearsal.links_of(&account)[0].role, Some(role));
+
+    let asked = [&FULL[..], &["--set", "params.ask_spot=true"]].concat();
+    let planned = rehearsal.enroll_ends(3, &[&asked[..], &["--dry-run"]].concat());
+    // Its own role is as it should be: nothing is said of its policies, nor of those of the other.
+    let told = planned["findings"].as_array().unwrap().iter();
+    let told: Vec<String> = told.map(|one| text(&one["reason"])).collect();
+    assert_eq!(told, [""; 0], "{planned:#}");
+    let changes = planned["steps"][0]["changes"].to_string();
+    assert!(
+        changes.contains(before.role.as_deref().unwrap()),
+        "{planned:#}"
+    );
+    let done = rehearsal.enroll_ends(0, &asked);
+    assert_eq!(actions(&done), names(&["link-spot-account"]));
+    assert_eq!(rehearsal.links_of(&account), [before]);
 }
 
 #[test]
@@ -151,11 +303,7 @@ fn what_was_changed_in_a_role_is_written_again_in_place_and_verified() {
     let before = rehearsal.links_of(&account);
     let role = linked_role(&rehearsal, &account);
     let right = rehearsal.trust(&account);
-    let mut trust = right.clone();
-    let statements = trust["Statement"].as_array_mut().unwrap();
-    let other = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "arn:aws:iam::999999999999:root"}});
-    statements.push(other);
-    rehearsal.set_trust(&account, &trust);
+    rehearsal.let_others_in(&account);
 
     rehearsal.enroll_ends(0, &[]);
     let done = rehearsal.enroll_ends(0, &["--set", "params.depth=full"]);

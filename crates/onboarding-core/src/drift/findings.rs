@@ -23,18 +23,12 @@ pub struct Subject<'a> {
     pub ou_path: Option<&'a str>,
 }
 
-/// The id of the finding about a difference, `<kind>:<account>:<resource>`: it stays the same as long as the difference does.
-#[must_use]
-pub fn finding_id(account: AwsAccountId, drift: &Drift) -> String {
-    format!("{}:{account}:{}", drift.kind, drift.resource)
-}
-
 /// One finding for each difference, in their order.
 #[must_use]
 pub fn findings(subject: Subject<'_>, drifts: &[Drift]) -> Vec<Finding> {
     let account = subject.account;
     let finding = |drift: &Drift| Finding {
-        id: finding_id(account, drift),
+        id: drift.id(account),
         severity: drift.severity(),
         account: Some(account),
         account_name: subject.name.map(str::to_owned),

@@ -214,6 +214,12 @@ impl Drift {
         }
     }
 
+    /// The id of its finding, which stays the same as long as it does.
+    #[must_use]
+    pub fn id(&self, account: AwsAccountId) -> String {
+        format!("{}:{account}:{}", self.kind, self.resource)
+    }
+
     /// How bad it is. What only takes away from Spot is a warning where more would be an error, but for the trust policy
     /// and whole policies, without which Spot does not work.
     #[must_use]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{AuditObserved, AuditReason, about};
 use crate::{
     custom_resource::AccountNames,
-    ids::SpotAccountId,
+    ids::{AwsAccountId, SpotAccountId},
     orphan_cleanup,
     plan::{AccountRow, Finding, Plan},
     stackset_sync::spot_links::{Link, SpotLinks},
@@ -82,15 +82,26 @@ pub(crate) fn wanted_name(
     row: &AccountRow,
     actual: &str,
 ) -> Option<String> {
-    let naming = observed.namings.get(&*row.profile)?;
+    named_otherwise(observed, &row.profile, row.account, &row.name, actual)
+}
+
+/// The same, of an account of a profile.
+pub(crate) fn named_otherwise(
+    observed: &AuditObserved,
+    profile: &str,
+    account: AwsAccountId,
+    account_name: &str,
+    actual: &str,
+) -> Option<String> {
+    let naming = observed.namings.get(profile)?;
     if naming.needs_alias() {
         return None;
     }
     let known = AccountNames {
-        account_name: Some(&row.name),
+        account_name: Some(account_name),
         alias: None,
     };
-    let wanted = naming.render(row.account, known)?;
+    let wanted = naming.render(account, known)?;
     (actual != wanted).then_some(wanted)
 }
 

@@ -50,7 +50,7 @@ pub(super) fn remedy(
             "needs a person: let Spot use the role {} of stack {} again, in Spot",
             management.enrollment.role_name, profile.stack_set
         )),
-        (Fix::NeedsPerson(_) | Fix::None, _) => None,
+        (Fix::Remove(_) | Fix::NeedsPerson(_) | Fix::None, _) => None,
     }
 }
 

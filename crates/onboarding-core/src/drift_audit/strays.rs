@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use super::{AuditObserved, KIND, remedy::Remedies};
 use crate::{
     desired::Desired,
-    drift::finding_id,
     ids::AwsAccountId,
     plan::{Plan, Refusal, Severity},
     stackset_sync::stray_policies,
@@ -42,7 +41,7 @@ pub(super) fn plan(observed: &AuditObserved, desired: &Desired, plan: &mut Plan)
         let is_wanted = |id: String| wanted.contains(id.as_str());
         let strays = drifts
             .iter()
-            .filter(|drift| is_wanted(finding_id(row.account, drift)))
+            .filter(|drift| is_wanted(drift.id(row.account)))
             .filter_map(|drift| Some((remedies.removal(row, drift)?, drift)));
         let strays: Vec<_> = strays.collect();
         stray_policies::step(&mut of_strays, KIND, row.account, &strays);

@@ -23,6 +23,12 @@ impl Suppression {
     }
 }
 
+/// Whether the finding with this id is accepted at a moment (Unix seconds).
+pub(super) fn is_accepted(suppressions: &[Suppression], now: i64, id: &str) -> bool {
+    let mut in_force = suppressions.iter().filter(|one| now < one.until);
+    in_force.any(|suppression| suppression.matches(id))
+}
+
 /// Makes findings that are accepted ones that are only worth knowing. A suppression that has expired is a finding itself, as
 /// long as it would hide something.
 pub(super) fn apply(suppressions: &[Suppression], now: i64, findings: &mut Vec<Finding>) {

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     desired::{AdoptRule, Desired, Profile},
     drift::{Drift, DriftKind, Fix},
-    drift_audit::{AuditObserved, at_spot},
-    ids::{AwsAccountId, SpotAccountId},
+    drift_audit::{AuditObserved, AuditReason, at_spot},
+    ids::{AwsAccountId, RoleArn, SpotAccountId},
     inventory::{AccountState, InstanceStatus, SpotAccountRecord, StackInstance},
     plan::AccountRow,
     stackset_sync::{
-        Mend, Mender, ObservedProfile,
+        Mend, Mender, ObservedProfile, StackRemoval,
+        past_links::StackNow,
         spot_links::{Link, SpotLinks},
     },
     status::{Reason, Standing},
@@ -23,6 +24,8 @@ pub(crate) struct Mending<'a> {
     links: SpotLinks<'a>,
     spot_accounts: BTreeMap<&'a SpotAccountId, &'a SpotAccountRecord>,
     includes: &'a dyn Fn(AwsAccountId) -> bool,
+    /// Whether the finding with this id is accepted: it is not mended, and what mends others must leave it as it is.
+    is_accepted: &'a dyn Fn(&str) -> bool,
 }
 
 impl<'a> Mending<'a> {
@@ -38,23 +41,45 @@ impl<'a> Mending<'a> {
             links: SpotLinks::new(&observed.sync.spot_accounts),
             spot_accounts: records.map(|record| (&record.id, record)).collect(),
             includes,
+            is_accepted: &|_| false,
         }
     }
 
-    /// Whether its stack may be removed to be made anew: nothing of value goes with it. What is deployed must be what the
+    /// The same, with findings that are accepted.
+    pub(crate) fn accepting(self, is_accepted: &'a dyn Fn(&str) -> bool) -> Self {
+        Self {
+            is_accepted,
+            ..self
+        }
+    }
+
+    /// Whether the finding of an account's own row, for a reason, is accepted.
+    fn accepts(&self, reason: &str, account: AwsAccountId) -> bool {
+        (self.is_accepted)(&format!("{reason}:{account}"))
+    }
+
+    /// What its stack is made anew for, where that may be: nothing of value goes with it. What is deployed must be what the
     /// configuration says of it, so that the Spot account is retained; and one that has its external ID from us is not remade.
-    fn may_redeploy(
+    fn remake(
         &self,
         profile: &Profile,
         state: &ObservedProfile,
         account: AwsAccountId,
-    ) -> bool {
+    ) -> Option<Mend> {
+        let ours = self.observed.sync.owned_links.get(&account)?;
+        // With its Spot account gone, a new one is made, whatever there is of the role.
+        let because = match self.spot_accounts.contains_key(ours) {
+            true => StackRemoval::RoleGone,
+            false => StackRemoval::SpotAccountGone,
+        };
         let digest = state.template_digest.as_ref();
-        profile.retains_stacks()
+        let may = self.desired.remakes.contains(&because)
+            && profile.retains_stacks()
             && profile.direct.is_none()
             && digest == Some(&profile.definition.template_digest)
             && self.observed.owned.contains_key(&account)
-            && !self.desired.protected_accounts.contains(&account)
+            && !self.desired.protected_accounts.contains(&account);
+        may.then_some(Mend::Remove(because))
     }
 
     /// What mends an account whose stack is there and whose Spot account is not linked to it. One of ours that still exists is
@@ -63,23 +88,54 @@ impl<'a> Mending<'a> {
         &self,
         profile: &Profile,
         state: &ObservedProfile,
-        account: AwsAccountId,
+        instance: &StackInstance,
     ) -> Option<Mend> {
+        let account = instance.account;
         // What the state does not know may be there all the same.
         let ours = self.observed.sync.owned_links.get(&account)?;
         match self.spot_accounts.get(ours) {
             Some(record) => {
-                let owned = self.observed.owned.get(&account)?;
+                let role = self.role_of(profile, instance)?;
                 // Linked to another account, it is not ours to take.
                 record.unlinked.then(|| Mend::Link {
                     spot_account: ours.clone(),
-                    role: owned.role.clone(),
+                    role,
+                    relinks: false,
                 })
             }
-            None => self
-                .may_redeploy(profile, state, account)
-                .then_some(Mend::Redeploy),
+            None => self.remake(profile, state, account),
         }
+    }
+
+    /// The role that an instance's stack made, as far as it ever was linked.
+    fn role_of(&self, profile: &Profile, instance: &StackInstance) -> Option<RoleArn> {
+        let owned = self.observed.owned.get(&instance.account)?;
+        let stack = instance.stack_id.as_deref();
+        // Without custom resources, one id stands for the stack.
+        if profile.direct.is_some() || stack == Some(owned.stack.as_str()) {
+            return Some(owned.role.clone());
+        }
+        let mut records = self.observed.sync.links.get(&instance.account)?.iter();
+        let record = records.find(|record| {
+            let is_there = record.now == (StackNow::There { has_role: true });
+            is_there && stack == Some(record.stack.as_str())
+        });
+        record.map(|record| record.role.clone())
+    }
+
+    /// Whether the role that Spot uses is that of another profile's instance: the account was moved, and moved back before that
+    /// one's stack was removed.
+    fn is_anothers(&self, profile: &Profile, instance: &StackInstance) -> bool {
+        let owned = self.observed.owned.get(&instance.account);
+        let Some(owner) = owned.map(|owned| owned.stack.as_str()) else {
+            return false;
+        };
+        if profile.direct.is_some() || instance.stack_id.as_deref() == Some(owner) {
+            return false;
+        }
+        let profiles = self.observed.sync.profiles.iter();
+        let mut instances = profiles.flat_map(|profile| &profile.instances);
+        instances.any(|one| one.stack_id.as_deref() == Some(owner))
     }
 
     /// What mends what IAM has; none where a person must.
@@ -99,11 +155,10 @@ impl<'a> Mending<'a> {
                 Some(Mend::Link {
                     spot_account: spot.clone(),
                     role: drift.resource.parse().ok()?,
+                    relinks: true,
                 })
             }
-            (Fix::Enroll, DriftKind::RoleMissing) => self
-                .may_redeploy(profile, state, account)
-                .then_some(Mend::Redeploy),
+            (Fix::Enroll, DriftKind::RoleMissing) => self.remake(profile, state, account),
             // The role that Spot uses is there and works: a person says whether it may go.
             (Fix::Enroll | Fix::Remove(_) | Fix::NeedsPerson(_) | Fix::None, _) => None,
         }
@@ -122,20 +177,24 @@ impl<'a> Mending<'a> {
         // One that was taken over keeps its name unless the rule is to take over.
         let is_ours_to_name = !owned.adopted || profile.adopt == AdoptRule::Relink;
         let name = self.spot_accounts.get(spot).map(|record| &*record.name);
+        let accepts = |reason: AuditReason| self.accepts(reason.code(), row.account);
         if let Some(name) = name
             && is_ours_to_name
+            && !accepts(AuditReason::Misnamed)
             && at_spot::wanted_name(self.observed, row, name).is_some()
         {
             mends.insert(Mend::Rename(spot.clone()));
         }
-        if at_spot::lacks_cost_intelligence(self.observed, row, spot) {
+        if at_spot::lacks_cost_intelligence(self.observed, row, spot)
+            && !accepts(AuditReason::ProductOff)
+        {
             mends.insert(Mend::CostIntelligence(spot.clone()));
         }
         mends
     }
 
     /// Whether another profile gives the account its first stack in this plan, which then takes over the link that this
-    /// instance's stack made. One that failed there before is not counted on.
+    /// instance's stack made. One that failed there before is not counted on, nor one whose stack set is still to be made.
     fn will_be_taken_over(&self, profile: &Profile, instance: &StackInstance) -> bool {
         let account = instance.account;
         let owned = self.observed.owned.get(&account);
@@ -154,7 +213,9 @@ impl<'a> Mending<'a> {
         let is_linked = matches!(self.links.of(account), Link::One(_));
         is_linked
             && is_its_own
-            && !others.any(|(other, state)| other.direct.is_some() || is_known(state))
+            && !others.any(|(other, state)| {
+                other.direct.is_some() || state.stack_set.is_none() || is_known(state)
+            })
     }
 
     /// Whether another profile's stack has taken over the Spot account of a leftover instance.
@@ -181,8 +242,10 @@ impl<'a> Mending<'a> {
 }
 
 impl Mender for Mending<'_> {
-    fn includes(&self, account: AwsAccountId) -> bool {
-        (self.includes)(account)
+    fn includes(&self, row: &AccountRow) -> bool {
+        let is_due_for_what_is_accepted =
+            row.standing == Standing::Due && self.accepts(row.reason.code(), row.account);
+        (self.includes)(row.account) && !is_due_for_what_is_accepted
     }
 
     fn mends(
@@ -213,18 +276,23 @@ impl Mender for Mending<'_> {
             let is_taken = || {
                 self.is_taken_over(profile, instance) || self.will_be_taken_over(profile, instance)
             };
-            let retires = is_targeted && !is_protected && profile.direct.is_none() && is_taken();
-            return retires.then_some(Mend::Retire).into_iter().collect();
+            let retires = is_targeted
+                && !is_protected
+                && profile.direct.is_none()
+                && !self.accepts(row.reason.code(), account)
+                && is_taken();
+            let retired = retires.then_some(Mend::Remove(StackRemoval::TakenOver));
+            return retired.into_iter().collect();
         }
         if !row.targeted || instance.status != InstanceStatus::Current {
             return none;
         }
         let mut mends = BTreeSet::new();
+        let is_accepted = self.accepts(row.reason.code(), account);
         match row.reason {
-            Reason::NotLinked => mends.extend(self.unlinked(profile, state, account)),
-            Reason::RoleMissing if self.may_redeploy(profile, state, account) => {
-                mends.insert(Mend::Redeploy);
-            }
+            Reason::NotLinked | Reason::RoleMissing | Reason::RoleTrustDiffers if is_accepted => {}
+            Reason::NotLinked => mends.extend(self.unlinked(profile, state, instance)),
+            Reason::RoleMissing => mends.extend(self.remake(profile, state, account)),
             Reason::RoleTrustDiffers => {
                 mends.insert(Mend::Rewrite);
             }
@@ -232,17 +300,45 @@ impl Mender for Mending<'_> {
             _ if row.standing != Standing::Ok => return none,
             _ => mends.extend(self.of_names_and_products(profile, row)),
         }
+        if self.is_anothers(profile, instance) {
+            // What was read is not of this stack's role, which takes the link back.
+            let role = self.role_of(profile, instance);
+            if let (Link::One(spot), Some(role)) = (self.links.of(account), role) {
+                mends.insert(Mend::Link {
+                    spot_account: spot.clone(),
+                    role,
+                    relinks: true,
+                });
+            }
+            return mends;
+        }
         let drifts = self.observed.drifts.as_ref();
-        for drift in drifts
-            .and_then(|drifts| drifts.get(&account))
-            .into_iter()
-            .flatten()
-        {
+        let drifts = drifts.and_then(|drifts| drifts.get(&account));
+        let drifts = drifts.map_or(&[][..], Vec::as_slice);
+        let (accepted, left): (Vec<&Drift>, Vec<&Drift>) = drifts
+            .iter()
+            .partition(|drift| (self.is_accepted)(&drift.id(account)));
+        for drift in left {
             mends.extend(self.of_drift((profile, state), account, drift));
         }
-        if mends.contains(&Mend::Redeploy) {
+        // There is nothing that could be linked.
+        if drifts
+            .iter()
+            .any(|drift| drift.kind == DriftKind::RoleMissing)
+        {
+            mends.retain(|mend| !matches!(mend, Mend::Link { .. }));
+        }
+        // The role is written as a whole, and made as a whole: what is accepted of it would go with the rest.
+        if accepted.iter().any(|drift| drift.fix == Fix::ReDeploy) {
+            mends.remove(&Mend::Rewrite);
+        }
+        let remakes = |mend: &Mend| mend.removal().is_some_and(StackRemoval::is_remake);
+        if !accepted.is_empty() {
+            mends.retain(|mend| !remakes(mend));
+        }
+        if let Some(remake) = mends.iter().find(|&mend| remakes(mend)) {
             // The new stack does all of it.
-            return BTreeSet::from([Mend::Redeploy]);
+            return BTreeSet::from([remake.clone()]);
         }
         mends
     }

@@ -150,6 +150,9 @@ pub enum SyncAction {
         spot_account: SpotAccountId,
         /// The role.
         role: RoleArn,
+        /// Whether Spot is linked to another role.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        relinks: bool,
     },
     /// Name a Spot account of ours by its profile's rule.
     RenameSpotAccount {
@@ -204,11 +207,13 @@ pub enum SyncAction {
 }
 
 /// Why a stack is removed together with its instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StackRemoval {
-    /// It is made anew.
-    Redeploy,
+    /// It is made anew, for the role that Spot uses is gone.
+    RoleGone,
+    /// It is made anew, for the Spot account that its role trusts is gone: another one is made.
+    SpotAccountGone,
     /// Another profile's stack has taken the Spot account over.
     TakenOver,
     /// No profile targets the account any more, and `orphan-cleanup` deletes its Spot account next.
@@ -216,13 +221,46 @@ pub enum StackRemoval {
 }
 
 impl StackRemoval {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::RoleGone, Self::SpotAccountGone, Self::TakenOver];
+
     /// In kebab case.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
-            Self::Redeploy => "redeploy",
+            Self::RoleGone => "role-gone",
+            Self::SpotAccountGone => "spot-account-gone",
             Self::TakenOver => "taken-over",
             Self::OutsideTargets => "outside-targets",
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::RoleGone => "their roles are gone",
+            Self::SpotAccountGone => "their Spot accounts are gone",
+            Self::TakenOver => "another profile's stack took over",
+            Self::OutsideTargets => "no profile targets their accounts any more",
+        }
+    }
+
+    /// Whether another stack is made in its place, by the same stack set.
+    #[must_use]
+    pub fn is_remake(self) -> bool {
+        match self {
+            Self::RoleGone | Self::SpotAccountGone => true,
+            Self::TakenOver | Self::OutsideTargets => false,
+        }
+    }
+
+    /// Whether what Spot lists says so.
+    #[must_use]
+    pub fn is_by_spots_listing(self) -> bool {
+        match self {
+            Self::SpotAccountGone | Self::TakenOver => true,
+            Self::RoleGone | Self::OutsideTargets => false,
         }
     }
 }

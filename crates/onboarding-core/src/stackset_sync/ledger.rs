@@ -5,6 +5,7 @@ mod direct;
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
+    mend::MendOf,
     observed::RetryState,
     spot_links::{Link, SpotLinks},
     steps::ProfileContext,
@@ -376,12 +377,13 @@ fn waiting(context: &ProfileContext<'_>, retry: &RetryState) -> (Reason, String)
     (Reason::RetryLater, note)
 }
 
-/// How an account stands whose last try failed, and that is not tried again now; none when it is.
-pub(super) fn by_the_clock(
+/// How an account stands that could not be mended the last time, and for which that kind of mend is not tried again now; none when
+/// it is.
+pub(super) fn by_its_clock(
     context: &ProfileContext<'_>,
-    account: AwsAccountId,
+    mend: MendOf,
 ) -> Option<(Standing, Reason, String)> {
-    let retry = context.state.retries.get(&account)?;
+    let retry = context.state.mend_retries.get(&mend)?;
     let words = retry.reason.as_deref().unwrap_or("no reason known");
     if retry.of_this_run {
         return Some((Standing::Failed, Reason::EnrollmentFailed, words.to_owned()));

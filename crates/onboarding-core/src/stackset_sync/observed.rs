@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use super::{mend::MendOf, past_links::LinkRecords};
 use crate::{
     access::GroupPolicy,
     ids::{AwsAccountId, ExternalId, OuId, SpotAccountId, UserGroupId},
@@ -38,6 +39,8 @@ pub struct SyncObserved {
     pub kept_links: BTreeSet<AwsAccountId>,
     /// AWS accounts whose Spot link is ours, with the Spot account that we linked, from our state.
     pub owned_links: BTreeMap<AwsAccountId, SpotAccountId>,
+    /// The links that accounts had, oldest first: of accounts that have or had a link of a stack that is no instance.
+    pub links: LinkRecords,
     /// The Spot accounts that Billing Engine is switched on for; not asked for unless it is wanted.
     pub billing_engine: BTreeMap<SpotAccountId, BillingRegistration>,
     /// The access policies of the user groups that profiles name, or why Spot does not tell them.
@@ -87,8 +90,10 @@ pub struct ObservedProfile {
     /// Units that its operations deployed to before, from our state. AWS follows them when it deploys by itself, whether or
     /// not it lists one that has no account yet among the stack set's units.
     pub deployed_units: BTreeSet<OuId>,
-    /// The retry clock of its failed accounts.
+    /// The retry clock of its failed accounts: of their stacks, and of what is done at Spot where the runner does it.
     pub retries: BTreeMap<AwsAccountId, RetryState>,
+    /// The retry clocks of what could not be mended.
+    pub mend_retries: BTreeMap<MendOf, RetryState>,
     /// Whether the stack set's template enrolls without custom resources.
     pub is_direct: bool,
     /// The external IDs that its instances were given as parameter overrides, where the profile gives any.

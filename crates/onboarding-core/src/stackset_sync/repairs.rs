@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     KIND, ledger,
     ledger::LedgerRow,
-    observed::{ObservedProfile, SyncObserved},
-    steps::{ProfileContext, order, push, root},
+    mend::{Mend, Mender},
+    observed::SyncObserved,
+    steps::{ProfileContext, order, push, units_of},
 };
 use crate::{
-    desired::{Desired, Profile},
-    ids::{AwsAccountId, OuId, RoleArn, SpotAccountId},
-    inventory::StackInstance,
-    plan::{AccountRow, Plan, Refusal, Risk},
+    desired::Desired,
+    ids::{AwsAccountId, OuId, SpotAccountId},
+    plan::{Plan, Refusal, Risk},
     stackset_sync::{
         actions::{StackRemoval, SyncAction},
         guard,
@@ -21,68 +21,6 @@ use crate::{
     },
     status::{Reason, Standing},
 };
-
-/// What mends something about one account.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mend {
-    /// Its stack is removed and made anew: the role is not there, or cannot be the one that Spot uses any more.
-    Redeploy,
-    /// Its stack is removed: another profile's has taken its Spot account over.
-    Retire,
-    /// The role's trust policy and the managed policies are written again, in place.
-    Rewrite,
-    /// Its Spot account is linked to its role again.
-    Link {
-        /// The Spot account.
-        spot_account: SpotAccountId,
-        /// The role.
-        role: RoleArn,
-    },
-    /// Its Spot account is named by the profile's rule.
-    Rename(SpotAccountId),
-    /// Cost Intelligence is switched on.
-    CostIntelligence(SpotAccountId),
-}
-
-impl Mend {
-    /// Why, for people.
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Redeploy => {
-                "the role, or the Spot account that it trusts, is gone; the stack is made anew, and a Spot account that is there stays"
-            }
-            Self::Retire => {
-                "another profile's stack takes the account over, and the one from before goes"
-            }
-            Self::Rewrite => {
-                "the role was changed behind CloudFormation's back, which writes role and policies again"
-            }
-            Self::Link { .. } => "it has its role, and Spot is not linked to it",
-            Self::Rename(_) => "its Spot account has another name than its profile gives it",
-            Self::CostIntelligence(_) => "Cost Intelligence is not switched on",
-        }
-    }
-
-    fn is_removal(&self) -> bool {
-        matches!(self, Self::Redeploy | Self::Retire)
-    }
-}
-
-/// Says what mends an account.
-pub trait Mender {
-    /// Whether this plan is about the account at all.
-    fn includes(&self, account: AwsAccountId) -> bool;
-
-    /// What mends it, at most one thing of each kind. `is_targeted` says whether any profile targets it.
-    fn mends(
-        &self,
-        profile: &Profile,
-        state: &ObservedProfile,
-        row: &AccountRow,
-        instance: Option<&StackInstance>,
-        is_targeted: bool,
-    ) -> BTreeSet<Mend>;
-}
 
 /// What is mended of a profile's accounts.
 #[derive(Debug, Default)]
@@ -103,7 +41,7 @@ impl Repairs {
         let mut repairs = Self::default();
         let accounts = &context.observed.organization.accounts;
         for row in rows.iter_mut() {
-            if !mender.includes(row.row.account) {
+            if !mender.includes(&row.row) {
                 if row.row.standing == Standing::Due {
                     row.row.standing = Standing::Skipped;
                 }
@@ -111,34 +49,43 @@ impl Repairs {
             }
             let index = accounts.binary_search_by_key(&row.row.account, |account| account.id);
             let is_targeted = index.is_ok_and(|index| targeted.get(index) == Some(&true));
-            let mends = mender.mends(
+            let mut mends = mender.mends(
                 context.profile,
                 context.state,
                 &row.row,
                 row.instance,
                 is_targeted,
             );
-            if mends.is_empty() {
-                continue;
-            }
-            let waits = ledger::by_the_clock(context, row.row.account);
-            match waits.filter(|_| row.row.targeted) {
-                Some((standing, reason, detail)) => {
-                    row.row.standing = standing;
-                    row.row.reason = reason;
-                    row.row.detail = Some(detail.into());
+            // Each kind waits by its own clock: what fails at Spot holds nothing back in IAM.
+            let mut waits = None;
+            mends.retain(|mend| {
+                let waiting = ledger::by_its_clock(context, (row.row.account, mend.kind()));
+                let is_due = waiting.is_none();
+                // What failed in this run says more than what waits from an earlier one.
+                let fails = waiting
+                    .as_ref()
+                    .is_some_and(|one| one.0 == Standing::Failed);
+                if waits.is_none() || fails {
+                    waits = waiting.or(waits.take());
                 }
-                None => {
-                    repairs.mends.insert(row.row.account, mends);
-                }
+                is_due
+            });
+            if !mends.is_empty() {
+                repairs.mends.insert(row.row.account, mends);
+            } else if let Some((standing, reason, detail)) = waits.filter(|_| row.row.targeted) {
+                row.row.standing = standing;
+                row.row.reason = reason;
+                row.row.detail = Some(detail.into());
             }
         }
         repairs.limit_removals(context, removed, plan);
         for row in rows {
-            let mends = repairs.mends.get(&row.row.account);
-            row.redeploys = mends.is_some_and(|mends| mends.contains(&Mend::Redeploy));
+            let mends = repairs.mends.get(&row.row.account).into_iter().flatten();
+            let remakes = |mend: &&Mend| mend.removal().is_some_and(StackRemoval::is_remake);
+            let remake: BTreeSet<Mend> = mends.filter(remakes).cloned().collect();
+            row.redeploys = !remake.is_empty();
             if row.redeploys {
-                due(row, &BTreeSet::from([Mend::Redeploy]));
+                due(row, &remake);
             }
         }
         repairs
@@ -152,39 +99,55 @@ impl Repairs {
         removed: &mut usize,
         plan: &mut Plan,
     ) {
-        let removals = self.mends.values().flatten();
-        let wanted = removals.filter(|mend| mend.is_removal()).count();
-        if wanted == 0 {
+        let removals = || self.mends.values().flatten().filter_map(Mend::removal);
+        if removals().next().is_none() {
             return;
         }
-        *removed += wanted;
         let limits = &context.desired.removal;
         let observed = context.observed;
         let accounts = observed.organization.accounts.len();
         let shrunk = guard::shrink(limits, observed.previous_account_count, accounts);
-        let refusal = match shrunk.or_else(|| spot_shrank(observed, context.desired)) {
-            Some(message) => Some(("shrink-guard", message)),
-            None if *removed > limits.max_removals => Some((
+        // That a role is gone is IAM's word, whatever Spot lists.
+        let by_spot = spot_shrank(observed, context.desired)
+            .filter(|_| removals().any(StackRemoval::is_by_spots_listing));
+        let is_refused: fn(StackRemoval) -> bool = match (&shrunk, &by_spot) {
+            (Some(_), _) => |_| true,
+            (None, Some(_)) => StackRemoval::is_by_spots_listing,
+            (None, None) => |_| false,
+        };
+        let left = removals().filter(|because| !is_refused(*because)).count();
+        *removed += left;
+        let is_over = left > 0 && *removed > limits.max_removals;
+        let mut refuse = |guard: &str, message: String| {
+            plan.refusals.push(Refusal {
+                guard: guard.to_owned(),
+                message,
+                whole_plan: false,
+            });
+        };
+        if let Some(message) = shrunk.or(by_spot) {
+            refuse("shrink-guard", message);
+        }
+        if is_over {
+            let reasons: BTreeSet<&str> = removals().map(StackRemoval::words).collect();
+            let reasons: Vec<&str> = reasons.into_iter().collect();
+            refuse(
                 "max-removals",
                 format!(
-                    "{removed} stacks would be removed in this run, those of stack set {} among them, to be made anew or because \
-                     another profile's took over; that is more than removal.max_removals allows ({}); look at why so many at \
-                     once (does Spot list all accounts?), then raise the limit",
-                    context.profile.stack_set, limits.max_removals
+                    "{removed} stacks would be removed in this run, those of stack set {} among them, because {}; that is more than \
+                     removal.max_removals allows ({}); look at why so many at once (does Spot list all accounts?), then raise the \
+                     limit",
+                    context.profile.stack_set,
+                    reasons.join(", or "),
+                    limits.max_removals
                 ),
-            )),
-            None => None,
-        };
-        let Some((guard, message)) = refusal else {
-            return;
-        };
-        plan.refusals.push(Refusal {
-            guard: guard.to_owned(),
-            message,
-            whole_plan: false,
-        });
+            );
+        }
         for mends in self.mends.values_mut() {
-            mends.retain(|mend| !mend.is_removal());
+            mends.retain(|mend| {
+                let removal = mend.removal();
+                removal.is_none_or(|because| !is_over && !is_refused(because))
+            });
         }
         self.mends.retain(|_, mends| !mends.is_empty());
     }
@@ -196,11 +159,8 @@ impl Repairs {
         rows: &mut [LedgerRow<'_>],
         plan: &mut Plan,
     ) {
-        for (mend, because) in [
-            (Mend::Redeploy, StackRemoval::Redeploy),
-            (Mend::Retire, StackRemoval::TakenOver),
-        ] {
-            self.remove(context, rows, &mend, because, plan);
+        for because in StackRemoval::ALL {
+            self.remove(context, rows, because, plan);
         }
         self.rewrite(context, rows, plan);
         for row in rows {
@@ -216,14 +176,14 @@ impl Repairs {
         }
     }
 
-    /// The instances of the accounts that this mends, by the unit that they were deployed to.
-    fn by_unit(
+    /// The instances of the accounts that this mends, by the units that reach them.
+    fn by_units(
         &self,
         context: &ProfileContext<'_>,
         rows: &[LedgerRow<'_>],
         mend: &Mend,
-    ) -> BTreeMap<OuId, Vec<AwsAccountId>> {
-        let mut units: BTreeMap<OuId, Vec<AwsAccountId>> = BTreeMap::new();
+    ) -> BTreeMap<Vec<OuId>, Vec<AwsAccountId>> {
+        let mut by_units: BTreeMap<Vec<OuId>, Vec<AwsAccountId>> = BTreeMap::new();
         for row in rows {
             let mends = self.mends.get(&row.row.account);
             let Some(instance) = row
@@ -232,25 +192,24 @@ impl Repairs {
             else {
                 continue;
             };
-            if let Some(unit) = instance.targeted_ou.clone().or_else(|| root(context)) {
-                units.entry(unit).or_default().push(instance.account);
-            }
+            let units = units_of(context, instance);
+            by_units.entry(units).or_default().push(instance.account);
         }
-        units
+        by_units
     }
 
     fn remove(
         &self,
         context: &ProfileContext<'_>,
         rows: &[LedgerRow<'_>],
-        mend: &Mend,
         because: StackRemoval,
         plan: &mut Plan,
     ) {
         let profile = &context.profile.name;
+        let mend = &Mend::Remove(because);
         let mut number = 0;
-        for (unit, accounts) in self.by_unit(context, rows, mend) {
-            for targets in by_account(std::slice::from_ref(&unit), &accounts) {
+        for (units, accounts) in self.by_units(context, rows, mend) {
+            for targets in by_account(&units, &accounts) {
                 number += 1;
                 let stacks = rows.iter().filter_map(|row| {
                     let stack = row.instance?.stack_id.as_deref()?.parse().ok()?;
@@ -273,7 +232,7 @@ impl Repairs {
                     mend.reason().to_owned(),
                     Risk::High,
                     match because {
-                        StackRemoval::Redeploy => order::REDEPLOY,
+                        StackRemoval::RoleGone | StackRemoval::SpotAccountGone => order::REDEPLOY,
                         StackRemoval::TakenOver | StackRemoval::OutsideTargets => order::REMOVE,
                     },
                 );
@@ -284,7 +243,7 @@ impl Repairs {
     fn rewrite(&self, context: &ProfileContext<'_>, rows: &[LedgerRow<'_>], plan: &mut Plan) {
         let profile = &context.profile.name;
         let mut number = 0;
-        for (unit, accounts) in self.by_unit(context, rows, &Mend::Rewrite) {
+        for (units, accounts) in self.by_units(context, rows, &Mend::Rewrite) {
             // An override that is left out goes back to the stack set's value, so those that have the same are on their own.
             let mut alike: BTreeMap<Vec<String>, Vec<AwsAccountId>> = BTreeMap::new();
             for account in accounts {
@@ -292,7 +251,7 @@ impl Repairs {
                 alike.entry(kept).or_default().push(account);
             }
             for (kept_parameters, accounts) in alike {
-                for targets in by_account(std::slice::from_ref(&unit), &accounts) {
+                for targets in by_account(&units, &accounts) {
                     number += 1;
                     let action = SyncAction::RepairStackInstances {
                         profile: profile.clone(),
@@ -359,14 +318,19 @@ fn at_spot(context: &ProfileContext<'_>, row: &LedgerRow<'_>, mend: &Mend, plan:
         .and_then(|instance| instance.stack_id.as_deref())
         .and_then(|stack| stack.parse().ok());
     let (action, words) = match mend {
-        Mend::Redeploy | Mend::Retire | Mend::Rewrite => return,
-        Mend::Link { spot_account, role } => (
+        Mend::Remove(_) | Mend::Rewrite => return,
+        Mend::Link {
+            spot_account,
+            role,
+            relinks,
+        } => (
             SyncAction::LinkSpotAccount {
                 profile,
                 account,
                 stack,
                 spot_account: spot_account.clone(),
                 role: role.clone(),
+                relinks: *relinks,
             },
             format!("link Spot account {spot_account} to {role}"),
         ),

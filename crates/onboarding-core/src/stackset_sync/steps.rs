@@ -20,6 +20,7 @@ use super::{
 use crate::{
     desired::{Deployment, Desired, Profile, Purpose},
     ids::{AwsAccountId, OuId},
+    inventory::StackInstance,
     plan::{Estimate, Plan, Risk, Step},
 };
 
@@ -147,6 +148,25 @@ pub(super) fn root(context: &ProfileContext<'_>) -> Option<OuId> {
         .iter()
         .find(|unit| unit.parent.is_none())
         .map(|unit| unit.id.clone())
+}
+
+/// The units by which an operation reaches a stack instance: the one that it was deployed to, and, where its account was moved out
+/// of that, the one that it is in now. CloudFormation's documents do not say by which of them it looks.
+pub(super) fn units_of(context: &ProfileContext<'_>, instance: &StackInstance) -> Vec<OuId> {
+    let organization = &context.observed.organization;
+    let deployed = instance.targeted_ou.clone().or_else(|| root(context));
+    let account = organization.account(instance.account);
+    let now = account.and_then(|account| {
+        let above = || organization.lineage(account.parent);
+        if above().any(|(_, unit)| Some(&unit.id) == deployed.as_ref()) {
+            return None;
+        }
+        let named = above().find(|(index, _)| context.resolved.ous.contains(index));
+        named
+            .map(|(_, unit)| unit.id.clone())
+            .or_else(|| root(context))
+    });
+    deployed.into_iter().chain(now).collect()
 }
 
 /// Adds a step.

@@ -151,6 +151,14 @@ impl<'de> Visitor<'de> for UntaggedVisitor {
     }
 }
 
+/// The name that a template gives Spot's role, where it gives one.
+#[must_use]
+pub fn role_name(body: &str) -> Option<String> {
+    let template = parse_body(body).ok()?;
+    let name = &template["Resources"]["SpotRole"]["Properties"]["RoleName"];
+    name.as_str().map(str::to_owned)
+}
+
 /// Whether a template enrolls accounts in Spot: it has the custom resource that every one of Spot's and ours has. Text that
 /// is no template does not.
 #[must_use]

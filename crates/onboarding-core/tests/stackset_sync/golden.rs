@@ -20,7 +20,10 @@ use onboarding_core::{
     enroll,
     inventory::{AccountState, InstanceDetailedStatus, InstanceStatus, StackInstance},
     plan::{AccountRow, Plan, Summary},
-    stackset_sync::{self, RetryState, RunningOperation},
+    stackset_sync::{
+        self, MendKind, RetryState, RunningOperation, StackRemoval,
+        past_links::{LinkRecord, StackNow},
+    },
     status::Standing,
 };
 use proptest::prelude::*;
@@ -98,13 +101,45 @@ impl World {
         self.observed.sync.profiles[0].retries = [(id(2), clock)].into();
     }
 
+    /// A mend failed once, and waits.
+    pub(crate) fn waits(&mut self, kind: MendKind) {
+        let clock = RetryState {
+            failures: 1,
+            next_due: NOW + 600,
+            of_this_run: false,
+            reason: Some("refused".into()),
+        };
+        let clocks = &mut self.observed.sync.profiles[0].mend_retries;
+        clocks.insert((id(2), kind), clock);
+    }
+
+    /// A stack from before is in the account, whose role has this name.
+    fn left_over(&mut self, role: &str, ended_at: Option<i64>) {
+        self.observed.sync.links = [(
+            id(2),
+            vec![LinkRecord {
+                spot_account: SPOT_ACCOUNT.parse().unwrap(),
+                stack: STACK.replace("-1/", "-0/").parse().unwrap(),
+                role: format!("arn:aws:iam::{}:role/{role}", id(2))
+                    .parse()
+                    .unwrap(),
+                external_id: None,
+                linked_at: 0,
+                ended_at,
+                broken_at: None,
+                now: StackNow::There { has_role: true },
+            }],
+        )]
+        .into();
+    }
+
     fn unlinked(&mut self) {
         let record = &mut self.observed.sync.spot_accounts[0];
         record.aws_account = None;
         record.unlinked = true;
     }
 
-    fn drifts(&mut self, kind: DriftKind, fix: Fix) {
+    pub(crate) fn drifts(&mut self, kind: DriftKind, fix: Fix) {
         let drift = Drift {
             kind,
             resource: ROLE.to_owned(),
@@ -114,7 +149,8 @@ impl World {
             changes: Vec::new(),
             fix,
         };
-        self.observed.drifts = Some([(id(2), vec![drift])].into());
+        let drifts = self.observed.drifts.get_or_insert_default();
+        drifts.entry(id(2)).or_default().push(drift);
     }
 }
 
@@ -132,7 +168,7 @@ fn current() -> StackInstance {
 /// What happened to the account, by what it is called.
 type Situation = (&'static str, fn(&mut World));
 
-const SITUATIONS: [Situation; 31] = [
+const SITUATIONS: [Situation; 37] = [
     ("as it should be", |_| {}),
     ("no stack instance", |world| {
         world.observed.sync.profiles[0].instances.clear();
@@ -141,6 +177,27 @@ const SITUATIONS: [Situation; 31] = [
     ("no stack instance, our link is left (it moved)", |world| {
         world.observed.sync.profiles[0].instances.clear();
     }),
+    (
+        "no stack instance, and the stack from before is there",
+        |world| {
+            world.observed.sync.profiles[0].instances.clear();
+            world.left_over("SpotRole-0", None);
+        },
+    ),
+    (
+        "no stack instance, and the stack from before has the role",
+        |world| {
+            world.observed.sync.profiles[0].instances.clear();
+            world.left_over("SpotRole", None);
+            world.desired.profiles[0].definition.template_body =
+                r#"{"Resources": {"SpotRole": {"Properties": {"RoleName": "SpotRole"}}}}"#
+                    .to_owned();
+        },
+    ),
+    (
+        "a stack from before is there, whose link has ended",
+        |world| world.left_over("SpotRole-0", Some(1)),
+    ),
     ("its stack failed", |world| world.failed("no reason")),
     ("its stack failed and it waits", |world| {
         world.failed("no reason");
@@ -174,12 +231,28 @@ const SITUATIONS: [Situation; 31] = [
         "its Spot account was unlinked, and linking failed",
         |world| {
             world.unlinked();
-            world.retries(1, NOW + 600);
+            world.waits(MendKind::Link);
+        },
+    ),
+    (
+        "its Spot account was unlinked, linking failed, and its trust policy was changed",
+        |world| {
+            world.unlinked();
+            world.waits(MendKind::Link);
+            world.drifts(DriftKind::TrustDiffers, Fix::ReDeploy);
         },
     ),
     ("its Spot account is gone", |world| {
         world.observed.sync.spot_accounts.clear();
     }),
+    (
+        "its Spot account is gone, and no stack is remade for that",
+        |world| {
+            world.observed.sync.spot_accounts.clear();
+            world.desired.remakes = [StackRemoval::RoleGone].into();
+            world.drifts(DriftKind::RoleMissing, Fix::Enroll);
+        },
+    ),
     ("its Spot account is gone, and it is protected", |world| {
         world.observed.sync.spot_accounts.clear();
         world.desired.protected_accounts = [id(2)].into();
@@ -218,6 +291,13 @@ const SITUATIONS: [Situation; 31] = [
     ("its role is gone", |world| {
         world.drifts(DriftKind::RoleMissing, Fix::Enroll);
     }),
+    (
+        "its role is gone, and no stack is remade for that",
+        |world| {
+            world.drifts(DriftKind::RoleMissing, Fix::Enroll);
+            world.desired.remakes = [StackRemoval::SpotAccountGone].into();
+        },
+    ),
     ("its trust policy was changed", |world| {
         world.drifts(DriftKind::TrustDiffers, Fix::ReDeploy);
     }),

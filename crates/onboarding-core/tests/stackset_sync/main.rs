@@ -10,6 +10,8 @@ mod direct;
 mod drift_sources;
 mod golden;
 mod interleavings;
+mod mends;
+mod past_links;
 mod removals;
 mod rollouts;
 mod stack_sets;

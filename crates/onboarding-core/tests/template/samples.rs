@@ -6,8 +6,7 @@ use onboarding_core::{
     template::{
         AuditRoleSpec, DEFAULT_DESCRIPTION, Deletion, NamedPolicy, OurNames, Partition,
         PinnedVersions, PolicyPurpose, PolicyVersion, Products, Provider, RemediationRoleSpec,
-        RoleSettings, TemplateSpec,
-        default_policy_version,
+        RoleSettings, TemplateSpec, default_policy_version,
     },
 };
 use serde_json::{Value, json};

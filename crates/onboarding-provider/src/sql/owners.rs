@@ -57,6 +57,7 @@ impl Database {
         .execute(&mut *tx)
         .await
         .map_err(store)?;
+        super::links::note(&mut tx, spot_account, owner).await?;
         tx.commit().await.map_err(store)
     }
 

@@ -44,5 +44,5 @@ pub(super) async fn forget(
             .await
             .map_err(store)?;
     }
-    Ok(())
+    super::links::end(tx, spot_account).await
 }

@@ -21,7 +21,7 @@ use onboarding_core::{
         OrganizationSnapshot, OrganizationalUnit, SpotAccountRecord, StackDrift, StackInstance,
     },
     plan::{Plan, Summary},
-    stackset_sync::{self, ObservedProfile, SyncObserved},
+    stackset_sync::{self, ObservedProfile, StackRemoval, SyncObserved},
     template::Deletion,
 };
 use serde::Serialize;
@@ -212,6 +212,7 @@ fn made_up(accounts: u64) -> Result<(AuditObserved, Desired), InvalidId> {
             spot_accounts,
             kept_links: BTreeSet::new(),
             owned_links,
+            links: BTreeMap::new(),
             billing_engine: BTreeMap::new(),
             user_groups: BTreeMap::new(),
             finished: BTreeMap::new(),
@@ -277,6 +278,7 @@ fn desired() -> Result<Desired, InvalidId> {
             max_removals: 25,
             max_shrink: 0.02,
         },
+        remakes: BTreeSet::from([StackRemoval::RoleGone, StackRemoval::SpotAccountGone]),
         quarantine_after: 5,
         retry_failed: false,
         activate_trusted_access: false,

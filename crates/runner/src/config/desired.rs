@@ -2,7 +2,10 @@
 
 mod roles;
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use onboarding_core::{
     custom_resource::ServedStacks,
@@ -12,6 +15,7 @@ use onboarding_core::{
     },
     ids::{AwsAccountId, InvalidId, Region, StackSetName, TopicArn},
     policy::PolicyDocument,
+    stackset_sync::StackRemoval,
     template::{
         self, Format, NamedPolicy, Partition, PinnedVersions, PolicyPurpose, Products, Provider,
         RoleSettings, SpotPrincipal, Template, TemplateSpec,
@@ -239,6 +243,7 @@ impl Loaded {
                 max_removals: usize::try_from(config.removal.max_removals).unwrap_or(usize::MAX),
                 max_shrink: config.removal.max_shrink.as_fraction(),
             },
+            remakes: BTreeSet::from([StackRemoval::RoleGone, StackRemoval::SpotAccountGone]),
             quarantine_after: config.retry_failed.quarantine_after,
             retry_failed: options.retry_failed,
             activate_trusted_access: config.prerequisites.activate_trusted_access,

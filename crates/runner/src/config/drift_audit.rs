@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     duration::{self, HumanDuration},
+    enroll::Remake,
     text::{Text, TextForm},
 };
 
@@ -38,6 +39,8 @@ pub struct DriftAuditParams {
     pub token_max_age: Option<Text<HumanDuration>>,
     /// Whether what is found is mended, where `enroll` or the remediation role can. `--set` cannot change it; `--fix` asks for one run.
     pub fix: bool,
+    /// For the loss of what a stack is removed and made anew, where it mends; the other is left to a person. `--set` cannot change it.
+    pub remake: Vec<Remake>,
     /// Findings that are accepted.
     pub suppress: Vec<SuppressConfig>,
 }
@@ -54,6 +57,7 @@ impl Default for DriftAuditParams {
             cloudformation_drift_max_age: duration::seconds(12 * 3600),
             token_max_age: None,
             fix: false,
+            remake: Remake::ALL.into(),
             suppress: Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! Parameters of a kind `enroll` job.
 
+use onboarding_core::stackset_sync::StackRemoval;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,34 @@ pub struct EnrollParams {
     /// Accounts that are read at the same time, at full depth.
     #[schemars(range(min = 1, max = 256))]
     pub concurrency: u32,
+    /// For the loss of what a stack is removed and made anew; the other is left to a person. `--set` cannot change it.
+    pub remake: Vec<Remake>,
+}
+
+/// What an account has lost, so that nothing mends it but another stack.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Remake {
+    /// The role that Spot uses is gone: Spot has no way in. Its Spot account and external ID stay.
+    RoleGone,
+    /// Its Spot account is gone: another one is made, with another external ID, and what the old one knew is lost.
+    SpotAccountGone,
+}
+
+impl Remake {
+    /// Each.
+    pub const ALL: [Self; 2] = [Self::RoleGone, Self::SpotAccountGone];
+}
+
+impl From<Remake> for StackRemoval {
+    fn from(remake: Remake) -> Self {
+        match remake {
+            Remake::RoleGone => Self::RoleGone,
+            Remake::SpotAccountGone => Self::SpotAccountGone,
+        }
+    }
 }
 
 impl Default for EnrollParams {
@@ -28,6 +57,7 @@ impl Default for EnrollParams {
             depth: AuditDepth::Coverage,
             ask_spot: false,
             concurrency: 32,
+            remake: Remake::ALL.into(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{error::SetError, job::JobKind, nearest::nearest, schema};
 
 /// Keys that `--set` cannot change, nor anything below them: what limits or protects is changed in a file, where a
 /// change is seen and reviewed. The last part may end in `*`.
-pub const GUARD_RAILS: [&str; 18] = [
+pub const GUARD_RAILS: [&str; 19] = [
     "removal",
     "remediation",
     "protected_accounts",
@@ -25,6 +25,7 @@ pub const GUARD_RAILS: [&str; 18] = [
     "params.grace_period",
     "params.protected_*",
     "params.default_account",
+    "params.remake",
     "params.remove_outside_targets",
     "params.duplicates",
 ];
@@ -172,6 +173,7 @@ mod tests {
             "params.max_gap=1000d",
             "params.protected_ous=[]",
             "params.default_account=act-1",
+            "params.remake=[\"spot-account-gone\"]",
             "params.remove_outside_targets=true",
             "params.duplicates=[]",
             "params.max_removals.anything=1",

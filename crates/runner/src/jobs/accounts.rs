@@ -1,5 +1,5 @@
-//! `drift-audit` and `enroll`: look at every account in four places; one says what is not as it should be, the other, or the first
-//! when it is asked to fix, puts it right.
+//! What [`drift_audit`](super::drift_audit) and [`enroll`](super::enroll) share: they look at every account in four places; one says
+//! what is not as it should be, the other, or the first when it is asked to fix, puts it right.
 //!
 //! What is decided is in the core; this module reads, and `stackset-sync` applies: the steps are of its kinds. What an account
 //! has is compared while it is in memory, and only the differences are kept, so that ten thousand accounts cost no more than
@@ -13,47 +13,42 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use onboarding_core::{
     custom_resource::{Naming, NamingError},
-    drift::{Drift, Fix},
+    drift::Drift,
     drift_audit::{self, AuditObserved, Detection, HomePlace, Suppression, TokenAge},
     enroll,
     ids::AwsAccountId,
     plan::{Plan, Step, consent::Consent},
-    stackset_sync::{SyncConsent, SyncObserved},
+    stackset_sync::SyncConsent,
 };
 use parking_lot::Mutex;
 
 use super::stackset_sync::{StackSetSync, unplannable};
 use crate::{
-    config::{
-        AuditDepth, CallAs, DriftAuditParams, EnrollParams, Product, ProfileConfig, RenameRule,
-    },
-    engine::{
-        Applied, Asked, ErrorClass, Job, JobError, Phase, RunContext, RunId, StepContext, StepError,
-    },
-    home::{Home, spot_error},
-    state::OperationResults,
+    config::{AuditDepth, CallAs, Product, ProfileConfig, RenameRule},
+    engine::{Applied, ErrorClass, Job, JobError, Phase, RunContext, StepContext, StepError},
+    home::spot_error,
 };
 
 /// A job that is about accounts, configured.
 pub struct OnAccounts {
-    sync: StackSetSync,
-    rule: Rule,
-    profiles: Vec<String>,
-    depth: AuditDepth,
-    ask_spot: bool,
-    concurrency: u32,
+    pub(super) sync: StackSetSync,
+    pub(super) rule: Rule,
+    pub(super) profiles: Vec<String>,
+    pub(super) depth: AuditDepth,
+    pub(super) ask_spot: bool,
+    pub(super) concurrency: u32,
     /// After how many seconds a role that nobody uses is worth a look.
-    unused_after: Option<i64>,
+    pub(super) unused_after: Option<i64>,
     /// Whether CloudFormation's own drift detection is asked, too.
-    detection: Option<Detection>,
+    pub(super) detection: Option<Detection>,
     /// After how many seconds the Spot token should have been renewed.
-    token_max_age: Option<i64>,
+    pub(super) token_max_age: Option<i64>,
     /// What this run read in IAM before its steps.
-    read: Mutex<BTreeMap<AwsAccountId, Vec<Drift>>>,
+    pub(super) read: Mutex<BTreeMap<AwsAccountId, Vec<Drift>>>,
 }
 
 /// What is planned with what was read.
-enum Rule {
+pub(super) enum Rule {
     /// Findings, and what mends them when that is asked for.
     Audit {
         suppressions: Vec<Suppression>,
@@ -64,59 +59,6 @@ enum Rule {
 }
 
 impl OnAccounts {
-    /// Configures an audit.
-    ///
-    /// # Errors
-    /// As [`StackSetSync::new`].
-    pub fn audit(home: Home, params: &DriftAuditParams, asked: Asked) -> Result<Self, JobError> {
-        let suppressions = params.suppress.iter().map(|suppress| Suppression {
-            finding: suppress.finding.clone(),
-            reason: suppress.reason.clone(),
-            until: suppress.until.end(),
-        });
-        Ok(Self {
-            rule: Rule::Audit {
-                suppressions: suppressions.collect(),
-                fixes: params.fix || asked.fix,
-            },
-            sync: StackSetSync::new(home, &params.profiles, asked.retry_failed)?,
-            profiles: params.profiles.clone(),
-            depth: params.depth,
-            ask_spot: params.ask_spot,
-            concurrency: params.concurrency,
-            unused_after: i64::try_from(params.unused_after.get().as_secs()).ok(),
-            detection: params.cloudformation_drift.then(|| {
-                let max_age = params.cloudformation_drift_max_age.get().as_secs();
-                Detection {
-                    max_age: i64::try_from(max_age).unwrap_or(i64::MAX),
-                }
-            }),
-            token_max_age: params
-                .token_max_age
-                .and_then(|age| i64::try_from(age.get().as_secs()).ok()),
-            read: Mutex::default(),
-        })
-    }
-
-    /// Configures an enrollment.
-    ///
-    /// # Errors
-    /// As [`StackSetSync::new`].
-    pub fn enroll(home: Home, params: &EnrollParams, asked: Asked) -> Result<Self, JobError> {
-        Ok(Self {
-            rule: Rule::Enroll,
-            unused_after: None,
-            detection: None,
-            token_max_age: None,
-            sync: StackSetSync::new(home, &params.profiles, asked.retry_failed)?,
-            profiles: params.profiles.clone(),
-            depth: params.depth,
-            ask_spot: params.ask_spot,
-            concurrency: params.concurrency,
-            read: Mutex::default(),
-        })
-    }
-
     /// The profiles that it is about.
     fn profiles(&self) -> impl Iterator<Item = &ProfileConfig> {
         let is_audited = |profile: &&ProfileConfig| {
@@ -132,50 +74,6 @@ impl OnAccounts {
             Rule::Audit { fixes, .. } => fixes,
             Rule::Enroll => true,
         }
-    }
-
-    /// Winds the clocks of accounts whose role was written again, by what IAM says of it since.
-    async fn settle_repairs(
-        &self,
-        sync: &SyncObserved,
-        run: RunId,
-        before: &BTreeMap<AwsAccountId, Vec<Drift>>,
-        after: &BTreeMap<AwsAccountId, Vec<Drift>>,
-    ) -> Result<(), JobError> {
-        let is_repairable = |drifts: &BTreeMap<AwsAccountId, Vec<Drift>>,
-                             account: &AwsAccountId| {
-            let mut drifts = drifts.get(account).into_iter().flatten();
-            drifts.any(|drift| drift.fix == Fix::ReDeploy)
-        };
-        let operation = format!("repair in run {run}");
-        for (profile, state) in self.sync.desired.profiles.iter().zip(&sync.profiles) {
-            let instances = state.instances.iter().map(|instance| instance.account);
-            let repaired = instances.filter(|account| is_repairable(before, account));
-            let (failed, succeeded): (Vec<_>, Vec<_>) =
-                repaired.partition(|account| is_repairable(after, account));
-            let why = Some("the role still differs after it was written again");
-            let failed: Vec<_> = failed.into_iter().map(|account| (account, why)).collect();
-            let results = OperationResults {
-                operation: &operation,
-                failed: &failed,
-                succeeded: &succeeded,
-            };
-            self.sync.record_of(profile, run, results, sync.now).await?;
-        }
-        Ok(())
-    }
-
-    /// The observation with the retry clocks as they are now.
-    async fn with_clocks(
-        &self,
-        mut sync: SyncObserved,
-        run: RunId,
-    ) -> Result<SyncObserved, JobError> {
-        for (profile, state) in self.sync.desired.profiles.iter().zip(&mut sync.profiles) {
-            let retries = self.sync.home.state.retries(&profile.name, Some(run));
-            state.retries = retries.await?;
-        }
-        Ok(sync)
     }
 
     /// How the Spot accounts of each profile are named, where they are.
@@ -243,13 +141,12 @@ impl Job for OnAccounts {
                 let before = std::mem::replace(&mut *self.read.lock(), drifts.clone());
                 if let Some(run) = run.filter(|_| cx.phase() == Phase::Verify) {
                     self.settle_repairs(&sync, run, &before, &drifts).await?;
-                    sync = self.with_clocks(sync, run).await?;
                 }
                 Some(drifts)
             }
         };
         let aws = &self.sync.home.config.runner.aws;
-        Ok(AuditObserved {
+        let mut observed = AuditObserved {
             sync,
             drifts,
             cost_intelligence,
@@ -270,7 +167,11 @@ impl Job for OnAccounts {
                 since: self.sync.home.spot_token_since(),
                 max_age: self.token_max_age,
             },
-        })
+        };
+        if let Some(run) = run {
+            self.with_clocks(&mut observed, run).await?;
+        }
+        Ok(observed)
     }
 
     fn plan(&self, _cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError> {

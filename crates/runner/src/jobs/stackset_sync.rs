@@ -14,11 +14,15 @@ mod live_roles;
 mod management;
 mod observe;
 pub(super) mod operation;
+mod past_links;
 mod repair;
 mod spot_side;
 mod stray_policies;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -61,6 +65,8 @@ pub struct StackSetSync {
     external_ids: Mutex<external_ids::Known>,
     /// The accounts that this run changed, with what was read of their links since.
     changed: Mutex<BTreeMap<AwsAccountId, Option<Arc<LinkEvidence>>>>,
+    /// The accounts whose role this run has had written again.
+    rewritten: Mutex<BTreeSet<AwsAccountId>>,
 }
 
 impl StackSetSync {
@@ -89,6 +95,7 @@ impl StackSetSync {
             prepared: Mutex::default(),
             external_ids: Mutex::default(),
             changed: Mutex::default(),
+            rewritten: Mutex::default(),
         })
     }
 
@@ -115,6 +122,11 @@ impl StackSetSync {
         let units = &known.as_ref()?.organization.units;
         let root = units.iter().find(|unit| unit.parent.is_none());
         root.map(|root| root.id.clone())
+    }
+
+    /// The accounts whose role this run has had written again.
+    pub(super) fn rewritten(&self) -> BTreeSet<AwsAccountId> {
+        self.rewritten.lock().clone()
     }
 
     /// Keeps what another one has read of the organization.

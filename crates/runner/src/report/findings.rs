@@ -9,6 +9,7 @@ use onboarding_core::{
     inventory::StackDrift,
     orphan_cleanup,
     plan::{Finding, Severity},
+    stackset_sync::past_links::is_about_links,
 };
 
 use crate::engine::RunReport;
@@ -33,11 +34,12 @@ pub struct Group<'a> {
 }
 
 /// The findings that a report shows one by one. An account that a job leaves out for a reason is shown as such; the findings of
-/// an audit or a clean-up say more than that.
+/// an audit or a clean-up say more than that, and so do those about links.
 pub fn shown(report: &RunReport) -> impl Iterator<Item = &Finding> {
     let all = shows_accounts(report);
     let findings = report.findings().iter();
-    findings.filter(move |finding| all || finding.account.is_none())
+    findings
+        .filter(move |finding| all || finding.account.is_none() || is_about_links(&finding.reason))
 }
 
 /// Whether findings about accounts are shown one by one.

@@ -8,6 +8,7 @@ use onboarding_core::{
     inventory::DriftStatus,
     orphan_cleanup,
     plan::{AccountRow, Audited, Finding, IamVerdict, Refusal, Verdicts},
+    stackset_sync::past_links::is_about_links,
     status::{Reason, Standing},
 };
 
@@ -200,11 +201,17 @@ pub fn general(findings: &[Finding]) -> String {
     text
 }
 
-/// The findings of an audit, the worst first: what was found, since when it is there, and what mends it.
+/// The findings about links, whose accounts may be as they should be.
 #[must_use]
-pub fn findings(report: &RunReport) -> String {
+pub fn of_links(findings: &[Finding]) -> String {
+    let about = findings.iter();
+    grouped(about.filter(|finding| is_about_links(&finding.reason)))
+}
+
+/// Findings, the worst first: what was found, since when it is there, and what mends it.
+fn grouped<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
     let mut text = String::new();
-    for group in findings::groups(findings::shown(report)) {
+    for group in findings::groups(findings) {
         let (severity, count) = (findings::severity(group.severity), group.findings.len());
         let _ = writeln!(text, "{severity}: {} ({count})", group.reason);
         for finding in group.findings.iter().take(MOST_SHOWN) {
@@ -241,6 +248,13 @@ pub fn findings(report: &RunReport) -> String {
         }
         text.push('\n');
     }
+    text
+}
+
+/// The findings of an audit.
+#[must_use]
+pub fn findings(report: &RunReport) -> String {
+    let mut text = grouped(findings::shown(report));
     if let Some(Audited {
         asked,
         read,
@@ -368,7 +382,7 @@ pub fn run(report: &RunReport) -> String {
     text.push_str(&if findings::shows_accounts(report) {
         findings(report)
     } else {
-        general(report.findings())
+        of_links(report.findings()) + &general(report.findings())
     });
     text.push_str(&refusals(report.refusals()));
     if let Some(held) = &report.held {

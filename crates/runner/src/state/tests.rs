@@ -3,7 +3,9 @@
 mod findings;
 mod groups;
 mod journal;
+mod links;
 mod memory;
+mod mend_clocks;
 mod orphans;
 mod plans;
 mod provider;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ProfileContext, is_management, order, push, root};
+use super::{ProfileContext, is_management, order, push, root, units_of};
 use crate::{
     desired::Deployment,
     ids::{AwsAccountId, OuId},
@@ -88,9 +88,9 @@ pub(in crate::stackset_sync) fn instances(
             .filter(|row| row.row.reason == Reason::InstanceOutdated && !row.redeploys)
     };
     let updates: Vec<AwsAccountId> = outdated().map(|row| row.row.account).collect();
-    // As they were targeted when they were made: an account's parent may be another one by now.
     let mut units: Vec<OuId> = outdated()
-        .filter_map(|row| row.instance?.targeted_ou.clone().or_else(|| root(context)))
+        .filter_map(|row| row.instance)
+        .flat_map(|instance| units_of(context, instance))
         .collect();
     units.sort();
     units.dedup();

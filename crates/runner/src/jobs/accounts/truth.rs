@@ -10,8 +10,10 @@ use std::{
 use aws_ops::AccountAccess;
 use futures_util::{StreamExt as _, stream};
 use onboarding_core::{
-    drift::{self, CompareContext, Drift, Meanings, RoleTruth, TruthReading, Unused},
-    ids::{AwsAccountId, ExternalId, RoleArn, SpotAccountId},
+    drift::{
+        self, CompareContext, Drift, DriftKind, Fix, Meanings, RoleTruth, TruthReading, Unused,
+    },
+    ids::{AwsAccountId, ExternalId, RoleArn, SpotAccountId, StackId},
     inventory::{AccountState, InstanceStatus, StackInstance},
     stackset_sync::{
         ObservedProfile, SyncObserved,
@@ -28,6 +30,8 @@ use crate::engine::{ErrorClass, JobError};
 struct Subject {
     account: AwsAccountId,
     spot: SpotAccountId,
+    /// Its stack.
+    stack: Option<StackId>,
     meanings: Arc<Meanings>,
     overrides: BTreeMap<String, String>,
     place: Place,
@@ -46,6 +50,8 @@ enum Place {
 /// What Spot uses an account with, as far as it is known.
 struct Used {
     role: RoleArn,
+    /// The role that the account's own stack made, where that is known.
+    own: Option<RoleArn>,
     external_id: Option<ExternalId>,
     linked_at: Option<i64>,
 }
@@ -109,6 +115,7 @@ impl OnAccounts {
                     subjects.push(Subject {
                         account: instance.account,
                         spot: spot.clone(),
+                        stack: instance.stack_id.as_deref().and_then(|id| id.parse().ok()),
                         meanings: meanings.clone(),
                         overrides: overrides(profile, instance),
                         place: Place::Member,
@@ -167,7 +174,7 @@ impl OnAccounts {
     /// What differs in one account; none when its stack makes no role.
     async fn compared(&self, access: &AccountAccess, subject: &Subject) -> Option<Vec<Drift>> {
         let account = subject.account;
-        let used = self.used(account, &subject.spot).await;
+        let used = self.used(access, subject).await;
         let external_id = used.as_ref().and_then(|used| used.external_id.clone());
         let meaning =
             subject
@@ -178,8 +185,10 @@ impl OnAccounts {
             Ok(None) => return None,
             Err(error) => return Some(vec![Drift::unreadable(account, error.to_string())]),
         };
+        // Somebody may have pointed Spot at another role: the stack's own is what is compared.
+        let own = used.as_ref().and_then(|used| used.own.clone());
         let name = match (&used, &meaning.role_name) {
-            (Some(used), _) => used.role.role_name().to_owned(),
+            (Some(used), _) => own.as_ref().unwrap_or(&used.role).role_name().to_owned(),
             (None, Some(name)) => name.clone(),
             (None, None) => {
                 let why = "neither Spot nor the state tells which role Spot uses";
@@ -205,22 +214,39 @@ impl OnAccounts {
             stored_role: used.map(|used| used.role),
             external_id,
         };
-        Some(drift::compare(&meaning, &truth, &context))
+        match (&truth, own, &context.stored_role) {
+            // Spot has a way in by the other one, which a new stack would end: a person says whether it may.
+            (TruthReading::Absent, Some(own), Some(stored)) if own != *stored => {
+                let look = format!("aws iam get-role --role-name {}", stored.role_name());
+                Some(vec![Drift {
+                    kind: DriftKind::RoleMissing,
+                    resource: own.to_string(),
+                    expected: "the role that the stack makes".to_owned(),
+                    actual: format!("no such role; Spot uses {stored}"),
+                    verdict: None,
+                    changes: Vec::new(),
+                    fix: Fix::NeedsPerson(look),
+                }])
+            }
+            _ => Some(drift::compare(&meaning, &truth, &context)),
+        }
     }
 
     /// The role that Spot uses and its external ID: from the state, or from Spot where that is asked for or the state has
     /// nothing.
-    async fn used(&self, account: AwsAccountId, spot: &SpotAccountId) -> Option<Used> {
+    async fn used(&self, access: &AccountAccess, subject: &Subject) -> Option<Used> {
+        let (account, spot) = (subject.account, &subject.spot);
         let home = &self.sync.home;
         let database = home.state.database();
         let remembered = database.external_id(spot).await.ok().flatten();
         let remembered = remembered.map(|remembered| remembered.external_id);
         let owner = database.owner(spot).await.ok().flatten();
         let linked_at = owner.as_ref().map(|owner| owner.linked_at.as_second());
-        if let Some(owner) = owner.filter(|_| !self.ask_spot) {
+        if let Some(owner) = owner.as_ref().filter(|_| !self.ask_spot) {
             return Some(Used {
-                linked_at: Some(owner.linked_at.as_second()),
-                role: owner.role,
+                linked_at,
+                role: owner.role.clone(),
+                own: None,
                 external_id: remembered,
             });
         }
@@ -233,15 +259,28 @@ impl OnAccounts {
             }
         };
         let external_id = home.spot.external_id(spot).await.ok().flatten();
+        let own = match owner {
+            Some(owner) => Some(owner.role),
+            None => own_role(access, subject).await,
+        };
         Some(Used {
             role,
+            own,
             external_id: external_id.or(remembered),
             linked_at,
         })
     }
 }
 
-/// The Spot account of an instance whose account we enrolled, and that should be as its stack set means it.
+/// The role of an account's stack, by its output.
+async fn own_role(access: &AccountAccess, subject: &Subject) -> Option<RoleArn> {
+    let stack = access.stack(subject.stack.as_ref()?).await;
+    let mut outputs = stack.ok().flatten()?.outputs;
+    outputs.remove("SpotRoleArn")?.parse().ok()
+}
+
+/// The Spot account of an instance whose account we enrolled, linked or unlinked since, and that should be as its stack set means
+/// it.
 fn is_ours_to_read<'a>(
     sync: &'a SyncObserved,
     links: &SpotLinks<'a>,

@@ -225,7 +225,7 @@ fn others(overrides: &Overrides) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use onboarding_core::inventory::InstanceDetailedStatus;
+    use onboarding_core::inventory::{InstanceDetailedStatus, StackDrift};
 
     use super::*;
 
@@ -243,6 +243,7 @@ mod tests {
             stack_id: Some(format!("stack-{number}").into()),
             targeted_ou: None,
             last_operation_id: None,
+            drift: StackDrift::default(),
         });
         instances
             .map(|instance| (instance.account, instance))

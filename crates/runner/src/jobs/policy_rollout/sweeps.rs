@@ -338,6 +338,8 @@ pub(super) fn updated(instance: Option<&StackInstance>) -> Member {
 
 #[cfg(test)]
 mod tests {
+    use onboarding_core::inventory::StackDrift;
+
     use super::*;
 
     fn instance(stack: &str) -> StackInstance {
@@ -350,6 +352,7 @@ mod tests {
             stack_id: Some(stack.into()),
             targeted_ou: None,
             last_operation_id: None,
+            drift: StackDrift::default(),
         }
     }
 

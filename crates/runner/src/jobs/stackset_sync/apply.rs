@@ -482,6 +482,9 @@ impl StackSetSync {
         self.note_changes(profile, &succeeded);
         // Whether a role that was written again is as it should be, only IAM tells.
         let is_repair = matches!(action_of(step)?, SyncAction::RepairStackInstances { .. });
+        if is_repair {
+            self.rewritten.lock().extend(&succeeded);
+        }
         // CloudFormation works on the accounts; a span of each is where a trace tells what became of it.
         for account in &succeeded {
             tracing::info_span!("account", run.id = %cx.run_id(), cloud.account.id = %account, account.result = "succeeded");

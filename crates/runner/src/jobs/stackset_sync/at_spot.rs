@@ -13,14 +13,15 @@ use onboarding_core::{
     desired::{DirectEnrollment, Profile},
     ids::{AwsAccountId, ExternalId, RoleArn, SpotAccountId, StackId},
     secret::SecretText,
+    stackset_sync::{MendKind, MendOf},
 };
 use onboarding_provider::{AdoptRule, Intents as _, Provider};
 
 use super::StackSetSync;
 use crate::{
-    engine::{Applied, ErrorClass, StepContext, StepError},
+    engine::{Applied, ErrorClass, RunId, StepContext, StepError},
     provider,
-    state::OperationResults,
+    state::{MendFailure, OperationResults, StateError},
 };
 
 /// How long what is done at Spot before, or after, the stack may take at most: both fit into one call of a step.
@@ -42,6 +43,8 @@ pub(super) struct Requester<'a> {
     pub(super) profile: &'a Profile,
     pub(super) account: AwsAccountId,
     pub(super) stack: StackId,
+    /// What is mended by it; none where it enrolls the account.
+    pub(super) mends: Option<MendKind>,
 }
 
 /// What Spot has for an account before its stack is made.
@@ -93,6 +96,7 @@ impl<'a> Requester<'a> {
             profile,
             account,
             stack: text.parse().map_err(bug)?,
+            mends: None,
         })
     }
 
@@ -257,8 +261,16 @@ impl StackSetSync {
         let Requester {
             profile, account, ..
         } = requester;
-        self.record_failure(cx, profile, *account, &at, &answer.reason)
-            .await?;
+        match requester.mends {
+            Some(kind) => {
+                self.record_unmended(cx, profile, (*account, kind), &answer.reason)
+                    .await?;
+            }
+            None => {
+                self.record_failure(cx, profile, *account, &at, &answer.reason)
+                    .await?;
+            }
+        }
         Err(StepError::new(ErrorClass::Failed, answer.reason))
     }
 
@@ -278,6 +290,38 @@ impl StackSetSync {
             succeeded: &[],
         };
         self.record(cx, profile, results).await
+    }
+
+    /// Winds the clock of what could not be mended.
+    pub(super) async fn record_unmended(
+        &self,
+        cx: &StepContext,
+        profile: &Profile,
+        of: MendOf,
+        reason: &str,
+    ) -> Result<(), StepError> {
+        tracing::warn!(cloud.account.id = %of.0, mend = of.1.code(), reason, "an account could not be mended");
+        let now = cx.now().div_euclid(1000);
+        let failure = MendFailure { of, reason };
+        Ok(self
+            .record_unmended_of(profile, cx.run_id(), &[failure], now)
+            .await?)
+    }
+
+    /// The same, in a run, at `now` (Unix seconds).
+    pub(in crate::jobs) async fn record_unmended_of(
+        &self,
+        profile: &Profile,
+        run: RunId,
+        failures: &[MendFailure<'_>],
+        now: i64,
+    ) -> Result<(), StateError> {
+        let first_wait = self.home.config.runner.retry_failed.first.get().as_secs();
+        let first_wait = i64::try_from(first_wait).unwrap_or(i64::MAX);
+        let state = &self.home.state;
+        state
+            .record_mend_failures(&profile.name, run, failures, first_wait, now)
+            .await
     }
 
     /// Until when what is asked for now may take.

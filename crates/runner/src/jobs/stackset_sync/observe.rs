@@ -117,9 +117,13 @@ impl StackSetSync {
         let live_roles = self
             .live_roles(&known.organization, &spot_accounts, &links.kept)
             .await;
+        let past_links = self
+            .past_links(&known.organization, &profiles, run.is_some())
+            .await?;
         Ok(SyncObserved {
             audit,
             remediation,
+            links: past_links,
             live_roles,
             organization: known.organization,
             account_tags: known.tags,
@@ -328,6 +332,7 @@ impl StackSetSync {
     ) -> Result<ObservedProfile, JobError> {
         let aws = &self.home.aws;
         let mut retries = self.home.state.retries(&profile.name, run).await?;
+        let mend_retries = self.home.state.mend_retries(&profile.name, run).await?;
         let management = self.observe_management(profile).await?;
         let rollout = self.home.state.open_rollout(&profile.name).await?;
         let rollout = rollout.map(|open| open.rollout);
@@ -338,6 +343,7 @@ impl StackSetSync {
         else {
             return Ok(ObservedProfile {
                 retries,
+                mend_retries,
                 management,
                 definition_changes: changes("{}", profile),
                 ..ObservedProfile::default()
@@ -409,6 +415,7 @@ impl StackSetSync {
             deployed_units: self.home.state.deployed_units(&profile.stack_set).await?,
             rollout,
             retries,
+            mend_retries,
         })
     }
 }

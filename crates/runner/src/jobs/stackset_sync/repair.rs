@@ -8,7 +8,7 @@ use onboarding_core::{
     custom_resource::Resource,
     desired::Profile,
     ids::{AwsAccountId, SpotAccountId, StackId},
-    stackset_sync::{StackRemoval, SyncAction},
+    stackset_sync::{MendKind, StackRemoval, SyncAction},
 };
 use onboarding_provider::{Intents as _, Owner};
 
@@ -21,11 +21,13 @@ use crate::{
     engine::{Applied, ErrorClass, StepContext, StepError},
     home::spot_error,
     provider,
-    state::OperationResults,
 };
 
 /// How long after its link an account is left alone: Spot lists a new account late.
 const SETTLED: SignedDuration = SignedDuration::from_mins(10);
+
+/// Why nothing is removed of an account that is not ours to know.
+const UNKNOWN_LINK: &str = "the state does not know its link";
 
 /// How long something at Spot is tried. The role and its policies have been there for long, so what fails does not pass soon.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -37,19 +39,24 @@ impl StackSetSync {
         cx: &StepContext,
         action: &SyncAction,
     ) -> Result<Applied, StepError> {
-        let (profile, account, stack, logical_id, resource) = match action {
+        let (profile, account, stack, kind, resource) = match action {
             SyncAction::LinkSpotAccount {
                 profile,
                 account,
                 stack,
                 spot_account,
                 role,
+                relinks,
             } => {
                 let resource = Resource::SpotLinkedCredentials {
                     spot_account: spot_account.clone(),
                     role: role.clone(),
                 };
-                (profile, *account, stack, "SpotLinkedCredentials", resource)
+                let kind = match relinks {
+                    true => MendKind::Relink,
+                    false => MendKind::Link,
+                };
+                (profile, *account, stack, kind, resource)
             }
             SyncAction::RenameSpotAccount {
                 profile,
@@ -61,13 +68,7 @@ impl StackSetSync {
                     spot_account: spot_account.clone(),
                     aws_account: *account,
                 };
-                (
-                    profile,
-                    *account,
-                    stack,
-                    "RenamedSpotAccountByAlias",
-                    resource,
-                )
+                (profile, *account, stack, MendKind::Rename, resource)
             }
             SyncAction::EnableCostIntelligence {
                 profile,
@@ -78,7 +79,8 @@ impl StackSetSync {
                 let resource = Resource::CostIntelligence {
                     spot_account: spot_account.clone(),
                 };
-                (profile, *account, stack, "EnableCostIntelligence", resource)
+                let kind = MendKind::CostIntelligence;
+                (profile, *account, stack, kind, resource)
             }
             _ => {
                 return Err(StepError::new(
@@ -93,8 +95,17 @@ impl StackSetSync {
                 profile,
                 account,
                 stack: stack.clone(),
+                mends: Some(kind),
             },
-            None => Requester::direct(profile, account)?,
+            None => Requester {
+                mends: Some(kind),
+                ..Requester::direct(profile, account)?
+            },
+        };
+        let logical_id = match kind {
+            MendKind::Rename => "RenamedSpotAccountByAlias",
+            MendKind::CostIntelligence => "EnableCostIntelligence",
+            _ => "SpotLinkedCredentials",
         };
         let deadline = Timestamp::now()
             .checked_add(PATIENCE)
@@ -102,32 +113,10 @@ impl StackSetSync {
         let asked = self.ask(cx, &requester, deadline, logical_id, resource);
         match asked.await? {
             AtSpot::Done(answer) => {
-                self.recovered(cx, profile, account).await?;
                 let note = (!answer.reason.is_empty()).then_some(answer.reason);
                 Ok(Applied::Done { note })
             }
             AtSpot::Interrupted => Ok(interrupted()),
-        }
-    }
-
-    /// Stops the retry clock of an account, unless something else of it failed in this run.
-    async fn recovered(
-        &self,
-        cx: &StepContext,
-        profile: &Profile,
-        account: AwsAccountId,
-    ) -> Result<(), StepError> {
-        let retries = self.home.state.retries(&profile.name, Some(cx.run_id()));
-        match retries.await?.get(&account) {
-            Some(retry) if !retry.of_this_run => {
-                let results = OperationResults {
-                    operation: "",
-                    failed: &[],
-                    succeeded: &[account],
-                };
-                self.record(cx, profile, results).await
-            }
-            _ => Ok(()),
         }
     }
 
@@ -147,7 +136,8 @@ impl StackSetSync {
         let mut confirmed = Vec::with_capacity(accounts.len());
         for account in accounts {
             let kept = match because {
-                StackRemoval::Redeploy => self.why_it_works(*account).await,
+                StackRemoval::RoleGone => self.why_its_role_works(*account).await,
+                StackRemoval::SpotAccountGone => self.why_it_has_a_spot_account(*account).await,
                 StackRemoval::TakenOver => {
                     self.why_it_is_needed(*account, stacks.get(account)).await
                 }
@@ -155,6 +145,11 @@ impl StackSetSync {
             };
             let why = match kept {
                 Ok(None) => {
+                    // From now on, at the latest, Spot has no way in, until the new stack is linked.
+                    if let Some(stack) = stacks.get(account).filter(|_| because.is_remake()) {
+                        let state = &self.home.state;
+                        state.note_broken_link(stack, cx.now()).await?;
+                    }
                     confirmed.push(*account);
                     continue;
                 }
@@ -162,53 +157,74 @@ impl StackSetSync {
                 Err(error) => error.to_string(),
             };
             tracing::warn!(cloud.account.id = %account, why, "a stack was not removed");
-            if because == StackRemoval::Redeploy {
-                let at = format!("removal in run {}", cx.run_id());
+            if because.is_remake() {
                 let why = format!("its stack was not removed: {why}");
-                self.record_failure(cx, profile, *account, &at, &why)
+                self.record_unmended(cx, profile, (*account, because.into()), &why)
                     .await?;
             }
         }
         Ok(confirmed)
     }
 
-    /// Why a stack that is to be made anew may be in use after all; none when it is not. What cannot be read is not known to be
-    /// gone.
-    async fn why_it_works(&self, account: AwsAccountId) -> Result<Option<String>, StepError> {
+    /// Why a stack whose role is gone may be in use after all; none when it is not. What cannot be read is not known to be gone.
+    async fn why_its_role_works(&self, account: AwsAccountId) -> Result<Option<String>, StepError> {
         let spot = &self.home.spot;
         let linked = spot.list_accounts_of(account).await.map_err(spot_error)?;
-        let links = self.home.state.spot_links().await?;
-        let ours = links.owned.get(&account);
-        let owner = match ours {
-            Some(ours) => self.owner(ours).await?,
-            None => None,
+        let Some((ours, owner)) = self.our_link(account).await? else {
+            return Ok(Some(UNKNOWN_LINK.to_owned()));
         };
-        let Some(owner) = owner else {
-            return Ok(Some("the state does not know its link".to_owned()));
-        };
-        match (&linked[..], ours) {
-            ([], _) if Timestamp::now().duration_since(owner.linked_at) < SETTLED => {
-                Ok(Some("it was linked a moment ago".to_owned()))
-            }
-            ([], Some(ours)) => {
-                let there = spot.account(ours).await.map_err(spot_error)?;
-                Ok(there.map(|_| {
-                    format!("Spot account {ours} is there, although Spot did not list it")
-                }))
-            }
-            ([one], Some(ours)) if one.id == *ours => {
-                let Some(access) = &self.home.access else {
-                    return Ok(Some("nobody can look at its role".to_owned()));
-                };
-                let read = access.role(account, owner.role.role_name()).await;
-                let read = read.map_err(|error| {
-                    let what = format!("its role could not be read: {error}");
-                    StepError::new(ErrorClass::Failed, what)
-                })?;
-                Ok(read.map(|_| format!("its role {} is there", owner.role)))
-            }
-            _ => Ok(Some("other Spot accounts are linked to it".to_owned())),
+        if linked.iter().any(|one| one.id != ours) {
+            return Ok(Some("other Spot accounts are linked to it".to_owned()));
         }
+        if linked.is_empty() && spot.account(&ours).await.map_err(spot_error)?.is_none() {
+            return Ok(Some(format!("its Spot account {ours} is gone, too")));
+        }
+        let stored = spot.stored_role(&ours).await.map_err(spot_error)?;
+        if let Some(stored) = stored.filter(|stored| *stored != owner.role) {
+            return Ok(Some(format!("Spot uses another role, {stored}")));
+        }
+        let Some(access) = &self.home.access else {
+            return Ok(Some("nobody can look at its role".to_owned()));
+        };
+        let read = access.role(account, owner.role.role_name()).await;
+        let read = read.map_err(|error| {
+            let what = format!("its role could not be read: {error}");
+            StepError::new(ErrorClass::Failed, what)
+        })?;
+        Ok(read.map(|_| format!("its role {} is there", owner.role)))
+    }
+
+    /// Why a stack whose Spot account is gone may have one after all; none when it has not.
+    async fn why_it_has_a_spot_account(
+        &self,
+        account: AwsAccountId,
+    ) -> Result<Option<String>, StepError> {
+        let spot = &self.home.spot;
+        let linked = spot.list_accounts_of(account).await.map_err(spot_error)?;
+        let Some((ours, owner)) = self.our_link(account).await? else {
+            return Ok(Some(UNKNOWN_LINK.to_owned()));
+        };
+        if let Some(one) = linked.first() {
+            return Ok(Some(format!("Spot account {} is linked to it", one.id)));
+        }
+        if Timestamp::now().duration_since(owner.linked_at) < SETTLED {
+            return Ok(Some("it was linked a moment ago".to_owned()));
+        }
+        let there = spot.account(&ours).await.map_err(spot_error)?;
+        Ok(there.map(|_| format!("Spot account {ours} is there, although Spot did not list it")))
+    }
+
+    /// The Spot account that we linked to an account, and for which stack.
+    async fn our_link(
+        &self,
+        account: AwsAccountId,
+    ) -> Result<Option<(SpotAccountId, Owner)>, StepError> {
+        let mut links = self.home.state.spot_links().await?;
+        let Some(ours) = links.owned.remove(&account) else {
+            return Ok(None);
+        };
+        let owner = self.owner(&ours).await?;
+        Ok(owner.map(|owner| (ours, owner)))
     }
 
     /// Why a stack that another profile's took over may be needed after all; none when it is not.

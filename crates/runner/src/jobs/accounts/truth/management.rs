@@ -42,6 +42,8 @@ impl OnAccounts {
         let subject = meanings.map(|meanings| Subject {
             account,
             spot: spot.clone(),
+            // The plain stack is read with our own credentials, and its role's name is in its template.
+            stack: None,
             meanings: Arc::new(meanings),
             overrides: BTreeMap::new(),
             place: Place::Management,

@@ -1,0 +1,102 @@
+//! What was seen to be as it should be again: the clocks of its mends stop, whoever mended it.
+
+use crate::{
+    desired::Desired,
+    drift::{DriftKind, Fix},
+    drift_audit::{AuditObserved, at_spot},
+    ids::{AwsAccountId, SpotAccountId},
+    inventory::{AccountState, InstanceStatus},
+    stackset_sync::{
+        MendKind, MendOf, ObservedProfile,
+        spot_links::{Link, SpotLinks},
+    },
+};
+
+/// The clocks that stop, of each profile by name. What was not looked at is not known to be mended.
+#[must_use]
+pub fn mended(observed: &AuditObserved, desired: &Desired) -> Vec<(String, MendOf)> {
+    let links = SpotLinks::new(&observed.sync.spot_accounts);
+    let profiles = desired.profiles.iter().zip(&observed.sync.profiles);
+    profiles
+        .flat_map(|(profile, state)| {
+            let links = &links;
+            let clocks = state.mend_retries.keys();
+            let is_fine = move |of: &&MendOf| is_fine(observed, &profile.name, state, links, **of);
+            let fine = clocks.filter(is_fine);
+            fine.map(move |of| (profile.name.clone(), *of))
+        })
+        .collect()
+}
+
+fn is_fine(
+    observed: &AuditObserved,
+    profile: &str,
+    state: &ObservedProfile,
+    links: &SpotLinks<'_>,
+    (account, kind): MendOf,
+) -> bool {
+    let sync = &observed.sync;
+    let known = sync.organization.account(account);
+    let Some(known) = known.filter(|known| known.state == AccountState::Active) else {
+        return false;
+    };
+    let instances = &state.instances;
+    let instance = instances.binary_search_by_key(&account, |instance| instance.account);
+    let instance = instance.ok().map(|at| &instances[at]);
+    if kind == MendKind::TakenOver {
+        return instance.is_none();
+    }
+    let is_current = |status| status == InstanceStatus::Current;
+    if !instance.is_some_and(|instance| is_current(instance.status)) {
+        return false;
+    }
+    let linked = match links.of(account) {
+        Link::One(spot) => Some(spot).filter(|spot| sync.owned_links.get(&account) == Some(*spot)),
+        Link::None | Link::Several(_) => None,
+    };
+    match kind {
+        MendKind::Link | MendKind::SpotAccountGone => linked.is_some(),
+        MendKind::Rename => {
+            linked.is_some_and(|spot| is_named(observed, profile, &known.name, account, spot))
+        }
+        MendKind::CostIntelligence => linked.is_some_and(|spot| {
+            let on = observed.cost_intelligence.as_ref();
+            on.is_some_and(|on| on.contains(spot))
+        }),
+        MendKind::RoleGone => is_read(observed, account, |kind, _| kind == DriftKind::RoleMissing),
+        MendKind::Rewrite => is_read(observed, account, |_, fix| *fix == Fix::ReDeploy),
+        MendKind::Relink => is_read(observed, account, |kind, _| {
+            kind == DriftKind::StoredRoleDiffers
+        }),
+        MendKind::TakenOver => false,
+    }
+}
+
+fn is_named(
+    observed: &AuditObserved,
+    profile: &str,
+    account_name: &str,
+    account: AwsAccountId,
+    spot: &SpotAccountId,
+) -> bool {
+    let mut records = observed.sync.spot_accounts.iter();
+    let actual = records.find(|record| record.id == *spot);
+    actual.is_some_and(|actual| {
+        at_spot::named_otherwise(observed, profile, account, account_name, &actual.name).is_none()
+    })
+}
+
+/// Whether the account's role was read, and nothing of this was found.
+fn is_read(
+    observed: &AuditObserved,
+    account: AwsAccountId,
+    is_wrong: impl Fn(DriftKind, &Fix) -> bool,
+) -> bool {
+    let drifts = observed.drifts.as_ref();
+    let drifts = drifts.and_then(|drifts| drifts.get(&account));
+    drifts.is_some_and(|drifts| {
+        !drifts.iter().any(|drift| {
+            drift.kind == DriftKind::RoleUnreadable || is_wrong(drift.kind, &drift.fix)
+        })
+    })
+}
