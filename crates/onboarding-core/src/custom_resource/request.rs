@@ -259,16 +259,22 @@ impl ResourceRequest {
 #[must_use]
 pub fn without_token(json: &str) -> Option<String> {
     fn removed(value: &mut Value) -> bool {
+        let mut any = false;
         match value {
             Value::Object(members) => {
-                let own = members.remove("Token").is_some();
-                members
-                    .values_mut()
-                    .fold(own, |any, one| removed(one) || any)
+                any |= members.remove("Token").is_some();
+                for member in members.values_mut() {
+                    any |= removed(member);
+                }
             }
-            Value::Array(items) => items.iter_mut().fold(false, |any, one| removed(one) || any),
-            _ => false,
+            Value::Array(items) => {
+                for item in items {
+                    any |= removed(item);
+                }
+            }
+            _ => {}
         }
+        any
     }
     let mut request: Value = serde_json::from_str(json).ok()?;
     removed(&mut request).then(|| request.to_string())

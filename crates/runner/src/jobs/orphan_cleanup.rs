@@ -92,7 +92,7 @@ impl Job for OrphanCleanup {
     }
 
     async fn observe(&self, cx: &RunContext) -> Result<Self::Observed, JobError> {
-        self.look(cx).await
+        Box::pin(self.look(cx)).await
     }
 
     fn plan(&self, _cx: &RunContext, observed: &Self::Observed) -> Result<Plan, JobError> {
