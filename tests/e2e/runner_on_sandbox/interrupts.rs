@@ -60,8 +60,7 @@ fn a_run_that_is_interrupted_stops_its_operation_answers_what_hangs_and_the_next
 fn a_second_signal_leaves_at_once_and_says_what_hangs() {
     // Left during a creation, the next run would wait for minutes before a listing of Spot tells its outcome: both creations of
     // the operation are over before the second signal.
-    let rehearsal = Rehearsal::new(&SLOW.replace("10s", "20s"));
-    rehearsal.configure("[stack_set]\nmax_concurrent = 2", "", "ous = [\"root\"]");
+    let rehearsal = slow();
     let before = rehearsal.spot_accounts();
     let mut run = in_the_middle(&rehearsal, CREATION);
     run.signal(Signal::TERM).unwrap();
