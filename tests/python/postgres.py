@@ -18,7 +18,7 @@ DEADLINE_SECONDS = 60
 # `nobody`: PostgreSQL refuses to run as root.
 UNPRIVILEGED = 65534
 # What a test writes is never needed again.
-FAST = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_connections=100", "shared_buffers=16MB"]
+FAST = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off", "max_connections=300", "shared_buffers=16MB"]
 
 
 class Postgres:
@@ -86,6 +86,7 @@ class Postgres:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     cluster = Postgres()
     try:
         print(cluster.url, flush=True)

@@ -10,6 +10,7 @@ mod generate;
 mod lint;
 mod live_check;
 mod paths;
+mod postgres;
 mod process;
 mod sandbox;
 mod test;

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::build::{self, Profile};
-use crate::{paths, process, tools, venv};
+use crate::{paths, postgres, process, tools, venv};
 
 /// What to run; everything by default.
 #[derive(clap::Args, Default)]
@@ -40,12 +40,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             None
         }
     };
+    let postgres = venv.as_deref().map(postgres::start).transpose()?;
     let environment = |command: &mut Command| {
         command
             .env("RUNNER_BIN", &runner)
             .env("BOOTSTRAP_BIN", &bootstrap);
         if let Some(venv) = &venv {
             command.env("VENV_DIR", venv);
+        }
+        if let Some(postgres) = &postgres {
+            command.env("POSTGRES_URL", postgres.url());
         }
     };
     if options.only != Some(Suite::Rust)

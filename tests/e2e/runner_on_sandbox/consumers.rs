@@ -1,6 +1,6 @@
 //! Who serves the queue: a provider beside runs, one that ends by itself, and the look at what nobody answered.
 
-use e2e::{components, postgres::Postgres};
+use e2e::{components, postgres};
 use rustix::process::Signal;
 
 use super::*;
@@ -250,20 +250,20 @@ fn nobody_serves_beside_the_function() {
 
 #[test]
 fn a_provider_serves_beside_a_function_that_has_the_same_state() {
-    let Some(postgres) = Postgres::start().unwrap() else {
+    let Some(database) = postgres::database().unwrap() else {
         return;
     };
     let rehearsal = Rehearsal::new(SMALL);
     let shared = format!(
         "[state]\nurl = {:?}\n[enrollment]\nserved_by = \"lambda\"\n\
          [bootstrap.lambda]\nstate = {{ secrets_manager = \"spot/state\" }}\n",
-        postgres.url("postgres")
+        database
     );
     rehearsal.configure(&shared, "", "ous = [\"root\"]");
     let ended = rehearsal.run(&["provider", "--once"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     // With a file, there is nothing to share.
-    let file = shared.replace(&postgres.url("postgres"), "sqlite://runner.db");
+    let file = shared.replace(&database, "sqlite://runner.db");
     rehearsal.configure(&file, "", "ous = [\"root\"]");
     let ended = rehearsal.run(&["provider", "--once"]);
     assert_eq!(ended.code, 2, "{}", ended.stderr);

@@ -380,23 +380,22 @@ impl Rehearsal {
                 let request = client.request(method, url).bearer_auth(token);
                 let request = request.header("content-type", "application/json");
                 let answer = request.body(body.to_string()).send().await.unwrap();
-                let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
-                assert!(answer["response"]["errors"].is_null(), "{answer}");
-                answer["response"]["items"][0].clone()
+                serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap()
             })
         };
+        let done = |answer: &Value| answer["response"]["errors"].is_null();
         let post = reqwest::Method::POST;
         let named = json!({ "account": { "name": "by hand" } });
         let made = call(post.clone(), "/setup/account".to_owned(), named);
-        let id = text(&made["id"]);
+        let id = text(&made["response"]["items"][0]["id"]);
         let external = format!("/setup/credentials/aws/externalId?accountId={id}");
-        call(post.clone(), external, json!({}));
+        assert!(done(&call(post.clone(), external, json!({}))));
         let credentials = json!({ "credentials": { "iamRole": role } });
-        call(
-            post,
-            format!("/setup/credentials/aws?accountId={id}"),
-            credentials,
-        );
+        let link = format!("/setup/credentials/aws?accountId={id}");
+        // Not before Spot sees the role's change, as everybody who links has to find out.
+        self.until("Spot takes the credentials", || {
+            done(&call(post.clone(), link.clone(), credentials.clone())).then_some(())
+        });
         id
     }
 }

@@ -1,21 +1,19 @@
 //! Two runners on two machines with one PostgreSQL state.
 
-use e2e::postgres::Postgres;
+use e2e::postgres;
 use rustix::process::Signal;
 
 use super::*;
 
 #[test]
 fn replicas_know_of_each_other_and_show_no_password() {
-    let Some(postgres) = Postgres::start().unwrap() else {
+    let Some(database) = postgres::database().unwrap() else {
         return;
     };
     let rehearsal = Rehearsal::new(SMALL);
     let before = rehearsal.spot_accounts();
     // The server lets everybody in, so what matters about the password is only where it turns up.
-    let url = postgres
-        .url("postgres")
-        .replace("postgres@", "postgres:canary@");
+    let url = database.replace("postgres@", "postgres:canary@");
     let sections = format!("[state]\nurl = \"{url}\"\n[enrollment]\nserved_by = \"provider\"\n");
     rehearsal.configure(&sections, "", "ous = [\"root\"]");
     let other = Runner::new(rehearsal.environment.clone()).unwrap();
@@ -51,8 +49,9 @@ fn replicas_know_of_each_other_and_show_no_password() {
     for directory in [rehearsal.runner.directory(), other.directory()] {
         assert!(!directory.join("runner.db").exists());
     }
-    // A server that is gone is said, without the password.
-    drop(postgres);
+    // A server that is not there is said, without the password.
+    let gone = sections.replace("%2Fsocket", "%2Fgone");
+    rehearsal.configure(&gone, "", "ous = [\"root\"]");
     let gone = rehearsal.run(&["-vv", "runs", "list"]);
     assert_eq!(gone.code, 5, "{}", gone.stderr);
     assert!(gone.stderr.contains("PGPASSWORD") && !gone.stderr.contains("canary"));

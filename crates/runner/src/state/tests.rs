@@ -14,14 +14,9 @@ mod rollouts;
 mod server;
 mod windows;
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use e2e::postgres::Postgres;
 use onboarding_provider::{Intents as _, sql};
-use sqlx::migrate::MigrateDatabase as _;
 
 use super::{MIGRATIONS, State, StateError};
 
@@ -38,12 +33,8 @@ impl Place {
 
     /// None where PostgreSQL is not installed, which is said.
     async fn server() -> Option<Self> {
-        static DATABASES: AtomicUsize = AtomicUsize::new(0);
-        let server = tokio::task::spawn_blocking(Postgres::of_this_process);
-        let server = server.await.unwrap().unwrap()?;
-        let url = server.url(&format!("s{}", DATABASES.fetch_add(1, Ordering::Relaxed)));
-        sqlx::Postgres::create_database(&url).await.unwrap();
-        Some(Self::Server(url))
+        let database = tokio::task::spawn_blocking(e2e::postgres::database);
+        Some(Self::Server(database.await.unwrap().unwrap()?))
     }
 
     fn url(&self) -> String {

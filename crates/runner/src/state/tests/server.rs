@@ -30,8 +30,8 @@ async fn a_run_whose_lock_was_lost_with_its_connection_can_no_longer_write() {
     let first = one.begin_run(&run()).await.unwrap();
     let refused = other.begin_run(&run()).await;
     assert!(matches!(refused, Err(JournalError::AlreadyRunning { .. })));
-    let cut =
-        "SELECT COUNT(pg_terminate_backend(pid)::int) FROM pg_locks WHERE locktype = 'advisory'";
+    let cut = "SELECT COUNT(pg_terminate_backend(pid)::int) FROM pg_locks WHERE locktype = 'advisory' \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     one.pool().execute(cut).await.unwrap();
     let second = other.begin_run(&run()).await.unwrap();
     assert_eq!(second.interrupted, [first.key.id]);
