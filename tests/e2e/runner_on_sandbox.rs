@@ -35,6 +35,7 @@ mod rotations;
 mod secrets;
 mod stray_policies;
 mod tags;
+mod takeover;
 mod tombstones;
 mod twins;
 

@@ -33,6 +33,8 @@ def templates(tmp_path_factory):
     return files
 
 
+# Over a hundred templates, of which it takes one after the other.
+@pytest.mark.timeout(600)
 def test_cfn_lint_finds_nothing_in_any_rendering(templates):
     lint = pathlib.Path(sys.executable).with_name("cfn-lint")
     # Templates for other partitions are checked against a Region of theirs; stacks of the home account against their own.

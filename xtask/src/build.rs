@@ -35,7 +35,21 @@ pub(crate) fn bootstrap(profile: Profile) -> Result<PathBuf> {
     binary("bootstrap", profile)
 }
 
+/// Builds the program that renders every template, which tests read, and returns its path.
+pub(crate) fn render_all() -> Result<PathBuf> {
+    build(
+        "--example",
+        "render_all",
+        Profile::Dev,
+        "examples/render_all",
+    )
+}
+
 fn binary(name: &str, profile: Profile) -> Result<PathBuf> {
+    build("--bin", name, profile, name)
+}
+
+fn build(target: &str, name: &str, profile: Profile, file: &str) -> Result<PathBuf> {
     let (option, directory) = match profile {
         Profile::Dev => ("dev", "debug"),
         Profile::Release => ("release", "release"),
@@ -44,12 +58,12 @@ fn binary(name: &str, profile: Profile) -> Result<PathBuf> {
         "build",
         "--locked",
         "--workspace",
-        "--bin",
+        target,
         name,
         "--profile",
         option,
     ]))?;
-    let binary = paths::build_directory().join(directory).join(name);
+    let binary = paths::build_directory().join(directory).join(file);
     ensure!(binary.is_file(), "the build made no {}", binary.display());
     Ok(binary)
 }

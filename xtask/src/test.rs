@@ -32,6 +32,7 @@ enum Suite {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let runner = build::runner(Profile::Dev)?;
     let bootstrap = build::bootstrap(Profile::Dev)?;
+    let render_all = build::render_all()?;
     let venv = match venv::ready() {
         Ok(venv) => Some(venv),
         Err(error) if in_ci() => return Err(error),
@@ -44,7 +45,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let environment = |command: &mut Command| {
         command
             .env("RUNNER_BIN", &runner)
-            .env("BOOTSTRAP_BIN", &bootstrap);
+            .env("BOOTSTRAP_BIN", &bootstrap)
+            .env("RENDER_ALL_BIN", &render_all);
         if let Some(venv) = &venv {
             command.env("VENV_DIR", venv);
         }

@@ -3,6 +3,7 @@
 mod approve;
 mod bench_inventory;
 mod bench_plan;
+mod beside_daemon;
 mod bootstrap;
 mod confirm;
 mod daemon;
@@ -171,6 +172,9 @@ pub enum Failure {
     /// It did not work. Exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// A second signal left it. Exit code 130.
+    #[error("{0}")]
+    Interrupted(String),
 }
 
 impl Failure {
@@ -180,6 +184,7 @@ impl Failure {
             Self::Prerequisite(_) => 5,
             Self::Refused(_) => 4,
             Self::Failed(_) => 1,
+            Self::Interrupted(_) => 130,
         }
     }
 }

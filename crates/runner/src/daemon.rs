@@ -18,6 +18,7 @@ mod service;
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::{sync::Notify, task::LocalSet};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,6 +27,8 @@ use crate::{
     engine::{ErrorClass, Interrupt, JobError},
     home::Home,
 };
+
+pub(crate) use executor::BY_HAND;
 
 use definitions::Definitions;
 use executor::Executor;
@@ -60,6 +63,7 @@ pub async fn run<R: Future<Output = ()>>(
         definitions: Arc::clone(&definitions),
         health: Arc::clone(&health),
         queued: Arc::clone(&taken),
+        in_force: Mutex::default(),
     };
     let executor = Executor {
         home: home.clone(),

@@ -36,8 +36,8 @@ pub use execute::{RunOptions, execute};
 pub use interrupt::Interrupt;
 pub use job::{Applied, Job, Phase};
 pub use journal::{
-    AttemptEnd, AttemptStart, Begun, Claim, Journal, JournalError, NewRun, RunEnd, RunId, RunKey,
-    StepEnd,
+    AttemptEnd, AttemptStart, Begun, Claim, Hold, Journal, JournalError, NewRun, RunEnd, RunId,
+    RunKey, StepEnd,
 };
 pub use progress::{NoProgress, Progress, ProgressSink};
 pub use report::{RunReport, RunStatus, StepOutcome, StepRecord, exit_code};

@@ -66,6 +66,7 @@ impl Home {
         let spot = SpotClient::new(spot_settings(&config), tokens.clone(), Some(observer))
             .map_err(spot_error)?;
         let state = State::open(&config.runner.state.url).await?;
+        let state = state.with_lease(config.runner.state.lease.get());
         spot.share_windows(Arc::new(state.database().clone()));
         spot.share_locks(Arc::new(state.database().clone()));
         let identity = aws.caller_identity().await.map_err(aws_error)?;

@@ -3,7 +3,7 @@
 //! An SQLite file (WAL, synchronous=FULL, one connection, so one writer), made with mode 0600 when it is missing, or a
 //! PostgreSQL database for several machines. One SQL text serves both; see `onboarding_provider::sql` for what keeps writers
 //! apart. Only one process at a time runs a job; that is a lock that ends with the process, so that a run whose process is
-//! gone is known to be dead. Queries are checked at run time.
+//! gone, or hangs, is known to be dead. Queries are checked at run time.
 
 mod account_tags;
 mod advisory;
@@ -51,7 +51,7 @@ pub use mend_clocks::MendFailure;
 pub use organization_cache::OrganizationCache;
 pub use orphans::{SpotListing, accounts_of};
 pub use plans::{ApprovalRow, PlanRow, StoredPlan};
-pub use requests::{Cancelled, Looked, NewRequest, Taken};
+pub use requests::{Awaited, Cancelled, Looked, NewRequest, Taken, Told};
 pub use retry_clock::OperationResults;
 pub use rollouts::{RolloutRow, VersionRow};
 pub use runs::{AccountAtEnd, RunDetail, RunRow};
@@ -67,6 +67,9 @@ const PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; P
 /// How long the connection to a file is waited for by those who share it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// For how long a lock in a database is good that nobody renews, unless the configuration says otherwise.
+const LEASE: Duration = Duration::from_secs(30);
+
 /// Connections to a server, for everything but locks.
 const CONNECTIONS: u32 = 8;
 
@@ -81,7 +84,14 @@ pub struct State {
 #[derive(Debug, Clone)]
 enum Place {
     File(PathBuf),
-    Server(PostgresUrl),
+    Server(Server),
+}
+
+/// A database, and for how long locks in it are good that nobody renews.
+#[derive(Debug, Clone)]
+struct Server {
+    url: PostgresUrl,
+    lease: Duration,
 }
 
 impl State {
@@ -109,10 +119,19 @@ impl State {
         Self::open_file(path.into()).await
     }
 
+    /// The same, with locks that are good for so long when nobody renews them, where it is a database.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        if let Place::Server(server) = &mut self.place {
+            server.lease = lease;
+        }
+        self
+    }
+
     async fn open_server(url: PostgresUrl) -> Result<Self, StateError> {
         let database = Database::postgres(&url, CONNECTIONS).await?;
         let state = Self {
-            place: Place::Server(url),
+            place: Place::Server(Server { url, lease: LEASE }),
             database,
         };
         // The migrator lets one process at a time do it.
@@ -165,7 +184,7 @@ impl State {
     async fn migrate(&self) -> Result<(), StateError> {
         let place = || match &self.place {
             Place::File(path) => format!("file {}", path.display()),
-            Place::Server(url) => format!("database {url}"),
+            Place::Server(server) => format!("database {}", server.url),
         };
         match MIGRATIONS.run(self.pool()).await {
             Ok(()) => Ok(()),

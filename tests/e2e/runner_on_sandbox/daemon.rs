@@ -10,7 +10,7 @@ fn often(more: &str) -> String {
 }
 
 /// A rehearsal whose only job is this one, with a daemon that listens on a port of its own.
-fn with_job(scenario: &str, job: &str) -> Rehearsal {
+pub(super) fn with_job(scenario: &str, job: &str) -> Rehearsal {
     let rehearsal = Rehearsal::new(scenario);
     fs::remove_dir_all(rehearsal.path("config/jobs")).unwrap();
     fs::create_dir(rehearsal.path("config/jobs")).unwrap();
@@ -20,16 +20,14 @@ fn with_job(scenario: &str, job: &str) -> Rehearsal {
     rehearsal
 }
 
-struct Daemon {
-    process: Background,
+pub(super) struct Daemon {
+    pub(super) process: Background,
     endpoint: String,
 }
 
-fn start(rehearsal: &Rehearsal) -> Daemon {
-    let process = rehearsal
-        .runner
-        .start(&["--output", "json", "daemon"])
-        .unwrap();
+/// A daemon of this runner.
+pub(super) fn start(rehearsal: &Rehearsal, runner: &Runner) -> Daemon {
+    let process = runner.start(&["--output", "json", "daemon"]).unwrap();
     let mut daemon = Daemon {
         process,
         endpoint: String::new(),
@@ -54,7 +52,7 @@ impl Daemon {
 }
 
 /// The runs of the state, the oldest first.
-fn runs(rehearsal: &Rehearsal) -> Vec<Value> {
+pub(super) fn runs(rehearsal: &Rehearsal) -> Vec<Value> {
     let ended = rehearsal.run(&["--output", "json", "runs", "list", "--limit", "1000"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let mut runs = ended.json().unwrap().as_array().unwrap().clone();
@@ -63,7 +61,7 @@ fn runs(rehearsal: &Rehearsal) -> Vec<Value> {
 }
 
 /// The first run in this state, when there is one.
-fn run_in(rehearsal: &Rehearsal, state: &str) -> Option<Value> {
+pub(super) fn run_in(rehearsal: &Rehearsal, state: &str) -> Option<Value> {
     runs(rehearsal)
         .into_iter()
         .find(|run| run["state"] == state)
@@ -73,7 +71,7 @@ fn run_in(rehearsal: &Rehearsal, state: &str) -> Option<Value> {
 fn jobs_run_when_they_are_due_and_the_provider_is_served_meanwhile() {
     let rehearsal = with_job(SMALL, &often(""));
     let before = rehearsal.spot_accounts();
-    let mut daemon = start(&rehearsal);
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
     let done = rehearsal.until("a run has enrolled everything", || {
         daemon.process.check().unwrap();
         run_in(&rehearsal, "done")
@@ -122,7 +120,7 @@ fn a_daemon_that_is_killed_takes_up_what_it_had_begun() {
     let one = "[daemon]\nlisten = \"127.0.0.1:0\"\n[enrollment]\nserved_by = \"provider\"\n[stack_set]\nmax_concurrent = 1\n";
     rehearsal.configure(one, "", "ous = [\"root\"]");
     let before = rehearsal.spot_accounts();
-    let mut daemon = start(&rehearsal);
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
     rehearsal.until("an account is linked", || {
         daemon.process.check().unwrap();
         let calls = rehearsal.calls();
@@ -139,7 +137,7 @@ fn a_daemon_that_is_killed_takes_up_what_it_had_begun() {
     assert!(daemon.process.wait(LIMIT).is_err(), "a signal ended it");
     let running = run_in(&rehearsal, "running").unwrap();
 
-    let mut daemon = start(&rehearsal);
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
     let done = process::until(
         Duration::from_secs(300),
         "the job is run to its end",
@@ -162,7 +160,7 @@ fn a_daemon_that_is_killed_takes_up_what_it_had_begun() {
 #[test]
 fn people_pause_cancel_and_change_jobs_beside_a_daemon() {
     let rehearsal = with_job(SMALL, &often(""));
-    let mut daemon = start(&rehearsal);
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
     rehearsal.until("everything is enrolled", || {
         daemon.process.check().unwrap();
         run_in(&rehearsal, "done")
@@ -218,7 +216,7 @@ fn people_pause_cancel_and_change_jobs_beside_a_daemon() {
 fn a_run_that_goes_on_is_cancelled_by_its_id() {
     let slow = SMALL.replace("120.0", "10.0") + "[stack_sets]\nresource_time = \"60s\"\n";
     let rehearsal = with_job(&slow, &often(""));
-    let mut daemon = start(&rehearsal);
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
     let running = rehearsal.until("the operation goes on", || {
         daemon.process.check().unwrap();
         let calls = rehearsal.calls();
@@ -244,6 +242,63 @@ fn a_run_that_goes_on_is_cancelled_by_its_id() {
     );
     let again = rehearsal.run(&["runs", "cancel", &id]);
     assert_eq!(again.code, 4, "{}", again.stderr);
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+}
+
+#[test]
+fn a_run_by_hand_beside_a_daemon_is_the_daemons_and_told_like_any_other() {
+    let far = "kind = \"stackset-sync\"\nschedule = { cron = \"0 0 0 1 1 * 2099\" }\n";
+    let rehearsal = with_job(SMALL, far);
+    let before = rehearsal.spot_accounts();
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let ended = rehearsal.run(&["--output", "json", "exec", "sync"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("the daemon runs it"),
+        "{}",
+        ended.stderr
+    );
+    let document = ended.json().unwrap();
+    assert_adds_up(&document);
+    assert_eq!(count(&document, "changed"), 8);
+    assert_eq!(
+        document["run_id"],
+        run_in(&rehearsal, "done").unwrap()["id"]
+    );
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+    // The same for people, with nothing left to do.
+    let ended = rehearsal.run(&["exec", "sync"]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.contains("8"), "{}", ended.stdout);
+    assert_eq!(runs(&rehearsal).len(), 2);
+    // A dry run asks nobody, and neither does what the daemon cannot write.
+    let planned = rehearsal.run(&["exec", "sync", "--dry-run"]);
+    assert_eq!(planned.code, 0, "{}", planned.stderr);
+    let refused = rehearsal.run(&["exec", "sync", "--report", "report.html"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+}
+
+#[test]
+fn a_run_by_hand_that_is_interrupted_ends_in_the_daemon() {
+    let slow = SMALL.replace("120.0", "10.0") + "[stack_sets]\nresource_time = \"60s\"\n";
+    let far = "kind = \"stackset-sync\"\nschedule = { cron = \"0 0 0 1 1 * 2099\" }\n";
+    let rehearsal = with_job(&slow, far);
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut waiting = rehearsal.runner.start(&["exec", "sync"]).unwrap();
+    rehearsal.until("the operation goes on", || {
+        waiting.check().unwrap();
+        rehearsal
+            .calls()
+            .contains_key("cloudformation:CreateStackInstances")
+            .then_some(())
+    });
+    waiting.signal(Signal::INT).unwrap();
+    assert_eq!(waiting.wait(LIMIT).unwrap(), 130);
+    assert!(run_in(&rehearsal, "interrupted").is_some());
+    daemon.process.check().unwrap();
     daemon.process.signal(Signal::TERM).unwrap();
     assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
 }

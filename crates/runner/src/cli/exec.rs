@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use onboarding_core::plan::Plan;
 
 use super::{
-    Failure, Global,
+    Failure, Global, beside_daemon,
     confirm::{self, Removals},
     running::{self, Asking, Begun, Reports},
 };
@@ -16,7 +16,16 @@ use crate::{
     report::plan,
 };
 
+/// Whether a run of the job deletes Spot accounts on the word of whoever runs it.
+fn deletes(job: &JobFile) -> bool {
+    matches!(&job.params, JobParams::OrphanCleanup(params) if params.apply)
+        && job.approval != Approval::Required
+}
+
 /// Run a job once: observe, plan, guard, apply, verify.
+///
+/// Beside a daemon on the same state file, the daemon runs it, and this command waits for it and tells what became of it; a first
+/// SIGINT or SIGTERM cancels the run, a second one leaves.
 ///
 /// A job with approval = "required" keeps its plan and ends with exit code 4; `runner runs approve` continues it. One that was
 /// approved and not applied to its end is continued here.
@@ -40,6 +49,17 @@ impl Exec {
     pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
         let Begun { home, job, guard } = running::begin(global, &self.job).await?;
         let state = home.state.clone();
+        if !self.dry_run && !deletes(&job) && state.has_daemon()? {
+            return beside_daemon::run(
+                global,
+                home,
+                guard,
+                &job,
+                self.asking.into(),
+                &self.reports,
+            )
+            .await;
+        }
         let request = Request {
             dry_run: self.dry_run,
             asked: self.asking.into(),
@@ -57,8 +77,7 @@ impl Exec {
         home: &Home,
         job: &JobFile,
     ) -> Result<Option<Given>, Failure> {
-        let deletes = matches!(&job.params, JobParams::OrphanCleanup(params) if params.apply);
-        if !deletes || self.dry_run || job.approval == Approval::Required {
+        if !deletes(job) || self.dry_run {
             return Ok(None);
         }
         let request = Request {

@@ -24,6 +24,13 @@ pub(super) struct Reports {
     reports: Vec<ReportFile>,
 }
 
+impl Reports {
+    /// Whether any is wanted.
+    pub(super) fn are_wanted(&self) -> bool {
+        !self.reports.is_empty()
+    }
+}
+
 /// What can be asked for beside the job's definition.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct Asking {

@@ -125,7 +125,20 @@ fn state(config: &RunnerConfig, checks: &mut Checks<'_>) {
             "write sqlite:// and the path of a file, such as \"sqlite://runner.db\", or postgres://USER@HOST/DATABASE",
         );
     }
+    if config.state.lease.get() < SHORTEST_LEASE {
+        checks.report(
+            &["state", "lease"],
+            format!(
+                "`state.lease` is {}, which is too short",
+                config.state.lease
+            ),
+            "give it at least 5 seconds, such as \"30s\"",
+        );
+    }
 }
+
+/// Shorter, a machine that is busy for a moment would lose its jobs.
+const SHORTEST_LEASE: Duration = Duration::from_secs(5);
 
 fn enrollment(config: &RunnerConfig, checks: &mut Checks<'_>) {
     let enrollment = &config.enrollment;

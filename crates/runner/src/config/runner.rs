@@ -207,12 +207,16 @@ pub struct StateConfig {
     /// Or a PostgreSQL database (`postgres://USER@HOST/DATABASE`), which several replicas and the Lambda function can share;
     /// PGPASSWORD or ~/.pgpass can have its password.
     pub url: String,
+    /// For how long a runner that hangs, is paused, or does not reach the database keeps its job from others; its own run ends
+    /// then. At least 5 seconds. With a file, such a runner keeps it until its process ends.
+    pub lease: Text<HumanDuration>,
 }
 
 impl fmt::Debug for StateConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StateConfig")
             .field("url", &redacted(&self.url))
+            .field("lease", &self.lease)
             .finish()
     }
 }
@@ -221,6 +225,7 @@ impl Default for StateConfig {
     fn default() -> Self {
         Self {
             url: "sqlite://runner.db".to_owned(),
+            lease: duration::seconds(30),
         }
     }
 }

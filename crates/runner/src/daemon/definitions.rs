@@ -55,6 +55,11 @@ impl Definitions {
         config.jobs.iter().find(|job| job.name == name).cloned()
     }
 
+    /// Whether the file of a job is wrong now.
+    pub(super) fn is_broken(&self, name: &str) -> bool {
+        self.known.read().broken.contains_key(name)
+    }
+
     /// Reads them again when a file has changed or `reload` ends. Never ends.
     pub(super) async fn keep<R: Future<Output = ()>>(&self, mut reload: impl FnMut() -> R) {
         loop {

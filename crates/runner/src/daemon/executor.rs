@@ -11,7 +11,8 @@ use crate::{
     engine::{Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, exit_code},
     home::Home,
     jobs::{self, Request},
-    state::Taken,
+    report::{json, table},
+    state::{State, Taken, Told},
 };
 
 /// The longest time between two looks for runs that wait.
@@ -19,6 +20,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// The time between two looks for runs that died with their process.
 const DEAD_LOOK: Duration = Duration::from_secs(10);
+
+/// What wakes a run that somebody asks for with `runner exec`.
+pub(crate) const BY_HAND: &str = "operator";
 
 /// See the module documentation.
 pub(super) struct Executor {
@@ -99,9 +103,15 @@ impl Executor {
                 told(ended.await);
                 return;
             };
+            let is_waited_for = taken.woken_by == BY_HAND;
             tracing::info!(run.id = %run.id, job.name = job.name, woken_by = taken.woken_by, "a run begins");
             match begun(home, &job, taken, interrupt).await {
-                Ok(report) => tell(&report),
+                Ok(report) => {
+                    tell(&report);
+                    if is_waited_for {
+                        answer(&state, &report).await;
+                    }
+                }
                 Err(error) => {
                     let why = error.chain();
                     tracing::error!(run.id = %run.id, job.name = job.name, error = why, "a run could not begin");
@@ -180,6 +190,17 @@ fn outlived(ended: Result<(), JoinError>) {
 fn told(ended: Result<(), crate::engine::JournalError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "the end of a run could not be written down");
+    }
+}
+
+/// Tells whoever asked for the run, and waits beside us, what became of it.
+async fn answer(state: &State, report: &RunReport) {
+    let told = Told {
+        document: serde_json::to_string_pretty(&json::document(report)).unwrap_or_default(),
+        text: table::run(report),
+    };
+    if let Err(error) = state.tell_of_run(report.run_id, &told).await {
+        tracing::error!(%error, "who asked for the run could not be told of it");
     }
 }
 

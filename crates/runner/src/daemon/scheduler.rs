@@ -1,13 +1,15 @@
 //! Looks for due ticks and writes down what becomes of them. Several may look at one state: what one has decided stands.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use super::{Nudge, definitions::Definitions, health::Health};
 use crate::{
-    schedule::{self, Decision, Timing},
+    config::{JobFile, Schedule},
+    schedule::{self, Decision, Standing, Timing},
     state::{Looked, State, StateError},
 };
 
@@ -21,6 +23,8 @@ pub(super) struct Scheduler {
     pub(super) health: Arc<Health>,
     /// Told that runs wait.
     pub(super) queued: Nudge,
+    /// The schedules that this process knows to be in force, by job.
+    pub(super) in_force: Mutex<BTreeMap<String, String>>,
 }
 
 impl Scheduler {
@@ -48,38 +52,95 @@ impl Scheduler {
     async fn look(&self, now: Timestamp) -> Result<(), StateError> {
         let config = self.definitions.current();
         let standings = self.state.standings().await?;
-        let scheduled = config.jobs.iter().filter(|job| job.enabled);
-        let looks: Vec<Looked<'_>> = scheduled
-            .filter_map(|job| Some((job, job.schedule.as_ref()?)))
-            .filter_map(|(job, schedule)| {
-                let standing = standings.get(&job.name).cloned().unwrap_or_default();
-                let timing = Timing {
-                    job: &job.name,
-                    schedule,
-                    overlap: job.overlap,
-                };
-                let decisions = schedule::look(timing, &standing, now);
-                let is_new = standing.looked_until.is_none();
-                (is_new || !decisions.is_empty()).then(|| Looked {
-                    job: &job.name,
+        let scheduled: BTreeMap<&str, (&JobFile, &Schedule)> = config
+            .jobs
+            .iter()
+            .filter(|job| job.enabled)
+            .filter_map(|job| Some((job.name.as_str(), (job, job.schedule.as_ref()?))))
+            .collect();
+        let mut looks = self.come_into_force(&scheduled, &standings, now);
+        let gone = self.out_of_force(&scheduled, &standings);
+        if !gone.is_empty() {
+            self.state.forget_schedules(&gone).await?;
+        }
+        let begun: Vec<String> = looks.iter().map(|look| look.job.clone()).collect();
+        for (name, (job, schedule)) in &scheduled {
+            let standing = standings.get(*name).cloned().unwrap_or_default();
+            let timing = Timing {
+                job: name,
+                schedule,
+                overlap: job.overlap,
+            };
+            let decisions = schedule::look(timing, &standing, now);
+            if !decisions.is_empty() && !begun.iter().any(|job| job == name) {
+                looks.push(Looked {
+                    job: (*name).to_owned(),
                     kind: job.kind().name(),
+                    schedule: schedule.to_string(),
                     before: standing.looked_until,
                     until: now,
                     decisions,
-                })
-            })
+                });
+            }
+        }
+        if !looks.is_empty() {
+            self.state.note_looks(&looks, now).await?;
+        }
+        *self.in_force.lock() = scheduled
+            .iter()
+            .map(|(name, (_, schedule))| ((*name).to_owned(), schedule.to_string()))
             .collect();
-        if looks.is_empty() {
+        if looks.iter().all(|look| look.decisions.is_empty()) {
             return Ok(());
         }
-        self.state.note_looks(&looks, now).await?;
         for look in &looks {
             for decision in &look.decisions {
-                tell(look.job, decision);
+                tell(&look.job, decision);
             }
         }
         self.queued.notify_one();
         Ok(())
+    }
+
+    /// Schedules that were not in force, in this process and when somebody looked last: their ticks begin now. Only what this
+    /// process has not known yet is compared, so that two that were given different schedules do not undo each other's looks.
+    fn come_into_force(
+        &self,
+        scheduled: &BTreeMap<&str, (&JobFile, &Schedule)>,
+        standings: &BTreeMap<String, Standing>,
+        now: Timestamp,
+    ) -> Vec<Looked> {
+        let known = self.in_force.lock();
+        let new = scheduled.iter().filter_map(|(name, (job, schedule))| {
+            let text = schedule.to_string();
+            let standing = standings.get(*name);
+            let looked_at = standing.and_then(|standing| standing.schedule.as_ref());
+            let is_known = known.get(*name) == Some(&text) || looked_at == Some(&text);
+            let before = standing.and_then(|standing| standing.looked_until);
+            (!is_known || before.is_none()).then(|| Looked {
+                job: (*name).to_owned(),
+                kind: job.kind().name(),
+                schedule: text,
+                before,
+                until: now,
+                decisions: Vec::new(),
+            })
+        });
+        new.collect()
+    }
+
+    /// Schedules that are not in force any more: what would have been due meanwhile is not missed.
+    fn out_of_force<'a>(
+        &self,
+        scheduled: &BTreeMap<&str, (&JobFile, &Schedule)>,
+        standings: &'a BTreeMap<String, Standing>,
+    ) -> Vec<&'a str> {
+        let known = standings.iter();
+        let known = known.filter(|(_, standing)| standing.schedule.is_some());
+        let names = known.map(|(name, _)| name.as_str());
+        names
+            .filter(|name| !scheduled.contains_key(name) && !self.definitions.is_broken(name))
+            .collect()
     }
 }
 
@@ -108,4 +169,120 @@ async fn wake_each_second(nudge: Nudge) -> Result<JobScheduler, JobSchedulerErro
     scheduler.add(job).await?;
     scheduler.start().await?;
     Ok(scheduler)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan as _;
+
+    use super::*;
+    use crate::config::Config;
+
+    const RUNNER: &str = "[aws]\nregion = \"us-east-1\"\n[[profiles]]\nname = \"default\"\n\
+                          [profiles.targets]\nous = [\"root\"]\n";
+
+    /// A configuration with one job, and a state.
+    struct World {
+        directory: tempfile::TempDir,
+        state: State,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::create_dir(directory.path().join("jobs")).unwrap();
+            std::fs::write(directory.path().join("runner.toml"), RUNNER).unwrap();
+            let url = format!("sqlite://{}", directory.path().join("state.db").display());
+            let state = State::open(&url).await.unwrap();
+            Self { directory, state }
+        }
+
+        fn job(&self, text: &str) {
+            let text = format!("kind = \"stackset-sync\"\n{text}");
+            std::fs::write(self.directory.path().join("jobs/sync.toml"), text).unwrap();
+        }
+
+        /// A daemon that starts now.
+        fn starts(&self) -> Scheduler {
+            let config = Config::load(self.directory.path(), &[]).unwrap();
+            Scheduler {
+                state: self.state.clone(),
+                definitions: Arc::new(Definitions::new(&Arc::new(config), Vec::new())),
+                health: Arc::default(),
+                queued: Nudge::default(),
+                in_force: Mutex::default(),
+            }
+        }
+
+        /// The states of the runs that there are, the oldest first.
+        async fn runs(&self) -> Vec<String> {
+            let mut runs = self.state.list_runs(None, 100).await.unwrap();
+            runs.sort_by(|a, b| a.id.cmp(&b.id));
+            runs.into_iter().map(|run| run.state).collect()
+        }
+    }
+
+    fn noon() -> Timestamp {
+        "2027-01-01T12:00:01Z".parse().unwrap()
+    }
+
+    const HOURLY: &str = "schedule = { cron = \"0 0 * * * *\", catch_up = \"1h\" }";
+
+    #[tokio::test]
+    async fn what_was_due_while_no_daemon_ran_is_missed_and_the_last_of_it_caught_up() {
+        let world = World::new().await;
+        world.job(HOURLY);
+        world.starts().look(noon()).await.unwrap();
+        assert_eq!(world.runs().await, Vec::<String>::new());
+        let later = world.starts();
+        later.look(noon() + 3.hours()).await.unwrap();
+        assert_eq!(world.runs().await, ["skipped", "queued"]);
+        later.look(noon() + 3.hours() + 1.second()).await.unwrap();
+        assert_eq!(world.runs().await.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_schedule_that_was_not_in_force_has_missed_nothing() {
+        let world = World::new().await;
+        world.job(HOURLY);
+        world.starts().look(noon()).await.unwrap();
+        // Disabled for a while.
+        world.job(&format!("enabled = false\n{HOURLY}"));
+        world.starts().look(noon() + 1.minute()).await.unwrap();
+        world.job(HOURLY);
+        world.starts().look(noon() + 5.hours()).await.unwrap();
+        assert_eq!(world.runs().await, Vec::<String>::new());
+        // Taken away for a while.
+        std::fs::remove_file(world.directory.path().join("jobs/sync.toml")).unwrap();
+        world.starts().look(noon() + 6.hours()).await.unwrap();
+        world.job(HOURLY);
+        world.starts().look(noon() + 9.hours()).await.unwrap();
+        assert_eq!(world.runs().await, Vec::<String>::new());
+        // Changed while no daemon ran.
+        world.job("schedule = { cron = \"0 30 * * * *\", catch_up = \"1h\" }");
+        let changed = world.starts();
+        changed.look(noon() + 12.hours()).await.unwrap();
+        assert_eq!(world.runs().await, Vec::<String>::new());
+        changed
+            .look(noon() + 12.hours() + 31.minutes())
+            .await
+            .unwrap();
+        assert_eq!(world.runs().await, ["queued"]);
+    }
+
+    #[tokio::test]
+    async fn two_daemons_with_different_schedules_both_look() {
+        let world = World::new().await;
+        world.job(HOURLY);
+        let old = world.starts();
+        old.look(noon()).await.unwrap();
+        world.job("schedule = { cron = \"0 30 * * * *\" }");
+        let new = world.starts();
+        for minute in 1..=61 {
+            new.look(noon() + minute.minutes()).await.unwrap();
+            old.look(noon() + minute.minutes()).await.unwrap();
+        }
+        // Half past by the new one's, and the hour by the old one's, while the first still waits.
+        assert_eq!(world.runs().await, ["queued", "skipped"]);
+    }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -24,7 +25,7 @@ use super::{
     error::{ErrorClass, JobError},
     interrupt::Interrupt,
     job::{Job, Phase},
-    journal::{Claim, Journal, JournalError, NewRun, RunEnd, RunId, RunKey},
+    journal::{Claim, Hold, Journal, JournalError, NewRun, RunEnd, RunId, RunKey},
     ledger::Ledger,
     progress::{NoProgress, ProgressBoard, ProgressSink},
     recorder::Recorder,
@@ -194,6 +195,10 @@ async fn run<J: Job>(
     };
     tokio::select! {
         biased;
+        // First, so that nothing goes on before it was looked at, wherever the process was paused.
+        () = lost(begun.hold.as_deref()) => {
+            report.error = Some(cx.shared.recorder.fail(&JournalError::HoldLost));
+        }
         () = options.interrupt.abandoned() => {}
         () = stages.watch_for_cancellation() => {}
         () = stages.run(begun.memos, &mut report) => {}
@@ -206,6 +211,15 @@ async fn run<J: Job>(
     report.duration = started.elapsed();
     end(&*journal, &cx, begun.key, options, &mut report).await;
     report
+}
+
+/// Ends when the lock of the job has run out, as the run finds whenever it goes on.
+async fn lost(hold: Option<&dyn Hold>) {
+    std::future::poll_fn(|_| match hold {
+        Some(hold) if hold.is_lost() => Poll::Ready(()),
+        _ => Poll::Pending,
+    })
+    .await;
 }
 
 /// The stages of a run, which a second signal drops wherever they are.

@@ -3,7 +3,7 @@
 //! Every write names the run and its fence. A journal refuses a write whose fence is not the run's current one, so that
 //! a process that was paused while another took the run over can no longer record, and so no longer act.
 
-use std::{any::Any, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
 use onboarding_core::plan::{AccountRow, Finding, Refusal, Step, Summary};
@@ -57,13 +57,26 @@ pub struct RunKey {
     pub fence: i64,
 }
 
+/// Keeps other processes from running a job, until it is dropped.
+pub trait Hold: fmt::Debug + Send + Sync {
+    /// Whether it has run out, so that another process may run the job by now. Asked whenever the run goes on.
+    fn is_lost(&self) -> bool;
+}
+
+/// One that never runs out.
+impl Hold for () {
+    fn is_lost(&self) -> bool {
+        false
+    }
+}
+
 /// A run that waited in the journal and was taken up, with the lock of its job.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// The run.
     pub key: RunKey,
     /// Keeps other processes from running the job.
-    pub hold: Arc<dyn Any + Send + Sync>,
+    pub hold: Arc<dyn Hold>,
 }
 
 /// A run that is about to begin.
@@ -101,7 +114,7 @@ pub struct Begun {
     /// What steps that never ended wrote down, by step id.
     pub memos: BTreeMap<String, Value>,
     /// Keeps other processes from running the job; dropped when the run is over.
-    pub hold: Option<Arc<dyn Any + Send + Sync>>,
+    pub hold: Option<Arc<dyn Hold>>,
 }
 
 /// An attempt that is about to start.
@@ -196,6 +209,12 @@ pub enum JournalError {
     /// Another process took the run over, or it ended.
     #[error("run {0} is no longer ours; another process took it over")]
     Fenced(RunId),
+    /// The lock of the job ran out: this process hung, was paused, or did not reach the state for too long.
+    #[error(
+        "the lock of the job was not renewed in time, so another process may run it by now: this process was paused or hung, or did \
+         not reach the state"
+    )]
+    HoldLost,
     /// The store failed.
     #[error("writing {what} to the journal failed; check the state's disk or database")]
     Write {

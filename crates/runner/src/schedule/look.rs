@@ -26,6 +26,8 @@ pub struct Timing<'a> {
 pub struct Standing {
     /// Ticks until then are dealt with; none when nobody has looked at this job yet.
     pub looked_until: Option<Timestamp>,
+    /// The schedule whose ticks those are; none when there was none.
+    pub schedule: Option<String>,
     /// Who paused it and why.
     pub paused: Option<String>,
     /// Its run that goes on now.

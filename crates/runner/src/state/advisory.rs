@@ -1,20 +1,28 @@
 //! Advisory locks of PostgreSQL: each on a connection of its own, which a task looks after. The server ends them with the
-//! connection.
+//! connection, so that what a process held that died is free at once.
+//!
+//! A process that hangs or was paused keeps its connections. Therefore each lock has a lease, which its connection renews; one
+//! that has run out may be taken from its holder ([`Advisory::expel`]), who knows by its own clock that it has nothing to say any
+//! more ([`Advisory::is_lost`]).
 //!
 //! A lock whose connection breaks is taken again. Meanwhile another process may have had it, and may keep it: what must
 //! happen once is therefore fenced as well (see `runs`).
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use onboarding_provider::sql::{Database, PostgresUrl};
-use sqlx::{AnyPool, Connection as _, postgres::PgConnection};
+use parking_lot::Mutex;
+use sqlx::{AnyPool, postgres::PgConnection};
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long a lock is waited for: the server may not have noticed yet that its last holder has ended.
 const PATIENCE: &str = "SET lock_timeout = '2s'";
 
-/// How often a connection is looked at.
-const CHECK: Duration = Duration::from_secs(15);
+/// The pause before a lock that was lost is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What PostgreSQL says when the lock was not to be had in time (lock_not_available, appendix A of its manual).
 const NOT_AVAILABLE: &str = "55P03";
@@ -24,14 +32,46 @@ const EXCLUSIVE: &str =
     "SELECT pg_advisory_lock(hashtextextended(current_schema() || '/' || $1, 0))";
 const SHARED: &str =
     "SELECT pg_advisory_lock_shared(hashtextextended(current_schema() || '/' || $1, 0))";
-const HELD: &str = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
+const HOLDERS: &str = "FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
     AND ((classid::bigint << 32) | objid::bigint) = hashtextextended(current_schema() || '/' || $1, 0)";
+/// By the database's clock: those of machines differ.
+const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
 pub(super) struct Advisory {
+    good_until: Arc<Mutex<Moment>>,
     _keeper: AbortOnDropHandle<()>,
+}
+
+/// A moment by two clocks: one that nobody sets stands still where a machine sleeps, the other can be set back.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    steady: Instant,
+    wall: SystemTime,
+}
+
+impl Moment {
+    fn in_a(while_: Duration) -> Self {
+        Self {
+            steady: Instant::now() + while_,
+            wall: SystemTime::now() + while_,
+        }
+    }
+
+    fn is_over(self) -> bool {
+        Instant::now() >= self.steady || SystemTime::now() >= self.wall
+    }
+}
+
+/// What a lock is.
+#[derive(Debug, Clone)]
+struct Terms {
+    url: PostgresUrl,
+    name: String,
+    is_shared: bool,
+    lease: Duration,
 }
 
 impl Advisory {
@@ -39,42 +79,89 @@ impl Advisory {
     pub(super) async fn exclusive(
         url: &PostgresUrl,
         name: &str,
+        lease: Duration,
     ) -> Result<Option<Self>, sqlx::Error> {
-        let session = take(url, EXCLUSIVE, name).await?;
-        Ok(session.map(|session| Self::kept(session, url, EXCLUSIVE, name)))
+        Self::take(Terms {
+            url: url.clone(),
+            name: name.to_owned(),
+            is_shared: false,
+            lease,
+        })
+        .await
     }
 
     /// Takes a lock that others can have at the same time.
-    pub(super) async fn shared(url: &PostgresUrl, name: &str) -> Result<Self, sqlx::Error> {
-        let session = take(url, SHARED, name).await?;
-        let session = session.ok_or(sqlx::Error::PoolTimedOut)?;
-        Ok(Self::kept(session, url, SHARED, name))
+    pub(super) async fn shared(
+        url: &PostgresUrl,
+        name: &str,
+        lease: Duration,
+    ) -> Result<Self, sqlx::Error> {
+        let taken = Self::take(Terms {
+            url: url.clone(),
+            name: name.to_owned(),
+            is_shared: true,
+            lease,
+        });
+        taken.await?.ok_or(sqlx::Error::PoolTimedOut)
     }
 
-    /// Whether anybody has a lock.
+    async fn take(terms: Terms) -> Result<Option<Self>, sqlx::Error> {
+        let Some((session, moment)) = take(&terms).await? else {
+            return Ok(None);
+        };
+        let good_until = Arc::new(Mutex::new(moment));
+        let keeper = keep(session, terms, Arc::clone(&good_until));
+        Ok(Some(Self {
+            good_until,
+            _keeper: AbortOnDropHandle::new(tokio::spawn(keeper)),
+        }))
+    }
+
+    /// Whether the lease has run out, so that somebody else may have taken the lock.
+    pub(super) fn is_lost(&self) -> bool {
+        self.good_until.lock().is_over()
+    }
+
+    /// Whether anybody has a lock whose lease is good.
     pub(super) async fn is_held(pool: &AnyPool, name: &str) -> Result<bool, sqlx::Error> {
-        let held: i64 = sqlx::query_scalar(HELD).bind(name).fetch_one(pool).await?;
+        let held = format!(
+            "SELECT COUNT(*) {HOLDERS} AND EXISTS (SELECT 1 FROM lock_leases WHERE name = $1 AND good_until > {NOW})"
+        );
+        let held: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(held))
+            .bind(name)
+            .fetch_one(pool)
+            .await?;
         Ok(held > 0)
     }
 
-    fn kept(session: PgConnection, url: &PostgresUrl, sql: &'static str, name: &str) -> Self {
-        let keeper = keep(session, url.clone(), sql, name.to_owned());
-        Self {
-            _keeper: AbortOnDropHandle::new(tokio::spawn(keeper)),
-        }
+    /// Ends the connection of whoever has a lock whose lease has run out. Gives whether there was one.
+    pub(super) async fn expel(pool: &AnyPool, name: &str) -> Result<bool, sqlx::Error> {
+        let expel = format!(
+            "SELECT COUNT(pg_terminate_backend(pid)::int) {HOLDERS} \
+             AND EXISTS (SELECT 1 FROM lock_leases WHERE name = $1 AND good_until <= {NOW})"
+        );
+        let ended: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(expel))
+            .bind(name)
+            .fetch_one(pool)
+            .await?;
+        Ok(ended > 0)
     }
 }
 
-/// A connection that holds the lock; none when somebody else does.
-async fn take(
-    url: &PostgresUrl,
-    sql: &'static str,
-    name: &str,
-) -> Result<Option<PgConnection>, sqlx::Error> {
-    let mut session = Database::session(url).await?;
+/// A connection that holds the lock, and until when; none when somebody else does.
+async fn take(terms: &Terms) -> Result<Option<(PgConnection, Moment)>, sqlx::Error> {
+    let mut session = Database::session(&terms.url).await?;
     sqlx::raw_sql(PATIENCE).execute(&mut session).await?;
-    match sqlx::query(sql).bind(name).execute(&mut session).await {
-        Ok(_) => Ok(Some(session)),
+    let sql = if terms.is_shared { SHARED } else { EXCLUSIVE };
+    let taken = sqlx::query(sql)
+        .bind(&terms.name)
+        .execute(&mut session)
+        .await;
+    match taken {
+        Ok(_) => {
+            let moment = renew(&mut session, terms).await?;
+            Ok(Some((session, moment)))
+        }
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NOT_AVAILABLE) => {
             Ok(None)
         }
@@ -82,25 +169,51 @@ async fn take(
     }
 }
 
-/// Looks after a connection, and takes the lock again on another one when it breaks, unless somebody else was faster.
-async fn keep(mut session: PgConnection, url: PostgresUrl, sql: &'static str, name: String) {
+/// Renews the lease on the connection that holds the lock, which is there then. Gives until when, counted from before.
+async fn renew(session: &mut PgConnection, terms: &Terms) -> Result<Moment, sqlx::Error> {
+    let moment = Moment::in_a(terms.lease);
+    let renew = format!(
+        "INSERT INTO lock_leases (name, good_until) VALUES ($1, {NOW} + $2) \
+         ON CONFLICT (name) DO UPDATE SET good_until = excluded.good_until"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(renew))
+        .bind(&terms.name)
+        .bind(i64::try_from(terms.lease.as_millis()).unwrap_or(i64::MAX))
+        .execute(session)
+        .await?;
+    Ok(moment)
+}
+
+/// Renews the lease, and takes the lock again on another connection when it breaks, unless somebody else may have had it.
+async fn keep(mut session: PgConnection, terms: Terms, good_until: Arc<Mutex<Moment>>) {
+    let check = terms.lease / 3;
     loop {
-        tokio::time::sleep(CHECK).await;
-        if let Ok(Ok(())) = tokio::time::timeout(CHECK, session.ping()).await {
+        tokio::time::sleep(check).await;
+        if let Ok(Ok(moment)) = tokio::time::timeout(check, renew(&mut session, &terms)).await {
+            *good_until.lock() = moment;
             continue;
         }
         tracing::warn!(
-            lock = name,
+            lock = terms.name,
             "a lock in the state was lost with its connection"
         );
         session = loop {
-            match take(&url, sql, &name).await {
-                Ok(Some(session)) => break session,
-                Ok(None) => {
-                    tracing::error!(lock = name, "another process has taken the lock");
+            match tokio::time::timeout(terms.lease, take(&terms)).await {
+                // Nobody can have had it meanwhile, or does not mind others.
+                Ok(Ok(Some((session, moment))))
+                    if terms.is_shared || !good_until.lock().is_over() =>
+                {
+                    *good_until.lock() = moment;
+                    break session;
+                }
+                Ok(Ok(_)) => {
+                    tracing::error!(
+                        lock = terms.name,
+                        "another process has taken the lock, or may have"
+                    );
                     return;
                 }
-                Err(_) => tokio::time::sleep(CHECK).await,
+                Ok(Err(_)) | Err(_) => tokio::time::sleep(PAUSE).await,
             }
         };
     }

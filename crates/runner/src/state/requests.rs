@@ -1,14 +1,14 @@
 //! Requests for runs, and what the scheduler remembers of each job. A request is a row of `runs` that waits: unique by job and
 //! tick, taken up by whoever has the job's lock, and raised to the next fence when it is.
 
-use std::{any::Any, collections::BTreeMap, str::FromStr as _, sync::Arc};
+use std::{collections::BTreeMap, str::FromStr as _, sync::Arc};
 
 use jiff::Timestamp;
 use sqlx::{Any as AnyDatabase, Row as _, Transaction, any::AnyRow};
 
 use super::{State, StateError, error::write};
 use crate::{
-    engine::{Asked, JournalError, RunId, RunKey},
+    engine::{Asked, Hold, JournalError, RunId, RunKey},
     schedule::{Decision, Standing},
 };
 
@@ -27,6 +27,28 @@ pub struct NewRequest<'a> {
     pub due_at: Timestamp,
 }
 
+/// What is told of a run to whoever asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The JSON document.
+    pub document: String,
+    /// What a terminal shows.
+    pub text: String,
+}
+
+/// How it stands with a run that somebody waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaited {
+    /// `queued`, `running`, or how it ended.
+    pub state: String,
+    /// Its exit code, when it has ended.
+    pub exit: Option<i64>,
+    /// Why it failed as a whole, or was not run.
+    pub error: Option<String>,
+    /// What is told of it, as soon as that is there.
+    pub told: Option<Told>,
+}
+
 /// A request that was taken up: the run goes on in this process, until `hold` is dropped.
 #[derive(Debug, Clone)]
 pub struct Taken {
@@ -41,16 +63,18 @@ pub struct Taken {
     /// What is asked for beside the job's definition.
     pub asked: Asked,
     /// The job's lock.
-    pub hold: Arc<dyn Any + Send + Sync>,
+    pub hold: Arc<dyn Hold>,
 }
 
 /// What a look at a job's schedule has decided.
 #[derive(Debug, Clone)]
-pub struct Looked<'a> {
+pub struct Looked {
     /// The job.
-    pub job: &'a str,
+    pub job: String,
     /// Its kind.
     pub kind: &'static str,
+    /// Its schedule.
+    pub schedule: String,
     /// Until when ticks had been dealt with before.
     pub before: Option<Timestamp>,
     /// Until when they are now.
@@ -84,7 +108,10 @@ impl State {
             let job: String = row.try_get("job").map_err(&failed)?;
             let looked_until: i64 = row.try_get("looked_until").map_err(&failed)?;
             let standing = standings.entry(job).or_default();
-            standing.looked_until = Timestamp::from_millisecond(looked_until).ok();
+            let looked_until = Timestamp::from_millisecond(looked_until);
+            standing.looked_until =
+                Some(looked_until.map_err(StateError::value("the last look at a schedule"))?);
+            standing.schedule = row.try_get("schedule").map_err(&failed)?;
             standing.paused = pause(&row).map_err(&failed)?;
         }
         let rows = sqlx::query(
@@ -110,13 +137,28 @@ impl State {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn note_looks(&self, looks: &[Looked<'_>], now: Timestamp) -> Result<(), StateError> {
+    pub async fn note_looks(&self, looks: &[Looked], now: Timestamp) -> Result<(), StateError> {
         let failed = StateError::query("writing down what is due");
         let mut tx = self.write().await.map_err(&failed)?;
         for look in looks {
             note_look(&mut tx, look, now).await.map_err(&failed)?;
         }
         tx.commit().await.map_err(failed)
+    }
+
+    /// These jobs have no schedule in force any more.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn forget_schedules(&self, jobs: &[&str]) -> Result<(), StateError> {
+        for job in jobs {
+            sqlx::query("UPDATE schedules SET schedule = NULL WHERE job = $1")
+                .bind(job)
+                .execute(self.pool())
+                .await
+                .map_err(StateError::query("taking a schedule out of force"))?;
+        }
+        Ok(())
     }
 
     /// Asks for a run.
@@ -129,13 +171,59 @@ impl State {
         now: Timestamp,
     ) -> Result<RunId, StateError> {
         let failed = StateError::query("asking for a run");
-        let id = RunId::new();
+        let asked = serde_json::to_string(&request.asked)
+            .map_err(StateError::value("what is asked for"))?;
+        let row = RequestRow {
+            job: request.job,
+            kind: request.kind,
+            woken_by: request.woken_by,
+            asked: Some(&asked),
+            due_at: request.due_at,
+        };
         let mut tx = self.write().await.map_err(&failed)?;
-        insert_request(&mut tx, id, request, now)
-            .await
-            .map_err(&failed)?;
+        let id = insert_request(&mut tx, &row, now).await.map_err(&failed)?;
         tx.commit().await.map_err(failed)?;
         Ok(id)
+    }
+
+    /// Writes down what is told of a run to whoever asked for it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn tell_of_run(&self, id: RunId, told: &Told) -> Result<(), StateError> {
+        sqlx::query("UPDATE runs SET told_document = $2, told_text = $3 WHERE id = $1")
+            .bind(id.to_string())
+            .bind(&told.document)
+            .bind(&told.text)
+            .execute(self.pool())
+            .await
+            .map_err(StateError::query("telling of a run"))?;
+        Ok(())
+    }
+
+    /// How it stands with a run that somebody waits for.
+    ///
+    /// # Errors
+    /// When the state cannot be read, or has no such run.
+    pub async fn await_run(&self, id: RunId) -> Result<Awaited, StateError> {
+        let failed = StateError::query("looking at a run");
+        let row = sqlx::query(
+            "SELECT state, exit_code, error, told_document, told_text FROM runs WHERE id = $1",
+        )
+        .bind(id.to_string())
+        .fetch_one(self.pool())
+        .await
+        .map_err(&failed)?;
+        let document: Option<String> = row.try_get("told_document").map_err(&failed)?;
+        let text: Option<String> = row.try_get("told_text").map_err(&failed)?;
+        Ok(Awaited {
+            state: row.try_get("state").map_err(&failed)?,
+            exit: row.try_get("exit_code").map_err(&failed)?,
+            error: row.try_get("error").map_err(&failed)?,
+            told: document
+                .zip(text)
+                .map(|(document, text)| Told { document, text }),
+        })
     }
 
     /// Takes up the run that waits longest of those that are due and whose job nobody runs.
@@ -150,7 +238,9 @@ impl State {
         let failed = write("that a run is taken up");
         let now = now.as_millisecond();
         let jobs: Vec<AnyRow> = sqlx::query(
-            "SELECT job, MIN(due_at) AS due FROM runs WHERE state = 'queued' AND due_at <= $1 GROUP BY job ORDER BY due, job",
+            "SELECT job, MIN(due_at) AS due FROM runs WHERE state = 'queued' AND due_at <= $1 AND NOT EXISTS \
+             (SELECT 1 FROM runs other WHERE other.job = runs.job AND other.state = 'running' AND other.dry_run = 0) \
+             GROUP BY job ORDER BY due, job",
         )
         .bind(now)
         .fetch_all(self.pool())
@@ -227,7 +317,9 @@ impl State {
         let mut dead = Vec::new();
         for row in rows {
             let job: String = row.try_get("job").map_err(&failed)?;
-            // Whoever runs it has its lock.
+            if self.is_run(&job).await? {
+                continue;
+            }
             let _alone = match self.lock_job(&job).await {
                 Ok(lock) => lock,
                 Err(JournalError::AlreadyRunning { .. }) => continue,
@@ -359,16 +451,18 @@ impl State {
 /// Writes one look down, unless another process has looked since.
 async fn note_look(
     tx: &mut Transaction<'_, AnyDatabase>,
-    look: &Looked<'_>,
+    look: &Looked,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let ours = sqlx::query(
-        "INSERT INTO schedules (job, looked_until) VALUES ($1, $2) \
-         ON CONFLICT (job) DO UPDATE SET looked_until = excluded.looked_until WHERE schedules.looked_until = $3",
+        "INSERT INTO schedules (job, looked_until, schedule) VALUES ($1, $2, $4) \
+         ON CONFLICT (job) DO UPDATE SET looked_until = excluded.looked_until, schedule = excluded.schedule \
+         WHERE schedules.looked_until = $3",
     )
-    .bind(look.job)
+    .bind(&look.job)
     .bind(look.until.as_millisecond())
     .bind(look.before.map(Timestamp::as_millisecond))
+    .bind(&look.schedule)
     .execute(&mut **tx)
     .await?;
     if ours.rows_affected() == 0 {
@@ -404,7 +498,7 @@ async fn note_look(
 /// The run of a tick, or why there is none. What is there of it already stands.
 async fn insert_tick(
     tx: &mut Transaction<'_, AnyDatabase>,
-    look: &Looked<'_>,
+    look: &Looked,
     tick: Timestamp,
     (state, why): (&str, Option<&str>),
     due_at: Option<Timestamp>,
@@ -416,7 +510,7 @@ async fn insert_tick(
          VALUES ($1, $2, $3, 'schedule', $4, 0, $5, $6, $7, $8, $9, 0) ON CONFLICT (job, tick) DO NOTHING",
     )
     .bind(RunId::new().to_string())
-    .bind(look.job)
+    .bind(&look.job)
     .bind(look.kind)
     .bind(tick.as_millisecond())
     .bind(state)
@@ -429,14 +523,21 @@ async fn insert_tick(
     Ok(())
 }
 
+/// A request, as it is written.
+struct RequestRow<'a> {
+    job: &'a str,
+    kind: &'a str,
+    woken_by: &'a str,
+    asked: Option<&'a str>,
+    due_at: Timestamp,
+}
+
 async fn insert_request(
     tx: &mut Transaction<'_, AnyDatabase>,
-    id: RunId,
-    request: &NewRequest<'_>,
+    request: &RequestRow<'_>,
     now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    let asked =
-        serde_json::to_string(&request.asked).map_err(|error| sqlx::Error::Encode(error.into()))?;
+) -> Result<RunId, sqlx::Error> {
+    let id = RunId::new();
     sqlx::query(
         "INSERT INTO runs (id, job, kind, woken_by, dry_run, state, started_at, due_at, asked, fence) \
          VALUES ($1, $2, $3, $4, 0, 'queued', $5, $6, $7, 0)",
@@ -447,10 +548,10 @@ async fn insert_request(
     .bind(request.woken_by)
     .bind(now.as_millisecond())
     .bind(request.due_at.as_millisecond())
-    .bind(asked)
+    .bind(request.asked)
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(id)
 }
 
 /// How many runs of a job may die one after the other until only its schedule tries again.
@@ -482,18 +583,14 @@ async fn again(
     let job: String = dead.try_get("job").map_err(&failed)?;
     let kind: String = dead.try_get("kind").map_err(&failed)?;
     let asked: Option<String> = dead.try_get("asked").map_err(&failed)?;
-    sqlx::query(
-        "INSERT INTO runs (id, job, kind, woken_by, dry_run, state, started_at, due_at, asked, fence) \
-         VALUES ($1, $2, $3, 'resume', 0, 'queued', $4, $4, $5, 0)",
-    )
-    .bind(RunId::new().to_string())
-    .bind(job)
-    .bind(kind)
-    .bind(now.as_millisecond())
-    .bind(asked)
-    .execute(&mut **tx)
-    .await
-    .map_err(failed)?;
+    let row = RequestRow {
+        job: &job,
+        kind: &kind,
+        woken_by: "resume",
+        asked: asked.as_deref(),
+        due_at: now,
+    };
+    insert_request(tx, &row, now).await.map_err(failed)?;
     Ok(())
 }
 

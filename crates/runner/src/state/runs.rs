@@ -1,6 +1,6 @@
 //! Runs: how they begin, how they end, and reading them back.
 
-use std::{any::Any, collections::BTreeMap, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
 use onboarding_core::plan::{Finding, Refusal, Summary};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::{
     plans::{self, PlanRow},
     steps::{StepRow, fenced},
 };
-use crate::engine::{Begun, JournalError, NewRun, RunEnd, RunId, RunKey};
+use crate::engine::{Begun, Hold, JournalError, NewRun, RunEnd, RunId, RunKey};
 
 /// A run, for people.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -84,7 +84,7 @@ const FIRST_FENCE: i64 = 1;
 impl State {
     pub(super) async fn insert_run(&self, run: &NewRun) -> Result<Begun, JournalError> {
         let failed = write("the start of a run");
-        let hold: Option<Arc<dyn Any + Send + Sync>> = match &run.claim {
+        let hold: Option<Arc<dyn Hold>> = match &run.claim {
             Some(claim) => Some(Arc::clone(&claim.hold)),
             None if run.dry_run => None,
             None => Some(Arc::new(self.lock_job(&run.job).await?)),

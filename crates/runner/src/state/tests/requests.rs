@@ -26,10 +26,11 @@ fn now() -> Timestamp {
     at("2027-01-01T10:15:01Z")
 }
 
-fn look(before: Option<&str>, decisions: Vec<Decision>) -> Looked<'static> {
+fn look(before: Option<&str>, decisions: Vec<Decision>) -> Looked {
     Looked {
-        job: "sync",
+        job: "sync".to_owned(),
         kind: "stackset-sync",
+        schedule: "@every 15m UTC".to_owned(),
         before: before.map(at),
         until: now(),
         decisions,
@@ -92,6 +93,10 @@ async fn a_tick_gets_one_run_whoever_looks(place: Place) {
         .unwrap();
     let standings = other.standings().await.unwrap();
     assert_eq!(standings["sync"].looked_until, Some(now()));
+    assert_eq!(
+        standings["sync"].schedule.as_deref(),
+        Some("@every 15m UTC")
+    );
     // Two that look at the same time: what the first has decided stands, whatever the second thinks.
     let later = |decisions| Looked {
         before: Some(now()),
@@ -159,7 +164,10 @@ async fn what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time(place: Plac
     // The second of the same job waits for the first, wherever that runs; the other is not due yet.
     assert!(take(&one).await.is_none());
     assert!(take(&other).await.is_none());
-    drop(taken);
+    for taken in taken {
+        let ended = one.end_unbegun(taken.run, "skipped", 0, "over", now());
+        ended.await.unwrap();
+    }
     let second = loop {
         // A session of a server ends a moment after it is dropped.
         if let Some(taken) = take(&other).await {
