@@ -111,7 +111,7 @@ metrics! {
     QUEUE_MESSAGES = "runner.provider.queue.messages", "{message}", Kind::Gauge, ["queue.name", "message.state"],
         "Messages of the provider's queue (`requests`) and its dead-letter queue (`dead-letters`): `visible`, and `in-flight`. SQS tells about how many, and is asked once a minute, not by a scrape";
     PROVIDER_ANSWERS = "runner.provider.answers", "{answer}", Kind::Counter, ["provider.answer"],
-        "Custom resources that this process answered: `success`, `failed`, and answers that CloudFormation did not take, `undeliverable`";
+        "Custom resources that this process answered, at each delivery: `success`, `failed`, and answers that CloudFormation did not take, `undeliverable`";
     PROVIDER_REFUSED = "runner.provider.refused", "", Kind::Counter, ["error.type"],
         "Events that the provider refused, at each delivery, by reason";
     RUNS = "runner.runs", "", Kind::Counter, ["job.name", "job.kind", "run.status"],

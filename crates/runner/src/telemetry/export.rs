@@ -48,9 +48,8 @@ impl Exporters {
     pub(super) fn from_env(is_scraped: bool) -> Result<Self, TelemetryError> {
         let env = |name: &str| std::env::var(name).ok();
         let size = |name, default| {
-            env(name)
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(default)
+            let number = env(name).and_then(|text| text.trim().parse().ok());
+            number.filter(|size| *size > 0).unwrap_or(default)
         };
         let spans = Backlog::new("traces", size("OTEL_BSP_MAX_QUEUE_SIZE", SPAN_QUEUE));
         let records = Backlog::new("logs", size("OTEL_BLRP_MAX_QUEUE_SIZE", LOG_QUEUE));
