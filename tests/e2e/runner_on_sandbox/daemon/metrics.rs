@@ -102,6 +102,11 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
     .collect()
 }
 
+/// Three accounts are enough to count.
+fn three() -> String {
+    SMALL.replace("accounts = 8", "accounts = 3")
+}
+
 /// Calls that are throttled and an operation that has to be asked for again, so that all is counted that goes wrong.
 const TROUBLE: &str = r#"
 [spot]
@@ -125,8 +130,7 @@ times = 5
 
 #[test]
 fn metrics_are_served_as_documented_and_tell_what_is_so() {
-    let three = SMALL.replace("accounts = 8", "accounts = 3");
-    let rehearsal = with_job(&format!("{three}{TROUBLE}"), &often(""));
+    let rehearsal = with_job(&format!("{}{TROUBLE}", three()), &often(""));
     let mut daemon = start(&rehearsal);
     // Before anything has run: what can be counted is at zero, so that its first event is an increase.
     let first = scrape(&daemon, &rehearsal);
@@ -285,13 +289,13 @@ fn start_with_collector(
 
 #[test]
 fn a_daemon_sends_traces_metrics_and_logs_to_a_collector() {
-    let mut rehearsal = with_job(SMALL, &often(""));
+    let mut rehearsal = with_job(&three(), &often(""));
     let receiver = rehearsal.runtime.block_on(OtlpReceiver::start()).unwrap();
     let endpoint = receiver.endpoint.clone();
     let often = [("OTEL_METRIC_EXPORT_INTERVAL", "200")];
     let mut daemon = start_with_collector(&mut rehearsal, &endpoint, &often);
     let ok = "runner_job_accounts{account_state=\"ok\",job_name=\"sync\"}";
-    until_is(&mut daemon, &rehearsal, ok, 8.0);
+    until_is(&mut daemon, &rehearsal, ok, 3.0);
     daemon.process.signal(Signal::TERM).unwrap();
     assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
 
@@ -316,7 +320,7 @@ fn a_daemon_sends_traces_metrics_and_logs_to_a_collector() {
 
 #[test]
 fn spans_that_a_collector_does_not_take_are_counted_and_told() {
-    let mut rehearsal = with_job(SMALL, &often(""));
+    let mut rehearsal = with_job(&three(), &often(""));
     // It takes connections, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
