@@ -11,5 +11,6 @@ pub mod otlp;
 pub mod postgres;
 pub mod process;
 pub mod runner;
+pub mod tap;
 pub mod tls;
 pub mod wire;

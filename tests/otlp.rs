@@ -1,4 +1,4 @@
-//! A receiver of OTLP over gRPC: keeps the spans, the names of the metrics and what they say of each call.
+//! A receiver of OTLP over gRPC: keeps the spans, the log records, the names of the metrics and what they say of each call.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,6 +8,10 @@ use std::{
 use anyhow::Result;
 use opentelemetry_proto::tonic::{
     collector::{
+        logs::v1::{
+            ExportLogsServiceRequest, ExportLogsServiceResponse,
+            logs_service_server::{LogsService, LogsServiceServer},
+        },
         metrics::v1::{
             ExportMetricsServiceRequest, ExportMetricsServiceResponse,
             metrics_service_server::{MetricsService, MetricsServiceServer},
@@ -18,6 +22,7 @@ use opentelemetry_proto::tonic::{
         },
     },
     common::v1::{KeyValue, any_value::Value},
+    logs::v1::LogRecord,
     metrics::v1::{metric::Data, number_data_point},
     trace::v1::Span,
 };
@@ -32,6 +37,8 @@ use tonic::{
 pub struct Received {
     /// The spans, in the order of arrival (a child ends, and so arrives, before its parent).
     pub spans: Vec<Span>,
+    /// The log records, in the order of arrival.
+    pub logs: Vec<LogRecord>,
     /// The names of the metrics.
     pub metrics: BTreeSet<String>,
     /// The values of each metric that says something of calls or errors, in the order of arrival: metric, then `rpc.method`, or
@@ -62,7 +69,8 @@ impl OtlpReceiver {
         let service = Service(Arc::clone(&received));
         let serve = Server::builder()
             .add_service(TraceServiceServer::new(service.clone()))
-            .add_service(MetricsServiceServer::new(service))
+            .add_service(MetricsServiceServer::new(service.clone()))
+            .add_service(LogsServiceServer::new(service))
             .serve_with_incoming(TcpIncoming::from(listener));
         let server = tokio::spawn(async move {
             // It ends with the test; what went wrong shows as what did not arrive.
@@ -109,6 +117,15 @@ pub fn attribute<'a>(span: &'a Span, name: &str) -> Option<&'a str> {
         .and_then(text)
 }
 
+/// What a log record says.
+#[must_use]
+pub fn message(record: &LogRecord) -> Option<&str> {
+    match record.body.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
 fn text(pair: &KeyValue) -> Option<&str> {
     match pair.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => Some(text),
@@ -146,6 +163,20 @@ impl TraceService for Service {
                 .flat_map(|scope| scope.spans);
             received.spans.extend(spans);
         }
+        Ok(Response::new(Default::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Service {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        let resources = request.into_inner().resource_logs.into_iter();
+        let scopes = resources.flat_map(|resource| resource.scope_logs);
+        let records = scopes.flat_map(|scope| scope.log_records);
+        lock(&self.0).logs.extend(records);
         Ok(Response::new(Default::default()))
     }
 }

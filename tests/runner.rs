@@ -60,6 +60,11 @@ impl Runner {
         })
     }
 
+    /// Has commands see this from now on, beside what they always see.
+    pub fn set_environment(&mut self, environment: BTreeMap<String, String>) {
+        self.environment = environment;
+    }
+
     /// Where it runs: `config/` is in it, and the state unless configured otherwise.
     #[must_use]
     pub fn directory(&self) -> &Path {

@@ -4,6 +4,7 @@
 
 mod aws_ops_on_moto;
 mod clients_on_sandbox;
+mod deploy;
 mod operations;
 mod policy_diff;
 mod runner_on_sandbox;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
-    otlp::{OtlpReceiver, Received, attribute},
+    otlp::{OtlpReceiver, Received, attribute, message},
     runner::Runner,
+    tap::Tap,
     tls,
     wire::Wire,
 };
@@ -36,7 +37,7 @@ times = 1
 "#;
 
 #[test]
-fn a_run_arrives_at_the_collector_as_a_trace_and_metrics() {
+fn a_run_arrives_at_the_collector_as_a_trace_metrics_and_logs() {
     tls::install();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(run_and_look()).unwrap();
@@ -46,6 +47,8 @@ async fn run_and_look() -> Result<()> {
     let sandbox = Sandbox::start(Scenario::parse(SCENARIO)?, "127.0.0.1:0".parse()?).await?;
     let receiver = OtlpReceiver::start().await?;
     let mut environment = sandbox.environment().clone();
+    let spot = Tap::start(&environment["SPOT_API_URL"]).await?;
+    environment.insert("SPOT_API_URL".to_owned(), spot.endpoint.clone());
     environment.insert(
         "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
         receiver.endpoint.clone(),
@@ -54,7 +57,7 @@ async fn run_and_look() -> Result<()> {
     // Often enough to see a block while it lasts.
     environment.insert("OTEL_METRIC_EXPORT_INTERVAL".to_owned(), "100".to_owned());
     let runner = Runner::new(environment)?;
-    let arguments = ["--output", "json", "exec", "stackset-sync"];
+    let arguments = ["-v", "--output", "json", "exec", "stackset-sync"];
     let ended = tokio::task::spawn_blocking(move || runner.run(&arguments)).await??;
     let document = ended.json()?;
     ensure!(ended.code == 0, "{document:#}");
@@ -86,11 +89,73 @@ async fn run_and_look() -> Result<()> {
     let counted = serde_json::from_value(document["api_calls"].clone())?;
     ensure_calls(&received, &counted)?;
     ensure_rates(&received)?;
+    ensure_logs(&received, run)?;
+    ensure_followed(&received, run, &spot.heard())?;
     ensure!(
         received
             .resource
             .get("service.name")
             .is_some_and(|name| name == "runner")
+    );
+    Ok(())
+}
+
+#[test]
+fn a_step_of_one_account_is_below_its_account_and_above_its_calls() {
+    tls::install();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(run_directly_and_look()).unwrap();
+}
+
+async fn run_directly_and_look() -> Result<()> {
+    let scenario = format!("{SCENARIO}[provider]\nenabled = false\n");
+    let sandbox = Sandbox::start(Scenario::parse(&scenario)?, "127.0.0.1:0".parse()?).await?;
+    let receiver = OtlpReceiver::start().await?;
+    let mut environment = sandbox.environment().clone();
+    environment.insert(
+        "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
+        receiver.endpoint.clone(),
+    );
+    environment.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), "grpc".to_owned());
+    let runner = Runner::new(environment)?;
+    let config = "[aws]\nregion = \"us-east-1\"\n[enrollment]\nprovider = \"direct\"\n[[profiles]]\nname = \"default\"\n\
+                  [profiles.targets]\nous = [\"root\"]\n";
+    std::fs::write(runner.directory().join("config/runner.toml"), config)?;
+    let arguments = ["--output", "json", "exec", "stackset-sync"];
+    let ended = tokio::task::spawn_blocking(move || runner.run(&arguments)).await??;
+    ensure!(ended.code == 0, "{}\n{}", ended.stdout, ended.stderr);
+
+    let received = receiver.received();
+    let run = received.named("run").next().context("no span of the run")?;
+    let accounts: Vec<&Span> = received
+        .named("account")
+        .filter(|account| account.parent_span_id == run.span_id)
+        .collect();
+    let steps: Vec<&Span> = received
+        .named("step")
+        .filter(|step| {
+            let mut above = accounts.iter();
+            above.any(|account| account.span_id == step.parent_span_id)
+        })
+        .collect();
+    let enrolled: BTreeSet<_> = steps
+        .iter()
+        .filter_map(|step| {
+            accounts
+                .iter()
+                .find(|above| above.span_id == step.parent_span_id)
+        })
+        .filter_map(|account| attribute(account, "cloud.account.id"))
+        .collect();
+    ensure!(enrolled.len() == 3, "{enrolled:?}");
+    // Each of them made a Spot account, and the call is told where it was made.
+    let created: Vec<&Span> = received.named("POST /setup/account").collect();
+    ensure!(created.len() >= enrolled.len(), "{created:?}");
+    ensure!(
+        created
+            .iter()
+            .all(|call| steps.iter().any(|step| is_below(&received, call, step))),
+        "a call is not below a step"
     );
     Ok(())
 }
@@ -249,29 +314,82 @@ fn ensure_rates(received: &Received) -> Result<()> {
     Ok(())
 }
 
-/// Spans with these names are below the run, and calls are below each of them.
-fn ensure_below(received: &Received, run: &Span, names: &[&str]) -> Result<()> {
+/// What is logged within a run is of its trace.
+fn ensure_logs(received: &Received, run: &Span) -> Result<()> {
+    let said = "request served";
+    let mut logs = received.logs.iter();
+    let served = logs.find(|record| message(record) == Some(said));
+    let served = served.with_context(|| format!("no {said:?} in {:?}", received.logs))?;
+    ensure!(served.trace_id == run.trace_id, "{served:?}");
+    let mut requests = received.named("provider.request");
+    ensure!(
+        requests.any(|request| request.span_id == served.span_id),
+        "{served:?}"
+    );
+    ensure!(served.severity_text == "INFO", "{served:?}");
+    Ok(())
+}
+
+/// Each request to Spot within the run names its own span.
+fn ensure_followed(received: &Received, run: &Span, heard: &str) -> Result<()> {
+    let heard = heard.to_ascii_lowercase();
+    let requests = heard.matches("user-agent: ").count();
+    let named: Vec<&str> = heard
+        .lines()
+        .filter_map(|line| line.strip_prefix("traceparent: "))
+        .collect();
+    ensure!(
+        named.len() == requests && requests > 3,
+        "{named:?} of {requests}"
+    );
+    let trace = hex::encode(&run.trace_id);
+    let calls: BTreeSet<String> = received
+        .spans
+        .iter()
+        .filter(|span| span.kind() == SpanKind::Client && span.name.contains(" /"))
+        .map(|span| {
+            format!(
+                "00-{}-{}-01",
+                hex::encode(&span.trace_id),
+                hex::encode(&span.span_id)
+            )
+        })
+        .collect();
+    for parent in &named {
+        ensure!(calls.contains(*parent), "{parent} is none of {calls:?}");
+    }
+    ensure!(
+        named.iter().any(|parent| parent.contains(&trace)),
+        "{named:?}"
+    );
+    Ok(())
+}
+
+/// Whether a span is below another, however far.
+fn is_below(received: &Received, span: &Span, above: &Span) -> bool {
     let parent = |span: &Span| {
         let mut all = received.spans.iter();
         all.find(|other| other.span_id == span.parent_span_id)
     };
-    let is_below = |span: &Span, above: &Span| {
-        let lineage = std::iter::successors(parent(span), |span| parent(span));
-        let mut lineage = lineage.map(|span| &span.span_id);
-        lineage.any(|id| *id == above.span_id)
-    };
+    let lineage = std::iter::successors(parent(span), |span| parent(span));
+    let mut lineage = lineage.map(|span| &span.span_id);
+    lineage.any(|id| *id == above.span_id)
+}
+
+/// Spans with these names are below the run, and calls are below each of them.
+fn ensure_below(received: &Received, run: &Span, names: &[&str]) -> Result<()> {
     for name in names {
         let all: Vec<_> = received.named(name).collect();
         ensure!(!all.is_empty(), "no span {name}");
         ensure!(
-            all.iter().all(|span| is_below(span, run)),
+            all.iter().all(|span| is_below(received, span, run)),
             "{name} is not below the run"
         );
         let mut calls = received
             .spans
             .iter()
             .filter(|span| span.kind() == SpanKind::Client);
-        let below = |call: &Span| all.iter().any(|span| is_below(call, span));
+        let below = |call: &Span| all.iter().any(|span| is_below(received, call, span));
         ensure!(calls.any(below), "no call below {name}");
     }
     Ok(())

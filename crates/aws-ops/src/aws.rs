@@ -105,6 +105,17 @@ impl Aws {
             .governor(|governor, _| governor.counts().collect())
     }
 
+    /// The calls a second that each operation that was called may make now, where something limits it.
+    #[must_use]
+    pub fn rates(&self) -> BTreeMap<&'static str, f64> {
+        self.governed.governor(|governor, _| {
+            let operations = governor.counts();
+            operations
+                .filter_map(|(operation, _)| Some((operation, governor.rate(operation)?)))
+                .collect()
+        })
+    }
+
     /// How many calls of an operation are worth having in flight.
     #[must_use]
     pub fn concurrency(&self, operation: &str) -> usize {

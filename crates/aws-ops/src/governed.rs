@@ -63,6 +63,7 @@ impl Governed {
             rpc.method = method,
             aws.request_id = tracing::field::Empty,
             error.r#type = tracing::field::Empty,
+            otel.status_code = tracing::field::Empty,
         );
         let attempts = async {
             let started = Instant::now();
@@ -86,6 +87,7 @@ impl Governed {
                     None => {
                         let span = tracing::Span::current();
                         span.record("error.type", error.class().as_str());
+                        span.record("otel.status_code", "ERROR");
                         if let Some(id) = &error.request_id {
                             span.record("aws.request_id", id);
                         }

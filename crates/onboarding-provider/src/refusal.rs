@@ -36,6 +36,23 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::NotAnEvent,
+        Self::TooLong,
+        Self::NotARequest,
+        Self::ServiceToken,
+        Self::ResponseUrl,
+        Self::OtherStack,
+        Self::Expired,
+        Self::StackEnded,
+        Self::Stack,
+        Self::Resource,
+        Self::OtherAccount,
+        Self::OutOfScope,
+        Self::ForeignSpotAccount,
+    ];
+
     /// The code in metrics.
     #[must_use]
     pub fn code(self) -> &'static str {

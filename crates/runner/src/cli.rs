@@ -212,6 +212,15 @@ fn load(global: &Global) -> Result<Loaded, Failure> {
 
 /// Starts logs, traces and metrics.
 fn telemetry(global: &Global, config: &Loaded) -> Result<telemetry::Guard, Failure> {
+    start_telemetry(global, config, false)
+}
+
+/// As the options say; with `is_scraped`, metrics can be read.
+fn start_telemetry(
+    global: &Global,
+    config: &Loaded,
+    is_scraped: bool,
+) -> Result<telemetry::Guard, Failure> {
     let verbosity = match (global.quiet, global.verbose) {
         (true, _) => telemetry::Verbosity::Quiet,
         (false, 0) => telemetry::Verbosity::Default,
@@ -219,7 +228,7 @@ fn telemetry(global: &Global, config: &Loaded) -> Result<telemetry::Guard, Failu
         (false, _) => telemetry::Verbosity::Calls,
     };
     let json = config.runner.telemetry.log_format == LogFormat::Json;
-    telemetry::init(verbosity, json).map_err(|error| Failure::Config(error.to_string()))
+    telemetry::init(verbosity, json, is_scraped).map_err(|error| Failure::Config(error.to_string()))
 }
 
 /// Writes data to stdout. A reader that went away (`| head`) is no failure.

@@ -4,7 +4,8 @@
 //! - `scheduler`: looks for due ticks and writes down what becomes of them;
 //! - `executor`: takes up runs that wait and runs them;
 //! - `service`: the enrollment provider, for as long as the daemon lives;
-//! - `health`: `/healthz` and `/readyz`.
+//! - `health`: `/healthz`, `/readyz` and `/metrics`;
+//! - `gauges`: what the metrics say of jobs, state and queue.
 //!
 //! The parts speak to each other through the state only; a nudge makes the next look come sooner, and nothing depends on it.
 //! A first signal drains: nothing new is taken up, runs end as after a signal, and custom resources that were taken up are
@@ -12,6 +13,7 @@
 
 mod definitions;
 mod executor;
+mod gauges;
 mod health;
 mod scheduler;
 mod service;
@@ -26,12 +28,14 @@ use crate::{
     config::Loaded,
     engine::{ErrorClass, Interrupt, JobError},
     home::Home,
+    telemetry::Scrape,
 };
 
 pub(crate) use executor::BY_HAND;
 
 use definitions::Definitions;
 use executor::Executor;
+use gauges::Gauges;
 use health::Health;
 use scheduler::Scheduler;
 
@@ -39,13 +43,14 @@ use scheduler::Scheduler;
 type Nudge = Arc<Notify>;
 
 /// Says where it listens, and runs until `interrupt` drains and everything that was begun has ended, or until it is abandoned. `reload` ends whenever the
-/// definitions are to be read again.
+/// definitions are to be read again; `scrape` has the metrics that it serves.
 ///
 /// # Errors
 /// When it cannot begin: another daemon has the state's file, or the address is taken.
 pub async fn run<R: Future<Output = ()>>(
     home: Home,
     sets: Vec<String>,
+    scrape: Scrape,
     interrupt: &Interrupt,
     reload: impl FnMut() -> R,
     listens: impl FnOnce(SocketAddr),
@@ -72,7 +77,19 @@ pub async fn run<R: Future<Output = ()>>(
         nudge: taken,
         ended: Arc::clone(&due),
     };
-    let _health = spawned(health::serve(listener, home.state.clone(), health));
+    let gauges = Gauges::new(home.state.clone(), Arc::clone(&definitions));
+    let _pushed = scrape.is_pushed.then(|| {
+        let gauges = Arc::clone(&gauges);
+        spawned(async move { gauges.keep().await })
+    });
+    let (watched, watching) = (home.clone(), Arc::clone(&gauges));
+    let _queues = spawned(async move { watching.watch_queues(&watched).await });
+    let _health = spawned(health::serve(
+        listener,
+        home.state.clone(),
+        health,
+        (scrape, gauges),
+    ));
     let (serving, served_until) = (home.clone(), interrupt.clone());
     let service = spawned(async move { service::serve(&serving, &served_until).await });
     let beside = async { tokio::join!(scheduler.run(&due), definitions.keep(reload)) };

@@ -19,13 +19,14 @@ use onboarding_core::{
     template::{POLICY_VERSION_PARAMETER, PinnedVersions, read_versions},
 };
 use onboarding_provider::response_hosts::{self, InvalidHost, ResponseHosts};
+use opentelemetry::KeyValue;
 use spot_api::{SpotClient, SpotError, SpotSettings, TokenSource};
 
 use crate::{
     config::{self, Concurrency, Loaded},
     engine::{ErrorClass, JobError},
     state::State,
-    telemetry,
+    telemetry::{catalog, metrics},
 };
 
 /// See the module documentation. Cheap to clone.
@@ -62,7 +63,7 @@ impl Home {
         let response_hosts = response_hosts()?;
         let aws = Box::pin(connect_aws(&config)).await?;
         let tokens = tokens::source(&config.runner.spot.token, &aws)?;
-        let observer = Arc::new(telemetry::metrics::SpotCalls);
+        let observer = Arc::new(metrics::SpotCalls);
         let spot = SpotClient::new(spot_settings(&config), tokens.clone(), Some(observer))
             .map_err(spot_error)?;
         let state = State::open(&config.runner.state.url).await?;
@@ -261,22 +262,23 @@ pub async fn connect_aws(config: &Loaded) -> Result<Aws, JobError> {
     .map_err(aws_error)
 }
 
-/// Exports what the clients count and the Spot governor knows as metrics.
+/// Exports what the clients count and the governors know as metrics.
 fn export(aws: &Aws, spot: &SpotClient) {
     let clients = (aws.clone(), spot.clone());
-    telemetry::metrics::observe_counts(
-        "runner.api.calls",
-        "Calls of AWS and Spot, by operation",
-        move || calls(&clients.0, &clients.1),
-    );
+    metrics::observe_counts(&catalog::API_CALLS, move || calls(&clients.0, &clients.1));
     let clients = (aws.clone(), spot.clone());
-    telemetry::metrics::observe_counts(
-        "runner.api.throttled",
-        "Calls of AWS and Spot that were refused for their rate, by operation",
-        move || throttled(&clients.0, &clients.1),
-    );
+    metrics::observe_counts(&catalog::API_THROTTLED, move || {
+        throttled(&clients.0, &clients.1)
+    });
+    let aws = aws.clone();
+    metrics::observe_gauge(&catalog::AWS_RATE, move || {
+        let rates = aws.rates().into_iter();
+        rates
+            .map(|(operation, rate)| (vec![KeyValue::new("rpc.method", operation)], rate))
+            .collect()
+    });
     let spot = spot.clone();
-    telemetry::metrics::observe_windows(move || spot.windows());
+    metrics::observe_windows(move || spot.windows());
 }
 
 fn calls(aws: &Aws, spot: &SpotClient) -> BTreeMap<String, u64> {

@@ -2,6 +2,7 @@
 //! Organizations. What it decides and says to Spot is in onboarding-provider.
 
 pub mod dead_letters;
+pub mod depth;
 mod directory;
 mod sqs;
 

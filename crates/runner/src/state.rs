@@ -11,6 +11,7 @@ mod answered;
 mod deletions;
 mod deployed_units;
 mod error;
+mod figures;
 mod findings;
 mod journal;
 mod links;
@@ -46,6 +47,7 @@ use url::Url;
 
 pub use deletions::DeletionRow;
 pub use error::StateError;
+pub use figures::{CountedFindings, Figures, JobFigures};
 pub use locks::Serving;
 pub use mend_clocks::MendFailure;
 pub use organization_cache::OrganizationCache;

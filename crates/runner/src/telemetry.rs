@@ -1,18 +1,25 @@
 //! Logs, traces and metrics of the program.
 //!
-//! Logs go to stderr. Traces and metrics are exported by OTLP only when an endpoint is named in the environment. Nothing
-//! here may fail a run: what cannot be exported is dropped.
+//! Logs go to stderr. Traces, metrics and logs are exported by OTLP only when an endpoint is named in the environment; a daemon
+//! serves metrics, too. Nothing here may fail a run: what cannot be exported is dropped, and counted.
 
+mod backlog;
+pub mod catalog;
 mod export;
 mod logs;
 pub mod metrics;
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{propagation::TextMapPropagator as _, trace::TraceContextExt};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::{error::OTelSdkError, propagation::TraceContextPropagator};
+use prometheus::{Registry, TextEncoder};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    Layer as _, filter::FilterExt as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// How long the last export may take when the program ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,6 +52,9 @@ pub enum TelemetryError {
     /// The exporter cannot be made.
     #[error("the OTLP exporter cannot be made from the OTEL_EXPORTER_OTLP_* variables")]
     Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
+    /// What a scrape reads cannot be made.
+    #[error("the metrics that the daemon serves cannot be set up; please report this")]
+    Scrape(#[source] OTelSdkError),
     /// Something in this process logs already.
     #[error("logging was started twice")]
     Twice(#[source] tracing_subscriber::util::TryInitError),
@@ -55,7 +65,38 @@ pub enum TelemetryError {
 #[derive(Debug)]
 pub struct Guard(export::Exporters);
 
+/// The metrics as Prometheus scrapes them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Scrape {
+    registry: Registry,
+    /// Whether they go to a collector, too.
+    pub is_pushed: bool,
+}
+
+impl Scrape {
+    /// The media type of the text.
+    pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+    /// All metrics as they are now, in Prometheus's text format.
+    ///
+    /// # Errors
+    /// When an instrument cannot be written in it.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
 impl Guard {
+    /// What a scrape reads, where [`init`] was asked for it.
+    #[must_use]
+    pub fn scrape(&self) -> Option<Scrape> {
+        let registry = self.0.scraped.clone()?;
+        Some(Scrape {
+            registry,
+            is_pushed: self.0.pushes_metrics,
+        })
+    }
+
     /// Exports what is still there, for at most a few seconds.
     pub async fn shutdown(self) {
         let (done, ended) = tokio::sync::oneshot::channel();
@@ -66,27 +107,34 @@ impl Guard {
             let _ = done.send(());
         });
         if tokio::time::timeout(FLUSH_TIMEOUT, ended).await.is_err() {
-            tracing::warn!("the last spans and metrics could not be exported in time");
+            tracing::warn!("the last spans, metrics and logs could not be exported in time");
         }
     }
 }
 
 /// Starts logs on stderr (`json`: one JSON document a line) and, when the environment names an OTLP endpoint, the export
-/// of traces and metrics. Call it once, in the async runtime.
+/// of traces, metrics and logs. With `is_scraped`, metrics can be read by [`Guard::scrape`] in any case. Call it once, in the
+/// async runtime.
 ///
 /// # Errors
 /// When `RUST_LOG` or an `OTEL_EXPORTER_OTLP_*` variable cannot be understood.
-pub fn init(verbosity: Verbosity, json: bool) -> Result<Guard, TelemetryError> {
+pub fn init(verbosity: Verbosity, json: bool, is_scraped: bool) -> Result<Guard, TelemetryError> {
     let logs = logs::layer(verbosity, json)?;
-    let exporters = export::Exporters::from_env()?;
+    let filter = logs::filter(verbosity)?;
+    let exporters = export::Exporters::from_env(is_scraped)?;
     let traces = exporters.tracer().map(|tracer| {
         tracing_opentelemetry::layer()
             .with_tracer(tracer)
-            .with_filter(export::our_spans())
+            .with_filter(export::ours())
+    });
+    // After the traces: a record is of the span that is entered by then.
+    let exported_logs = exporters.logs().map(|provider| {
+        OpenTelemetryTracingBridge::new(provider).with_filter(filter.and(export::ours()))
     });
     tracing_subscriber::registry()
         .with(logs)
         .with(traces)
+        .with(exported_logs)
         .try_init()
         .map_err(TelemetryError::Twice)?;
     Ok(Guard(exporters))
@@ -106,4 +154,13 @@ pub fn span_id(span: &Span) -> Option<String> {
     let context = span.context();
     let context = context.span().span_context().clone();
     context.is_valid().then(|| context.span_id().to_string())
+}
+
+/// What names the current span in the headers of a request (W3C Trace Context); nothing when it is not traced.
+pub(crate) fn trace_headers() -> Vec<(String, String)> {
+    let mut headers = HashMap::new();
+    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut headers);
+    // An empty tracestate says nothing.
+    headers.retain(|_, value: &mut String| !value.is_empty());
+    headers.into_iter().collect()
 }

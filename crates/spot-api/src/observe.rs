@@ -70,4 +70,10 @@ pub enum CallEvent {
 pub trait CallObserver: Send + Sync {
     /// Something happened.
     fn observe(&self, event: CallEvent);
+
+    /// Headers that the request that is about to be sent carries beside ours: what names the trace that it belongs to. Asked
+    /// within the call's span.
+    fn headers(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }

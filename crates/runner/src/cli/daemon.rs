@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, Global, load, print, telemetry};
+use super::{Failure, Global, load, print, start_telemetry};
 use crate::{daemon, engine::Interrupt, home::Home, report::Output};
 
 /// Run jobs when they are due and serve the provider's queue, until a signal.
@@ -23,7 +23,7 @@ impl Daemon {
             verbose: global.verbose.max(u8::from(!global.quiet)),
             ..global.clone()
         };
-        let guard = telemetry(&talkative, &config)?;
+        let guard = start_telemetry(&talkative, &config, true)?;
         let unheard = |error| Failure::Failed(format!("signals cannot be listened to: {error}"));
         let interrupt = Interrupt::on_signals().map_err(unheard)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(unheard)?;
@@ -38,6 +38,9 @@ impl Daemon {
             }
             std::future::pending::<()>().await;
         };
+        let scrape = guard.scrape().ok_or_else(|| {
+            Failure::Failed("there are no metrics to serve; please report this".to_owned())
+        })?;
         let output = global.output;
         let listens = |address: SocketAddr| match output {
             Output::Json => print(&format!(
@@ -47,7 +50,7 @@ impl Daemon {
             Output::Table => print(&format!("listening on http://{address}\n")),
         };
         let ran = tokio::select! {
-            ran = daemon::run(home, global.set.clone(), &interrupt, || hangups.notified(), listens) => ran,
+            ran = daemon::run(home, global.set.clone(), scrape, &interrupt, || hangups.notified(), listens) => ran,
             () = listening => Ok(()),
         };
         guard.shutdown().await;

@@ -3,6 +3,7 @@
 //! The output depends on nothing but the code, so that a check can compare it with what is committed.
 
 mod exit_codes;
+mod metrics;
 mod page;
 mod permissions;
 
@@ -37,6 +38,7 @@ pub fn files() -> BTreeMap<String, String> {
             "docs/reference/configuration.md".to_owned(),
             page::configuration(),
         ),
+        ("docs/reference/metrics.md".to_owned(), metrics::page()),
         ("docs/reference/reasons.md".to_owned(), page::reasons()),
         (
             "docs/reference/exit-codes.md".to_owned(),

@@ -72,7 +72,7 @@ pub struct RunnerConfig {
     /// `runner daemon`.
     #[serde(default)]
     pub daemon: DaemonConfig,
-    /// Logs. Traces and metrics follow the OTEL_* environment variables of the OpenTelemetry specification.
+    /// Logs. What goes to a collector follows the OTEL_* environment variables of the OpenTelemetry specification.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
 }
@@ -442,7 +442,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DaemonConfig {
-    /// Where it answers `/healthz` and `/readyz`, as an address of this machine's loopback and a port; port 0 takes a free one.
+    /// Where it answers `/healthz`, `/readyz` and `/metrics`, as an address of this machine's loopback and a port; port 0 takes a free one.
     pub listen: Text<ListenAddress>,
     /// How many jobs run at the same time. One job never runs twice at the same time.
     #[schemars(range(min = 1, max = 64))]

@@ -24,6 +24,8 @@ struct Known {
     config: Arc<Loaded>,
     /// Jobs whose file is wrong now, and what is wrong.
     broken: BTreeMap<String, String>,
+    /// Whether nothing could be read when it was tried last.
+    is_unreadable: bool,
     /// What was read last: a difference is read again.
     files: Vec<(PathBuf, Vec<u8>)>,
 }
@@ -39,6 +41,7 @@ impl Definitions {
             known: RwLock::new(Known {
                 config: Arc::clone(config),
                 broken,
+                is_unreadable: false,
                 files,
             }),
         }
@@ -60,6 +63,16 @@ impl Definitions {
         self.known.read().broken.contains_key(name)
     }
 
+    /// The jobs whose file is wrong now.
+    pub(super) fn broken(&self) -> Vec<String> {
+        self.known.read().broken.keys().cloned().collect()
+    }
+
+    /// Whether the configuration as a whole is wrong now, so that what was read before is in force.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.known.read().is_unreadable
+    }
+
     /// Reads them again when a file has changed or `reload` ends. Never ends.
     pub(super) async fn keep<R: Future<Output = ()>>(&self, mut reload: impl FnMut() -> R) {
         loop {
@@ -78,7 +91,9 @@ impl Definitions {
         let files = files(&self.directory);
         let mut known = self.known.write();
         known.files = files;
-        let read = match Config::load(&self.directory, &self.sets) {
+        let read = Config::load(&self.directory, &self.sets);
+        known.is_unreadable = read.is_err();
+        let read = match read {
             Ok(read) => read,
             Err(errors) => {
                 tracing::error!(%errors, "the configuration is wrong; what was read before stays in force");

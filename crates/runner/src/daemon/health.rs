@@ -1,16 +1,23 @@
 //! `/healthz` (the process answers) and `/readyz` (the state answers, and the scheduler looks), for whoever restarts containers and
-//! sends traffic.
+//! sends traffic, and `/metrics`, for Prometheus.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use axum::{Router, extract::State as Shared, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State as Shared,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
+};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
-use crate::state::State;
+use super::gauges::Gauges;
+use crate::{state::State, telemetry::Scrape};
 
 /// A scheduler that has not looked for so long does not.
 const STALE: Duration = Duration::from_secs(30);
@@ -37,11 +44,17 @@ impl Health {
 }
 
 /// Answers until it is dropped.
-pub(super) async fn serve(listener: TcpListener, state: State, health: Arc<Health>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    state: State,
+    health: Arc<Health>,
+    metrics: (Scrape, Arc<Gauges>),
+) {
     let app = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state((state, health));
+        .with_state((state, health))
+        .route("/metrics", get(scraped).with_state(metrics));
     if let Err(error) = axum::serve(listener, app).await {
         tracing::error!(%error, "the daemon does not answer over HTTP any more");
     }
@@ -60,4 +73,15 @@ async fn ready(Shared((state, health)): Shared<(State, Arc<Health>)>) -> (Status
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
+}
+
+async fn scraped(
+    Shared((scrape, gauges)): Shared<(Scrape, Arc<Gauges>)>,
+) -> Result<impl IntoResponse, (StatusCode, String)> {
+    gauges.refresh().await;
+    let text = scrape.text().map_err(|error| {
+        let why = format!("the metrics cannot be written: {error}\n");
+        (StatusCode::INTERNAL_SERVER_ERROR, why)
+    })?;
+    Ok(([(CONTENT_TYPE, Scrape::MEDIA_TYPE)], text))
 }

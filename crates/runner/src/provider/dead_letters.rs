@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use aws_ops::queue::QueueAttributes;
 use jiff::Timestamp;
 use onboarding_provider::{Contract, wire};
 use serde::Serialize;
@@ -57,19 +58,20 @@ const LOOK: Duration = Duration::from_secs(1);
 pub async fn find(home: &Home) -> Result<String, JobError> {
     let url = queue_url(home).await?;
     let attributes = home.aws.queue_attributes(&url).await.map_err(aws_error)?;
-    let name = attributes
-        .get("RedrivePolicy")
-        .and_then(|policy| serde_json::from_str::<serde_json::Value>(policy).ok())
-        .and_then(|policy| {
-            let arn = policy.get("deadLetterTargetArn")?.as_str()?;
-            arn.rsplit(':').next().map(str::to_owned)
-        });
-    match (name, url.rsplit_once('/')) {
-        (Some(name), Some((place, _))) => Ok(format!("{place}/{name}")),
-        _ => Err(prerequisite(format!(
+    url_behind(&url, &attributes).ok_or_else(|| {
+        prerequisite(format!(
             "the provider's queue {url} has no dead-letter queue: give it a redrive policy, or name a queue with --queue-url"
-        ))),
-    }
+        ))
+    })
+}
+
+/// The URL of the dead-letter queue of a queue with these attributes; none when it has none.
+pub(super) fn url_behind(url: &str, attributes: &QueueAttributes) -> Option<String> {
+    let policy: serde_json::Value = serde_json::from_str(attributes.get("RedrivePolicy")?).ok()?;
+    let arn = policy.get("deadLetterTargetArn")?.as_str()?;
+    let name = arn.rsplit(':').next()?;
+    let (place, _) = url.rsplit_once('/')?;
+    Some(format!("{place}/{name}"))
 }
 
 /// Looks at up to `limit` messages of a queue and gives them back.

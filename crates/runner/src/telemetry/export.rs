@@ -1,70 +1,86 @@
-//! OTLP export of traces and metrics.
+//! OTLP export of traces, metrics and logs, and the metrics that a daemon serves.
 //!
 //! The exporter reads its endpoint, headers, protocol, timeout, compression and the batch sizes from the environment by
-//! itself; it does not read OTEL_SDK_DISABLED and OTEL_{TRACES,METRICS}_EXPORTER, so those are read here. Names and
+//! itself; it does not read OTEL_SDK_DISABLED and OTEL_{TRACES,METRICS,LOGS}_EXPORTER, so those are read here. Names and
 //! meanings: OpenTelemetry specification, "Environment Variable Specification" and "OTLP Exporter Configuration".
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use opentelemetry::{global, trace::TracerProvider as _};
-use opentelemetry_otlp::{MetricExporter, SpanExporter};
+use opentelemetry::{KeyValue, global, trace::TracerProvider as _};
+use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter};
 use opentelemetry_sdk::{
     Resource,
+    logs::{BatchConfigBuilder as LogBatches, BatchLogProcessor, SdkLoggerProvider},
     metrics::SdkMeterProvider,
-    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider},
+    trace::{BatchConfigBuilder as SpanBatches, BatchSpanProcessor, SdkTracer, SdkTracerProvider},
 };
+use prometheus::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{TelemetryError, metrics::SCOPE};
+use super::{
+    TelemetryError,
+    backlog::{Backlog, Bounded, Counted},
+    catalog,
+    metrics::{SCOPE, observe_counter},
+};
 
-/// Spans that may wait for export, when OTEL_BSP_MAX_QUEUE_SIZE does not say: a run of many steps ends many at once, and
-/// what does not fit is dropped.
+/// Spans that may wait for export, when OTEL_BSP_MAX_QUEUE_SIZE does not say: at the end of an operation a span ends for each of
+/// its accounts at once, and 10,000 of them must fit.
 const SPAN_QUEUE: usize = 16_384;
 
-/// What is exported; nothing, unless the environment asks for it.
-#[derive(Debug, Default)]
+/// Log records that may wait for export, when OTEL_BLRP_MAX_QUEUE_SIZE does not say: the specification's default.
+const LOG_QUEUE: usize = 2_048;
+
+/// What is exported; nothing, unless the environment asks for it or somebody scrapes.
+#[derive(Debug)]
 pub(super) struct Exporters {
     traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
+    logs: Option<SdkLoggerProvider>,
+    /// What a scrape reads.
+    pub(super) scraped: Option<Registry>,
+    /// Whether metrics go to a collector, too.
+    pub(super) pushes_metrics: bool,
 }
 
 impl Exporters {
-    pub(super) fn from_env() -> Result<Self, TelemetryError> {
+    /// As the environment says; with `is_scraped`, metrics can be read in any case.
+    pub(super) fn from_env(is_scraped: bool) -> Result<Self, TelemetryError> {
         let env = |name: &str| std::env::var(name).ok();
-        let mut exporters = Self::default();
-        if is_wanted("TRACES", env) {
-            let exporter = SpanExporter::builder()
-                .build()
-                .map_err(TelemetryError::Exporter)?;
-            let mut batches = BatchConfigBuilder::default();
-            if env("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
-                batches = batches.with_max_queue_size(SPAN_QUEUE);
-            }
-            let processor = BatchSpanProcessor::builder(exporter)
-                .with_batch_config(batches.build())
-                .build();
-            let provider = SdkTracerProvider::builder()
-                .with_resource(resource())
-                .with_span_processor(processor)
-                .build();
-            exporters.traces = Some(provider);
+        let size = |name, default| {
+            let number = env(name).and_then(|text| text.trim().parse().ok());
+            number.filter(|size| *size > 0).unwrap_or(default)
+        };
+        let spans = Backlog::new("traces", size("OTEL_BSP_MAX_QUEUE_SIZE", SPAN_QUEUE));
+        let records = Backlog::new("logs", size("OTEL_BLRP_MAX_QUEUE_SIZE", LOG_QUEUE));
+        let traces = is_wanted("TRACES", env)
+            .then(|| traces(&spans))
+            .transpose()?;
+        let logs = is_wanted("LOGS", env).then(|| logs(&records)).transpose()?;
+        let pushes_metrics = is_wanted("METRICS", env);
+        let scraped = is_scraped.then(Registry::new);
+        let metrics = metrics(scraped.as_ref(), pushes_metrics)?;
+        if let Some(metrics) = &metrics {
+            global::set_meter_provider(metrics.clone());
+            observe_counter(&catalog::TELEMETRY_DROPPED, move || {
+                lost(&[&spans, &records])
+            });
         }
-        if is_wanted("METRICS", env) {
-            let exporter = MetricExporter::builder()
-                .build()
-                .map_err(TelemetryError::Exporter)?;
-            let provider = SdkMeterProvider::builder()
-                .with_resource(resource())
-                .with_periodic_exporter(exporter)
-                .build();
-            global::set_meter_provider(provider.clone());
-            exporters.metrics = Some(provider);
-        }
-        Ok(exporters)
+        Ok(Self {
+            traces,
+            metrics,
+            logs,
+            scraped,
+            pushes_metrics,
+        })
     }
 
     pub(super) fn tracer(&self) -> Option<SdkTracer> {
         self.traces.as_ref().map(|provider| provider.tracer(SCOPE))
+    }
+
+    pub(super) fn logs(&self) -> Option<&SdkLoggerProvider> {
+        self.logs.as_ref()
     }
 
     pub(super) fn shutdown(self, timeout: Duration) {
@@ -78,15 +94,107 @@ impl Exporters {
         {
             tracing::warn!(%error, "the last metrics could not be exported");
         }
+        // Last: what the others say is exported, too.
+        if let Some(logs) = self.logs
+            && let Err(error) = logs.shutdown_with_timeout(timeout)
+        {
+            tracing::warn!(%error, "the last logs could not be exported");
+        }
     }
 }
 
-/// Spans of our own crates. The exporter's own crates would make spans of exporting spans.
-pub(super) fn our_spans() -> Targets {
+fn traces(backlog: &Arc<Backlog>) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = SpanExporter::builder()
+        .build()
+        .map_err(TelemetryError::Exporter)?;
+    let exporter = Counted {
+        exporter,
+        backlog: Arc::clone(backlog),
+    };
+    let batches = SpanBatches::default().with_max_queue_size(backlog.most);
+    let processor = BatchSpanProcessor::builder(exporter)
+        .with_batch_config(batches.build())
+        .build();
+    let processor = Bounded {
+        processor,
+        backlog: Arc::clone(backlog),
+    };
+    Ok(SdkTracerProvider::builder()
+        .with_resource(resource())
+        .with_span_processor(processor)
+        .build())
+}
+
+fn logs(backlog: &Arc<Backlog>) -> Result<SdkLoggerProvider, TelemetryError> {
+    let exporter = LogExporter::builder()
+        .build()
+        .map_err(TelemetryError::Exporter)?;
+    let exporter = Counted {
+        exporter,
+        backlog: Arc::clone(backlog),
+    };
+    let batches = LogBatches::default().with_max_queue_size(backlog.most);
+    let processor = BatchLogProcessor::builder(exporter)
+        .with_batch_config(batches.build())
+        .build();
+    let processor = Bounded {
+        processor,
+        backlog: Arc::clone(backlog),
+    };
+    Ok(SdkLoggerProvider::builder()
+        .with_resource(resource())
+        .with_log_processor(processor)
+        .build())
+}
+
+/// The instruments' provider, when anybody reads them.
+fn metrics(
+    scraped: Option<&Registry>,
+    is_pushed: bool,
+) -> Result<Option<SdkMeterProvider>, TelemetryError> {
+    if scraped.is_none() && !is_pushed {
+        return Ok(None);
+    }
+    let mut provider = SdkMeterProvider::builder().with_resource(resource());
+    if let Some(registry) = scraped {
+        // All instruments are of one scope and one process, which Prometheus names by itself.
+        let reader = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .without_target_info()
+            .build()
+            .map_err(TelemetryError::Scrape)?;
+        provider = provider.with_reader(reader);
+    }
+    if is_pushed {
+        let exporter = MetricExporter::builder()
+            .build()
+            .map_err(TelemetryError::Exporter)?;
+        provider = provider.with_periodic_exporter(exporter);
+    }
+    Ok(Some(provider.build()))
+}
+
+/// What was lost of each signal, by reason.
+fn lost(backlogs: &[&Arc<Backlog>]) -> Vec<(Vec<KeyValue>, u64)> {
+    let all = backlogs.iter().flat_map(|backlog| {
+        backlog.lost().map(|(reason, count)| {
+            let labels = vec![
+                KeyValue::new("otel.signal", backlog.signal),
+                KeyValue::new("error.type", reason),
+            ];
+            (labels, count)
+        })
+    });
+    all.collect()
+}
+
+/// Spans and logs of our own crates. The exporter's own crates would make spans and logs of exporting them.
+pub(super) fn ours() -> Targets {
     Targets::new().with_targets(super::logs::OURS.map(|name| (name, LevelFilter::DEBUG)))
 }
 
-/// Whether the environment asks for this signal (`TRACES`, `METRICS`) to be exported.
+/// Whether the environment asks for this signal (`TRACES`, `METRICS`, `LOGS`) to be exported.
 fn is_wanted(signal: &str, env: impl Fn(&str) -> Option<String>) -> bool {
     let set = |name: &str| env(name).filter(|value| !value.trim().is_empty());
     let disabled = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -136,6 +244,8 @@ mod tests {
         assert!(wanted("METRICS", &[endpoint]));
         assert!(wanted("METRICS", &[only_metrics]));
         assert!(!wanted("TRACES", &[only_metrics]));
+        assert!(wanted("LOGS", &[endpoint]));
+        assert!(!wanted("LOGS", &[only_metrics]));
     }
 
     #[test]

@@ -26,12 +26,7 @@ pub(super) fn layer<S>(
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(value) if !value.trim().is_empty() => EnvFilter::builder()
-            .parse(&value)
-            .map_err(|source| TelemetryError::Filter { value, source })?,
-        _ => default_filter(verbosity),
-    };
+    let filter = filter(verbosity)?;
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     // A call is a span; its end is when all is known about it.
     let spans = match verbosity {
@@ -49,6 +44,16 @@ where
             .with_filter(filter)
             .boxed()
     })
+}
+
+/// What is logged: as `RUST_LOG` says, else by verbosity.
+pub(super) fn filter(verbosity: Verbosity) -> Result<EnvFilter, TelemetryError> {
+    match std::env::var("RUST_LOG") {
+        Ok(value) if !value.trim().is_empty() => EnvFilter::builder()
+            .parse(&value)
+            .map_err(|source| TelemetryError::Filter { value, source }),
+        _ => Ok(default_filter(verbosity)),
+    }
 }
 
 fn default_filter(verbosity: Verbosity) -> EnvFilter {

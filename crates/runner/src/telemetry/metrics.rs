@@ -1,15 +1,16 @@
-//! The program's metrics, each defined once as an OpenTelemetry instrument. Without an exporter they cost next to nothing.
+//! The program's instruments. Without an exporter they cost next to nothing.
 
 use std::{collections::BTreeMap, fmt::Display, sync::LazyLock, time::Duration};
 
-use onboarding_core::governor::spot::WindowSnapshot;
-use onboarding_provider::Event;
+use onboarding_core::{custom_resource::Status, governor::spot::WindowSnapshot};
+use onboarding_provider::{Event, Phase, Refusal};
 use opentelemetry::{
     KeyValue, global,
-    metrics::{Counter, Histogram, Meter},
+    metrics::{Counter, Histogram},
 };
 use spot_api::observe::{CallEvent, CallObserver};
 
+use super::catalog::{self, Kind, Metric};
 use crate::engine::{ErrorClass, RunReport, StepOutcome};
 
 /// The name of the instrumentation scope.
@@ -23,52 +24,93 @@ struct Instruments {
     retries: Counter<u64>,
     spot_wait_seconds: Histogram<f64>,
     spot_retries: Counter<u64>,
+    answers: Counter<u64>,
     refused: Counter<u64>,
 }
 
 /// Made at first use, which is after [`super::init`] has installed the meter provider.
-static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
-    let meter = global::meter(SCOPE);
-    Instruments {
-        runs: meter
-            .u64_counter("runner.runs")
-            .with_description("Runs that ended, by job, kind and status")
-            .build(),
-        run_seconds: meter
-            .f64_histogram("runner.run.duration")
-            .with_unit("s")
-            .with_description("How long runs took")
-            .build(),
-        steps: meter
-            .u64_counter("runner.steps")
-            .with_description("Steps that ended, by kind, action and outcome")
-            .build(),
-        step_seconds: meter
-            .f64_histogram("runner.step.duration")
-            .with_unit("s")
-            .with_description("How long steps took, waits included")
-            .build(),
-        retries: meter
-            .u64_counter("runner.step.retries")
-            .with_description("Attempts of steps that failed and were repeated, by error class")
-            .build(),
-        spot_wait_seconds: meter
-            .f64_histogram("runner.spot.wait.duration")
-            .with_unit("s")
-            .with_description(
-                "How long the rate governor held back those requests to Spot that had to wait",
-            )
-            .build(),
-        spot_retries: meter
-            .u64_counter("runner.spot.retries")
-            .with_description("Requests to Spot that failed and were repeated, by reason")
-            .build(),
-        refused: meter
-            .u64_counter("runner.provider.refused")
-            .with_description("Events that the provider refused, at each delivery, by reason")
-            .build(),
-    }
+static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
+    runs: counter(&catalog::RUNS),
+    run_seconds: histogram(&catalog::RUN_DURATION),
+    steps: counter(&catalog::STEPS),
+    step_seconds: histogram(&catalog::STEP_DURATION),
+    retries: counter(&catalog::STEP_RETRIES),
+    spot_wait_seconds: histogram(&catalog::SPOT_WAIT),
+    spot_retries: counter(&catalog::SPOT_RETRIES),
+    answers: counter(&catalog::PROVIDER_ANSWERS),
+    refused: counter(&catalog::PROVIDER_REFUSED),
 });
+
+fn counter(metric: &'static Metric) -> Counter<u64> {
+    global::meter(SCOPE)
+        .u64_counter(metric.name)
+        .with_unit(metric.unit)
+        .with_description(metric.description)
+        .build()
+}
+
+fn histogram(metric: &'static Metric) -> Histogram<f64> {
+    let bounds = match metric.kind {
+        Kind::Histogram(bounds) => bounds.to_vec(),
+        Kind::Counter | Kind::Gauge => Vec::new(),
+    };
+    global::meter(SCOPE)
+        .f64_histogram(metric.name)
+        .with_unit(metric.unit)
+        .with_description(metric.description)
+        .with_boundaries(bounds)
+        .build()
+}
+
+/// What a metric says of one series.
+pub type Sample = (Vec<KeyValue>, f64);
+
+/// Exports a gauge. The source is read at each export and must return at once.
+pub fn observe_gauge(
+    metric: &'static Metric,
+    source: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
+) {
+    // The instrument lives as long as its meter provider; the handle has nothing more to do.
+    let _ = global::meter(SCOPE)
+        .f64_observable_gauge(metric.name)
+        .with_unit(metric.unit)
+        .with_description(metric.description)
+        .with_callback(move |observer| {
+            for (labels, value) in source() {
+                observer.observe(value, &labels);
+            }
+        })
+        .build();
+}
+
+/// Exports what somebody else counts. The source is read at each export and must return at once.
+pub fn observe_counter(
+    metric: &'static Metric,
+    source: impl Fn() -> Vec<(Vec<KeyValue>, u64)> + Send + Sync + 'static,
+) {
+    // As above.
+    let _ = global::meter(SCOPE)
+        .u64_observable_counter(metric.name)
+        .with_unit(metric.unit)
+        .with_description(metric.description)
+        .with_callback(move |observer| {
+            for (labels, count) in source() {
+                observer.observe(count, &labels);
+            }
+        })
+        .build();
+}
+
+/// Begins the counters whose labels are known before at zero: what appears with its first event has not increased, as
+/// Prometheus sees it.
+pub fn begin() {
+    for refusal in Refusal::ALL {
+        INSTRUMENTS.refused.add(0, &[error_type(refusal.code())]);
+    }
+    for answer in [SUCCESS, FAILED, UNDELIVERABLE] {
+        INSTRUMENTS.answers.add(0, &[provider_answer(answer)]);
+    }
+}
 
 /// A run ended.
 pub fn run_ended(report: &RunReport) {
@@ -101,20 +143,40 @@ pub fn step_retried(kind: &'static str, action: &str, class: ErrorClass) {
     let labels = [
         KeyValue::new("job.kind", kind),
         KeyValue::new("step.action", action.to_owned()),
-        KeyValue::new("error.type", class.code()),
+        error_type(class.code()),
     ];
     INSTRUMENTS.retries.add(1, &labels);
 }
 
+const SUCCESS: &str = "success";
+const FAILED: &str = "failed";
+const UNDELIVERABLE: &str = "undeliverable";
+
 /// Something happened to a request of the provider.
 pub fn provider_event(event: &Event) {
     if let Some(refusal) = event.refusal() {
-        let labels = [KeyValue::new("error.type", refusal.code())];
-        INSTRUMENTS.refused.add(1, &labels);
+        INSTRUMENTS.refused.add(1, &[error_type(refusal.code())]);
     }
+    let answer = match &event.phase {
+        Phase::Answered { status, .. } => match status {
+            Status::Success => SUCCESS,
+            Status::Failed => FAILED,
+        },
+        Phase::Undeliverable { .. } => UNDELIVERABLE,
+        _ => return,
+    };
+    INSTRUMENTS.answers.add(1, &[provider_answer(answer)]);
 }
 
-/// Counts what happens to calls of Spot.
+fn provider_answer(answer: &'static str) -> KeyValue {
+    KeyValue::new("provider.answer", answer)
+}
+
+fn error_type(code: &'static str) -> KeyValue {
+    KeyValue::new("error.type", code)
+}
+
+/// Counts what happens to calls of Spot, and lets them carry the trace that they belong to.
 #[derive(Debug, Clone, Copy)]
 pub struct SpotCalls;
 
@@ -124,16 +186,16 @@ impl CallObserver for SpotCalls {
             CallEvent::Waited { route, waited } => INSTRUMENTS
                 .spot_wait_seconds
                 .record(waited.as_secs_f64(), &[spot_method(route)]),
-            CallEvent::Retrying { route, reason, .. } => INSTRUMENTS.spot_retries.add(
-                1,
-                &[
-                    spot_method(route),
-                    KeyValue::new("error.type", reason.as_str()),
-                ],
-            ),
+            CallEvent::Retrying { route, reason, .. } => INSTRUMENTS
+                .spot_retries
+                .add(1, &[spot_method(route), error_type(reason.as_str())]),
             // The client counts its requests itself.
             CallEvent::Ended { .. } => {}
         }
+    }
+
+    fn headers(&self) -> Vec<(String, String)> {
+        super::trace_headers()
     }
 }
 
@@ -142,69 +204,42 @@ fn spot_method(route: impl Display) -> KeyValue {
     KeyValue::new("rpc.method", format!("spot:{route}"))
 }
 
-/// Exports Spot's rate windows as gauges, by route. The source is read at each export and must return at once.
+/// Exports Spot's rate windows, by route. The source is read at each export and must return at once.
 pub fn observe_windows(source: impl Fn() -> Vec<WindowSnapshot> + Clone + Send + Sync + 'static) {
-    let meter = global::meter(SCOPE);
-    window_gauge(
-        &meter,
-        ("runner.spot.window.limit", "{request}"),
-        "Requests that Spot allows in its window, by route",
-        source.clone(),
-        |window| window.limit.map(f64::from),
-    );
-    window_gauge(
-        &meter,
-        ("runner.spot.window.remaining", "{request}"),
-        "Requests that may be sent now without waiting, by route",
-        source.clone(),
-        |window| window.available.map(f64::from),
-    );
-    window_gauge(
-        &meter,
-        ("runner.spot.window.blocked", "s"),
-        "How long nothing may be sent; 0 when something may, by route",
-        source,
-        |window| Some(window.blocked_for.as_secs_f64()),
-    );
+    type Value = fn(&WindowSnapshot) -> Option<f64>;
+    let gauges: [(&'static Metric, Value); 3] = [
+        (&catalog::SPOT_WINDOW_LIMIT, |window| {
+            window.limit.map(f64::from)
+        }),
+        (&catalog::SPOT_WINDOW_REMAINING, |window| {
+            window.available.map(f64::from)
+        }),
+        (&catalog::SPOT_WINDOW_BLOCKED, |window| {
+            Some(window.blocked_for.as_secs_f64())
+        }),
+    ];
+    for (metric, value) in gauges {
+        let source = source.clone();
+        observe_gauge(metric, move || {
+            let windows = source().into_iter();
+            let samples = windows.filter_map(|window| {
+                let value = value(&window)?;
+                Some((vec![spot_method(window.route)], value))
+            });
+            samples.collect()
+        });
+    }
 }
 
-fn window_gauge(
-    meter: &Meter,
-    (name, unit): (&'static str, &'static str),
-    description: &'static str,
-    source: impl Fn() -> Vec<WindowSnapshot> + Send + Sync + 'static,
-    value: fn(&WindowSnapshot) -> Option<f64>,
-) {
-    // The instrument lives as long as its meter provider; the handle has nothing more to do.
-    let _ = meter
-        .f64_observable_gauge(name)
-        .with_unit(unit)
-        .with_description(description)
-        .with_callback(move |observer| {
-            for window in source() {
-                if let Some(value) = value(&window) {
-                    observer.observe(value, &[spot_method(window.route)]);
-                }
-            }
-        })
-        .build();
-}
-
-/// Exports what a client counts (calls by operation, throttles by operation) as a counter of this name. The source is
-/// read at each export and must return at once.
+/// Exports what a client counts, by operation. The source is read at each export and must return at once.
 pub fn observe_counts(
-    name: &'static str,
-    description: &'static str,
+    metric: &'static Metric,
     source: impl Fn() -> BTreeMap<String, u64> + Send + Sync + 'static,
 ) {
-    // The instrument lives as long as its meter provider; the handle has nothing more to do.
-    let _ = global::meter(SCOPE)
-        .u64_observable_counter(name)
-        .with_description(description)
-        .with_callback(move |observer| {
-            for (operation, count) in source() {
-                observer.observe(count, &[KeyValue::new("rpc.method", operation)]);
-            }
-        })
-        .build();
+    observe_counter(metric, move || {
+        let counts = source().into_iter();
+        counts
+            .map(|(operation, count)| (vec![KeyValue::new("rpc.method", operation)], count))
+            .collect()
+    });
 }

@@ -95,6 +95,9 @@ impl Inner {
             .http
             .request(method, call.url(&self.base))
             .header(AUTHORIZATION, bearer);
+        for (name, value) in self.observer.iter().flat_map(|observer| observer.headers()) {
+            request = request.header(name, value);
+        }
         if let Some(body) = &call.body {
             request = request.json(body);
         }

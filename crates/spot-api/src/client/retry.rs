@@ -26,7 +26,9 @@ impl SpotClient {
         &self,
         call: &Call<'_>,
     ) -> Result<Items<T>, SpotError> {
-        self.repeated(call).instrument(self.span(call)).await
+        let span = self.span(call);
+        let ended = self.repeated(call).instrument(span.clone()).await;
+        ended.inspect_err(|error| failed(&span, error))
     }
 
     /// Makes one request, never a second one, with a pass that the caller waited for.
@@ -36,9 +38,9 @@ impl SpotClient {
         pass: Pass,
         token: &SecretText,
     ) -> Result<Items<T>, SpotError> {
-        self.once(call, pass, token)
-            .instrument(self.span(call))
-            .await
+        let span = self.span(call);
+        let ended = self.once(call, pass, token).instrument(span.clone()).await;
+        ended.inspect_err(|error| failed(&span, error))
     }
 
     /// A span as OpenTelemetry's semantic conventions for HTTP clients have it.
@@ -53,6 +55,8 @@ impl SpotClient {
             spot.account_id = call.account.map(|account| account.as_str()),
             http.response.status_code = tracing::field::Empty,
             http.request.resend_count = tracing::field::Empty,
+            spot.request_id = tracing::field::Empty,
+            otel.status_code = tracing::field::Empty,
         )
     }
 
@@ -131,6 +135,14 @@ impl SpotClient {
             request_id: envelope::request_id(&body),
             reason,
         })
+    }
+}
+
+/// The span of a call says that it failed, and which request that was at Spot.
+fn failed(span: &tracing::Span, error: &SpotError) {
+    span.record("otel.status_code", "ERROR");
+    if let Some(id) = error.request_id() {
+        span.record("spot.request_id", id);
     }
 }
 
