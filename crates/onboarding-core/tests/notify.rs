@@ -226,6 +226,20 @@ fn only_findings_that_the_run_before_did_not_have_are_new() {
         assert_eq!(ids(&routed[0].notice), wanted);
         assert_eq!(routed[0].notice.what.lines().count(), wanted.len());
     }
+    let many: Vec<Finding> = (0..13)
+        .map(|number| Finding {
+            message: "é".repeat(300),
+            ..finding(&format!("new:{number}"), Severity::Error)
+        })
+        .collect();
+    let told_many = notices(&RunEnded {
+        findings: &many,
+        ..ended()
+    });
+    let words = route(&[all("ops")], &told_many).remove(0).notice.what;
+    assert_eq!(words.lines().count(), 11);
+    assert!(words.ends_with("- and 3 more"), "{words}");
+    assert!(words.lines().all(|line| line.chars().count() < 300));
     let known_errors = of(Some(["old:1", "new:2"].map(str::to_owned).into()));
     let errors = Route {
         severity: Severity::Error,

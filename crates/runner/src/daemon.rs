@@ -16,7 +16,7 @@ mod health;
 mod scheduler;
 mod service;
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, task::LocalSet};
 use tokio_util::task::AbortOnDropHandle;
@@ -25,12 +25,16 @@ use crate::{
     config::Loaded,
     engine::{ErrorClass, Interrupt, JobError},
     home::Home,
+    notify,
 };
 
 use definitions::Definitions;
 use executor::Executor;
 use health::Health;
 use scheduler::Scheduler;
+
+/// How long a daemon that ends may take to tell what its last runs had to tell.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Makes a part look again before its time.
 type Nudge = Arc<Notify>;
@@ -71,6 +75,11 @@ pub async fn run<R: Future<Output = ()>>(
     let _health = spawned(health::serve(listener, home.state.clone(), health));
     let (serving, served_until) = (home.clone(), interrupt.clone());
     let service = spawned(async move { service::serve(&serving, &served_until).await });
+    let broken = Arc::clone(&definitions);
+    let in_background = [
+        spawned(notify::keep_delivering(home.clone())),
+        spawned(notify::keep_watching(home.clone(), move || broken.broken())),
+    ];
     let beside = async { tokio::join!(scheduler.run(&due), definitions.keep(reload)) };
     let work = async { tokio::join!(executor.run(interrupt), service) };
     // Runs are tasks of this thread.
@@ -88,6 +97,10 @@ pub async fn run<R: Future<Output = ()>>(
         })
         .await;
     drop(threads);
+    if !interrupt.is_abandoned() {
+        notify::within(&home, LAST_WORDS).await;
+    }
+    drop(in_background);
     home.state.close().await;
     Ok(())
 }

@@ -79,6 +79,16 @@ fn of_severity(notice: &Notice, severity: Severity) -> Option<Notice> {
 /// Findings that are told in words; the others are counted.
 const IN_WORDS: usize = 10;
 
+/// Most characters of each of them.
+const LONGEST: usize = 250;
+
+fn shortened(message: &str) -> String {
+    match message.char_indices().nth(LONGEST) {
+        None => message.to_owned(),
+        Some((end, _)) => format!("{}…", &message[..end]),
+    }
+}
+
 fn words(findings: &[Finding]) -> String {
     let mut lines: Vec<String> = findings
         .iter()
@@ -92,7 +102,7 @@ fn words(findings: &[Finding]) -> String {
             let account = finding
                 .account
                 .map_or_else(String::new, |account| format!(" account {account}:"));
-            format!("- {severity}:{account} {}", finding.message)
+            format!("- {severity}:{account} {}", shortened(&finding.message))
         })
         .collect();
     if let Some(more) = findings

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Failure, Global, approve::Approve, freeze::named, load, print, print_json, undo::Undo,
+    Failure, Global, approve::Approve, freeze::named, load, print, print_json,
+    undo::Undo,
 };
 use crate::{
     report::{Output, plan, table},
@@ -249,7 +250,7 @@ fn kept(kept: &PlanRow) -> String {
 }
 
 /// A moment in Unix milliseconds, as UTC.
-fn moment(at: i64) -> String {
+pub(super) fn moment(at: i64) -> String {
     jiff::Timestamp::from_millisecond(at).map_or_else(
         |_| at.to_string(),
         |moment| moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),

@@ -1,5 +1,6 @@
 //! What no single key can say: names that must be unique, settings that do not go together.
 
+mod notify;
 mod roles;
 
 use std::{
@@ -61,6 +62,7 @@ pub(super) fn runner(config: &RunnerConfig, document: &Document<'_>) -> Vec<Prob
     lambda_state(config, &mut checks);
     roles::audit(config, &mut checks);
     roles::remediation(config, &mut checks);
+    notify::targets(config, &mut checks);
     checks.problems
 }
 

@@ -19,6 +19,7 @@ use super::{
     billing_engine::BillingEngineConfig,
     bootstrap::BootstrapConfig,
     duration::{self, HumanDuration},
+    notify::NotifyConfig,
     profile::ProfileConfig,
     remediation::RemediationConfig,
     text::{Text, TextForm},
@@ -72,6 +73,9 @@ pub struct RunnerConfig {
     /// `runner daemon`.
     #[serde(default)]
     pub daemon: DaemonConfig,
+    /// Who is told what about jobs.
+    #[serde(default)]
+    pub notify: Vec<NotifyConfig>,
     /// Logs. Traces and metrics follow the OTEL_* environment variables of the OpenTelemetry specification.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -167,7 +171,7 @@ impl Default for SpotConfig {
     }
 }
 
-/// Where the Spot token comes from.
+/// Where a secret comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenSource {

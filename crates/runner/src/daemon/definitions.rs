@@ -49,6 +49,11 @@ impl Definitions {
         Arc::clone(&self.known.read().config)
     }
 
+    /// The jobs whose file is wrong now, and what is wrong.
+    pub(super) fn broken(&self) -> BTreeMap<String, String> {
+        self.known.read().broken.clone()
+    }
+
     /// The jobs that are in force now.
     pub(super) fn job(&self, name: &str) -> Option<JobFile> {
         let config = self.current();

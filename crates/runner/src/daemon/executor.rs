@@ -11,6 +11,7 @@ use crate::{
     engine::{Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, exit_code},
     home::Home,
     jobs::{self, Request},
+    notify,
     state::Taken,
 };
 
@@ -100,7 +101,7 @@ impl Executor {
                 return;
             };
             tracing::info!(run.id = %run.id, job.name = job.name, woken_by = taken.woken_by, "a run begins");
-            match begun(home, &job, taken, interrupt).await {
+            match begun(home.clone(), &job, taken, interrupt).await {
                 Ok(report) => tell(&report),
                 Err(error) => {
                     let why = error.chain();
@@ -108,6 +109,7 @@ impl Executor {
                     let ended =
                         state.end_unbegun(run, "failed", exit(&error), &why, Timestamp::now());
                     told(ended.await);
+                    notify::could_not_begin(&home, &job, run.id, &why).await;
                 }
             }
         }

@@ -6,6 +6,7 @@ mod journal;
 mod links;
 mod memory;
 mod mend_clocks;
+mod notifications;
 mod orphans;
 mod plans;
 mod provider;
