@@ -18,6 +18,7 @@ mod policy;
 mod policy_diff;
 mod policy_versions;
 mod provider;
+mod prune;
 mod running;
 mod runs;
 mod sandbox;

@@ -4,6 +4,7 @@
 //! - `scheduler`: looks for due ticks and writes down what becomes of them;
 //! - `executor`: takes up runs that wait and runs them;
 //! - `service`: the enrollment provider, for as long as the daemon lives;
+//! - `retention`: forgets runs that ended long ago;
 //! - `health`: `/healthz` and `/readyz`.
 //!
 //! The parts speak to each other through the state only; a nudge makes the next look come sooner, and nothing depends on it.
@@ -13,6 +14,7 @@
 mod definitions;
 mod executor;
 mod health;
+mod retention;
 mod scheduler;
 mod service;
 
@@ -79,6 +81,7 @@ pub async fn run<R: Future<Output = ()>>(
     let in_background = [
         spawned(notify::keep_delivering(home.clone())),
         spawned(notify::keep_watching(home.clone(), move || broken.broken())),
+        spawned(retention::keep(home.clone())),
     ];
     let beside = async { tokio::join!(scheduler.run(&due), definitions.keep(reload)) };
     let work = async { tokio::join!(executor.run(interrupt), service) };

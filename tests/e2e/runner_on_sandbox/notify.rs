@@ -465,3 +465,24 @@ fn people_try_targets_and_see_why_one_is_not_reached() {
     assert_eq!(refused.code, 2);
     assert!(refused.stderr.contains("use https"), "{}", refused.stderr);
 }
+
+#[test]
+fn old_runs_are_forgotten_on_request_and_young_ones_are_not() {
+    let rehearsal = failing("");
+    fails(&rehearsal);
+    fails(&rehearsal);
+    let young = rehearsal.run(&["--output", "json", "runs", "prune", "--older-than", "1d"]);
+    assert_eq!(young.code, 0, "{}", young.stderr);
+    assert_eq!(young.json().unwrap()["forgotten"]["runs"], 0);
+    let all = rehearsal.run(&["runs", "prune", "--older-than", "1h"]);
+    assert_eq!(all.code, 2, "{}", all.stdout);
+    // As if they had ended long ago.
+    rehearsal.in_state("UPDATE runs SET ended_at = ended_at - 91 * 86400000");
+    let counted = rehearsal.run(&["runs", "prune", "--dry-run"]);
+    assert!(counted.stdout.starts_with("1 runs"), "{}", counted.stdout);
+    let forgotten = rehearsal.run(&["--output", "json", "runs", "prune"]);
+    assert_eq!(forgotten.json().unwrap()["forgotten"]["runs"], 1);
+    let left = rehearsal.run(&["--output", "json", "runs", "list"]);
+    // The last run of a job stays.
+    assert_eq!(left.json().unwrap().as_array().unwrap().len(), 1);
+}

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Failure, Global, approve::Approve, freeze::named, load, print, print_json,
+    Failure, Global, approve::Approve, freeze::named, load, print, print_json, prune::Prune,
     undo::Undo,
 };
 use crate::{
@@ -27,6 +27,8 @@ pub enum Runs {
     Approve(Approve),
     /// Make the Spot accounts again that a run of orphan-cleanup deleted.
     Undo(Undo),
+    /// Forget runs that ended long ago, as the daemon does once a day.
+    Prune(Prune),
     /// Ask a run to end: one that waits is taken away, one that goes on ends as after a signal.
     Cancel {
         /// The run's id, or the beginning of it.
@@ -51,6 +53,7 @@ impl Runs {
         match self {
             Self::Approve(command) => command.run(global).await,
             Self::Undo(command) => command.run(global).await,
+            Self::Prune(command) => command.run(global).await,
             Self::List { job, limit } => {
                 let runs = open().await?.list_runs(job.as_deref(), limit).await?;
                 match global.output {

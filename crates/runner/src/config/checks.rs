@@ -30,6 +30,9 @@ const LONGEST_ROLE_NAME: usize = 64;
 /// How long SQS holds a ReceiveMessage at most (SQS API reference, WaitTimeSeconds).
 const LONGEST_POLL: Duration = Duration::from_secs(20);
 
+/// The shortest time that ended runs are kept for.
+const LEAST_KEPT: Duration = Duration::from_secs(86_400);
+
 /// Where a check found something, what, and what to do.
 struct Checks<'a> {
     document: &'a Document<'a>,
@@ -104,6 +107,16 @@ fn reach(config: &RunnerConfig, checks: &mut Checks<'_>) {
 
 /// No password is shown: a line that may have one is not pointed at.
 fn state(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    if config.state.keep_runs.get() < LEAST_KEPT {
+        checks.report(
+            &["state", "keep_runs"],
+            format!(
+                "`state.keep_runs` is {}: what happened would be forgotten before anybody looks",
+                config.state.keep_runs
+            ),
+            "keep a day at least, \"1d\"",
+        );
+    }
     let url = &config.state.url;
     let place: &[&str] = match url.contains('@') || url.contains("password") {
         true => &[],

@@ -211,12 +211,16 @@ pub struct StateConfig {
     /// Or a PostgreSQL database (`postgres://USER@HOST/DATABASE`), which several replicas and the Lambda function can share;
     /// PGPASSWORD or ~/.pgpass can have its password.
     pub url: String,
+    /// How long runs that have ended are kept, with their steps and attempts. What safety needs of them is kept longer
+    /// (`docs/state.md`).
+    pub keep_runs: Text<HumanDuration>,
 }
 
 impl fmt::Debug for StateConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StateConfig")
             .field("url", &redacted(&self.url))
+            .field("keep_runs", &self.keep_runs)
             .finish()
     }
 }
@@ -225,6 +229,7 @@ impl Default for StateConfig {
     fn default() -> Self {
         Self {
             url: "sqlite://runner.db".to_owned(),
+            keep_runs: duration::seconds(90 * 86_400),
         }
     }
 }

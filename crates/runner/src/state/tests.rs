@@ -10,6 +10,7 @@ mod notifications;
 mod orphans;
 mod plans;
 mod provider;
+mod prune;
 mod requests;
 mod rollouts;
 mod server;
