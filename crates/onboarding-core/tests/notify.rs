@@ -50,10 +50,7 @@ fn account(number: u64) -> AccountRow {
         profile: "default".into(),
         targeted: true,
         standing: Standing::Failed,
-        reason: Reason::ALL
-            .into_iter()
-            .find(|reason| reason.standing() == Standing::Failed)
-            .unwrap(),
+        reason: Reason::PolicyOutdated,
         detail: None,
         spot_account: None,
         policy_version: None,

@@ -134,7 +134,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Freeze(command) => command.run(&cli.global).await,
         Command::Jobs(command) => command.run(&cli.global).await,
         Command::Runs(command) => command.run(&cli.global).await,
-        Command::Notify(command) => command.run(&cli.global).await,
+        Command::Notify(command) => Box::pin(command.run(&cli.global)).await,
         Command::Template(command) => command.run(&cli.global),
         Command::Bootstrap(command) => command.run(&cli.global).await,
         Command::IamPolicy(command) => command.run(&cli.global).await,

@@ -217,7 +217,6 @@ impl NotifyConfig {
     }
 
     /// Where its secrets are.
-    #[must_use]
     pub fn secrets(&self) -> impl Iterator<Item = &TokenSource> {
         self.secret.iter().chain(&self.slack)
     }

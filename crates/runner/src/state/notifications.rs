@@ -322,19 +322,22 @@ async fn note_one(
     }
     let before: Option<i64> = sqlx::query_scalar(
         "UPDATE notifications SET newest = NULL WHERE target = $1 AND event = $2 AND job = $3 AND cause = $4 AND newest = 1 \
-         RETURNING repeats",
+         AND state <> 'waiting' AND created_at <= $5 RETURNING repeats",
     )
     .bind(target)
     .bind(notice.event.code())
     .bind(&notice.job)
     .bind(&notice.cause)
+    .bind(now.saturating_sub(*quiet))
     .fetch_optional(&mut **tx)
     .await?;
     // Another process may have been first.
     sqlx::query(
         "INSERT INTO notifications (id, target, event, job, cause, notice, occurrences, repeats, state, created_at, due_at, \
          attempts, newest) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 'waiting', $8, $8, 0, 1) \
-         ON CONFLICT (target, event, job, cause, newest) DO UPDATE SET occurrences = notifications.occurrences + 1",
+         ON CONFLICT (target, event, job, cause, newest) DO UPDATE SET \
+         occurrences = notifications.occurrences + CASE WHEN notifications.attempts = 0 THEN 1 ELSE 0 END, \
+         repeats = notifications.repeats + CASE WHEN notifications.attempts = 0 THEN 0 ELSE 1 END",
     )
     .bind(RunId::new().to_string())
     .bind(target)
