@@ -142,9 +142,15 @@ fn failing(sections: &str) -> Rehearsal {
     rehearsal
 }
 
+#[track_caller]
 fn fails(rehearsal: &Rehearsal) -> Ended {
+    job_fails(rehearsal, "stackset-sync")
+}
+
+#[track_caller]
+fn job_fails(rehearsal: &Rehearsal, job: &str) -> Ended {
     let variables = [("SPOTINST_TOKEN", "unknown"), ("WEBHOOK_SECRET", SECRET)];
-    let ended = rehearsal.run_with(&variables, &["exec", "stackset-sync"]);
+    let ended = rehearsal.run_with(&variables, &["exec", job]);
     assert_eq!(ended.code, 5, "{}", ended.stderr);
     ended
 }
@@ -230,6 +236,45 @@ fn a_receiver_that_fails_twice_is_told_the_third_time_as_the_same() {
         (&rows[0]["state"], &rows[0]["attempts"]),
         (&json!("sent"), &json!(3))
     );
+}
+
+#[test]
+fn a_target_that_is_not_reached_for_long_is_given_up_aloud() {
+    let rehearsal = failing("");
+    let receiver = Receiver::start(&rehearsal, always_broken);
+    let target = receiver.webhook("on-call", "give_up_after = \"1s\"");
+    rehearsal.configure(&target, "", "ous = [\"root\"]");
+    let ended = fails(&rehearsal);
+    assert!(ended.stderr.contains("it is given up"), "{}", ended.stderr);
+    let rows = listed_notifications(&rehearsal);
+    assert_eq!(rows[0]["state"], "given-up", "{rows:?}");
+    assert!(text(&rows[0]["error"]).contains("500"), "{rows:?}");
+    assert!(receiver.got().len() > 1);
+}
+
+#[test]
+fn a_target_is_told_no_more_than_it_may_be_within_an_hour() {
+    let rehearsal = failing("");
+    let receiver = Receiver::start(&rehearsal, always_ok);
+    let target = receiver.webhook("on-call", "per_hour = 1");
+    rehearsal.configure(&target, "", "ous = [\"root\"]");
+    fails(&rehearsal);
+    let ended = job_fails(&rehearsal, "drift-audit");
+    assert_eq!(receiver.got().len(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("the others wait"), "{}", ended.stderr);
+    let rows = listed_notifications(&rehearsal);
+    assert_eq!(rows[1]["state"], "waiting", "{rows:?}");
+    // In about an hour.
+    let wait = rows[1]["due_at"].as_i64().unwrap() - rows[0]["created_at"].as_i64().unwrap();
+    assert!((3_590_000..3_700_000).contains(&wait), "{rows:?}");
+    // When that is over, it is told.
+    rehearsal.in_state(
+        "UPDATE notifications SET due_at = due_at - 3700000, ended_at = ended_at - 3700000",
+    );
+    fails(&rehearsal);
+    let got = receiver.got();
+    assert_eq!(got.len(), 2);
+    assert_eq!(got[1].document()["data"]["job"], "drift-audit");
 }
 
 #[test]
