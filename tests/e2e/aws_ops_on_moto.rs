@@ -8,6 +8,7 @@ mod organization;
 mod queue;
 mod stack_sets;
 mod stacks;
+mod topics;
 
 use std::future::Future;
 

@@ -71,11 +71,12 @@ fn aws_operations(source: &str) -> impl Iterator<Item = String> {
 }
 
 fn is_aws_operation(literal: &str) -> bool {
-    const SERVICES: [&str; 7] = [
+    const SERVICES: [&str; 8] = [
         "organizations",
         "cloudformation",
         "iam",
         "sts",
+        "sns",
         "sqs",
         "secretsmanager",
         "ssm",

@@ -25,6 +25,7 @@ pub(crate) struct Clients {
     queues: OnceLock<aws_sdk_sqs::Client>,
     parameters: OnceLock<aws_sdk_ssm::Client>,
     sts: OnceLock<aws_sdk_sts::Client>,
+    topics: OnceLock<aws_sdk_sns::Client>,
 }
 
 impl Clients {
@@ -38,6 +39,7 @@ impl Clients {
             queues: OnceLock::new(),
             parameters: OnceLock::new(),
             sts: OnceLock::new(),
+            topics: OnceLock::new(),
         }
     }
 
@@ -73,6 +75,11 @@ impl Clients {
     pub(crate) fn parameters(&self) -> &aws_sdk_ssm::Client {
         self.parameters
             .get_or_init(|| aws_sdk_ssm::Client::new(&self.config))
+    }
+
+    pub(crate) fn topics(&self) -> &aws_sdk_sns::Client {
+        self.topics
+            .get_or_init(|| aws_sdk_sns::Client::new(&self.config))
     }
 
     pub(crate) fn sts(&self) -> &aws_sdk_sts::Client {

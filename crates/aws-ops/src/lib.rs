@@ -1,5 +1,5 @@
 //! Our verbs over the AWS SDK: the organization snapshot, stack sets and their operations, identity, IAM truth, the
-//! queue and secrets.
+//! queue, topics and secrets.
 //!
 //! Guarantees:
 //! - Every call goes through one place that waits for the rate governor, counts, classifies and retries. The SDK's own
@@ -26,6 +26,7 @@ mod settings;
 pub mod stack_sets;
 pub mod stacks;
 pub mod templates;
+pub mod topics;
 
 pub use account_access::{AccessError, AccessRole, AccountAccess, AccountRemediation};
 pub use account_stack::AccountStack;

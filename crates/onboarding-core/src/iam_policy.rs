@@ -13,7 +13,7 @@ pub(crate) use table::NETWORK_INTERFACES;
 pub use table::{FUNCTION_PERMISSIONS, Need, PERMISSIONS, Permission, Scope};
 
 use crate::{
-    ids::{AwsAccountId, OrganizationId, Region, StackSetName},
+    ids::{AwsAccountId, OrganizationId, Region, StackSetName, TopicArn},
     policy::{PolicyDocument, PolicyError},
     template::{Partition, home},
 };
@@ -57,6 +57,10 @@ pub struct RunnerPolicySpec {
     pub queue: Option<QueueAccess>,
     /// Where in AWS the Spot token is; none when it is somewhere else.
     pub token: Option<SecretPlace>,
+    /// The topics that are notified.
+    pub topics: Vec<TopicArn>,
+    /// Where in AWS the secrets are that notifications are signed and sent with.
+    pub notify_secrets: Vec<SecretPlace>,
     /// What the Lambda function needs beside the runner's own.
     pub function: FunctionAccess,
 }
@@ -184,6 +188,9 @@ impl RunnerPolicySpec {
                 .is_some_and(|queue| queue.key_of_topic.is_some()),
             Need::Secret => matches!(self.token, Some(SecretPlace::Secret(_))),
             Need::Parameter => matches!(self.token, Some(SecretPlace::Parameter(_))),
+            Need::Topics => !self.topics.is_empty(),
+            Need::NotifySecret => !self.notify_secrets(true).is_empty(),
+            Need::NotifyParameter => !self.notify_secrets(false).is_empty(),
             Need::StateSecret => matches!(self.function.state, Some(SecretPlace::Secret(_))),
             Need::StateParameter => matches!(self.function.state, Some(SecretPlace::Parameter(_))),
             Need::Vpc => self.function.in_vpc,
@@ -283,6 +290,9 @@ impl RunnerPolicySpec {
                 .collect(),
             Scope::Token => self.secret(self.token.as_ref()),
             Scope::State => self.secret(self.function.state.as_ref()),
+            Scope::Topics => self.topics.iter().map(ToString::to_string).collect(),
+            Scope::NotifySecrets => self.notify_secrets(true),
+            Scope::NotifyParameters => self.notify_secrets(false),
         }
     }
 
@@ -297,6 +307,15 @@ impl RunnerPolicySpec {
     fn stack_arn(&self, name: &impl std::fmt::Display) -> String {
         let (partition, region, account) = (self.partition(), &self.region, self.account);
         format!("arn:{partition}:cloudformation:{region}:{account}:stack/{name}/*")
+    }
+
+    /// Where the secrets of notifications are, of Secrets Manager or else of Parameter Store, each once.
+    fn notify_secrets(&self, of_secrets_manager: bool) -> Vec<String> {
+        let places = self.notify_secrets.iter();
+        let ours =
+            places.filter(|place| matches!(place, SecretPlace::Secret(_)) == of_secrets_manager);
+        let arns: BTreeSet<String> = ours.flat_map(|place| self.secret(Some(place))).collect();
+        arns.into_iter().collect()
     }
 
     /// Where a secret text is.

@@ -15,6 +15,7 @@ pub mod governor;
 pub mod iam_policy;
 pub mod ids;
 pub mod inventory;
+pub mod notify;
 pub mod orphan_cleanup;
 pub mod plan;
 pub mod policy;

@@ -30,6 +30,8 @@ fn smallest() -> RunnerPolicySpec {
         remediation_role: None,
         queue: None,
         token: None,
+        topics: Vec::new(),
+        notify_secrets: Vec::new(),
         function: FunctionAccess::default(),
     }
 }
@@ -50,6 +52,11 @@ fn largest() -> RunnerPolicySpec {
             key_of_topic: Some("spot-onboarding".to_owned()),
         }),
         token: Some(SecretPlace::Secret("spot/token".to_owned())),
+        topics: vec!["arn:aws:sns:eu-west-1:123456789012:alerts".parse().unwrap()],
+        notify_secrets: vec![
+            SecretPlace::Secret("spot/webhook".to_owned()),
+            SecretPlace::Parameter("/spot/slack".to_owned()),
+        ],
         function: FunctionAccess {
             stack: Some("spot-onboarding-home".to_owned()),
             ..FunctionAccess::default()
@@ -100,6 +107,7 @@ fn a_job_that_only_looks_may_write_nothing() {
         cleans_up: false,
         detects_drift: false,
         queue: None,
+        topics: Vec::new(),
         audit_role: None,
         remediation_role: None,
         ..largest()
@@ -155,6 +163,14 @@ fn each_setting_adds_its_own_actions_and_no_others() {
     assert_eq!(
         added(&|spec| spec.remediation_role = Some("/remediation".to_owned())),
         ["iam:GetPolicy", "iam:GetPolicyVersion", "sts:AssumeRole"]
+    );
+    assert_eq!(
+        added(&|spec| spec.topics = largest().topics),
+        ["sns:Publish"]
+    );
+    assert_eq!(
+        added(&|spec| spec.notify_secrets = largest().notify_secrets),
+        ["secretsmanager:GetSecretValue", "ssm:GetParameter"]
     );
     assert_eq!(
         added(&|spec| spec.function = largest().function),
@@ -252,6 +268,18 @@ fn resources_are_named_as_far_as_they_are_known() {
         resources(&spec, "AwsPolicies"),
         json!(["arn:aws:iam::aws:policy/*"])
     );
+    assert_eq!(
+        resources(&spec, "Topics"),
+        json!(["arn:aws:sns:eu-west-1:123456789012:alerts"])
+    );
+    assert_eq!(
+        resources(&spec, "NotifySecrets"),
+        json!(["arn:aws:secretsmanager:eu-west-1:123456789012:secret:spot/webhook-??????"])
+    );
+    assert_eq!(
+        resources(&spec, "NotifyParameters"),
+        json!(["arn:aws:ssm:eu-west-1:123456789012:parameter/spot/slack"])
+    );
     // What somebody else's policy says is read, and none of the account's own is.
     let off = RunnerPolicySpec {
         remediation_role: None,
@@ -310,6 +338,7 @@ fn without_a_job_that_writes_nothing_can_be_written() {
     let reading = RunnerPolicySpec {
         stack_sets: Vec::new(),
         queue: None,
+        topics: Vec::new(),
         ..largest()
     };
     let actions = actions(&reading);

@@ -13,11 +13,13 @@ mod generate;
 mod home_place;
 mod iam_policy;
 mod jobs;
+mod notify;
 mod plan;
 mod policy;
 mod policy_diff;
 mod policy_versions;
 mod provider;
+mod prune;
 mod running;
 mod runs;
 mod sandbox;
@@ -89,6 +91,9 @@ pub enum Command {
     /// Look at past runs, and approve plans that wait.
     #[command(subcommand)]
     Runs(runs::Runs),
+    /// Try the targets of notifications, and see what they were told.
+    #[command(subcommand)]
+    Notify(notify::Notify),
     /// The CloudFormation template that enrolls an account.
     #[command(subcommand)]
     Template(template::Template),
@@ -130,6 +135,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Freeze(command) => command.run(&cli.global).await,
         Command::Jobs(command) => command.run(&cli.global).await,
         Command::Runs(command) => command.run(&cli.global).await,
+        Command::Notify(command) => Box::pin(command.run(&cli.global)).await,
         Command::Template(command) => command.run(&cli.global),
         Command::Bootstrap(command) => command.run(&cli.global).await,
         Command::IamPolicy(command) => command.run(&cli.global).await,
@@ -200,12 +206,15 @@ impl From<crate::engine::JobError> for Failure {
     }
 }
 
-/// Reads the configuration. A broken job file is said aloud and disables that job only.
+/// Reads the configuration. A broken job file is said aloud and disables that job only; so is a target for a job that is not there.
 fn load(global: &Global) -> Result<Loaded, Failure> {
     let config = Config::load(&global.config, &global.set)
         .map_err(|errors| Failure::Config(errors.to_string()))?;
     if let Some(broken) = config.broken_jobs_text() {
         warn(&broken);
+    }
+    for unknown in config.unknown_notified_jobs() {
+        warn(&unknown);
     }
     Ok(config)
 }

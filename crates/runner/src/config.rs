@@ -21,6 +21,7 @@ mod lambda;
 mod load;
 mod naming;
 mod nearest;
+mod notify;
 mod orphan_cleanup;
 mod overrides;
 mod policy_rollout;
@@ -52,6 +53,7 @@ pub use lambda::LambdaConfig;
 pub use load::{BrokenJob, Config, Loaded};
 pub use naming::RenameRule;
 pub use nearest::nearest;
+pub use notify::{EventName, NotifyConfig, SeverityName, TemplatesConfig, WebhookUrl};
 pub use orphan_cleanup::OrphanCleanupParams;
 pub use overrides::GUARD_RAILS;
 pub use policy_rollout::{

@@ -4,6 +4,7 @@
 //! - `scheduler`: looks for due ticks and writes down what becomes of them;
 //! - `executor`: takes up runs that wait and runs them;
 //! - `service`: the enrollment provider, for as long as the daemon lives;
+//! - `retention`: forgets runs that ended long ago;
 //! - `health`: `/healthz`, `/readyz` and `/metrics`;
 //! - `gauges`: what the metrics say of jobs, state and queue.
 //!
@@ -15,10 +16,11 @@ mod definitions;
 mod executor;
 mod gauges;
 mod health;
+mod retention;
 mod scheduler;
 mod service;
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::LocalSet};
@@ -28,6 +30,7 @@ use crate::{
     config::Loaded,
     engine::{ErrorClass, Interrupt, JobError},
     home::Home,
+    notify,
     telemetry::Scrape,
 };
 
@@ -38,6 +41,9 @@ use executor::Executor;
 use gauges::Gauges;
 use health::Health;
 use scheduler::Scheduler;
+
+/// How long a daemon that ends may take to tell what its last runs had to tell.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Makes a part look again before its time.
 type Nudge = Arc<Notify>;
@@ -92,6 +98,12 @@ pub async fn run<R: Future<Output = ()>>(
     ));
     let (serving, served_until) = (home.clone(), interrupt.clone());
     let service = spawned(async move { service::serve(&serving, &served_until).await });
+    let broken = Arc::clone(&definitions);
+    let in_background = [
+        spawned(notify::keep_delivering(home.clone())),
+        spawned(notify::keep_watching(home.clone(), move || broken.broken())),
+        spawned(retention::keep(home.clone())),
+    ];
     let beside = async { tokio::join!(scheduler.run(&due), definitions.keep(reload)) };
     let work = async { tokio::join!(executor.run(interrupt), service) };
     // Runs are tasks of this thread.
@@ -109,6 +121,10 @@ pub async fn run<R: Future<Output = ()>>(
         })
         .await;
     drop(threads);
+    if !interrupt.is_abandoned() {
+        notify::within(&home, LAST_WORDS).await;
+    }
+    drop(in_background);
     home.state.close().await;
     Ok(())
 }

@@ -26,6 +26,7 @@ mod progress;
 mod recorder;
 mod report;
 mod retry;
+mod telling;
 #[cfg(test)]
 mod tests;
 

@@ -95,6 +95,7 @@ pub async fn execute(
             max: job.retry.max.get(),
         },
         progress,
+        routes: home.config.runner.routes(),
         interrupt,
         concurrency: concurrency(&home),
         ..RunOptions::new(&job.name)

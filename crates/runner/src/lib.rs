@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod engine;
 pub mod home;
 pub mod jobs;
+pub mod notify;
 pub mod provider;
 pub mod report;
 pub mod schedule;

@@ -27,7 +27,7 @@ impl Rehearsal {
     }
 
     /// Changes what the state remembers.
-    fn in_state(&self, statement: &str) {
+    pub(super) fn in_state(&self, statement: &str) {
         let code =
             "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as c: c.execute(sys.argv[2])";
         let mut python = std::process::Command::new("python3");

@@ -17,7 +17,9 @@ pub(super) fn classify(code: Option<&str>, status: u16) -> ErrorClass {
             | "TooManyRequestsException"
             | "RequestLimitExceeded"
             | "PriorRequestNotComplete"
-            | "SlowDown",
+            | "SlowDown"
+            | "Throttled"
+            | "KMSThrottling",
         ) => ErrorClass::Throttled,
         // The SDK takes LimitExceededException for throttling; of CloudFormation it is a quota, and permanent.
         Some("LimitExceededException" | "LimitExceeded" | "ConstraintViolationException") => {
@@ -30,9 +32,12 @@ pub(super) fn classify(code: Option<&str>, status: u16) -> ErrorClass {
             | "RequestTimeout"
             | "RequestTimeoutException",
         ) => ErrorClass::Transient,
-        Some("AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation") => {
-            ErrorClass::Denied
-        }
+        Some(
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "AuthorizationError"
+            | "UnauthorizedOperation",
+        ) => ErrorClass::Denied,
         Some(
             "InvalidClientTokenId"
             | "UnrecognizedClientException"
@@ -64,7 +69,8 @@ pub(super) fn classify(code: Option<&str>, status: u16) -> ErrorClass {
             | "ChangeSetNotFound"
             | "AWSOrganizationsNotInUseException"
             | "AWS.SimpleQueueService.NonExistentQueue"
-            | "QueueDoesNotExist",
+            | "QueueDoesNotExist"
+            | "NotFound",
         ) => ErrorClass::NotFound,
         Some(code) if code.ends_with("NotFoundException") => ErrorClass::NotFound,
         Some(_) if status >= 500 => ErrorClass::Transient,
@@ -90,6 +96,8 @@ mod tests {
                 ErrorClass::Transient,
             ),
             (Some("AccessDenied"), 403, ErrorClass::Denied),
+            (Some("AuthorizationError"), 403, ErrorClass::Denied),
+            (Some("NotFound"), 404, ErrorClass::NotFound),
             (Some("ExpiredToken"), 403, ErrorClass::Credentials),
             (
                 Some("OperationInProgressException"),

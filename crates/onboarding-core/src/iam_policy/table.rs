@@ -45,6 +45,12 @@ pub enum Need {
     Secret,
     /// The Spot token is in AWS Systems Manager Parameter Store.
     Parameter,
+    /// A topic is notified (`notify.sns`).
+    Topics,
+    /// A secret of notifications is in AWS Secrets Manager (`notify.secret`, `notify.slack`).
+    NotifySecret,
+    /// A secret of notifications is in AWS Systems Manager Parameter Store (`notify.secret`, `notify.slack`).
+    NotifyParameter,
     /// The URL of the function's state is in AWS Secrets Manager (`bootstrap.lambda.state`).
     StateSecret,
     /// The URL of the function's state is in AWS Systems Manager Parameter Store (`bootstrap.lambda.state`).
@@ -85,6 +91,9 @@ impl Need {
             Self::QueueKey => "`bootstrap.encryption = \"cmk\"`",
             Self::Secret => "`spot.token` is in AWS Secrets Manager",
             Self::Parameter => "`spot.token` is in AWS Systems Manager",
+            Self::Topics => "`notify.sns`",
+            Self::NotifySecret => "`notify.secret` or `notify.slack` is in AWS Secrets Manager",
+            Self::NotifyParameter => "`notify.secret` or `notify.slack` is in AWS Systems Manager",
             Self::StateSecret => "`bootstrap.lambda.state` is in AWS Secrets Manager",
             Self::StateParameter => "`bootstrap.lambda.state` is in AWS Systems Manager",
             Self::Vpc => "`bootstrap.lambda.subnets`",
@@ -140,6 +149,12 @@ pub enum Scope {
     QueueKey,
     /// The secret or parameter with the Spot token.
     Token,
+    /// The topics that are notified.
+    Topics,
+    /// The secrets that notifications are signed and sent with.
+    NotifySecrets,
+    /// The same, as parameters.
+    NotifyParameters,
     /// The secret or parameter with the URL of the function's state.
     State,
     /// No resources: the network interfaces by which Lambda connects a function to a VPC.
@@ -172,6 +187,9 @@ impl Scope {
             Self::Queue | Self::ServedQueue => "Queue",
             Self::QueueKey => "QueueKey",
             Self::Token => "SpotToken",
+            Self::Topics => "Topics",
+            Self::NotifySecrets => "NotifySecrets",
+            Self::NotifyParameters => "NotifyParameters",
             Self::State => "State",
             Self::NetworkInterfaces => "NetworkInterfaces",
         }
@@ -243,7 +261,8 @@ impl Scope {
                 "`*`: Lambda asks for it so; a second statement denies the same to the function's own code \
                  (`lambda:SourceFunctionArn`)"
             }
-            Self::Token | Self::State => {
+            Self::Topics => "the topics of `[[notify]]`, by ARN",
+            Self::Token | Self::State | Self::NotifySecrets | Self::NotifyParameters => {
                 "the one secret or parameter; of a secret that is given by name, any with that name and the six characters \
                  that Secrets Manager appends"
             }
@@ -547,6 +566,17 @@ pub const PERMISSIONS: &[Permission] = &[
         &["secretsmanager:GetSecretValue"],
     ),
     calls(Need::Parameter, Scope::Token, &["ssm:GetParameter"]),
+    calls(Need::Topics, Scope::Topics, &["sns:Publish"]),
+    calls(
+        Need::NotifySecret,
+        Scope::NotifySecrets,
+        &["secretsmanager:GetSecretValue"],
+    ),
+    calls(
+        Need::NotifyParameter,
+        Scope::NotifyParameters,
+        &["ssm:GetParameter"],
+    ),
 ];
 
 /// What Lambda needs of a function's role to connect it to a VPC (Lambda developer guide, "Giving Lambda functions access to

@@ -30,6 +30,8 @@ pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
             key_of_topic: Some("spot-onboarding".to_owned()),
         }),
         token: Some(SecretPlace::Secret("spot/token".to_owned())),
+        topics: Vec::new(),
+        notify_secrets: Vec::new(),
         function: FunctionAccess::default(),
     }
 }

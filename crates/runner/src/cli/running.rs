@@ -1,6 +1,6 @@
 //! Running a job from the command line: progress, signals, the report in every form, and the exit code.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -10,10 +10,14 @@ use crate::{
     engine::{Asked, Interrupt, RunReport, exit_code},
     home::Home,
     jobs::{self, Request},
+    notify,
     report::{Output, file::ReportFile, json, progress::TerminalProgress, table},
     state::State,
     telemetry,
 };
+
+/// How long telling people of a run may take at its end.
+const TELLING: Duration = Duration::from_secs(10);
 
 /// What every command that runs a job can be asked for.
 #[derive(Debug, clap::Args)]
@@ -76,15 +80,22 @@ pub(super) async fn run(
     let interrupt = Interrupt::on_signals()
         .map_err(|error| Failure::Failed(format!("signals cannot be listened to: {error}")))?;
     let progress = Arc::new(TerminalProgress::new(global.quiet));
+    let (told_by, dry_run) = (home.clone(), request.dry_run);
     let report = Box::pin(jobs::execute(
         home,
         job,
         request,
         progress.clone(),
-        interrupt,
+        interrupt.clone(),
     ))
     .await?;
     progress.finish();
+    if !dry_run {
+        tokio::select! {
+            () = interrupt.abandoned() => {}
+            () = notify::within(&told_by, TELLING) => {}
+        }
+    }
     Ok(report)
 }
 

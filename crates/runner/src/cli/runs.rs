@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Failure, Global, approve::Approve, freeze::named, load, print, print_json, undo::Undo,
+    Failure, Global, approve::Approve, freeze::named, load, print, print_json, prune::Prune,
+    undo::Undo,
 };
 use crate::{
     report::{Output, plan, table},
@@ -26,6 +27,8 @@ pub enum Runs {
     Approve(Approve),
     /// Make the Spot accounts again that a run of orphan-cleanup deleted.
     Undo(Undo),
+    /// Forget runs that ended long ago, as the daemon does once a day.
+    Prune(Prune),
     /// Ask a run to end: one that waits is taken away, one that goes on ends as after a signal.
     Cancel {
         /// The run's id, or the beginning of it.
@@ -50,6 +53,7 @@ impl Runs {
         match self {
             Self::Approve(command) => command.run(global).await,
             Self::Undo(command) => command.run(global).await,
+            Self::Prune(command) => command.run(global).await,
             Self::List { job, limit } => {
                 let runs = open().await?.list_runs(job.as_deref(), limit).await?;
                 match global.output {
@@ -249,7 +253,7 @@ fn kept(kept: &PlanRow) -> String {
 }
 
 /// A moment in Unix milliseconds, as UTC.
-fn moment(at: i64) -> String {
+pub(super) fn moment(at: i64) -> String {
     jiff::Timestamp::from_millisecond(at).map_or_else(
         |_| at.to_string(),
         |moment| moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),

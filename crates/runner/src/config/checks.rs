@@ -1,5 +1,6 @@
 //! What no single key can say: names that must be unique, settings that do not go together.
 
+mod notify;
 mod roles;
 
 use std::{
@@ -28,6 +29,9 @@ const LONGEST_ROLE_NAME: usize = 64;
 
 /// How long SQS holds a ReceiveMessage at most (SQS API reference, WaitTimeSeconds).
 const LONGEST_POLL: Duration = Duration::from_secs(20);
+
+/// The shortest time that ended runs are kept for.
+const LEAST_KEPT: Duration = Duration::from_secs(86_400);
 
 /// Where a check found something, what, and what to do.
 struct Checks<'a> {
@@ -61,6 +65,7 @@ pub(super) fn runner(config: &RunnerConfig, document: &Document<'_>) -> Vec<Prob
     lambda_state(config, &mut checks);
     roles::audit(config, &mut checks);
     roles::remediation(config, &mut checks);
+    notify::targets(config, &mut checks);
     checks.problems
 }
 
@@ -102,6 +107,16 @@ fn reach(config: &RunnerConfig, checks: &mut Checks<'_>) {
 
 /// No password is shown: a line that may have one is not pointed at.
 fn state(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    if config.state.keep_runs.get() < LEAST_KEPT {
+        checks.report(
+            &["state", "keep_runs"],
+            format!(
+                "`state.keep_runs` is {}: what happened would be forgotten before anybody looks",
+                config.state.keep_runs
+            ),
+            "keep a day at least, \"1d\"",
+        );
+    }
     let url = &config.state.url;
     let place: &[&str] = match url.contains('@') || url.contains("password") {
         true => &[],

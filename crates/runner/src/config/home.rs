@@ -15,6 +15,7 @@ use super::{
     error::{ConfigError, ConfigErrors},
     job::{JobKind, JobParams},
     load::Loaded,
+    notify::NotifyConfig,
     runner::{CallAs, ProviderKind, TokenSource},
 };
 
@@ -103,10 +104,16 @@ impl Loaded {
             remediation_role: config.remediation.role_path_and_name(),
             queue: (config.enrollment.provider == ProviderKind::Queue)
                 .then(|| self.queue(place.account)),
-            token: match &config.spot.token {
-                TokenSource::SecretsManager(id) => Some(SecretPlace::Secret(id.clone())),
-                TokenSource::SsmParameter(name) => Some(SecretPlace::Parameter(name.clone())),
-                TokenSource::Env(_) | TokenSource::File(_) => None,
+            token: place_in_aws(&config.spot.token),
+            topics: {
+                let targets = config.notify.iter();
+                targets
+                    .filter_map(|target| Some(target.sns.as_ref()?.0.clone()))
+                    .collect()
+            },
+            notify_secrets: {
+                let secrets = config.notify.iter().flat_map(NotifyConfig::secrets);
+                secrets.filter_map(place_in_aws).collect()
             },
             function: config.function_access(),
         }
@@ -216,6 +223,15 @@ impl Loaded {
     }
 }
 
+/// Where in AWS a secret is; none when it is somewhere else.
+fn place_in_aws(source: &TokenSource) -> Option<SecretPlace> {
+    match source {
+        TokenSource::SecretsManager(id) => Some(SecretPlace::Secret(id.clone())),
+        TokenSource::SsmParameter(name) => Some(SecretPlace::Parameter(name.clone())),
+        TokenSource::Env(_) | TokenSource::File(_) => None,
+    }
+}
+
 /// A policy that IAM would refuse.
 pub(super) fn unusable(policy: &str, error: &dyn std::error::Error) -> ConfigErrors {
     let mut message = format!("{policy} cannot be made: {error}");
@@ -227,7 +243,7 @@ pub(super) fn unusable(policy: &str, error: &dyn std::error::Error) -> ConfigErr
     }
     ConfigError::without_place(
         message,
-        "mend the names in [spot] token, [enrollment] queue_url and [bootstrap.lambda] state",
+        "mend the names in [spot] token, [[notify]], [enrollment] queue_url and [bootstrap.lambda] state",
     )
     .into()
 }

@@ -114,6 +114,28 @@ impl Loaded {
         self.rollout_job(profile).is_some() || !self.broken_jobs.is_empty()
     }
 
+    /// Jobs that a target of notifications is for and that there are none of, each as a sentence.
+    #[must_use]
+    pub fn unknown_notified_jobs(&self) -> Vec<String> {
+        let jobs = self.jobs.iter().map(|job| &job.name);
+        let known: Vec<&String> = jobs
+            .chain(self.broken_jobs.iter().map(|job| &job.name))
+            .collect();
+        let mut unknown = Vec::new();
+        for target in &self.runner.notify {
+            for job in target.jobs.iter().filter(|job| !known.contains(job)) {
+                let near = nearest(job, known.iter().map(|name| name.as_str()));
+                let hint =
+                    near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+                unknown.push(format!(
+                    "the target {:?} of notifications is for job {job:?}, and there is none{hint}",
+                    target.name
+                ));
+            }
+        }
+        unknown
+    }
+
     /// What is wrong with the broken jobs, for people; none when all are in order.
     #[must_use]
     pub fn broken_jobs_text(&self) -> Option<String> {

@@ -19,6 +19,7 @@ use super::{
     billing_engine::BillingEngineConfig,
     bootstrap::BootstrapConfig,
     duration::{self, HumanDuration},
+    notify::NotifyConfig,
     profile::ProfileConfig,
     remediation::RemediationConfig,
     text::{Text, TextForm},
@@ -72,6 +73,9 @@ pub struct RunnerConfig {
     /// `runner daemon`.
     #[serde(default)]
     pub daemon: DaemonConfig,
+    /// Who is told what about jobs.
+    #[serde(default)]
+    pub notify: Vec<NotifyConfig>,
     /// Logs. What goes to a collector follows the OTEL_* environment variables of the OpenTelemetry specification.
     #[serde(default)]
     pub telemetry: TelemetryConfig,
@@ -167,7 +171,7 @@ impl Default for SpotConfig {
     }
 }
 
-/// Where the Spot token comes from.
+/// Where a secret comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenSource {
@@ -210,6 +214,9 @@ pub struct StateConfig {
     /// For how long a runner that hangs, is paused, or does not reach the database keeps its job from others; its own run ends
     /// then. At least 5 seconds. With a file, such a runner keeps it until its process ends.
     pub lease: Text<HumanDuration>,
+    /// How long runs that have ended are kept, with their steps and attempts. What safety needs of them is kept longer
+    /// (`docs/state.md`).
+    pub keep_runs: Text<HumanDuration>,
 }
 
 impl fmt::Debug for StateConfig {
@@ -217,6 +224,7 @@ impl fmt::Debug for StateConfig {
         f.debug_struct("StateConfig")
             .field("url", &redacted(&self.url))
             .field("lease", &self.lease)
+            .field("keep_runs", &self.keep_runs)
             .finish()
     }
 }
@@ -226,6 +234,7 @@ impl Default for StateConfig {
         Self {
             url: "sqlite://runner.db".to_owned(),
             lease: duration::seconds(30),
+            keep_runs: duration::seconds(90 * 86_400),
         }
     }
 }

@@ -114,7 +114,7 @@ impl Source {
             .find(|change| change.start <= span.start);
         let (file, text, skipped) = match change {
             Some(change) => (
-                format!("--set {}", without_token(&change.option)),
+                format!("--set {}", without_secret(&change.option)),
                 &change.padded,
                 change.start,
             ),
@@ -140,15 +140,19 @@ impl Source {
             file,
             line: before.matches('\n').count() + 1,
             column: text.get(line_start..at).unwrap_or_default().chars().count() + 1,
-            excerpt: without_token(excerpt.trim_end()),
+            excerpt: without_secret(excerpt.trim_end()),
             length: text.get(at..end).unwrap_or_default().chars().count(),
         }
     }
 }
 
-/// A line without the text that is given as the Spot token, which somebody may have pasted where only its source belongs.
-fn without_token(line: &str) -> String {
-    let given = line.match_indices("token").find_map(|(at, name)| {
+/// Keys whose values may be secrets.
+const SECRETS: [&str; 4] = ["token", "secret", "slack", "webhook"];
+
+/// A line without the text that is given as a secret, which somebody may have pasted where only its source belongs.
+fn without_secret(line: &str) -> String {
+    let names = SECRETS.iter().flat_map(|name| line.match_indices(name));
+    let given = names.filter_map(|(at, name)| {
         let value = line
             .get(at + name.len()..)?
             .trim_start()
@@ -156,7 +160,7 @@ fn without_token(line: &str) -> String {
             .trim_start();
         (!value.is_empty() && !value.starts_with('{')).then_some(line.len() - value.len())
     });
-    match given {
+    match given.min() {
         Some(start) => format!("{}[redacted]", line.get(..start).unwrap_or_default()),
         None => line.to_owned(),
     }

@@ -1,5 +1,6 @@
 //! The shipped files, and what people are told when theirs are wrong.
 
+mod notify;
 mod remediation;
 
 use std::{fs, path::Path};
@@ -95,10 +96,12 @@ fn the_shipped_files_load_and_render() {
     );
 }
 
-/// A shipped file with every setting in force that is commented out: lines that begin with `#` and no space.
+/// A shipped file with every setting and section in force that is commented out: lines that begin with `#` and no space.
 fn uncommented(text: &str) -> toml::Table {
     let in_force = |line: &str| match line.strip_prefix('#') {
-        Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest.to_owned(),
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => {
+            rest.to_owned()
+        }
         _ => line.to_owned(),
     };
     text.lines()
@@ -238,6 +241,9 @@ fn a_token_that_is_pasted_in_is_never_shown() {
         "[spot]\ntoken = c0ffee",
         "spot = { token = \"c0ffee\" }",
         "spot.token = \"c0ffee",
+        "[[notify]]\nname = \"x\"\nsecret = \"c0ffee\"",
+        "[[notify]]\nname = \"x\"\nslack = \"https://c0ffee\"",
+        "[[notify]]\nname = \"x\"\nwebhook = \"https://user:c0ffee@example.com\"",
     ] {
         let errors = errors_of(spot, "");
         assert!(!errors.contains("c0ffee"), "{errors}");

@@ -125,6 +125,7 @@ const FORMS: &[Form] = &[
     form::<super::billing_engine::BucketName>(),
     form::<onboarding_core::template::home::RunnerPrincipal>(),
     form::<super::naming::RenameRule>(),
+    form::<super::notify::WebhookUrl>(),
     form::<super::policy_rollout::Hours>(),
     form::<super::runner::ListenAddress>(),
     form::<super::schedule::Cron>(),

@@ -52,6 +52,11 @@ impl Definitions {
         Arc::clone(&self.known.read().config)
     }
 
+    /// The jobs whose file is wrong now, and what is wrong.
+    pub(super) fn broken(&self) -> BTreeMap<String, String> {
+        self.known.read().broken.clone()
+    }
+
     /// The jobs that are in force now.
     pub(super) fn job(&self, name: &str) -> Option<JobFile> {
         let config = self.current();
@@ -61,11 +66,6 @@ impl Definitions {
     /// Whether the file of a job is wrong now.
     pub(super) fn is_broken(&self, name: &str) -> bool {
         self.known.read().broken.contains_key(name)
-    }
-
-    /// The jobs whose file is wrong now.
-    pub(super) fn broken(&self) -> Vec<String> {
-        self.known.read().broken.keys().cloned().collect()
     }
 
     /// Whether the configuration as a whole is wrong now, so that what was read before is in force.

@@ -11,6 +11,7 @@ use crate::{
     engine::{Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, exit_code},
     home::Home,
     jobs::{self, Request},
+    notify,
     report::{json, table},
     state::{State, Taken, Told},
 };
@@ -105,7 +106,7 @@ impl Executor {
             };
             let is_waited_for = taken.woken_by == BY_HAND;
             tracing::info!(run.id = %run.id, job.name = job.name, woken_by = taken.woken_by, "a run begins");
-            match begun(home, &job, taken, interrupt).await {
+            match begun(home.clone(), &job, taken, interrupt).await {
                 Ok(report) => {
                     tell(&report);
                     if is_waited_for {
@@ -118,6 +119,7 @@ impl Executor {
                     let ended =
                         state.end_unbegun(run, "failed", exit(&error), &why, Timestamp::now());
                     told(ended.await);
+                    notify::could_not_begin(&home, &job, run.id, &why).await;
                 }
             }
         }

@@ -127,7 +127,7 @@ impl Gauges {
             &[],
             truth(self.definitions.is_unreadable()),
         );
-        let broken = self.definitions.broken();
+        let broken: Vec<String> = self.definitions.broken().into_keys().collect();
         samples.add_jobs(&config.jobs, &broken, Timestamp::now());
         samples.add_figures(&config.jobs, figures.as_ref(), Timestamp::now());
         samples.add_queues(&self.queues.read());

@@ -9,9 +9,12 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use onboarding_core::plan::{
-    AccountRow, Plan, Refusal, Step,
-    consent::{self, Moved, Scope},
+use onboarding_core::{
+    notify::Route,
+    plan::{
+        AccountRow, Plan, Refusal, Step,
+        consent::{self, Moved, Scope},
+    },
 };
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -31,6 +34,7 @@ use super::{
     recorder::Recorder,
     report::{RunReport, StepOutcome, StepRecord, exit_code},
     retry::RetryPolicy,
+    telling,
 };
 use crate::telemetry;
 
@@ -65,6 +69,8 @@ pub struct RunOptions {
     pub operation_timeout: Duration,
     /// Who shows progress.
     pub progress: Arc<dyn ProgressSink>,
+    /// Who is told of it.
+    pub routes: Arc<[Route]>,
     /// Who may interrupt.
     pub interrupt: Interrupt,
     /// What time it is.
@@ -89,6 +95,7 @@ impl RunOptions {
             timeout: Duration::from_secs(60 * 60),
             operation_timeout: Duration::from_secs(24 * 60 * 60),
             progress: Arc::new(NoProgress),
+            routes: Arc::default(),
             interrupt: Interrupt::default(),
             clock: system_clock(),
         }
@@ -574,15 +581,19 @@ async fn end(
         return;
     }
     let error = report.error.as_ref().map(JobError::chain);
+    let looked = report.error.is_none() && !report.dry_run && report.plan().is_some();
+    let notifications = telling::notifications(journal, &options.routes, report, looked, cx.now());
+    let notifications = notifications.await;
     let end = RunEnd {
         status: report.status(),
         exit: exit_code(report),
         summary: report.summary(),
         findings: report.findings(),
-        looked: report.error.is_none() && !report.dry_run && report.plan().is_some(),
+        looked,
         refusals: report.refusals(),
         accounts: touched(report),
         error: error.as_deref(),
+        notifications: &notifications,
         plan: options.consent.kept_plan().zip(became(report)),
         at: cx.now(),
     };

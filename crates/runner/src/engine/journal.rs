@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
-use onboarding_core::plan::{AccountRow, Finding, Refusal, Step, Summary};
+use onboarding_core::{
+    notify::Notification,
+    plan::{AccountRow, Finding, Refusal, Step, Summary},
+};
 use serde_json::Value;
 
 use super::{
@@ -177,6 +180,8 @@ pub struct RunEnd<'a> {
     pub accounts: Vec<&'a AccountRow>,
     /// Why it failed as a whole.
     pub error: Option<&'a str>,
+    /// What targets are told of it.
+    pub notifications: &'a [Notification],
     /// The run whose approved plan ends with this one, and what became of the plan: `applied` or `void`.
     pub plan: Option<(&'a str, &'static str)>,
     /// When, in Unix milliseconds.

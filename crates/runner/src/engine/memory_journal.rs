@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use onboarding_core::plan::Step;
+use onboarding_core::{notify::Notification, plan::Step};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -42,6 +42,8 @@ struct Rows {
     writes: usize,
     fault: Option<Fault>,
     unfrozen_for: Option<usize>,
+    known: BTreeMap<String, i64>,
+    told: Vec<Notification>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +59,16 @@ impl MemoryJournal {
     /// After so many looks, everything is frozen.
     pub(super) fn freeze_after(&self, looks: usize) {
         self.0.lock().unfrozen_for = Some(looks);
+    }
+
+    /// The run before has had a finding with this id.
+    pub(super) fn know(&self, finding: &str) {
+        self.0.lock().known.insert(finding.to_owned(), 1);
+    }
+
+    /// What targets are told.
+    pub(super) fn told(&self) -> Vec<Notification> {
+        self.0.lock().told.clone()
     }
 
     pub(super) fn writes(&self) -> usize {
@@ -180,7 +192,7 @@ impl Journal for MemoryJournal {
     }
 
     async fn findings_since(&self, _job: &str) -> Result<BTreeMap<String, i64>, JournalError> {
-        Ok(BTreeMap::new())
+        Ok(self.0.lock().known.clone())
     }
 
     async fn frozen(&self) -> Result<Option<String>, JournalError> {
@@ -228,6 +240,7 @@ impl Journal for MemoryJournal {
             let row = rows.runs.get_mut(&run.id).unwrap();
             row.state = end.status.code().to_owned();
             row.touched = end.accounts.len();
+            rows.told.extend_from_slice(end.notifications);
         })
     }
 }

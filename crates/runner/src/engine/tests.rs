@@ -4,4 +4,5 @@ mod crashes;
 mod exit_codes;
 mod interruption;
 mod steps;
+mod telling;
 mod world;

@@ -11,8 +11,8 @@ use crate::{
     home::Home,
 };
 
-/// Sections of `runner.toml` that do not decide what a job does: where the journal is, and how logs look.
-const ELSEWHERE: [&str; 2] = ["state", "telemetry"];
+/// Sections of `runner.toml` that do not decide what a job does: who is told, where the journal is, and how logs look.
+const ELSEWHERE: [&str; 3] = ["notify", "state", "telemetry"];
 
 /// Its guard rails, which have a digest of their own: who looked at a plan looked at it under these.
 const GUARD_RAILS: [&str; 3] = ["removal", "remediation", "protected_accounts"];

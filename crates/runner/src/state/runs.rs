@@ -9,7 +9,7 @@ use sqlx::{Row as _, Transaction, any::AnyRow};
 use super::{
     State, StateError,
     error::write,
-    findings,
+    findings, notifications,
     plans::{self, PlanRow},
     steps::{StepRow, fenced},
 };
@@ -180,6 +180,9 @@ impl State {
                 .await
                 .map_err(&failed)?;
         }
+        notifications::note(&mut tx, end.notifications, end.at)
+            .await
+            .map_err(&failed)?;
         for row in end.accounts {
             let standing =
                 serde_json::to_value(row.standing).map_err(&write("the end of a run"))?;

@@ -131,7 +131,7 @@ times = 5
 #[test]
 fn metrics_are_served_as_documented_and_tell_what_is_so() {
     let rehearsal = with_job(&format!("{}{TROUBLE}", three()), &often(""));
-    let mut daemon = start(&rehearsal);
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
     // Before anything has run: what can be counted is at zero, so that its first event is an increase.
     let first = scrape(&daemon, &rehearsal);
     let refused = "runner_provider_refused_total{error_type=\"not-a-request\"}";
@@ -284,7 +284,7 @@ fn start_with_collector(
         environment.insert((*name).to_owned(), (*value).to_owned());
     }
     rehearsal.runner.set_environment(environment);
-    start(rehearsal)
+    start(rehearsal, &rehearsal.runner)
 }
 
 #[test]

@@ -75,6 +75,7 @@ impl Ended {
             accounts: Vec::new(),
             error: (self.exit == 5).then_some("no credentials"),
             plan: None,
+            notifications: &[],
             at: self.second * 1_000,
         };
         state.end_run(key, end).await.unwrap();

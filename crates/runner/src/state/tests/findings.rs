@@ -39,6 +39,7 @@ async fn finds(state: &State, job: &str, ids: &[&str], second: i64, looked: bool
         refusals: &[],
         accounts: Vec::new(),
         error: None,
+        notifications: &[],
         plan: None,
         at: second * 1_000 + 999,
     };

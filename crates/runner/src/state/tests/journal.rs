@@ -90,6 +90,7 @@ async fn end(state: &State, run: RunKey, status: RunStatus) -> Result<(), Journa
         refusals: &[],
         accounts: vec![&row],
         error: None,
+        notifications: &[],
         plan: None,
         at: 9_000,
     };

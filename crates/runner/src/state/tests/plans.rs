@@ -62,6 +62,7 @@ async fn end(state: &State, run: RunKey, plan: Option<(&str, &'static str)>) {
         refusals: &[],
         accounts: Vec::new(),
         error: None,
+        notifications: &[],
         plan,
         at: 9_000,
     };

@@ -1,0 +1,140 @@
+//! Forgetting runs that ended long ago, with their steps, attempts and plans, a few at a time so that nobody waits for it.
+//!
+//! What is kept of them, however old: the last run of each job and its last one that was done, what `runs undo` can still make again,
+//! plans that somebody can still approve or that are being applied, memos that a later run takes up, and what was taken out of accounts,
+//! which can be put back with nothing else.
+
+use sqlx::Row as _;
+
+use super::{State, StateError};
+
+/// Runs that are forgotten in one transaction: each may have tens of thousands of steps.
+const BATCH: i64 = 10;
+
+/// What has been forgotten, or would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Prunable {
+    /// Runs.
+    pub runs: u64,
+    /// Notifications that got through or were given up.
+    pub notifications: u64,
+    /// Links that ended, of stacks that are gone.
+    pub links: u64,
+    /// Retry clocks that nobody has asked for since they were due.
+    pub clocks: u64,
+}
+
+/// A statement about the runs that may go: they ended before `$1`, and it is `$2`, both in Unix milliseconds.
+macro_rules! of_old_runs {
+    ($head:literal, $tail:literal) => {
+        concat!(
+            $head,
+            " FROM runs WHERE ended_at < $1 AND state NOT IN ('queued', 'running') \
+             AND id NOT IN (SELECT MAX(id) FROM runs WHERE dry_run = 0 AND state NOT IN ('queued', 'skipped') GROUP BY job) \
+             AND id NOT IN (SELECT MAX(id) FROM runs WHERE dry_run = 0 AND state = 'done' GROUP BY job) \
+             AND NOT EXISTS (SELECT 1 FROM deletions WHERE deletions.run_id = runs.id AND deletions.undone_at IS NULL) \
+             AND NOT EXISTS (SELECT 1 FROM plans WHERE plans.run_id = runs.id AND plans.state IN ('waiting', 'approved') \
+             AND plans.expires_at > $2) \
+             AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.run_id = runs.id AND ((steps.memo IS NOT NULL \
+             AND steps.state IN ('planned', 'running', 'pending')) OR (steps.action = 'remove-stray-policies' \
+             AND steps.state <> 'unchanged')))",
+            $tail
+        )
+    };
+}
+
+const NOTIFICATIONS: &str = "FROM notifications WHERE state <> 'waiting' AND ended_at < $1";
+const LINKS: &str = "FROM links WHERE ended_at < $1 AND stack_gone = 1";
+const CLOCKS: &str = "FROM mend_retry WHERE next_due < $1 AND failures < $2";
+
+impl State {
+    /// What would be forgotten of what ended before a moment, now; both in Unix milliseconds. A clock with so many failures as
+    /// `quarantine_after` waits for a person, and stays.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn prunable(
+        &self,
+        before: i64,
+        quarantine_after: u32,
+        now: i64,
+    ) -> Result<Prunable, StateError> {
+        let failed = StateError::query("looking for what can be forgotten");
+        let count = |row: sqlx::any::AnyRow| {
+            let count: i64 = row.try_get(0).map_err(&failed)?;
+            Ok::<u64, StateError>(u64::try_from(count).unwrap_or_default())
+        };
+        let runs = sqlx::query(of_old_runs!("SELECT COUNT(*)", ""))
+            .bind(before)
+            .bind(now)
+            .fetch_one(self.pool())
+            .await
+            .map_err(&failed)?;
+        let of = |what: &str| sqlx::AssertSqlSafe(format!("SELECT COUNT(*) {what}"));
+        let notifications = sqlx::query(of(NOTIFICATIONS))
+            .bind(before)
+            .fetch_one(self.pool())
+            .await
+            .map_err(&failed)?;
+        let links = sqlx::query(of(LINKS))
+            .bind(before)
+            .fetch_one(self.pool())
+            .await
+            .map_err(&failed)?;
+        let clocks = sqlx::query(of(CLOCKS))
+            .bind(before.div_euclid(1000))
+            .bind(i64::from(quarantine_after))
+            .fetch_one(self.pool())
+            .await
+            .map_err(&failed)?;
+        Ok(Prunable {
+            runs: count(runs)?,
+            notifications: count(notifications)?,
+            links: count(links)?,
+            clocks: count(clocks)?,
+        })
+    }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// When the state cannot be written. What was forgotten before stays forgotten.
+    pub async fn prune(
+        &self,
+        before: i64,
+        quarantine_after: u32,
+        now: i64,
+    ) -> Result<Prunable, StateError> {
+        let failed = StateError::query("forgetting old runs");
+        let mut pruned = Prunable::default();
+        loop {
+            let gone = sqlx::query(of_old_runs!(
+                "DELETE FROM runs WHERE id IN (SELECT id",
+                " ORDER BY ended_at LIMIT $3)"
+            ))
+            .bind(before)
+            .bind(now)
+            .bind(BATCH)
+            .execute(self.pool())
+            .await
+            .map_err(&failed)?;
+            if gone.rows_affected() == 0 {
+                break;
+            }
+            pruned.runs += gone.rows_affected();
+        }
+        let of = |what: &str| sqlx::AssertSqlSafe(format!("DELETE {what}"));
+        let notifications = sqlx::query(of(NOTIFICATIONS)).bind(before);
+        let gone = notifications.execute(self.pool()).await.map_err(&failed)?;
+        pruned.notifications = gone.rows_affected();
+        let links = sqlx::query(of(LINKS)).bind(before);
+        let gone = links.execute(self.pool()).await.map_err(&failed)?;
+        pruned.links = gone.rows_affected();
+        let clocks = sqlx::query(of(CLOCKS))
+            .bind(before.div_euclid(1000))
+            .bind(i64::from(quarantine_after));
+        let gone = clocks.execute(self.pool()).await.map_err(&failed)?;
+        pruned.clocks = gone.rows_affected();
+        Ok(pruned)
+    }
+}
