@@ -184,7 +184,8 @@ async fn renew(session: &mut PgConnection, terms: &Terms) -> Result<Moment, sqlx
     Ok(moment)
 }
 
-/// Renews the lease, and takes the lock again on another connection when it breaks, unless somebody else may have had it.
+/// Renews the lease, and takes the lock again on another connection when it breaks. Not after the lease of a lock that nobody else
+/// can have at the same time: somebody else may have had it then.
 async fn keep(mut session: PgConnection, terms: Terms, good_until: Arc<Mutex<Moment>>) {
     let check = terms.lease / 3;
     loop {
@@ -197,24 +198,22 @@ async fn keep(mut session: PgConnection, terms: Terms, good_until: Arc<Mutex<Mom
             lock = terms.name,
             "a lock in the state was lost with its connection"
         );
+        // The server frees the lock when it sees the end of the connection.
+        drop(session);
         session = loop {
-            match tokio::time::timeout(terms.lease, take(&terms)).await {
-                // Nobody can have had it meanwhile, or does not mind others.
-                Ok(Ok(Some((session, moment))))
-                    if terms.is_shared || !good_until.lock().is_over() =>
-                {
-                    *good_until.lock() = moment;
-                    break session;
-                }
-                Ok(Ok(_)) => {
-                    tracing::error!(
-                        lock = terms.name,
-                        "another process has taken the lock, or may have"
-                    );
-                    return;
-                }
-                Ok(Err(_)) | Err(_) => tokio::time::sleep(PAUSE).await,
+            let taken = tokio::time::timeout(check, take(&terms)).await;
+            if !terms.is_shared && good_until.lock().is_over() {
+                tracing::error!(
+                    lock = terms.name,
+                    "the lock was not had again within its lease; another process may have it"
+                );
+                return;
             }
+            if let Ok(Ok(Some((session, moment)))) = taken {
+                *good_until.lock() = moment;
+                break session;
+            }
+            tokio::time::sleep(PAUSE).await;
         };
     }
 }
