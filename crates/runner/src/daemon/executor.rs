@@ -197,10 +197,15 @@ fn told(ended: Result<(), crate::engine::JournalError>) {
 
 /// Tells whoever asked for the run, and waits beside us, what became of it.
 async fn answer(state: &State, report: &RunReport) {
-    let told = Told {
-        document: serde_json::to_string_pretty(&json::document(report)).unwrap_or_default(),
-        text: table::run(report),
+    let document = match serde_json::to_string_pretty(&json::document(report)) {
+        Ok(document) => document,
+        Err(error) => {
+            tracing::error!(%error, "the report of the run could not be written for who asked for it");
+            return;
+        }
     };
+    let text = table::run(report);
+    let told = Told { document, text };
     if let Err(error) = state.tell_of_run(report.run_id, &told).await {
         tracing::error!(%error, "who asked for the run could not be told of it");
     }
