@@ -8,6 +8,7 @@ mod access;
 mod account_roles;
 pub mod actions;
 mod billing_engine;
+pub mod clocks;
 mod consent;
 pub mod definition;
 pub mod estimate;

@@ -1,4 +1,5 @@
-//! What was seen to be as it should be again: the clocks of its mends stop, whoever mended it.
+//! What was seen to be as it should be again: the clocks of its mends stop, whoever mended it, and so do those of accounts that nobody
+//! mends any more.
 
 use crate::{
     desired::Desired,
@@ -7,25 +8,61 @@ use crate::{
     ids::{AwsAccountId, SpotAccountId},
     inventory::{AccountState, InstanceStatus},
     stackset_sync::{
-        MendKind, MendOf, ObservedProfile,
+        MendKind, MendOf, ObservedProfile, clocks,
         spot_links::{Link, SpotLinks},
+        targets::{self, ResolvedProfile},
     },
+    status::Reason,
 };
 
 /// The clocks that stop, of each profile by name. What was not looked at is not known to be mended.
 #[must_use]
 pub fn mended(observed: &AuditObserved, desired: &Desired) -> Vec<(String, MendOf)> {
-    let links = SpotLinks::new(&observed.sync.spot_accounts);
-    let profiles = desired.profiles.iter().zip(&observed.sync.profiles);
+    let sync = &observed.sync;
+    let links = SpotLinks::new(&sync.spot_accounts);
+    // What cannot be resolved is not known to be over; planning says why it cannot.
+    let resolved = targets::resolve(&sync.organization, &sync.account_tags, desired).ok();
+    let resolved = |index| resolved.as_ref().and_then(|all| all.profiles.get(index));
+    let tells_of_absence = clocks::tells_of_absence(sync, desired);
+    let profiles = desired.profiles.iter().zip(&sync.profiles).enumerate();
     profiles
-        .flat_map(|(profile, state)| {
-            let links = &links;
-            let clocks = state.mend_retries.keys();
-            let is_fine = move |of: &&MendOf| is_fine(observed, &profile.name, state, links, **of);
-            let fine = clocks.filter(is_fine);
-            fine.map(move |of| (profile.name.clone(), *of))
+        .flat_map(|(index, (profile, state))| {
+            let (links, resolved) = (&links, resolved(index));
+            let stops = move |of: &&MendOf| {
+                is_given_up(observed, resolved, tells_of_absence, **of)
+                    || is_fine(observed, &profile.name, state, links, **of)
+            };
+            let stopped = state.mend_retries.keys().filter(stops);
+            stopped.map(move |of| (profile.name.clone(), *of))
         })
         .collect()
+}
+
+/// Whether nobody mends the account any more: it is gone, or no target of the profile.
+fn is_given_up(
+    observed: &AuditObserved,
+    resolved: Option<&ResolvedProfile>,
+    tells_of_absence: bool,
+    (account, kind): MendOf,
+) -> bool {
+    let accounts = &observed.sync.organization.accounts;
+    let Ok(index) = accounts.binary_search_by_key(&account, |known| known.id) else {
+        return tells_of_absence;
+    };
+    let is_gone = matches!(
+        accounts[index].state,
+        AccountState::Suspended | AccountState::PendingClosure | AccountState::Closed
+    );
+    // A stack that another profile's took over from is removed where it is no target.
+    let is_no_target = kind != MendKind::TakenOver
+        && resolved.is_some_and(|resolved| {
+            let mut left_out = resolved.left_out.iter();
+            let unknown = left_out.any(|(left_out, reason)| {
+                *left_out as usize == index && *reason == Reason::TagsUnknown
+            });
+            resolved.targeted.get(index) == Some(&false) && !unknown
+        });
+    is_gone || is_no_target
 }
 
 fn is_fine(

@@ -80,12 +80,12 @@ impl World {
         &mut self.observed.sync.profiles[0].instances[0]
     }
 
-    fn failed(&mut self, words: &str) {
+    pub(crate) fn failed(&mut self, words: &str) {
         *self.instance() = instance(2, InstanceStatus::Outdated, InstanceDetailedStatus::Failed);
         self.instance().status_reason = Some(words.into());
     }
 
-    fn state(&mut self, state: AccountState) {
+    pub(crate) fn state(&mut self, state: AccountState) {
         let mut organization = (*self.observed.sync.organization).clone();
         organization.accounts[1].state = state;
         self.observed.sync.organization = Arc::new(organization);

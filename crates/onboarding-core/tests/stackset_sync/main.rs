@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod audit;
 mod billing_engine;
+mod clocks;
 mod consents;
 mod converges;
 mod direct;

@@ -11,6 +11,7 @@ use onboarding_core::{
     drift::{DriftKind, Fix},
     drift_audit::{self, Suppression},
     enroll,
+    inventory::AccountState,
     plan::{Plan, Severity},
     stackset_sync::{MendKind, RetryState},
     status::Standing,
@@ -208,4 +209,32 @@ fn a_clock_stops_when_what_it_was_for_is_seen_fine_and_not_before() {
         }),
         BTreeSet::new()
     );
+    // Nobody mends what is gone, or is no target any more.
+    let everything: BTreeSet<MendKind> = MendKind::ALL.into();
+    assert_eq!(
+        stopped(|world| world.state(AccountState::Closed)),
+        everything
+    );
+    assert_eq!(
+        stopped(|world| world.state(AccountState::Unknown)),
+        BTreeSet::new()
+    );
+    assert_eq!(
+        stopped(|world| {
+            world.observed.sync.profiles[0].instances.clear();
+            world.desired.profiles[0].targets.exclude_accounts = [id(2)].into();
+        }),
+        everything
+    );
+    // It is gone, unless the listing has shrunk too far to tell.
+    assert_eq!(stopped(|world| without_it(world, 1)), everything);
+    assert_eq!(stopped(|world| without_it(world, 100)), BTreeSet::new());
+}
+
+/// A listing without the account, after one of so many.
+fn without_it(world: &mut World, previous: usize) {
+    let mut organization = (*world.observed.sync.organization).clone();
+    organization.accounts.retain(|account| account.id != id(2));
+    world.observed.sync.organization = organization.into();
+    world.observed.sync.previous_account_count = Some(previous);
 }

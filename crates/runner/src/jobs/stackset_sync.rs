@@ -7,6 +7,7 @@
 mod account_tags;
 mod apply;
 mod at_spot;
+mod clocks;
 mod detection;
 mod direct;
 mod external_ids;

@@ -66,8 +66,8 @@ impl State {
             let (account, mend) = failure.of;
             let clock = retry_clock::after_failure(earlier.get(&failure.of), first_wait, now);
             sqlx::query(
-                "INSERT INTO mend_retry (profile, account, mend, failures, next_due, reason, run_id) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) \
+                "INSERT INTO mend_retry (profile, account, mend, failures, next_due, reason, run_id, first_failed_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
                  ON CONFLICT (profile, account, mend) DO UPDATE SET failures = excluded.failures, \
                  next_due = excluded.next_due, reason = excluded.reason, run_id = excluded.run_id \
                  WHERE mend_retry.run_id <> excluded.run_id",
@@ -79,6 +79,7 @@ impl State {
             .bind(clock.next_due)
             .bind(failure.reason)
             .bind(run.to_string())
+            .bind(now)
             .execute(&mut *tx)
             .await
             .map_err(&error)?;

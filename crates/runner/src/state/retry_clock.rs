@@ -1,6 +1,6 @@
 //! The retry clock of accounts whose stack instance failed. What it shows is decided in the core; this keeps it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onboarding_core::{ids::AwsAccountId, retry_clock, stackset_sync::RetryState};
 use sqlx::{Row as _, any::AnyRow};
@@ -99,6 +99,64 @@ impl State {
                 .map_err(&error)?;
         }
         tx.commit().await.map_err(error)
+    }
+
+    /// Stops the clocks of accounts of a profile that are as they should be, or that nobody enrolls any more.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn forget_retries(
+        &self,
+        profile: &str,
+        accounts: &[AwsAccountId],
+    ) -> Result<(), StateError> {
+        if accounts.is_empty() {
+            return Ok(());
+        }
+        let error = StateError::query("writing retry clocks");
+        let mut tx = self.write().await.map_err(&error)?;
+        for account in accounts {
+            sqlx::query("DELETE FROM account_retry WHERE profile = $1 AND account = $2")
+                .bind(profile)
+                .bind(account.to_string())
+                .execute(&mut *tx)
+                .await
+                .map_err(&error)?;
+        }
+        tx.commit().await.map_err(error)
+    }
+
+    /// Stops all clocks, those of mends too, of other profiles than these: they are not configured any more.
+    ///
+    /// # Errors
+    /// When the state cannot be read or written.
+    pub async fn forget_clocks_of_others(
+        &self,
+        profiles: &BTreeSet<&str>,
+    ) -> Result<(), StateError> {
+        let error = StateError::query("writing retry clocks");
+        let known: Vec<String> = sqlx::query_scalar(
+            "SELECT profile FROM account_retry UNION SELECT profile FROM mend_retry",
+        )
+        .fetch_all(self.pool())
+        .await
+        .map_err(&error)?;
+        for other in known
+            .iter()
+            .filter(|name| !profiles.contains(name.as_str()))
+        {
+            for delete in [
+                "DELETE FROM account_retry WHERE profile = $1",
+                "DELETE FROM mend_retry WHERE profile = $1",
+            ] {
+                sqlx::query(delete)
+                    .bind(other)
+                    .execute(self.pool())
+                    .await
+                    .map_err(&error)?;
+            }
+        }
+        Ok(())
     }
 }
 

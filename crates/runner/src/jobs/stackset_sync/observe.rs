@@ -14,12 +14,10 @@ use aws_ops::{
 use futures_util::future::try_join_all;
 use onboarding_core::{
     desired::{DirectEnrollment, OuRef, Profile, Purpose},
-    ids::AwsAccountId,
-    inventory::{AccountState, InstanceDetailedStatus, OrganizationSnapshot, StackInstance},
-    retry_clock,
+    inventory::{AccountState, OrganizationSnapshot},
     stackset_sync::{
-        ObservedProfile, PlanError, RetryState, RunningOperation, SyncObserved, guard,
-        spot_links::SpotLinks, targets,
+        ObservedProfile, PlanError, RunningOperation, SyncObserved, guard, spot_links::SpotLinks,
+        targets,
     },
     template,
 };
@@ -30,12 +28,12 @@ use crate::{
     engine::{ErrorClass, JobError, RunId},
     home::{aws_error, spot_error},
     provider::{self, KnownOrganization},
-    state::{OperationResults, OrganizationCache},
+    state::OrganizationCache,
 };
 
 impl StackSetSync {
     /// Looks at everything, at `now` (Unix seconds). For a run that may change something, what is seen for the first time
-    /// is remembered: failures start their clock.
+    /// is remembered: failures start their clock, and those of accounts that are enrolled by now stop.
     pub(in crate::jobs) async fn observe_at(
         &self,
         now: i64,
@@ -46,7 +44,7 @@ impl StackSetSync {
                 self.desired
                     .profiles
                     .iter()
-                    .map(|profile| self.observe_profile(profile, now, run)),
+                    .map(|profile| self.observe_profile(profile, run)),
             )
             .await
         };
@@ -68,7 +66,7 @@ impl StackSetSync {
         // First and alone: of all that the wrong credentials are refused, this says best that they are the wrong ones.
         let trusted_access = trusted_access.await?;
         let role = async |profile: Option<&Profile>| match profile {
-            Some(profile) => self.observe_profile(profile, now, run).await.map(Some),
+            Some(profile) => self.observe_profile(profile, run).await.map(Some),
             None => Ok(None),
         };
         let remediation = self.desired.remediation.as_ref();
@@ -120,7 +118,7 @@ impl StackSetSync {
         let past_links = self
             .past_links(&known.organization, &profiles, run.is_some())
             .await?;
-        Ok(SyncObserved {
+        let mut observed = SyncObserved {
             audit,
             remediation,
             links: past_links,
@@ -139,7 +137,9 @@ impl StackSetSync {
             finished,
             unserved: self.unserved().await?,
             now,
-        })
+        };
+        self.wind_clocks(&mut observed, run).await?;
+        Ok(observed)
     }
 
     /// Whether any account is enrolled without custom resources.
@@ -327,11 +327,10 @@ impl StackSetSync {
     async fn observe_profile(
         &self,
         profile: &Profile,
-        now: i64,
         run: Option<RunId>,
     ) -> Result<ObservedProfile, JobError> {
         let aws = &self.home.aws;
-        let mut retries = self.home.state.retries(&profile.name, run).await?;
+        let retries = self.home.state.retries(&profile.name, run).await?;
         let mend_retries = self.home.state.mend_retries(&profile.name, run).await?;
         let management = self.observe_management(profile).await?;
         let rollout = self.home.state.open_rollout(&profile.name).await?;
@@ -366,8 +365,6 @@ impl StackSetSync {
         // One Region is ours; an instance elsewhere was made by somebody else and is not judged.
         instances.retain(|instance| instance.region == profile.region);
         instances.sort_by_key(|instance| instance.account);
-        self.first_failures(profile, &instances, &mut retries, now, run)
-            .await?;
         let external_ids = self.external_ids(profile, &instances).await?;
         let running = operations
             .into_iter()
@@ -417,54 +414,6 @@ impl StackSetSync {
             retries,
             mend_retries,
         })
-    }
-}
-
-impl StackSetSync {
-    /// Instances that failed in an operation that was not ours to follow (auto-deployment) get a retry clock as soon as
-    /// they are seen: nothing is tried again at once.
-    async fn first_failures(
-        &self,
-        profile: &Profile,
-        instances: &[StackInstance],
-        retries: &mut BTreeMap<AwsAccountId, RetryState>,
-        now: i64,
-        run: Option<RunId>,
-    ) -> Result<(), JobError> {
-        let first_wait = self.home.config.runner.retry_failed.first.get().as_secs();
-        let first_wait = i64::try_from(first_wait).unwrap_or(i64::MAX);
-        let mut failures: BTreeMap<&str, Vec<(AwsAccountId, Option<&str>)>> = BTreeMap::new();
-        for instance in instances {
-            let failed = instance.detailed_status == InstanceDetailedStatus::Failed;
-            if !failed || retries.contains_key(&instance.account) {
-                continue;
-            }
-            let operation = instance.last_operation_id.as_deref().unwrap_or("unknown");
-            failures
-                .entry(operation)
-                .or_default()
-                .push((instance.account, instance.status_reason.as_deref()));
-            let clock = RetryState {
-                // Asked to try all failed ones now, this run does so with what it finds, too.
-                of_this_run: !self.desired.retry_failed,
-                reason: instance.status_reason.clone(),
-                ..retry_clock::after_failure(None, first_wait, now)
-            };
-            retries.insert(instance.account, clock);
-        }
-        let Some(run) = run else { return Ok(()) };
-        for (operation, failed) in &failures {
-            let results = OperationResults {
-                operation,
-                failed,
-                succeeded: &[],
-            };
-            self.home
-                .state
-                .record_results(&profile.name, run, results, first_wait, now)
-                .await?;
-        }
-        Ok(())
     }
 }
 

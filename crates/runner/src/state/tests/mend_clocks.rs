@@ -1,15 +1,21 @@
 //! The retry clocks of mends.
 
+use std::collections::BTreeSet;
+
 use onboarding_core::{ids::AwsAccountId, stackset_sync::MendKind};
 
 use super::{Place, on_both};
-use crate::{engine::RunId, state::MendFailure};
+use crate::{
+    engine::RunId,
+    state::{MendFailure, OperationResults},
+};
 
 /// The wait after a first failure, in seconds.
 const FIRST_WAIT: i64 = 900;
 
 on_both! {
     each_kind_of_mend_has_its_own_clock_which_a_run_winds_once,
+    clocks_of_profiles_that_are_not_configured_stop,
 }
 
 async fn each_kind_of_mend_has_its_own_clock_which_a_run_winds_once(place: Place) {
@@ -51,4 +57,36 @@ async fn each_kind_of_mend_has_its_own_clock_which_a_run_winds_once(place: Place
     assert_eq!(left, [(account, MendKind::Rewrite)]);
     let other = state.mend_retries("other", None).await.unwrap();
     assert!(other.is_empty());
+}
+
+async fn clocks_of_profiles_that_are_not_configured_stop(place: Place) {
+    let state = place.open().await;
+    let account = AwsAccountId::from_number(1).unwrap();
+    let run = RunId::new();
+    for profile in ["default", "gone"] {
+        let results = OperationResults {
+            operation: "op-1",
+            failed: &[(account, None)],
+            succeeded: &[],
+        };
+        let recorded = state.record_results(profile, run, results, FIRST_WAIT, 1_000);
+        recorded.await.unwrap();
+        let failures = [MendFailure {
+            of: (account, MendKind::Link),
+            reason: "refused",
+        }];
+        let recorded = state.record_mend_failures(profile, run, &failures, FIRST_WAIT, 1_000);
+        recorded.await.unwrap();
+    }
+    let configured = BTreeSet::from(["default", "new"]);
+    state.forget_clocks_of_others(&configured).await.unwrap();
+    let left = async |profile| {
+        let clocks = state.retries(profile, None).await.unwrap();
+        let mends = state.mend_retries(profile, None).await.unwrap();
+        (clocks.len(), mends.len())
+    };
+    assert_eq!(left("default").await, (1, 1));
+    assert_eq!(left("gone").await, (0, 0));
+    state.forget_retries("default", &[account]).await.unwrap();
+    assert_eq!(left("default").await, (0, 1));
 }
