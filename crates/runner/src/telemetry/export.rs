@@ -11,7 +11,7 @@ use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter};
 use opentelemetry_sdk::{
     Resource,
     logs::{BatchConfigBuilder as LogBatches, BatchLogProcessor, SdkLoggerProvider},
-    metrics::SdkMeterProvider,
+    metrics::{Instrument, SdkMeterProvider, Stream},
     trace::{BatchConfigBuilder as SpanBatches, BatchSpanProcessor, SdkTracer, SdkTracerProvider},
 };
 use prometheus::Registry;
@@ -30,6 +30,9 @@ const SPAN_QUEUE: usize = 16_384;
 
 /// Log records that may wait for export, when OTEL_BLRP_MAX_QUEUE_SIZE does not say: the specification's default.
 const LOG_QUEUE: usize = 2_048;
+
+/// Series that a metric of jobs may have.
+const MOST_OF_JOBS: usize = 20_000;
 
 /// What is exported; nothing, unless the environment asks for it or somebody scrapes.
 #[derive(Debug)]
@@ -155,7 +158,9 @@ fn metrics(
     if scraped.is_none() && !is_pushed {
         return Ok(None);
     }
-    let mut provider = SdkMeterProvider::builder().with_resource(resource());
+    let mut provider = SdkMeterProvider::builder()
+        .with_resource(resource())
+        .with_view(room_for_jobs);
     if let Some(registry) = scraped {
         // All instruments are of one scope and one process, which Prometheus names by itself.
         let reader = opentelemetry_prometheus::exporter()
@@ -173,6 +178,19 @@ fn metrics(
         provider = provider.with_periodic_exporter(exporter);
     }
     Ok(Some(provider.build()))
+}
+
+/// What has series for each job has room for a thousand jobs and more: the SDK's own limit, 2,000, would put those beyond it into one.
+fn room_for_jobs(instrument: &Instrument) -> Option<Stream> {
+    let mut metrics = catalog::ALL.iter();
+    let metric = metrics.find(|metric| metric.name == instrument.name())?;
+    let of_jobs = metric.labels.contains(&"job.name");
+    let stream = of_jobs.then(|| {
+        Stream::builder()
+            .with_cardinality_limit(MOST_OF_JOBS)
+            .build()
+    });
+    stream?.ok()
 }
 
 /// What was lost of each signal, by reason.
@@ -222,7 +240,36 @@ fn resource() -> Resource {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry::metrics::MeterProvider as _;
+
     use super::*;
+
+    #[test]
+    fn a_thousand_jobs_have_series_of_their_own() {
+        let registry = Registry::new();
+        let provider = metrics(Some(&registry), false).unwrap().unwrap();
+        let states = ["ok", "planned", "pending", "failed", "skipped"];
+        let accounts = provider
+            .meter(SCOPE)
+            .u64_gauge(catalog::JOB_ACCOUNTS.name)
+            .build();
+        let runs = provider
+            .meter(SCOPE)
+            .u64_counter(catalog::RUNS.name)
+            .build();
+        for number in 0..1_000 {
+            let job = KeyValue::new("job.name", format!("job-{number}"));
+            for state in states {
+                accounts.record(1, &[job.clone(), KeyValue::new("account.state", state)]);
+                runs.add(1, &[job.clone(), KeyValue::new("run.status", state)]);
+            }
+        }
+        let gathered = registry.gather();
+        assert_eq!(gathered.len(), 2);
+        for family in gathered {
+            assert_eq!(family.get_metric().len(), 5_000, "{}", family.name());
+        }
+    }
 
     fn wanted(signal: &str, set: &[(&str, &str)]) -> bool {
         is_wanted(signal, |name| {
