@@ -31,6 +31,7 @@ use crate::{
     engine::{ErrorClass, Interrupt, JobError},
     home::Home,
     notify,
+    provider::Served,
     telemetry::Scrape,
 };
 
@@ -83,7 +84,12 @@ pub async fn run<R: Future<Output = ()>>(
         nudge: taken,
         ended: Arc::clone(&due),
     };
-    let gauges = Gauges::new(home.state.clone(), Arc::clone(&definitions));
+    let served = Arc::new(Served::default());
+    let gauges = Gauges::new(
+        home.state.clone(),
+        Arc::clone(&definitions),
+        Arc::clone(&served),
+    );
     let _pushed = scrape.is_pushed.then(|| {
         let gauges = Arc::clone(&gauges);
         spawned(async move { gauges.keep().await })
@@ -97,7 +103,7 @@ pub async fn run<R: Future<Output = ()>>(
         (scrape, gauges),
     ));
     let (serving, served_until) = (home.clone(), interrupt.clone());
-    let service = spawned(async move { service::serve(&serving, &served_until).await });
+    let service = spawned(async move { service::serve(&serving, &served_until, &served).await });
     let broken = Arc::clone(&definitions);
     let in_background = [
         spawned(notify::keep_delivering(home.clone())),

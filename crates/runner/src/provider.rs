@@ -4,6 +4,7 @@
 pub mod dead_letters;
 pub mod depth;
 mod directory;
+mod served;
 mod sqs;
 
 use std::{sync::Arc, time::Duration};
@@ -27,6 +28,8 @@ use crate::{
     home::{Home, aws_error},
     telemetry::metrics,
 };
+
+pub use served::Served;
 
 use directory::Directory;
 use sqs::SqsQueue;
@@ -259,6 +262,13 @@ impl Serving {
     #[must_use]
     pub fn from_queue(mut self, home: &Home, url: String) -> Self {
         self.queue = SqsQueue::new(home.aws.clone(), url);
+        self
+    }
+
+    /// Says whether the queue lets it receive.
+    #[must_use]
+    pub fn saying_so(mut self, served: Arc<Served>) -> Self {
+        self.queue = self.queue.saying_so(served);
         self
     }
 

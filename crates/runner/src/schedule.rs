@@ -5,8 +5,10 @@
 //! and one with a wildcard or a step comes as often as the clock shows it (Vixie cron's rules).
 
 mod look;
+mod overdue;
 
 pub use look::{Decision, Skipped, Standing, Timing, look};
+pub use overdue::overdue_from;
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ mod deployed_units;
 mod error;
 mod figures;
 mod findings;
+mod job_ends;
 mod journal;
 mod links;
 mod locks;
@@ -49,7 +50,8 @@ use url::Url;
 
 pub use deletions::DeletionRow;
 pub use error::StateError;
-pub use figures::{CountedFindings, Figures, JobFigures};
+pub use figures::{Figures, JobFigures, TargetFigures};
+pub use job_ends::{JobEnds, Standings};
 pub use locks::Serving;
 pub use mend_clocks::MendFailure;
 pub use notifications::{NotificationRow, TakenNotification};

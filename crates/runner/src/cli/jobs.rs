@@ -200,7 +200,7 @@ async fn pause(
 
 async fn resume(global: &Global, job: &str) -> Result<u8, Failure> {
     let state = state_for(global, job).await?;
-    let was_paused = state.resume_job(job).await?;
+    let was_paused = state.resume_job(job, Timestamp::now()).await?;
     state.close().await;
     print(&match was_paused {
         true => format!("job {job} runs by its schedule again\n"),

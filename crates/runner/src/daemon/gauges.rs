@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use onboarding_core::plan::{Severity, Summary};
+use onboarding_core::plan::Severity;
 use opentelemetry::KeyValue;
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
@@ -18,9 +18,12 @@ use super::definitions::Definitions;
 use crate::{
     config::{JobFile, ProviderKind},
     home::Home,
-    provider::depth::{self, Depth},
-    schedule::next_tick,
-    state::{CountedFindings, Figures, State},
+    provider::{
+        Served,
+        depth::{self, Depth},
+    },
+    schedule::{next_tick, overdue_from},
+    state::{Figures, JobEnds, JobFigures, State},
     telemetry::{
         catalog::{self, Metric},
         metrics::{self, Sample},
@@ -40,25 +43,33 @@ const PUSHED: Duration = Duration::from_secs(15);
 const QUEUES: Duration = Duration::from_secs(60);
 
 /// What is told from here.
-const TOLD: [&Metric; 18] = [
+const TOLD: [&Metric; 26] = [
     &catalog::BUILD_INFO,
     &catalog::STATE_REACHABLE,
     &catalog::FROZEN,
+    &catalog::FROZEN_SINCE,
     &catalog::CONFIG_BROKEN,
     &catalog::JOB_ENABLED,
     &catalog::JOB_BROKEN,
     &catalog::JOB_PAUSED,
+    &catalog::JOB_PAUSED_SINCE,
     &catalog::JOB_RUNS,
     &catalog::JOB_NEXT_TICK,
-    &catalog::JOB_INTERVAL,
+    &catalog::JOB_OVERDUE,
     &catalog::JOB_LAST_SUCCESS,
     &catalog::JOB_LAST_END,
     &catalog::JOB_LAST_EXIT_CODE,
+    &catalog::JOB_DEATHS,
     &catalog::JOB_ACCOUNTS,
+    &catalog::JOB_LEDGER,
     &catalog::JOB_FINDINGS,
     &catalog::ACCOUNTS_RETRYING,
     &catalog::ACCOUNTS_OLDEST_FAILURE,
     &catalog::QUEUE_MESSAGES,
+    &catalog::PROVIDER_SERVING,
+    &catalog::NOTIFICATIONS_WAITING,
+    &catalog::NOTIFICATIONS_OLDEST,
+    &catalog::NOTIFICATIONS_GIVEN_UP,
 ];
 
 /// See the module documentation.
@@ -68,24 +79,25 @@ pub(super) struct Gauges {
     samples: RwLock<Samples>,
     /// What SQS said last; nothing when it could not be asked.
     queues: RwLock<Vec<Depth>>,
-    reading: Mutex<Reading>,
-}
-
-#[derive(Default)]
-struct Reading {
-    at: Option<Instant>,
-    counted: CountedFindings,
+    served: Arc<Served>,
+    /// When it was read last.
+    read_at: Mutex<Option<Instant>>,
 }
 
 impl Gauges {
     /// Makes the instruments, which live as long as the process.
-    pub(super) fn new(state: State, definitions: Arc<Definitions>) -> Arc<Self> {
+    pub(super) fn new(
+        state: State,
+        definitions: Arc<Definitions>,
+        served: Arc<Served>,
+    ) -> Arc<Self> {
         let gauges = Arc::new(Self {
             state,
             definitions,
             samples: RwLock::default(),
             queues: RwLock::default(),
-            reading: Mutex::default(),
+            served,
+            read_at: Mutex::default(),
         });
         for metric in TOLD {
             let gauges = Arc::clone(&gauges);
@@ -97,13 +109,12 @@ impl Gauges {
 
     /// Reads what is to be told, unless that was done just now.
     pub(super) async fn refresh(&self) {
-        let mut reading = self.reading.lock().await;
-        if reading.at.is_some_and(|at| at.elapsed() < FRESH) {
+        let mut read_at = self.read_at.lock().await;
+        if read_at.is_some_and(|at| at.elapsed() < FRESH) {
             return;
         }
-        let figures =
-            tokio::time::timeout(PATIENCE, self.state.figures(&mut reading.counted)).await;
-        reading.at = Some(Instant::now());
+        let figures = tokio::time::timeout(PATIENCE, self.state.figures()).await;
+        *read_at = Some(Instant::now());
         let figures = match figures {
             Ok(Ok(figures)) => Some(figures),
             Ok(Err(error)) => {
@@ -129,8 +140,10 @@ impl Gauges {
         );
         let broken: Vec<String> = self.definitions.broken().into_keys().collect();
         samples.add_jobs(&config.jobs, &broken, Timestamp::now());
-        samples.add_figures(&config.jobs, figures.as_ref(), Timestamp::now());
-        samples.add_queues(&self.queues.read());
+        let targets = config.runner.notify.iter();
+        let targets: Vec<&str> = targets.map(|target| target.name.as_str()).collect();
+        samples.add_figures(&config.jobs, &targets, figures.as_ref(), Timestamp::now());
+        samples.add_queues(&self.queues.read(), self.served.is_served());
         *self.samples.write() = samples;
     }
 
@@ -193,88 +206,133 @@ impl Samples {
             if !broken.contains(&job.name) {
                 self.add(&catalog::JOB_BROKEN, &[name], 0.0);
             }
-            let next = schedule.and_then(|schedule| {
-                let next = next_tick(schedule, now)?;
-                Some((next, next_tick(schedule, next)))
-            });
-            let Some((next, after)) = next else {
-                continue;
-            };
-            self.add(
-                &catalog::JOB_NEXT_TICK,
-                &[name],
-                seconds(next.as_millisecond()),
-            );
-            if let Some(after) = after {
-                let interval = after.as_millisecond() - next.as_millisecond();
-                self.add(&catalog::JOB_INTERVAL, &[name], seconds(interval));
-            }
+            let next = schedule.and_then(|schedule| next_tick(schedule, now));
+            let next = next.map(Timestamp::as_millisecond);
+            self.add_moment(&catalog::JOB_NEXT_TICK, &[name], next);
         }
         for job in broken {
             self.add(&catalog::JOB_BROKEN, &[("job.name", job)], 1.0);
         }
     }
 
-    /// What the state says of the jobs that are in force; nothing when it did not answer.
-    fn add_figures(&mut self, jobs: &[JobFile], figures: Option<&Figures>, now: Timestamp) {
+    /// A moment in Unix milliseconds, when there is one.
+    fn add_moment(
+        &mut self,
+        metric: &Metric,
+        labels: &[(&'static str, &str)],
+        moment: Option<i64>,
+    ) {
+        if let Some(moment) = moment {
+            self.add(metric, labels, seconds(moment));
+        }
+    }
+
+    /// What the state says of the jobs that are in force, and of who is told; nothing when it did not answer.
+    fn add_figures(
+        &mut self,
+        jobs: &[JobFile],
+        targets: &[&str],
+        figures: Option<&Figures>,
+        now: Timestamp,
+    ) {
         self.add(&catalog::STATE_REACHABLE, &[], truth(figures.is_some()));
         let Some(figures) = figures else {
             return;
         };
-        self.add(&catalog::FROZEN, &[], truth(figures.is_frozen));
+        let age = |since: Option<i64>| {
+            let now = now.as_millisecond();
+            seconds(now.saturating_sub(since.unwrap_or(now)).max(0))
+        };
+        let is_frozen = figures.frozen_since.is_some();
+        self.add(&catalog::FROZEN, &[], truth(is_frozen));
+        self.add_moment(&catalog::FROZEN_SINCE, &[], figures.frozen_since);
         self.add(&catalog::ACCOUNTS_RETRYING, &[], number(figures.retrying));
-        let oldest = figures.oldest_failure.unwrap_or(now.as_second());
-        let age = seconds((now.as_second() - oldest).max(0).saturating_mul(1_000));
-        self.add(&catalog::ACCOUNTS_OLDEST_FAILURE, &[], age);
+        let oldest = figures.oldest_failure;
+        let oldest = oldest.map(|seconds| seconds.saturating_mul(1_000));
+        self.add(&catalog::ACCOUNTS_OLDEST_FAILURE, &[], age(oldest));
         for job in jobs {
-            let name = ("job.name", job.name.as_str());
             let known = figures.jobs.get(&job.name).cloned().unwrap_or_default();
-            self.add(&catalog::JOB_PAUSED, &[name], truth(known.is_paused));
-            for (state, runs) in [("queued", known.queued), ("running", known.running)] {
-                let labels = [name, ("run.state", state)];
-                self.add(&catalog::JOB_RUNS, &labels, number(runs));
-            }
-            let moments = [
-                (&catalog::JOB_LAST_SUCCESS, known.last_success),
-                (&catalog::JOB_LAST_END, known.last_end),
-            ];
-            for (metric, moment) in moments {
-                if let Some(moment) = moment {
-                    self.add(metric, &[name], seconds(moment));
-                }
-            }
-            if let Some(code) = known
-                .last_exit_code
-                .and_then(|code| u8::try_from(code).ok())
-            {
-                self.add(&catalog::JOB_LAST_EXIT_CODE, &[name], code.into());
-            }
-            if let Some(accounts) = known.accounts {
-                self.add_accounts(name, accounts);
-            }
-            for severity in [Severity::Error, Severity::Warning, Severity::Info] {
-                let count = known.findings.get(&severity).copied().unwrap_or_default();
-                let labels = [name, ("finding.severity", code(severity))];
-                self.add(&catalog::JOB_FINDINGS, &labels, number(count));
-            }
+            let overdue = overdue(job, &known, figures.thawed_at);
+            self.add_job(("job.name", job.name.as_str()), &known, overdue);
+        }
+        for target in targets {
+            let name = ("notify.target", *target);
+            let known = figures.targets.get(*target).copied().unwrap_or_default();
+            self.add(
+                &catalog::NOTIFICATIONS_WAITING,
+                &[name],
+                number(known.waiting),
+            );
+            self.add(&catalog::NOTIFICATIONS_OLDEST, &[name], age(known.oldest));
+            self.add_moment(&catalog::NOTIFICATIONS_GIVEN_UP, &[name], known.given_up_at);
         }
     }
 
-    fn add_accounts(&mut self, job: (&'static str, &str), accounts: Summary) {
-        let counts = [
-            ("ok", accounts.ok),
-            ("planned", accounts.planned),
-            ("pending", accounts.pending),
-            ("failed", accounts.failed),
-            ("skipped", accounts.skipped),
-        ];
-        for (state, count) in counts {
+    /// What the state says of a job.
+    fn add_job(&mut self, name: (&'static str, &str), known: &JobFigures, overdue: Option<i64>) {
+        let is_paused = known.paused_since.is_some();
+        self.add(&catalog::JOB_PAUSED, &[name], truth(is_paused));
+        for (state, runs) in [("queued", known.queued), ("running", known.running)] {
+            let labels = [name, ("run.state", state)];
+            self.add(&catalog::JOB_RUNS, &labels, number(runs));
+        }
+        for (metric, moment) in [
+            (&catalog::JOB_PAUSED_SINCE, known.paused_since),
+            (&catalog::JOB_OVERDUE, overdue),
+            (&catalog::JOB_LAST_SUCCESS, known.ends.succeeded_at),
+            (&catalog::JOB_LAST_END, known.ends.ended_at),
+        ] {
+            self.add_moment(metric, &[name], moment);
+        }
+        let exit_code = known.ends.exit_code;
+        if let Some(code) = exit_code.and_then(|code| u8::try_from(code).ok()) {
+            self.add(&catalog::JOB_LAST_EXIT_CODE, &[name], code.into());
+        }
+        self.add(&catalog::JOB_DEATHS, &[name], number(known.ends.deaths));
+        self.add_accounts(name, &known.ends);
+        if known.ends.ended_at.is_some() && known.ends.findings.is_none() {
+            // Its last runs were before findings were counted with their ends.
+            return;
+        }
+        let findings = known.ends.findings.as_ref();
+        for severity in [Severity::Error, Severity::Warning, Severity::Info] {
+            let count = findings.and_then(|findings| findings.get(&severity));
+            let labels = [name, ("finding.severity", code(severity))];
+            let count = count.copied().unwrap_or_default();
+            self.add(&catalog::JOB_FINDINGS, &labels, number(count));
+        }
+    }
+
+    fn add_accounts(&mut self, job: (&'static str, &str), ends: &JobEnds) {
+        let accounts = ends.accounts.map(|accounts| {
+            [
+                ("ok", accounts.ok),
+                ("planned", accounts.planned),
+                ("pending", accounts.pending),
+                ("failed", accounts.failed),
+                ("skipped", accounts.skipped),
+            ]
+        });
+        for (state, count) in accounts.into_iter().flatten() {
             let labels = [job, ("account.state", state)];
             self.add(&catalog::JOB_ACCOUNTS, &labels, number(count as u64));
         }
+        for (standing, reasons) in &ends.ledger {
+            for (reason, count) in reasons {
+                let labels = [
+                    job,
+                    ("account.standing", standing.as_str()),
+                    ("account.reason", reason.as_str()),
+                ];
+                self.add(&catalog::JOB_LEDGER, &labels, number(*count));
+            }
+        }
     }
 
-    fn add_queues(&mut self, depths: &[Depth]) {
+    fn add_queues(&mut self, depths: &[Depth], is_served: Option<bool>) {
+        if let Some(is_served) = is_served {
+            self.add(&catalog::PROVIDER_SERVING, &[], truth(is_served));
+        }
         for depth in depths {
             let states = [("visible", depth.visible), ("in-flight", depth.in_flight)];
             for (state, messages) in states {
@@ -283,6 +341,16 @@ impl Samples {
             }
         }
     }
+}
+
+/// When a job is overdue, in Unix milliseconds. One that has never succeeded counts from when it came into force.
+fn overdue(job: &JobFile, known: &JobFigures, thawed_at: Option<i64>) -> Option<i64> {
+    let schedule = job.schedule.as_ref().filter(|_| job.enabled)?;
+    let was_fine_at = known.ends.succeeded_at.max(known.in_force_since)?;
+    let was_fine_at = thawed_at.map_or(was_fine_at, |thawed| thawed.max(was_fine_at));
+    let was_fine_at = Timestamp::from_millisecond(was_fine_at).ok()?;
+    let overdue = overdue_from(schedule, was_fine_at)?;
+    Some(overdue.as_millisecond())
 }
 
 fn code(severity: Severity) -> &'static str {
@@ -311,7 +379,9 @@ fn seconds(milliseconds: i64) -> f64 {
 mod tests {
     use std::collections::BTreeSet;
 
-    use crate::{config::Config, state::JobFigures};
+    use onboarding_core::plan::Summary;
+
+    use crate::{config::Config, state::TargetFigures};
 
     use super::*;
 
@@ -330,26 +400,44 @@ mod tests {
 
     fn figures(job: &str) -> Figures {
         let known = JobFigures {
-            is_paused: true,
+            paused_since: Some(250),
+            in_force_since: Some(100),
             queued: 1,
             running: 0,
-            last_end: Some(1_500),
-            last_exit_code: Some(1),
-            last_success: Some(500),
-            accounts: Some(Summary {
-                failed: 3,
-                ..Summary::default()
-            }),
-            findings: BTreeMap::from([(Severity::Error, 2)]),
+            ends: JobEnds {
+                ended_at: Some(1_500),
+                exit_code: Some(1),
+                succeeded_at: Some(500),
+                accounts: Some(Summary {
+                    failed: 3,
+                    ..Summary::default()
+                }),
+                ledger: BTreeMap::from([(
+                    "failed".to_owned(),
+                    BTreeMap::from([("instance-failed".to_owned(), 3)]),
+                )]),
+                findings: Some(BTreeMap::from([(Severity::Error, 2)])),
+                deaths: 2,
+            },
+        };
+        let told = TargetFigures {
+            waiting: 2,
+            oldest: Some(now().as_millisecond() - 30_000),
+            given_up_at: Some(700),
         };
         Figures {
             jobs: BTreeMap::from([
                 (job.to_owned(), known),
                 ("gone".to_owned(), JobFigures::default()),
             ]),
-            is_frozen: true,
+            frozen_since: Some(3_000),
+            thawed_at: None,
             retrying: 3,
             oldest_failure: Some(now().as_second() - 60),
+            targets: BTreeMap::from([
+                ("ops".to_owned(), told),
+                ("gone".to_owned(), TargetFigures::default()),
+            ]),
         }
     }
 
@@ -372,17 +460,49 @@ mod tests {
         let name = ("job.name", job);
         let mut samples = Samples::default();
         samples.add_jobs(&jobs, &["new".to_owned()], now());
-        samples.add_figures(&jobs, Some(&figures(job)), now());
+        samples.add_figures(&jobs, &["ops", "new"], Some(&figures(job)), now());
         for (metric, labels, expected) in [
             (&catalog::JOB_BROKEN, &[name][..], 0.0),
             (&catalog::JOB_BROKEN, &[("job.name", "new")], 1.0),
-            (&catalog::JOB_INTERVAL, &[name], 900.0),
+            (&catalog::JOB_OVERDUE, &[name], 1_800.0),
             (
                 &catalog::JOB_NEXT_TICK,
                 &[name],
                 seconds(now().as_millisecond() + 899_000),
             ),
             (&catalog::JOB_PAUSED, &[name], 1.0),
+            (&catalog::JOB_PAUSED_SINCE, &[name], 0.25),
+            (&catalog::JOB_DEATHS, &[name], 2.0),
+            (
+                &catalog::JOB_LEDGER,
+                &[
+                    name,
+                    ("account.standing", "failed"),
+                    ("account.reason", "instance-failed"),
+                ],
+                3.0,
+            ),
+            (
+                &catalog::NOTIFICATIONS_WAITING,
+                &[("notify.target", "ops")],
+                2.0,
+            ),
+            (
+                &catalog::NOTIFICATIONS_OLDEST,
+                &[("notify.target", "ops")],
+                30.0,
+            ),
+            (
+                &catalog::NOTIFICATIONS_GIVEN_UP,
+                &[("notify.target", "ops")],
+                0.7,
+            ),
+            (
+                &catalog::NOTIFICATIONS_OLDEST,
+                &[("notify.target", "new")],
+                0.0,
+            ),
+            (&catalog::FROZEN_SINCE, &[], 3.0),
             (&catalog::JOB_RUNS, &[name, ("run.state", "queued")], 1.0),
             (&catalog::JOB_RUNS, &[name, ("run.state", "running")], 0.0),
             (&catalog::JOB_LAST_SUCCESS, &[name], 0.5),
@@ -414,10 +534,38 @@ mod tests {
                 metric.name
             );
         }
-        // A job that is not defined any more is not told of, whatever the state has.
+        // A job or target that is not defined any more is not told of, whatever the state has.
         let all = samples.0.values().flatten();
         let mut labels = all.flat_map(|(labels, _)| labels);
         assert!(!labels.any(|label| label.value.as_str() == "gone"));
+    }
+
+    #[test]
+    fn a_job_is_overdue_by_what_was_last_of_its_success_its_schedule_and_a_freeze() {
+        let mut job = jobs().remove(0);
+        let quarter = 900_000;
+        let of = |succeeded_at, in_force_since| JobFigures {
+            in_force_since,
+            ends: JobEnds {
+                succeeded_at,
+                ..JobEnds::default()
+            },
+            ..JobFigures::default()
+        };
+        for (succeeded_at, in_force_since, thawed_at, expected) in [
+            (Some(1), None, None, Some(2 * quarter)),
+            (None, Some(quarter), None, Some(3 * quarter)),
+            (Some(1), Some(5 * quarter), None, Some(7 * quarter)),
+            (Some(1), Some(1), Some(5 * quarter), Some(7 * quarter)),
+            (Some(9 * quarter), Some(1), Some(1), Some(11 * quarter)),
+            // Nobody has looked at its schedule yet.
+            (None, None, Some(1), None),
+        ] {
+            let known = of(succeeded_at, in_force_since);
+            assert_eq!(overdue(&job, &known, thawed_at), expected);
+        }
+        job.enabled = false;
+        assert_eq!(overdue(&job, &of(Some(1), None), None), None);
     }
 
     #[test]
@@ -425,12 +573,14 @@ mod tests {
         let jobs = jobs();
         let mut samples = Samples::default();
         samples.add_jobs(&jobs, &[], now());
-        samples.add_figures(&jobs, Some(&figures(&jobs[0].name)), now());
-        samples.add_queues(&[Depth {
+        let figures = figures(&jobs[0].name);
+        samples.add_figures(&jobs, &["ops"], Some(&figures), now());
+        let depth = Depth {
             queue: "requests",
             visible: 2,
             in_flight: 1,
-        }]);
+        };
+        samples.add_queues(&[depth], Some(false));
         for metric in TOLD {
             let wanted: BTreeSet<&str> = metric.labels.iter().copied().collect();
             for (labels, _) in samples.of(metric) {
@@ -445,7 +595,7 @@ mod tests {
         let jobs = jobs();
         let mut samples = Samples::default();
         samples.add_jobs(&jobs, &[], now());
-        samples.add_figures(&jobs, None, now());
+        samples.add_figures(&jobs, &[], None, now());
         assert_eq!(value(&samples, &catalog::STATE_REACHABLE, &[]), Some(0.0));
         for metric in [&catalog::FROZEN, &catalog::JOB_PAUSED, &catalog::JOB_RUNS] {
             assert!(samples.of(metric).is_empty(), "{}", metric.name);

@@ -1,7 +1,7 @@
 //! The enrollment provider inside the daemon: serves the queue for as long as the daemon lives, where the configuration says that a
 //! provider does. Trouble is logged, and it is begun again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -9,23 +9,25 @@ use crate::{
     config::{ProviderKind, ServedBy},
     engine::{Interrupt, JobError},
     home::Home,
-    provider::{self, Serving},
+    provider::{self, Served, Serving},
 };
 
 /// The pause before serving is begun again.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Serves until `interrupt` drains and what was taken up is answered. Ends at once where nobody of ours serves all the time.
-pub(super) async fn serve(home: &Home, interrupt: &Interrupt) {
+/// Serves until `interrupt` drains and what was taken up is answered, and says whether it does. Only waits where nobody of ours serves
+/// all the time.
+pub(super) async fn serve(home: &Home, interrupt: &Interrupt, served: &Arc<Served>) {
     let enrollment = &home.config.runner.enrollment;
     if enrollment.provider != ProviderKind::Queue || enrollment.served_by != ServedBy::Provider {
         interrupt.draining().await;
         return;
     }
     while !interrupt.is_draining() {
-        match until_drained(home, interrupt).await {
+        match until_drained(home, interrupt, served).await {
             Ok(()) => return,
             Err(error) => {
+                served.set(false);
                 let error = error.chain();
                 tracing::error!(
                     error,
@@ -40,10 +42,16 @@ pub(super) async fn serve(home: &Home, interrupt: &Interrupt) {
     }
 }
 
-async fn until_drained(home: &Home, interrupt: &Interrupt) -> Result<(), JobError> {
+async fn until_drained(
+    home: &Home,
+    interrupt: &Interrupt,
+    served: &Arc<Served>,
+) -> Result<(), JobError> {
     provider::check(home).await?;
     let serving = Serving::prepare(home, None).await?;
+    let serving = serving.saying_so(Arc::clone(served));
     let live = home.state.serve().await?;
+    served.set(true);
     let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
     let signals = async {
         interrupt.draining().await;

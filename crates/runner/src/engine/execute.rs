@@ -592,6 +592,7 @@ async fn end(
         looked,
         refusals: report.refusals(),
         accounts: touched(report),
+        ledger: report.accounts(),
         error: error.as_deref(),
         notifications: &notifications,
         plan: options.consent.kept_plan().zip(became(report)),

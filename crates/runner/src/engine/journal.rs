@@ -178,6 +178,8 @@ pub struct RunEnd<'a> {
     pub refusals: &'a [Refusal],
     /// Where the accounts stand that steps worked on. Untouched accounts have no row.
     pub accounts: Vec<&'a AccountRow>,
+    /// Where all accounts stand that it looked at.
+    pub ledger: &'a [AccountRow],
     /// Why it failed as a whole.
     pub error: Option<&'a str>,
     /// What targets are told of it.

@@ -1,21 +1,34 @@
 //! The provider's queue on Amazon SQS.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_ops::{Aws, AwsError};
 use jiff::Timestamp;
 use onboarding_provider::{Message, Queue, QueueError};
 
+use super::Served;
+
 /// One SQS queue.
 pub(super) struct SqsQueue {
     aws: Aws,
     url: String,
+    /// Told whether messages can be received.
+    served: Option<Arc<Served>>,
 }
 
 impl SqsQueue {
     pub(super) fn new(aws: Aws, url: String) -> Self {
-        Self { aws, url }
+        Self {
+            aws,
+            url,
+            served: None,
+        }
+    }
+
+    pub(super) fn saying_so(mut self, served: Arc<Served>) -> Self {
+        self.served = Some(served);
+        self
     }
 }
 
@@ -31,12 +44,12 @@ fn failed(action: &'static str) -> impl FnOnce(AwsError) -> QueueError {
 impl Queue for SqsQueue {
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Message>, QueueError> {
         let max = u8::try_from(max.clamp(1, 10)).unwrap_or(10);
-        let messages = self
-            .aws
-            .receive_messages(&self.url, max, wait)
-            .await
-            .map_err(failed("receive"))?;
+        let messages = self.aws.receive_messages(&self.url, max, wait).await;
+        if let Some(served) = &self.served {
+            served.set(messages.is_ok());
+        }
         Ok(messages
+            .map_err(failed("receive"))?
             .into_iter()
             .map(|message| Message {
                 id: message.id,

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, str::FromStr as _, sync::Arc};
 use jiff::Timestamp;
 use sqlx::{Any as AnyDatabase, Row as _, Transaction, any::AnyRow};
 
-use super::{State, StateError, error::write};
+use super::{State, StateError, error::write, job_ends};
 use crate::{
     engine::{Asked, Hold, JournalError, RunId, RunKey},
     schedule::{Decision, Standing},
@@ -286,6 +286,8 @@ impl State {
         why: &str,
         now: Timestamp,
     ) -> Result<(), JournalError> {
+        let failed = write("the end of a run that did not begin");
+        let mut tx = self.write().await.map_err(&failed)?;
         let ended = sqlx::query(
             "UPDATE runs SET state = $3, exit_code = $4, error = $5, ended_at = $6, lease_owner = NULL \
              WHERE id = $1 AND fence = $2 AND state = 'running'",
@@ -296,10 +298,16 @@ impl State {
         .bind(i64::from(exit))
         .bind(why)
         .bind(now.as_millisecond())
-        .execute(self.pool())
+        .execute(&mut *tx)
         .await
-        .map_err(write("the end of a run that did not begin"))?;
-        super::steps::fenced(ended.rows_affected(), run)
+        .map_err(&failed)?;
+        super::steps::fenced(ended.rows_affected(), run)?;
+        if state != "skipped" {
+            job_ends::note_unbegun(&mut tx, &run.id.to_string(), exit, now.as_millisecond())
+                .await
+                .map_err(&failed)?;
+        }
+        tx.commit().await.map_err(failed)
     }
 
     /// Asks for a run of each job whose run has died with its process, unless one waits already, somebody had run it by hand, or it
@@ -335,6 +343,9 @@ impl State {
             .fetch_all(&mut *tx)
             .await
             .map_err(&failed)?;
+            job_ends::note_deaths(&mut tx, &job, rows.len())
+                .await
+                .map_err(&failed)?;
             let waits: Option<String> = sqlx::query_scalar(
                 "SELECT id FROM runs WHERE job = $1 AND state = 'queued' LIMIT 1",
             )
@@ -435,12 +446,13 @@ impl State {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn resume_job(&self, job: &str) -> Result<bool, StateError> {
+    pub async fn resume_job(&self, job: &str, now: Timestamp) -> Result<bool, StateError> {
         let resumed = sqlx::query(
-            "UPDATE schedules SET paused_by = NULL, paused_at = NULL, pause_reason = NULL \
+            "UPDATE schedules SET paused_by = NULL, paused_at = NULL, pause_reason = NULL, in_force_since = $2 \
              WHERE job = $1 AND paused_by IS NOT NULL",
         )
         .bind(job)
+        .bind(now.as_millisecond())
         .execute(self.pool())
         .await
         .map_err(StateError::query("resuming a job"))?;
@@ -455,9 +467,10 @@ async fn note_look(
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let ours = sqlx::query(
-        "INSERT INTO schedules (job, looked_until, schedule) VALUES ($1, $2, $4) \
-         ON CONFLICT (job) DO UPDATE SET looked_until = excluded.looked_until, schedule = excluded.schedule \
-         WHERE schedules.looked_until = $3",
+        "INSERT INTO schedules (job, looked_until, schedule, in_force_since) VALUES ($1, $2, $4, $2) \
+         ON CONFLICT (job) DO UPDATE SET looked_until = excluded.looked_until, schedule = excluded.schedule, \
+         in_force_since = CASE WHEN schedules.schedule = excluded.schedule THEN schedules.in_force_since \
+         ELSE excluded.in_force_since END WHERE schedules.looked_until = $3",
     )
     .bind(&look.job)
     .bind(look.until.as_millisecond())

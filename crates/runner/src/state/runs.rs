@@ -9,7 +9,7 @@ use sqlx::{Row as _, Transaction, any::AnyRow};
 use super::{
     State, StateError,
     error::write,
-    findings, notifications,
+    findings, job_ends, notifications,
     plans::{self, PlanRow},
     steps::{StepRow, fenced},
 };
@@ -180,6 +180,9 @@ impl State {
                 .await
                 .map_err(&failed)?;
         }
+        job_ends::note(&mut tx, &run.id.to_string(), &end)
+            .await
+            .map_err(&failed)?;
         notifications::note(&mut tx, end.notifications, end.at)
             .await
             .map_err(&failed)?;
@@ -291,7 +294,7 @@ async fn begin_claimed(
 
 /// Marks runs of the job that never ended. Their process is gone: it held the lock that is ours now.
 async fn end_dead_runs(
-    tx: &mut Transaction<'_, sqlx::Any>,
+    tx: &mut Transaction<'static, sqlx::Any>,
     run: &NewRun,
 ) -> Result<Vec<RunId>, JournalError> {
     let failed = write("the end of a dead run");
@@ -305,6 +308,9 @@ async fn end_dead_runs(
     .fetch_all(&mut **tx)
     .await
     .map_err(&failed)?;
+    job_ends::note_deaths(tx, &run.job, rows.len())
+        .await
+        .map_err(&failed)?;
     let id = |row: &AnyRow| {
         let id: String = row.try_get("id").map_err(&failed)?;
         RunId::from_str(&id).map_err(write("the end of a dead run"))

@@ -80,6 +80,8 @@ metrics! {
         "1 when the state answers, else 0; then there is nothing of what is read from it";
     FROZEN = "runner.frozen", "", Kind::Gauge, [],
         "1 while a freeze is in force";
+    FROZEN_SINCE = "runner.frozen_since.timestamp", "s", Kind::Gauge, [],
+        "Since when the freeze is in force, in Unix seconds; nothing while none is";
     CONFIG_BROKEN = "runner.config.broken", "", Kind::Gauge, [],
         "1 while the configuration as a whole cannot be read, so that what was read before is in force";
     JOB_ENABLED = "runner.job.enabled", "", Kind::Gauge, ["job.name", "job.kind"],
@@ -88,34 +90,48 @@ metrics! {
         "1 while the job's file is wrong; its last good version is in force, if there was one";
     JOB_PAUSED = "runner.job.paused", "", Kind::Gauge, ["job.name"],
         "1 while somebody has paused the job";
+    JOB_PAUSED_SINCE = "runner.job.paused_since.timestamp", "s", Kind::Gauge, ["job.name"],
+        "Since when somebody has paused the job, in Unix seconds; nothing while nobody has";
     JOB_RUNS = "runner.job.runs", "{run}", Kind::Gauge, ["job.name", "run.state"],
         "Runs of the job that wait (`queued`) and that go on (`running`)";
     JOB_NEXT_TICK = "runner.job.next_tick.timestamp", "s", Kind::Gauge, ["job.name"],
         "When the job is due next, in Unix seconds";
-    JOB_INTERVAL = "runner.job.interval", "s", Kind::Gauge, ["job.name"],
-        "The time between the next two ticks of the job";
+    JOB_OVERDUE = "runner.job.overdue_from.timestamp", "s", Kind::Gauge, ["job.name"],
+        "When the job is overdue, in Unix seconds: at its second tick after its last success, or after its schedule came into force, was resumed or a freeze ended, whichever was last";
     JOB_LAST_SUCCESS = "runner.job.last_success.timestamp", "s", Kind::Gauge, ["job.name"],
         "When a run of the job ended last in which nothing failed (exit code 0 or 3), in Unix seconds";
     JOB_LAST_END = "runner.job.last_end.timestamp", "s", Kind::Gauge, ["job.name"],
         "When a run of the job ended last, in Unix seconds";
     JOB_LAST_EXIT_CODE = "runner.job.last_exit_code", "", Kind::Gauge, ["job.name"],
         "The exit code of the run of the job that ended last (see exit-codes.md)";
+    JOB_DEATHS = "runner.job.deaths", "{run}", Kind::Gauge, ["job.name"],
+        "Runs of the job that have died with their process since one ended by itself";
     JOB_ACCOUNTS = "runner.job.accounts", "{account}", Kind::Gauge, ["job.name", "account.state"],
         "Accounts as the job's last run left them: `ok`, `planned`, `pending`, `failed` and `skipped` add up to what is targeted";
+    JOB_LEDGER = "runner.job.ledger", "{account}", Kind::Gauge, ["job.name", "account.standing", "account.reason"],
+        "Accounts as the job's last run left them that looked at them, by where they stand (`ok`, `due`, `pending`, `failed`, `skipped`) and why (the reason codes of reports); with those that are not targeted";
     JOB_FINDINGS = "runner.job.findings", "{finding}", Kind::Gauge, ["job.name", "finding.severity"],
         "Findings of the job's last run that looked at everything, by severity: `error`, `warning`, `info`";
     ACCOUNTS_RETRYING = "runner.accounts.retrying", "{account}", Kind::Gauge, [],
-        "Accounts whose stack instance failed and is tried again later";
+        "Accounts that could not be enrolled or mended and are still targeted: they are tried again later, or wait for a person";
     ACCOUNTS_OLDEST_FAILURE = "runner.accounts.oldest_failure.age", "s", Kind::Gauge, [],
         "For how long the account has failed that has failed longest; 0 when none fails";
     QUEUE_MESSAGES = "runner.provider.queue.messages", "{message}", Kind::Gauge, ["queue.name", "message.state"],
         "Messages of the provider's queue (`requests`) and its dead-letter queue (`dead-letters`): `visible`, and `in-flight`. SQS tells about how many, and is asked once a minute, not by a scrape";
+    PROVIDER_SERVING = "runner.provider.serving", "", Kind::Gauge, [],
+        "1 while this process serves the provider's queue, 0 while it should and cannot; nothing where it need not";
     PROVIDER_ANSWERS = "runner.provider.answers", "{answer}", Kind::Counter, ["provider.answer"],
         "Custom resources that this process answered, at each delivery: `success`, `failed`, and answers that CloudFormation did not take, `undeliverable`";
     PROVIDER_REFUSED = "runner.provider.refused", "", Kind::Counter, ["error.type"],
         "Events that the provider refused, at each delivery, by reason";
+    NOTIFICATIONS_WAITING = "runner.notifications.waiting", "{notification}", Kind::Gauge, ["notify.target"],
+        "Notifications that a target has not been told yet";
+    NOTIFICATIONS_OLDEST = "runner.notifications.oldest.age", "s", Kind::Gauge, ["notify.target"],
+        "For how long the oldest of them waits; 0 when none does";
+    NOTIFICATIONS_GIVEN_UP = "runner.notifications.given_up.timestamp", "s", Kind::Gauge, ["notify.target"],
+        "When a notification was given up last, in Unix seconds; nothing when none was";
     RUNS = "runner.runs", "", Kind::Counter, ["job.name", "job.kind", "run.status"],
-        "Runs that ended, by job, kind and status";
+        "Runs that ended in this process, by job, kind and status; those that could not begin are `failed`";
     RUN_DURATION = "runner.run.duration", "s", WORK, ["job.name", "job.kind", "run.status"],
         "How long runs took";
     STEPS = "runner.steps", "", Kind::Counter, ["job.kind", "step.action", "step.outcome"],
@@ -178,7 +194,8 @@ mod tests {
 
     #[test]
     fn no_series_is_of_one_account() {
+        const OF_MANY: [&str; 3] = ["account.state", "account.standing", "account.reason"];
         let mut labels = ALL.iter().flat_map(|metric| metric.labels);
-        assert!(!labels.any(|label| label.contains("account") && *label != "account.state"));
+        assert!(!labels.any(|label| label.contains("account") && !OF_MANY.contains(label)));
     }
 }

@@ -38,6 +38,7 @@ async fn finds(state: &State, job: &str, ids: &[&str], second: i64, looked: bool
         looked,
         refusals: &[],
         accounts: Vec::new(),
+        ledger: &[],
         error: None,
         notifications: &[],
         plan: None,

@@ -89,6 +89,7 @@ async fn end(state: &State, run: RunKey, status: RunStatus) -> Result<(), Journa
         findings: &[],
         refusals: &[],
         accounts: vec![&row],
+        ledger: &[],
         error: None,
         notifications: &[],
         plan: None,

@@ -194,6 +194,7 @@ async fn end(
         looked: false,
         refusals: &[],
         accounts: Vec::new(),
+        ledger: &[],
         error: Some("it broke"),
         notifications,
         plan: None,

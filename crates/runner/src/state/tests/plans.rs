@@ -61,6 +61,7 @@ async fn end(state: &State, run: RunKey, plan: Option<(&str, &'static str)>) {
         looked: false,
         refusals: &[],
         accounts: Vec::new(),
+        ledger: &[],
         error: None,
         notifications: &[],
         plan,

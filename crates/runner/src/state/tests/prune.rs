@@ -71,6 +71,7 @@ async fn end(state: &State, key: RunKey, status: RunStatus, day: i64) {
         looked: false,
         refusals: &[],
         accounts: Vec::new(),
+        ledger: &[],
         error: None,
         notifications: &[],
         plan: None,

@@ -210,6 +210,8 @@ async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
         states(&state).await,
         [("failed".to_owned(), Some("no credentials".to_owned()))]
     );
+    let figures = state.figures().await.unwrap();
+    assert_eq!(figures.jobs["sync"].ends.exit_code, Some(5));
     let again = state
         .end_unbegun(taken.run, "failed", 5, "again", now())
         .await;
@@ -236,6 +238,8 @@ async fn a_run_that_died_is_asked_for_again_and_not_forever(place: Place) {
         let states = states(&living).await;
         let waiting = states.iter().filter(|(state, _)| state == "queued").count();
         assert_eq!(waiting, usize::from(death < 3), "{states:?}");
+        let figures = living.figures().await.unwrap();
+        assert_eq!(figures.jobs["sync"].ends.deaths, death);
     }
     // Of a run by hand, nobody asks for another one.
     let by_hand = NewRun {
@@ -316,7 +320,7 @@ async fn a_paused_job_is_known_with_who_and_why(place: Place) {
     // The pause is no look: ticks before it are not forgotten, and the look after it goes on from there.
     let looked = state.standings().await.unwrap()["sync"].looked_until;
     assert_eq!(looked, Some(at("2027-01-01T10:15:01Z")));
-    assert!(state.resume_job("sync").await.unwrap());
-    assert!(!state.resume_job("sync").await.unwrap());
+    assert!(state.resume_job("sync", now()).await.unwrap());
+    assert!(!state.resume_job("sync", now()).await.unwrap());
     assert_eq!(paused().await, None);
 }
