@@ -10,7 +10,7 @@ use e2e::{
     tls,
     wire::Wire,
 };
-use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
+use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use sandbox::{Sandbox, Scenario};
 use serde_json::{Value, json};
 
@@ -66,6 +66,8 @@ async fn run_and_look() -> Result<()> {
     let received = receiver.received();
     let run = received.named("run").next().context("no span of the run")?;
     ensure!(attribute(run, "run.id").map(str::to_owned) == run_id);
+    let status = run.status.clone().unwrap_or_default();
+    ensure!(status.code() == StatusCode::Unset, "{status:?}");
     ensure!(attribute(run, "job.name") == Some("stackset-sync"));
     ensure!(run.parent_span_id.is_empty(), "the run is the root");
     let looks: Vec<_> = received.named("look").collect();
@@ -97,6 +99,58 @@ async fn run_and_look() -> Result<()> {
             .get("service.name")
             .is_some_and(|name| name == "runner")
     );
+    Ok(())
+}
+
+#[test]
+fn a_run_that_fails_for_accounts_is_seen_to_in_its_trace() {
+    tls::install();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(run_with_failures_and_look()).unwrap();
+}
+
+async fn run_with_failures_and_look() -> Result<()> {
+    // Spot takes one account of the three.
+    let limited = "[spot]\nenrollment = \"limited\"\nenrollment_limit = 1\n";
+    let scenario = SCENARIO.replace("[spot]\n", limited);
+    let sandbox = Sandbox::start(Scenario::parse(&scenario)?, "127.0.0.1:0".parse()?).await?;
+    let receiver = OtlpReceiver::start().await?;
+    let mut environment = sandbox.environment().clone();
+    environment.insert(
+        "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
+        receiver.endpoint.clone(),
+    );
+    environment.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), "grpc".to_owned());
+    let runner = Runner::new(environment)?;
+    let arguments = ["--output", "json", "exec", "stackset-sync"];
+    let ended = tokio::task::spawn_blocking(move || runner.run(&arguments)).await??;
+    ensure!(ended.code == 1, "{}\n{}", ended.stdout, ended.stderr);
+    let document = ended.json()?;
+    let failed = &document["summary"]["failed"];
+
+    let received = receiver.received();
+    let status = |span: &Span| span.status.clone().unwrap_or_default();
+    let is_failed = |span: &&Span| status(span).code() == StatusCode::Error;
+    let run = received.named("run").next().context("no span of the run")?;
+    let said = status(run).message;
+    ensure!(is_failed(&run), "{run:?}");
+    ensure!(
+        said.starts_with(&format!("{failed} accounts failed")),
+        "{said}"
+    );
+    ensure!(attribute(run, "run.status") == Some("failed"));
+    let requests: Vec<&Span> = received.named("provider.request").collect();
+    let refused: Vec<&&Span> = requests.iter().filter(|span| is_failed(span)).collect();
+    ensure!(!refused.is_empty(), "{requests:?}");
+    ensure!(refused.iter().all(|span| !status(span).message.is_empty()));
+    // Those of the account that was let in.
+    ensure!(requests.len() > refused.len(), "{requests:?}");
+    let accounts: BTreeSet<_> = received
+        .named("account")
+        .filter(is_failed)
+        .filter_map(|span| attribute(span, "cloud.account.id"))
+        .collect();
+    ensure!(*failed == accounts.len(), "{failed} {accounts:?}");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use onboarding_core::{
 use parking_lot::Mutex;
 use spot_api::SpotClient;
 use tokio::time::Instant;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, field::Empty};
 
 use crate::{
     directory::AccountDirectory,
@@ -140,6 +140,8 @@ impl Provider {
             cloudformation.resource_type = request.resource_type,
             cloudformation.stack_id = %request.stack_id,
             cloud.account.id = %request.account,
+            otel.status_code = Empty,
+            otel.status_description = Empty,
         );
         self.told(request, deadline).instrument(span).await
     }
@@ -150,7 +152,12 @@ impl Provider {
         let (status, reason) = (response.status, response.reason.clone());
         match status {
             Status::Success => tracing::info!(reason, "request served"),
-            Status::Failed => tracing::warn!(reason, "request failed"),
+            Status::Failed => {
+                let span = tracing::Span::current();
+                span.record("otel.status_code", "ERROR");
+                span.record("otel.status_description", &reason);
+                tracing::warn!(reason, "request failed");
+            }
         }
         let phase = Phase::Answered { status, reason };
         self.emit(Event::of(request, phase));

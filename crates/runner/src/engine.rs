@@ -33,7 +33,7 @@ mod tests;
 pub use consent::{Asked, Basis, Consent, PlanDocument};
 pub use context::{Clock, RunContext, StepContext, system_clock};
 pub use error::{ErrorClass, JobError, StepError};
-pub use execute::{RunOptions, execute};
+pub use execute::{RunOptions, execute, run_span};
 pub use interrupt::Interrupt;
 pub use job::{Applied, Job, Phase};
 pub use journal::{

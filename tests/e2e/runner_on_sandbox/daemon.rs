@@ -11,13 +11,15 @@ fn often(more: &str) -> String {
     format!("kind = \"stackset-sync\"\nschedule = {{ cron = \"@every 1s\" }}\n{more}")
 }
 
-/// A rehearsal whose only job is this one, with a daemon that listens on a port of its own.
+/// A daemon that listens on a port of its own and serves the provider's queue.
+const DAEMON: &str = "[daemon]\nlisten = \"127.0.0.1:0\"\n[enrollment]\nserved_by = \"provider\"\n";
+
+/// A rehearsal whose only job is this one, with such a daemon.
 pub(super) fn with_job(scenario: &str, job: &str) -> Rehearsal {
     let rehearsal = Rehearsal::new(scenario);
     fs::remove_dir_all(rehearsal.path("config/jobs")).unwrap();
     fs::create_dir(rehearsal.path("config/jobs")).unwrap();
-    let daemon = "[daemon]\nlisten = \"127.0.0.1:0\"\n[enrollment]\nserved_by = \"provider\"\n";
-    rehearsal.configure(daemon, "", "ous = [\"root\"]");
+    rehearsal.configure(DAEMON, "", "ous = [\"root\"]");
     rehearsal.write("config/jobs/sync.toml", job);
     rehearsal
 }

@@ -4,16 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
+use tracing::{Instrument as _, Span};
 
 use super::{Nudge, definitions::Definitions};
 use crate::{
     config::{Approval, JobFile, JobParams},
-    engine::{Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, exit_code},
+    engine::{
+        Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, RunStatus, exit_code,
+        run_span,
+    },
     home::Home,
     jobs::{self, Request},
     notify,
     report::{json, table},
     state::{State, Taken, Told},
+    telemetry::metrics,
 };
 
 /// The longest time between two looks for runs that wait.
@@ -104,24 +109,36 @@ impl Executor {
                 told(ended.await);
                 return;
             };
-            let is_waited_for = taken.woken_by == BY_HAND;
-            tracing::info!(run.id = %run.id, job.name = job.name, woken_by = taken.woken_by, "a run begins");
-            match begun(home.clone(), &job, taken, interrupt).await {
-                Ok(report) => {
-                    tell(&report);
-                    if is_waited_for {
-                        answer(&state, &report).await;
-                    }
-                }
-                Err(error) => {
-                    let why = error.chain();
-                    tracing::error!(run.id = %run.id, job.name = job.name, error = why, "a run could not begin");
-                    let ended =
-                        state.end_unbegun(run, "failed", exit(&error), &why, Timestamp::now());
-                    told(ended.await);
-                    notify::could_not_begin(&home, &job, run.id, &why).await;
-                }
+            let span = run_span(run.id, &job.name, job.kind().name());
+            let served = served(home, &job, taken, interrupt);
+            served.instrument(span).await;
+        }
+    }
+}
+
+/// A run of a job that there is, within its span.
+async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
+    let (state, run) = (home.state.clone(), taken.run);
+    let is_waited_for = taken.woken_by == BY_HAND;
+    tracing::info!(run.id = %run.id, job.name = job.name, woken_by = taken.woken_by, "a run begins");
+    match begun(home.clone(), job, taken, interrupt).await {
+        Ok(report) => {
+            tell(&report);
+            if is_waited_for {
+                answer(&state, &report).await;
             }
+        }
+        Err(error) => {
+            let why = error.chain();
+            tracing::error!(run.id = %run.id, job.name = job.name, error = why, "a run could not begin");
+            let span = Span::current();
+            span.record("run.status", RunStatus::Failed.code());
+            span.record("otel.status_code", "ERROR");
+            span.record("otel.status_description", &why);
+            metrics::run_unbegun(&job.name, job.kind().name());
+            let ended = state.end_unbegun(run, "failed", exit(&error), &why, Timestamp::now());
+            told(ended.await);
+            notify::could_not_begin(&home, job, run.id, &why).await;
         }
     }
 }
@@ -140,6 +157,7 @@ async fn begun(
             Claim {
                 key: taken.run,
                 hold: taken.hold,
+                span: Span::current(),
             },
             taken.woken_by,
         )),

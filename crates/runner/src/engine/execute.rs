@@ -19,7 +19,7 @@ use onboarding_core::{
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{Instrument, field::Empty};
+use tracing::{Instrument, Span, field::Empty};
 
 use super::{
     apply::{apply_steps, wait_or_end},
@@ -32,7 +32,7 @@ use super::{
     ledger::Ledger,
     progress::{NoProgress, ProgressBoard, ProgressSink},
     recorder::Recorder,
-    report::{RunReport, StepOutcome, StepRecord, exit_code},
+    report::{RunReport, RunStatus, StepOutcome, StepRecord, exit_code},
     retry::RetryPolicy,
     telling,
 };
@@ -102,30 +102,53 @@ impl RunOptions {
     }
 }
 
+/// The span of a run, which is the root of its trace.
+#[must_use]
+pub fn run_span(run: RunId, job: &str, kind: &str) -> Span {
+    tracing::info_span!(
+        "run",
+        run.id = %run,
+        job.name = job,
+        job.kind = kind,
+        run.dry_run = Empty,
+        run.status = Empty,
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+    )
+}
+
 /// Runs a job once. Whatever goes wrong is in the report.
 pub async fn execute<J: Job>(job: &J, journal: Arc<dyn Journal>, options: RunOptions) -> RunReport {
     let run_id = options
         .claim
         .as_ref()
         .map_or_else(RunId::new, |claim| claim.key.id);
-    let span = tracing::info_span!(
-        "run",
-        run.id = %run_id,
-        job.name = %options.job,
-        job.kind = job.kind(),
-        run.dry_run = options.dry_run,
-        run.status = Empty,
-        otel.status_code = Empty,
+    let span = options.claim.as_ref().map_or_else(
+        || run_span(run_id, &options.job, job.kind()),
+        |claim| claim.span.clone(),
     );
+    span.record("run.dry_run", options.dry_run);
     let report = Box::pin(run(job, journal, &options, run_id))
         .instrument(span.clone())
         .await;
     span.record("run.status", report.status().code());
-    if report.error.is_some() {
+    if let Some(why) = failure(&report) {
         span.record("otel.status_code", "ERROR");
+        span.record("otel.status_description", why);
     }
     telemetry::metrics::run_ended(&report);
     report
+}
+
+/// Why a run failed, as a whole or for some accounts; none when it did not.
+fn failure(report: &RunReport) -> Option<String> {
+    let error = report.error.as_ref().map(JobError::chain);
+    error.or_else(|| {
+        let summary = report.summary();
+        let (failed, pending) = (summary.failed, summary.pending);
+        let is_failed = report.status() == RunStatus::Failed;
+        is_failed.then(|| format!("{failed} accounts failed, {pending} are pending"))
+    })
 }
 
 async fn run<J: Job>(
@@ -136,7 +159,7 @@ async fn run<J: Job>(
 ) -> RunReport {
     let started = Instant::now();
     let calls_before = job.api_calls();
-    let trace_id = telemetry::trace_id(&tracing::Span::current());
+    let trace_id = telemetry::trace_id(&Span::current());
     let mut report = RunReport {
         run_id,
         job: options.job.clone(),
@@ -396,9 +419,10 @@ impl<J: Job> Stages<'_, J> {
     async fn apply(&self, steps: &[Step]) {
         let cx = self.cx.in_phase(Phase::Apply);
         cx.shared.progress.planned(steps);
-        let background = self.job.background(&cx).map(|work| {
-            AbortOnDropHandle::new(tokio::spawn(work.instrument(tracing::Span::current())))
-        });
+        let background = self
+            .job
+            .background(&cx)
+            .map(|work| AbortOnDropHandle::new(tokio::spawn(work.instrument(Span::current()))));
         tokio::select! {
             () = apply_steps(self.job, &cx, steps, self.ledger, self.options) => {}
             () = self.watch_the_freeze() => {}

@@ -80,6 +80,8 @@ pub struct Claim {
     pub key: RunKey,
     /// Keeps other processes from running the job.
     pub hold: Arc<dyn Hold>,
+    /// The span that all of it is told in.
+    pub span: tracing::Span,
 }
 
 /// A run that is about to begin.

@@ -11,7 +11,7 @@ use opentelemetry::{
 use spot_api::observe::{CallEvent, CallObserver};
 
 use super::catalog::{self, Kind, Metric};
-use crate::engine::{ErrorClass, RunReport, StepOutcome};
+use crate::engine::{ErrorClass, RunReport, RunStatus, StepOutcome};
 
 /// The name of the instrumentation scope.
 pub(super) const SCOPE: &str = "runner";
@@ -114,15 +114,26 @@ pub fn begin() {
 
 /// A run ended.
 pub fn run_ended(report: &RunReport) {
-    let labels = [
-        KeyValue::new("job.name", report.job.clone()),
-        KeyValue::new("job.kind", report.kind),
-        KeyValue::new("run.status", report.status().code()),
-    ];
+    let labels = run_labels(&report.job, report.kind, report.status());
     INSTRUMENTS.runs.add(1, &labels);
     INSTRUMENTS
         .run_seconds
         .record(report.duration.as_secs_f64(), &labels);
+}
+
+/// A run could not begin.
+pub fn run_unbegun(job: &str, kind: &str) {
+    INSTRUMENTS
+        .runs
+        .add(1, &run_labels(job, kind, RunStatus::Failed));
+}
+
+fn run_labels(job: &str, kind: &str, status: RunStatus) -> [KeyValue; 3] {
+    [
+        KeyValue::new("job.name", job.to_owned()),
+        KeyValue::new("job.kind", kind.to_owned()),
+        KeyValue::new("run.status", status.code()),
+    ]
 }
 
 /// A step ended.

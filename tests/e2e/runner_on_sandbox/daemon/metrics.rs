@@ -4,8 +4,9 @@ use std::net::TcpListener;
 
 use e2e::{
     components,
-    otlp::{OtlpReceiver, message},
+    otlp::{OtlpReceiver, Received, message},
 };
+use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 
 use super::*;
 
@@ -128,9 +129,15 @@ kind = "server_error"
 times = 5
 "#;
 
+/// Nobody listens there.
+const UNREACHABLE: &str = "[[notify]]\nname = \"ops\"\nwebhook = \"http://127.0.0.1:1/told\"\n\
+                           secret = { env = \"WEBHOOK_SECRET\" }\ngive_up_after = \"1s\"\n\
+                           events = [\"definition-broken\"]\n";
+
 #[test]
 fn metrics_are_served_as_documented_and_tell_what_is_so() {
     let rehearsal = with_job(&format!("{}{TROUBLE}", three()), &often(""));
+    rehearsal.configure(&format!("{UNREACHABLE}{DAEMON}"), "", "ous = [\"root\"]");
     let mut daemon = start(&rehearsal, &rehearsal.runner);
     // Before anything has run: what can be counted is at zero, so that its first event is an increase.
     let first = scrape(&daemon, &rehearsal);
@@ -151,7 +158,6 @@ fn metrics_are_served_as_documented_and_tell_what_is_so() {
     let done = until_is(&mut daemon, &rehearsal, ok, 3.0);
     for (series, wanted) in [
         ("runner_job_last_exit_code{job_name=\"sync\"}", 0.0),
-        ("runner_job_interval_seconds{job_name=\"sync\"}", 1.0),
         (
             "runner_job_accounts{account_state=\"failed\",job_name=\"sync\"}",
             0.0,
@@ -184,6 +190,17 @@ fn metrics_are_served_as_documented_and_tell_what_is_so() {
         ),
         ("runner_frozen", 0.0),
         ("runner_job_paused{job_name=\"sync\"}", 0.0),
+        ("runner_job_deaths{job_name=\"sync\"}", 0.0),
+        (
+            "runner_job_ledger{account_reason=\"enrolled\",account_standing=\"ok\",job_name=\"sync\"}",
+            3.0,
+        ),
+        ("runner_provider_serving", 1.0),
+        ("runner_notifications_waiting{notify_target=\"ops\"}", 0.0),
+        (
+            "runner_notifications_oldest_age_seconds{notify_target=\"ops\"}",
+            0.0,
+        ),
     ] {
         assert_eq!(done.value(series), Some(wanted), "{series}");
     }
@@ -207,24 +224,48 @@ fn metrics_are_served_as_documented_and_tell_what_is_so() {
         "{last:?}"
     );
 
-    assert_as_documented(&done);
+    // Due each second, it is overdue two ticks after its success.
+    let overdue = done.value("runner_job_overdue_from_timestamp_seconds{job_name=\"sync\"}");
+    assert_eq!(overdue, last.map(|last| last.floor() + 2.0));
+
     assert_says_nothing_of_accounts(&done, &rehearsal);
-    tell_what_people_do(&mut daemon, &rehearsal);
+    let last = tell_what_people_do(&mut daemon, &rehearsal);
+    assert_as_documented(&last, &done);
     daemon.process.signal(Signal::TERM).unwrap();
     assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
 }
 
-/// What is served is what is documented, all of it, by kind and labels.
+#[test]
+fn an_account_that_was_closed_fails_no_longer() {
+    let blocked = three().replace("depth = 2", "depth = 2\nscp_blocked = 1");
+    let rehearsal = with_job(&blocked, &often(""));
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let retrying = "runner_accounts_retrying";
+    until_is(&mut daemon, &rehearsal, retrying, 1.0);
+    let [account] = &rehearsal.account_ids(|account| account["scp_blocked"] == true)[..] else {
+        panic!("not one account is blocked")
+    };
+    rehearsal.post(&format!("accounts/{account}/close"), &json!({}));
+    let none = until_is(&mut daemon, &rehearsal, retrying, 0.0);
+    let age = none.value("runner_accounts_oldest_failure_age_seconds");
+    assert_eq!(age, Some(0.0));
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+}
+
+/// What is served is what is documented, all of it, by kind and labels, at one time or the other.
 #[track_caller]
-fn assert_as_documented(scraped: &Scraped) {
+fn assert_as_documented(one: &Scraped, other: &Scraped) {
     let documented = documented();
     let kinds: BTreeMap<String, String> = documented
         .iter()
         .map(|(name, (kind, _))| (name.clone(), kind.clone()))
         .collect();
-    assert_eq!(scraped.kinds, kinds);
+    let mut served = one.kinds.clone();
+    served.extend(other.kinds.clone());
+    assert_eq!(served, kinds);
     for (name, (_, labels)) in documented {
-        for has in scraped.labels(&name) {
+        for has in one.labels(&name).into_iter().chain(other.labels(&name)) {
             assert_eq!(has, labels, "{name}");
         }
     }
@@ -239,8 +280,8 @@ fn assert_says_nothing_of_accounts(scraped: &Scraped, rehearsal: &Rehearsal) {
     }
 }
 
-/// A pause, a freeze and a file that is wrong are seen.
-fn tell_what_people_do(daemon: &mut Daemon, rehearsal: &Rehearsal) {
+/// A pause, a freeze and a file that is wrong are seen, and a notification that is given up. Tells what is served at the end.
+fn tell_what_people_do(daemon: &mut Daemon, rehearsal: &Rehearsal) -> Scraped {
     assert_eq!(rehearsal.run(&["jobs", "pause", "sync"]).code, 0);
     until_is(
         daemon,
@@ -250,7 +291,15 @@ fn tell_what_people_do(daemon: &mut Daemon, rehearsal: &Rehearsal) {
     );
     let frozen = rehearsal.run(&["freeze", "on", "--reason", "change window"]);
     assert_eq!(frozen.code, 0, "{}", frozen.stderr);
-    until_is(daemon, rehearsal, "runner_frozen", 1.0);
+    let frozen = until_is(daemon, rehearsal, "runner_frozen", 1.0);
+    let now = jiff::Timestamp::now().as_second() as f64;
+    for since in [
+        "runner_job_paused_since_timestamp_seconds{job_name=\"sync\"}",
+        "runner_frozen_since_timestamp_seconds",
+    ] {
+        let since = frozen.value(since);
+        assert!(since > Some(now - 60.0), "{since:?}");
+    }
 
     // A name is what somebody called a file: whatever it is, it comes out as one label.
     let odd = "a \"b\" \\c";
@@ -259,6 +308,12 @@ fn tell_what_people_do(daemon: &mut Daemon, rehearsal: &Rehearsal) {
     daemon.process.signal(Signal::HUP).unwrap();
     let series = "runner_job_broken{job_name=\"a \\\"b\\\" \\\\c\"}";
     until_is(daemon, rehearsal, series, 1.0);
+    let given_up = "runner_notifications_given_up_timestamp_seconds{notify_target=\"ops\"}";
+    rehearsal.until("somebody should be told of it and cannot", || {
+        daemon.process.check().unwrap();
+        let scraped = scrape(daemon, rehearsal);
+        scraped.value(given_up).filter(|at| *at > now - 60.0)
+    });
     fs::remove_file(rehearsal.path(&path)).unwrap();
     rehearsal.write("config/runner.toml", "nonsense = 1\n");
     daemon.process.signal(Signal::HUP).unwrap();
@@ -267,6 +322,7 @@ fn tell_what_people_do(daemon: &mut Daemon, rehearsal: &Rehearsal) {
         broken.value("runner_job_broken{job_name=\"sync\"}"),
         Some(0.0)
     );
+    broken
 }
 
 /// A daemon whose environment names a collector.
@@ -311,11 +367,51 @@ fn a_daemon_sends_traces_metrics_and_logs_to_a_collector() {
     for metric in ["runner.job.accounts", "runner.job.paused", "runner.runs"] {
         assert!(received.metrics.contains(metric), "{:?}", received.metrics);
     }
-    let ended = received
-        .logs
-        .iter()
-        .find(|record| message(record) == Some("a run begins"));
-    assert!(ended.is_some(), "{:?}", received.logs);
+    // What is said of a run leads to its trace.
+    for said in ["a run begins", "a run ended"] {
+        assert_leads_to_a_run(&received, said);
+    }
+}
+
+/// What is said is of the span of a run.
+#[track_caller]
+fn assert_leads_to_a_run<'a>(received: &'a Received, said: &str) -> &'a Span {
+    let mut logs = received.logs.iter();
+    let log = logs.find(|record| message(record) == Some(said));
+    let log = log.unwrap_or_else(|| panic!("no {said:?} in {:?}", received.logs));
+    let run = received
+        .named("run")
+        .find(|run| run.trace_id == log.trace_id && run.span_id == log.span_id);
+    run.unwrap_or_else(|| panic!("{said:?} is of no run: {log:?}"))
+}
+
+#[test]
+fn a_run_that_cannot_begin_has_a_trace_and_is_counted() {
+    let mut rehearsal = with_job(&three(), &often(""));
+    let profile = "policies = { cost-intelligence = \"cost.json\" }";
+    let policy = json!({ "Version": "2012-10-17", "Statement": [
+        { "Effect": "Allow", "Action": "ce:GetCostAndUsage", "Resource": "*" },
+    ] });
+    rehearsal.write("config/cost.json", &policy.to_string());
+    rehearsal.configure(DAEMON, profile, "ous = [\"root\"]");
+    let receiver = rehearsal.runtime.block_on(OtlpReceiver::start()).unwrap();
+    let endpoint = receiver.endpoint.clone();
+    let mut daemon = start_with_collector(&mut rehearsal, &endpoint, &[]);
+    // What the next run needs is gone.
+    fs::remove_file(rehearsal.path("config/cost.json")).unwrap();
+    let code = "runner_job_last_exit_code{job_name=\"sync\"}";
+    let scraped = until_is(&mut daemon, &rehearsal, code, 2.0);
+    let failed = "job_kind=\"stackset-sync\",job_name=\"sync\",run_status=\"failed\"";
+    let failed = scraped.value(&format!("runner_runs_total{{{failed}}}"));
+    assert!(failed >= Some(1.0), "{failed:?}");
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+
+    let received = receiver.received();
+    let run = assert_leads_to_a_run(&received, "a run could not begin");
+    let status = run.status.as_ref().unwrap();
+    assert_eq!(status.code(), StatusCode::Error);
+    assert!(status.message.contains("cost.json"), "{status:?}");
 }
 
 #[test]

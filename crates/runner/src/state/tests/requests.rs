@@ -63,6 +63,7 @@ fn begun(taken: &Taken) -> NewRun {
         claim: Some(Claim {
             key: taken.run,
             hold: taken.hold.clone(),
+            span: tracing::Span::none(),
         }),
         job: taken.job.clone(),
         kind: "stackset-sync",
