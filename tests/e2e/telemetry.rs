@@ -110,9 +110,10 @@ fn a_run_that_fails_for_accounts_is_seen_to_in_its_trace() {
 }
 
 async fn run_with_failures_and_look() -> Result<()> {
-    // Spot takes one account of the three.
-    let limited = "[spot]\nenrollment = \"limited\"\nenrollment_limit = 1\n";
+    // Spot lets some of the accounts in, and no more.
+    let limited = "[spot]\nenrollment = \"limited\"\nenrollment_limit = 3\n";
     let scenario = SCENARIO.replace("[spot]\n", limited);
+    let scenario = scenario.replace("accounts = 3", "accounts = 8");
     let sandbox = Sandbox::start(Scenario::parse(&scenario)?, "127.0.0.1:0".parse()?).await?;
     let receiver = OtlpReceiver::start().await?;
     let mut environment = sandbox.environment().clone();
@@ -143,7 +144,7 @@ async fn run_with_failures_and_look() -> Result<()> {
     let refused: Vec<&&Span> = requests.iter().filter(|span| is_failed(span)).collect();
     ensure!(!refused.is_empty(), "{requests:?}");
     ensure!(refused.iter().all(|span| !status(span).message.is_empty()));
-    // Those of the account that was let in.
+    // Those of the accounts that were let in.
     ensure!(requests.len() > refused.len(), "{requests:?}");
     let accounts: BTreeSet<_> = received
         .named("account")
