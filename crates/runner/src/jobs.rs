@@ -18,6 +18,7 @@ use jiff::Timestamp;
 
 use crate::{
     config::{Approval, JobFile, JobKind, JobParams, ProviderKind},
+    daemon::BY_HAND,
     engine::{
         self, Asked, Claim, Consent, ErrorClass, Interrupt, JobError, PlanDocument, ProgressSink,
         RetryPolicy, RunOptions, RunReport,
@@ -86,6 +87,7 @@ pub async fn execute(
     let only_looks = matches!(&job.params, JobParams::OrphanCleanup(params) if !params.apply);
     let options = RunOptions {
         dry_run: request.dry_run || only_looks,
+        asked,
         consent,
         timeout: job.timeout.get(),
         operation_timeout: job.operation_timeout.get(),
@@ -104,6 +106,8 @@ pub async fn execute(
         None => options,
         Some((claim, trigger)) => RunOptions {
             claim: Some(claim),
+            // Who waits for it is told, and asks again.
+            is_put_off_by_signals: trigger != BY_HAND,
             trigger,
             ..options
         },

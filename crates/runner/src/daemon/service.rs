@@ -1,13 +1,14 @@
 //! The enrollment provider inside the daemon: serves the queue for as long as the daemon lives, where the configuration says that a
 //! provider does. Trouble is logged, and it is begun again.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{ProviderKind, ServedBy},
-    engine::{Interrupt, JobError},
+    engine::{ErrorClass, Interrupt, JobError},
     home::Home,
     provider::{self, Served, Serving},
 };
@@ -24,7 +25,8 @@ pub(super) async fn serve(home: &Home, interrupt: &Interrupt, served: &Arc<Serve
         return;
     }
     while !interrupt.is_draining() {
-        match until_drained(home, interrupt, served).await {
+        let serving = AssertUnwindSafe(until_drained(home, interrupt, served)).catch_unwind();
+        match serving.await.unwrap_or_else(|_panic| Err(panicked())) {
             Ok(()) => return,
             Err(error) => {
                 served.set(false);
@@ -40,6 +42,13 @@ pub(super) async fn serve(home: &Home, interrupt: &Interrupt, served: &Arc<Serve
             }
         }
     }
+}
+
+fn panicked() -> JobError {
+    JobError::new(
+        ErrorClass::Bug,
+        "serving the queue panicked; please report this with the log",
+    )
 }
 
 async fn until_drained(
