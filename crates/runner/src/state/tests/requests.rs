@@ -337,6 +337,7 @@ fn put_off() -> RunEnd<'static> {
         looked: false,
         refusals: &[],
         accounts: Vec::new(),
+        ledger: &[],
         error: None,
         again: true,
         notifications: &[],
