@@ -324,6 +324,9 @@ impl State {
         let mut dead = Vec::new();
         for row in rows {
             let job: String = row.try_get("job").map_err(&failed)?;
+            if matches!(self.is_run(&job).await, Ok(true)) {
+                continue;
+            }
             let Some(_alone) = self.lock_job_or_tell(&job).await else {
                 continue;
             };
