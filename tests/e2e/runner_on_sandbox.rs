@@ -357,6 +357,7 @@ fn is_write(call: &str) -> bool {
     let (service, operation) = call.split_once(':').unwrap();
     let reads = match service {
         "spot" => &["GET "][..],
+        "config" => &["Get", "Describe", "BatchGet", "Select"][..],
         _ => &["Get", "List", "Describe"][..],
     };
     !reads.iter().any(|read| operation.starts_with(read))

@@ -13,7 +13,7 @@ pub(crate) use table::NETWORK_INTERFACES;
 pub use table::{FUNCTION_PERMISSIONS, Need, PERMISSIONS, Permission, Scope};
 
 use crate::{
-    ids::{AwsAccountId, OrganizationId, Region, StackSetName, TopicArn},
+    ids::{AwsAccountId, OrganizationId, Region, RoleArn, StackSetName, TopicArn},
     policy::{PolicyDocument, PolicyError},
     template::{Partition, home},
 };
@@ -53,6 +53,8 @@ pub struct RunnerPolicySpec {
     pub audit_role: Option<String>,
     /// The path and name of the remediation role; none when stray policies are left to a person.
     pub remediation_role: Option<String>,
+    /// The aggregators of AWS Config that jobs read IAM from.
+    pub aggregators: Vec<AggregatorAccess>,
     /// The provider's queue; none with a provider that is not ours.
     pub queue: Option<QueueAccess>,
     /// Where in AWS the Spot token is; none when it is somewhere else.
@@ -85,6 +87,15 @@ pub struct ManagementStackAccess {
     pub role: String,
     /// The ARN of the role's permissions boundary.
     pub boundary: Option<String>,
+}
+
+/// An aggregator of AWS Config.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AggregatorAccess {
+    /// One of the home account, in this Region.
+    Home(Region),
+    /// One of another account, through this role.
+    Through(RoleArn),
 }
 
 /// The provider's queue.
@@ -159,7 +170,8 @@ impl RunnerPolicySpec {
             Need::Rollout => reads && self.rolls_out,
             Need::ManagementStackReads => reads && !self.management_stacks.is_empty(),
             Need::ManagementTruth => {
-                reads && self.audit_role.is_some() && !self.management_stacks.is_empty()
+                let looks = self.audit_role.is_some() || !self.aggregators.is_empty();
+                reads && looks && !self.management_stacks.is_empty()
             }
             Need::ManagementStack => manages && !self.management_stacks.is_empty(),
             Need::UnboundedRole => {
@@ -181,6 +193,8 @@ impl RunnerPolicySpec {
             Need::AccountTags => self.reads_account_tags,
             Need::AuditRole => self.audit_role.is_some(),
             Need::RemediationRole => self.remediation_role.is_some(),
+            Need::Aggregator => !self.resources(Scope::Aggregators).is_empty(),
+            Need::AggregatorRole => !self.resources(Scope::AggregatorRoles).is_empty(),
             Need::Queue => self.queue.is_some(),
             Need::QueueKey => self
                 .queue
@@ -280,6 +294,16 @@ impl RunnerPolicySpec {
             Scope::AuditRole => self.in_any_account(self.audit_role.as_ref()),
             Scope::RemediationRole => self.in_any_account(self.remediation_role.as_ref()),
             Scope::AwsPolicies => vec![format!("arn:{partition}:iam::aws:policy/*")],
+            Scope::Aggregators => self.of_aggregators(|one| match one {
+                AggregatorAccess::Home(region) => Some(format!(
+                    "arn:{partition}:config:{region}:{account}:config-aggregator/*"
+                )),
+                AggregatorAccess::Through(_) => None,
+            }),
+            Scope::AggregatorRoles => self.of_aggregators(|one| match one {
+                AggregatorAccess::Through(role) => Some(role.to_string()),
+                AggregatorAccess::Home(_) => None,
+            }),
             // Dead letters are listed and served by the provider, too.
             Scope::Queue => self.queues(&home::PROVIDER_QUEUE_ENDINGS),
             Scope::ServedQueue => self.queues(&[""]),
@@ -294,6 +318,12 @@ impl RunnerPolicySpec {
             Scope::FurtherSecrets => self.further_secrets(true),
             Scope::FurtherParameters => self.further_secrets(false),
         }
+    }
+
+    /// What is allowed of the aggregators, each once.
+    fn of_aggregators(&self, arn: impl Fn(&AggregatorAccess) -> Option<String>) -> Vec<String> {
+        let arns: BTreeSet<String> = self.aggregators.iter().filter_map(arn).collect();
+        arns.into_iter().collect()
     }
 
     /// A role by path and name, in whichever account.

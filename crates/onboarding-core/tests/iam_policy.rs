@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use onboarding_core::iam_policy::{
-    FUNCTION_PERMISSIONS, FunctionAccess, ManagementStackAccess, PERMISSIONS, QueueAccess,
-    RunnerPolicySpec, Scope, SecretPlace, document,
+    AggregatorAccess, FUNCTION_PERMISSIONS, FunctionAccess, ManagementStackAccess, PERMISSIONS,
+    QueueAccess, RunnerPolicySpec, Scope, SecretPlace, document,
 };
 use serde_json::{Value, json};
 
@@ -28,6 +28,7 @@ fn smallest() -> RunnerPolicySpec {
         reads_account_tags: false,
         audit_role: None,
         remediation_role: None,
+        aggregators: Vec::new(),
         queue: None,
         token: None,
         topics: Vec::new(),
@@ -46,6 +47,7 @@ fn largest() -> RunnerPolicySpec {
         reads_account_tags: true,
         audit_role: Some("/spot-onboarding-audit".to_owned()),
         remediation_role: Some("/spot/spot-onboarding-remediation".to_owned()),
+        aggregators: aggregators(),
         queue: Some(QueueAccess {
             account: "123456789012".parse().unwrap(),
             name: "spot-onboarding".to_owned(),
@@ -63,6 +65,15 @@ fn largest() -> RunnerPolicySpec {
         },
         ..smallest()
     }
+}
+
+/// One in the home account, and one in another.
+fn aggregators() -> Vec<AggregatorAccess> {
+    let role = "arn:aws:iam::444455556666:role/config-reader";
+    vec![
+        AggregatorAccess::Home("eu-central-1".parse().unwrap()),
+        AggregatorAccess::Through(role.parse().unwrap()),
+    ]
 }
 
 fn management_stack(profile: &str, boundary: Option<&str>) -> ManagementStackAccess {
@@ -110,9 +121,10 @@ fn a_job_that_only_looks_may_write_nothing() {
         topics: Vec::new(),
         audit_role: None,
         remediation_role: None,
+        aggregators: aggregators()[..1].into(),
         ..largest()
     };
-    let reads = ["Describe", "List", "Get"];
+    let reads = ["Describe", "List", "Get", "BatchGet", "Select"];
     let actions = actions(&spec);
     for action in &actions {
         let (_, name) = action.split_once(':').unwrap();
@@ -163,6 +175,20 @@ fn each_setting_adds_its_own_actions_and_no_others() {
     assert_eq!(
         added(&|spec| spec.remediation_role = Some("/remediation".to_owned())),
         ["iam:GetPolicy", "iam:GetPolicyVersion", "sts:AssumeRole"]
+    );
+    assert_eq!(
+        added(&|spec| spec.aggregators = aggregators()[..1].into()),
+        [
+            "config:BatchGetAggregateResourceConfig",
+            "config:DescribeConfigurationAggregatorSourcesStatus",
+            "config:DescribeConfigurationAggregators",
+            "config:GetAggregateDiscoveredResourceCounts",
+            "config:SelectAggregateResourceConfig",
+        ]
+    );
+    assert_eq!(
+        added(&|spec| spec.aggregators = aggregators()[1..].into()),
+        ["sts:AssumeRole"]
     );
     assert_eq!(
         added(&|spec| spec.topics = largest().topics),
@@ -269,6 +295,14 @@ fn resources_are_named_as_far_as_they_are_known() {
         json!(["arn:aws:iam::aws:policy/*"])
     );
     assert_eq!(
+        resources(&spec, "Aggregators"),
+        json!(["arn:aws:config:eu-central-1:123456789012:config-aggregator/*"])
+    );
+    assert_eq!(
+        resources(&spec, "AggregatorRoles"),
+        json!(["arn:aws:iam::444455556666:role/config-reader"])
+    );
+    assert_eq!(
         resources(&spec, "Topics"),
         json!(["arn:aws:sns:eu-west-1:123456789012:alerts"])
     );
@@ -328,7 +362,7 @@ fn it_fits_into_one_inline_policy_of_a_role_with_many_profiles() {
 fn reads(action: &str) -> bool {
     let (_, name) = action.split_once(':').unwrap();
     action == "sts:AssumeRole"
-        || ["Describe", "Get", "List"]
+        || ["BatchGet", "Describe", "Get", "List", "Select"]
             .iter()
             .any(|verb| name.starts_with(verb))
 }

@@ -4,6 +4,7 @@
 //! what is wrong is reported with file, line, column and what to do, as much at once as can be found; a broken job file
 //! disables that job only; `--set` cannot loosen a guard rail. It reads files and nothing else.
 
+mod aggregator;
 mod amount;
 mod arn;
 mod audit;
@@ -37,6 +38,7 @@ mod tags;
 mod tests;
 mod text;
 
+pub use aggregator::AggregatorConfig;
 pub use amount::{Concurrency, Share};
 pub use arn::{FunctionName, PermissionsBoundary, Principal};
 pub use audit::AuditConfig;

@@ -3,6 +3,7 @@
 //! Everything that is generated follows from `seed` alone. Every field has a default; unknown fields
 //! are errors. `docs/sandbox.md` shows the fields with examples.
 
+mod config;
 mod duration;
 mod organization;
 mod services;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use config::ConfigScenario;
 pub use organization::{OrganizationScenario, TagScenario};
 pub use services::{
     FaultKind, FaultRule, IamScenario, Latency, MessagingScenario, ProviderScenario,
@@ -38,6 +40,8 @@ pub struct Scenario {
     pub iam: IamScenario,
     /// Stack sets and stacks.
     pub stack_sets: StackSetsScenario,
+    /// AWS Config.
+    pub config: ConfigScenario,
     /// SNS and SQS.
     pub messaging: MessagingScenario,
     /// The topic and queues of the enrollment provider.
@@ -59,6 +63,7 @@ impl Default for Scenario {
             organization: OrganizationScenario::default(),
             iam: IamScenario::default(),
             stack_sets: StackSetsScenario::default(),
+            config: ConfigScenario::default(),
             messaging: MessagingScenario::default(),
             provider: ProviderScenario::default(),
             spot: SpotScenario::default(),
@@ -124,6 +129,17 @@ impl Scenario {
                 "{special} suspended, closed or blocked and {linked} accounts known to Spot do not fit in {} accounts",
                 organization.accounts
             ));
+        }
+        let config = &self.config;
+        let wrong = config.unrecorded + config.failing + config.stale;
+        if wrong + usize::from(config.in_member) > organization.accounts {
+            return fail(format!(
+                "{wrong} accounts that AWS Config cannot tell of, and perhaps one for its aggregator, do not fit in {} accounts",
+                organization.accounts
+            ));
+        }
+        if config.batch == 0 {
+            return fail("config.batch must be at least 1".into());
         }
         let mut tagged: BTreeMap<&str, usize> = BTreeMap::new();
         for tag in &organization.tags {

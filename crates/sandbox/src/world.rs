@@ -49,6 +49,7 @@ use parking_lot::Mutex;
 use crate::caller::Sessions;
 use crate::calls::Calls;
 use crate::clock::{Clock, SimTime};
+use crate::config_service::Recordings;
 use crate::faults::Faults;
 use crate::iam::Iam;
 use crate::ids::Ids;
@@ -59,7 +60,7 @@ use crate::spot::Spot;
 use crate::stack_sets::StackSets;
 use crate::stacks::Stacks;
 use crate::timers::{Event, Timers};
-use crate::{messaging, organizations, spot, stack_sets, stacks};
+use crate::{config_service, messaging, organizations, spot, stack_sets, stacks};
 
 /// The world, shared by the server and the timer task.
 pub(crate) type SharedWorld = Arc<Mutex<World>>;
@@ -80,6 +81,8 @@ pub(crate) struct World {
     pub(crate) organization: Organization,
     /// Roles and policies of every account.
     pub(crate) iam: Iam,
+    /// What AWS Config recorded of them.
+    pub(crate) recordings: Recordings,
     /// Sessions of assumed roles.
     pub(crate) sessions: Sessions,
     /// Stack sets, instances and operations.
@@ -114,11 +117,13 @@ impl World {
         let scenario = Arc::new(scenario);
         let seed = scenario.seed;
         let now = clock.now();
+        let organization = Organization::build(&scenario, now);
         let mut world = Self {
             endpoint,
             ids: Ids::new(seed, "ids"),
             timers: Timers::new(),
-            organization: Organization::build(&scenario, now),
+            recordings: Recordings::new(&scenario, &organization),
+            organization,
             iam: Iam::default(),
             sessions: Sessions::default(),
             stack_sets: StackSets::default(),
@@ -132,6 +137,7 @@ impl World {
         };
         messaging::set_up(&mut world);
         spot::populate(&mut world);
+        config_service::set_up(&mut world);
         world
     }
 
@@ -160,6 +166,7 @@ impl World {
             Event::StackSets(event) => stack_sets::on_event(self, event),
             Event::Stacks(event) => stacks::on_event(self, event),
             Event::Messaging(event) => messaging::on_event(self, event),
+            Event::Config(event) => config_service::on_event(self, event),
         }
     }
 

@@ -19,7 +19,7 @@ pub enum Need {
     Rollout,
     /// A job looks at the plain stack that enrolls the management account (`profiles.management_account`).
     ManagementStackReads,
-    /// A job looks into accounts, and so into the management account (`audit.enabled`).
+    /// A job looks into accounts, and so into the management account (`audit.enabled`, `aggregator`).
     ManagementTruth,
     /// A job manages that stack.
     ManagementStack,
@@ -37,6 +37,10 @@ pub enum Need {
     AuditRole,
     /// Stray policies are taken away through the remediation role (`remediation.enabled`).
     RemediationRole,
+    /// A job reads IAM from an aggregator of AWS Config in the home account (`aggregator`).
+    Aggregator,
+    /// A job reads IAM from an aggregator of AWS Config in another account (`aggregator.role`).
+    AggregatorRole,
     /// The provider is ours.
     Queue,
     /// The provider's queue is encrypted with a key of ours.
@@ -74,7 +78,9 @@ impl Need {
             Self::Direct => "`enrollment.provider = \"direct\"`",
             Self::Rollout => "a job rolls out versions of policies",
             Self::ManagementStackReads => "`profiles.management_account`",
-            Self::ManagementTruth => "`profiles.management_account` with `audit.enabled`",
+            Self::ManagementTruth => {
+                "`profiles.management_account` with `audit.enabled`, or a job of the kind `drift-audit` with `aggregator`"
+            }
             Self::ManagementStack => "`profiles.management_account`, and a job manages stack sets",
             Self::UnboundedRole => {
                 "`profiles.management_account` without `profiles.permissions_boundary`"
@@ -87,6 +93,8 @@ impl Need {
             Self::AccountTags => "`profiles.targets.tags`",
             Self::AuditRole => "`audit.enabled`",
             Self::RemediationRole => "`remediation.enabled`",
+            Self::Aggregator => "a job of the kind `drift-audit` with `aggregator`",
+            Self::AggregatorRole => "a job of the kind `drift-audit` with `aggregator.role`",
             Self::Queue => "`enrollment.provider = \"queue\"`",
             Self::QueueKey => "`bootstrap.encryption = \"cmk\"`",
             Self::Secret => "`spot.token` is in AWS Secrets Manager",
@@ -141,6 +149,10 @@ pub enum Scope {
     RemediationRole,
     /// AWS's own managed policies.
     AwsPolicies,
+    /// The aggregators of the home account in the Regions of those that jobs read.
+    Aggregators,
+    /// The roles that aggregators of other accounts are read through.
+    AggregatorRoles,
     /// The provider's queue and its dead letters.
     Queue,
     /// The provider's queue alone.
@@ -184,6 +196,8 @@ impl Scope {
             Self::AuditRole => "AuditRole",
             Self::RemediationRole => "RemediationRole",
             Self::AwsPolicies => "AwsPolicies",
+            Self::Aggregators => "Aggregators",
+            Self::AggregatorRoles => "AggregatorRoles",
             Self::Queue | Self::ServedQueue => "Queue",
             Self::QueueKey => "QueueKey",
             Self::Token => "SpotToken",
@@ -251,6 +265,10 @@ impl Scope {
             Self::AwsPolicies => {
                 "AWS's own managed policies, which everybody may know: which of them somebody attaches is not known before"
             }
+            Self::Aggregators => {
+                "the aggregators of AWS Config in the Region: the ARN of one has an id that its name does not tell"
+            }
+            Self::AggregatorRoles => "the roles of `aggregator.role`, by ARN",
             Self::Queue => "the provider's queue and its dead letters, by name",
             Self::ServedQueue => "the provider's queue, by name",
             Self::QueueKey => {
@@ -528,6 +546,26 @@ pub const PERMISSIONS: &[Permission] = &[
     calls(
         Need::RemediationRole,
         Scope::RemediationRole,
+        &["sts:AssumeRole"],
+    ),
+    calls(
+        Need::Aggregator,
+        Scope::Nothing,
+        &["config:DescribeConfigurationAggregators"],
+    ),
+    calls(
+        Need::Aggregator,
+        Scope::Aggregators,
+        &[
+            "config:BatchGetAggregateResourceConfig",
+            "config:DescribeConfigurationAggregatorSourcesStatus",
+            "config:GetAggregateDiscoveredResourceCounts",
+            "config:SelectAggregateResourceConfig",
+        ],
+    ),
+    calls(
+        Need::AggregatorRole,
+        Scope::AggregatorRoles,
         &["sts:AssumeRole"],
     ),
     // One that denies anything is left to a person.

@@ -24,6 +24,7 @@ pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
         reads_account_tags: true,
         audit_role: Some("/spot-onboarding-audit".to_owned()),
         remediation_role: None,
+        aggregators: Vec::new(),
         queue: Some(QueueAccess {
             account: "123456789012".parse().expect("an account"),
             name: "spot-onboarding".to_owned(),

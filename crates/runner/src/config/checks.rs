@@ -638,12 +638,25 @@ pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>)
             "it needs enrollment.deletion = \"reconcile\" and another provider than \"spot-hosted\"",
         );
     }
-    if depth == AuditDepth::Full && config.audit.role().is_none() {
+    let aggregator = match &job.params {
+        JobParams::DriftAudit(params) => params.aggregator.as_ref().map(|_| params.fix),
+        _ => None,
+    };
+    if depth == AuditDepth::Full && config.audit.role().is_none() && aggregator.is_none() {
         checks.report(
             &["params", "depth"],
             "`depth = \"full\"` reads every account, and there is no role to read them through"
                 .to_owned(),
-            "set audit.enabled in runner.toml, or depth = \"coverage\"",
+            "set audit.enabled in runner.toml, name an aggregator of AWS Config in params.aggregator (drift-audit), or set depth = \
+             \"coverage\"",
+        );
+    }
+    if aggregator == Some(true) && config.audit.role().is_none() {
+        checks.report(
+            &["params", "fix"],
+            "AWS Config tells of the past: what is mended must be read in the account, and there is no role to read it through"
+                .to_owned(),
+            "set audit.enabled in runner.toml, or fix = false",
         );
     }
     checks.problems

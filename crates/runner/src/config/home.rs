@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use onboarding_core::{
-    iam_policy::{self, ManagementStackAccess, QueueAccess, RunnerPolicySpec, SecretPlace},
+    iam_policy::{
+        self, AggregatorAccess, ManagementStackAccess, QueueAccess, RunnerPolicySpec, SecretPlace,
+    },
     ids::{AwsAccountId, OrganizationId, StackSetName},
     policy::PolicyDocument,
     template::home::HomeSpec,
@@ -102,6 +104,18 @@ impl Loaded {
             reads_account_tags,
             audit_role: config.audit.role_path_and_name(),
             remediation_role: config.remediation.role_path_and_name(),
+            aggregators: {
+                let jobs = self.jobs.iter().filter_map(|job| match &job.params {
+                    JobParams::DriftAudit(params) => params.aggregator.as_ref(),
+                    _ => None,
+                });
+                jobs.map(|aggregator| match (&aggregator.role, &aggregator.region) {
+                    (Some(role), _) => AggregatorAccess::Through(role.0.clone()),
+                    (None, Some(region)) => AggregatorAccess::Home(region.0.clone()),
+                    (None, None) => AggregatorAccess::Home(config.aws.region.0.clone()),
+                })
+                .collect()
+            },
             queue: (config.enrollment.provider == ProviderKind::Queue)
                 .then(|| self.queue(place.account)),
             token: place_in_aws(&config.spot.token),

@@ -8,7 +8,7 @@ use onboarding_core::{
     ids::AwsAccountId,
     inventory::StackDrift,
     orphan_cleanup,
-    plan::{Finding, Severity},
+    plan::{Finding, Recorded, Severity},
     stackset_sync::past_links::is_about_links,
 };
 
@@ -119,6 +119,18 @@ pub fn said(drift: StackDrift) -> String {
     match drift.checked_at.and_then(moment) {
         Some(at) => format!("{} (checked {at})", drift.status.code()),
         None => drift.status.code().to_owned(),
+    }
+}
+
+/// Until when what AWS Config told is known (UTC).
+#[must_use]
+pub fn as_recorded(recorded: Recorded) -> String {
+    let collected = moment(recorded.collected_at).unwrap_or_default();
+    match recorded.captured_at.and_then(moment) {
+        Some(captured) => {
+            format!("as AWS Config saw it at {captured} (collected until {collected})")
+        }
+        None => format!("as AWS Config has it (collected until {collected})"),
     }
 }
 

@@ -225,6 +225,9 @@ fn grouped<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
                 let _ = write!(text, "since {since}");
             }
             let _ = writeln!(text, "\n      {}", shortened(&finding.message));
+            if let Some(recorded) = finding.recorded {
+                let _ = writeln!(text, "      {}", findings::as_recorded(recorded));
+            }
             if let Some(drift) = finding.cloudformation {
                 let _ = writeln!(text, "      CloudFormation says {}", findings::said(drift));
             }
@@ -259,12 +262,21 @@ pub fn findings(report: &RunReport) -> String {
         asked,
         read,
         unreadable,
+        by_aggregator,
     }) = report.plan().and_then(|plan| plan.audited)
     {
-        let _ = writeln!(
-            text,
-            "IAM was read in {read} of the {asked} accounts that are enrolled by us and current; {unreadable} could not be read"
-        );
+        let accounts =
+            format!("{read} of the {asked} accounts that are enrolled by us and current");
+        let _ = match by_aggregator {
+            true => writeln!(
+                text,
+                "AWS Config told what IAM has in {accounts}; of {unreadable} it could not be known"
+            ),
+            false => writeln!(
+                text,
+                "IAM was read in {accounts}; {unreadable} could not be read"
+            ),
+        };
     }
     if let Some(plan) = report.plan() {
         text.push_str(&verdicts(&plan.verdicts));

@@ -129,6 +129,9 @@ pub struct Latency {
     /// SQS.
     #[serde(deserialize_with = "optional")]
     pub sqs: Option<Duration>,
+    /// AWS Config.
+    #[serde(deserialize_with = "optional")]
+    pub config: Option<Duration>,
     /// Spot.
     #[serde(deserialize_with = "optional")]
     pub spot: Option<Duration>,
@@ -144,6 +147,7 @@ impl Latency {
             "sts" => self.sts,
             "sns" => self.sns,
             "sqs" => self.sqs,
+            "config" => self.config,
             "spot" => self.spot,
             _ => None,
         }
@@ -155,7 +159,7 @@ impl Latency {
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
-    /// `organizations`, `cloudformation`, `iam`, `sts`, `sns`, `sqs`, `spot`, or `*`.
+    /// `organizations`, `cloudformation`, `iam`, `sts`, `sns`, `sqs`, `config`, `spot`, or `*`.
     pub service: String,
     /// An operation (`ListAccounts`), or a Spot route (`POST /setup/account`), or `*`.
     #[serde(default = "any")]
