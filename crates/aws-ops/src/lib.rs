@@ -14,6 +14,7 @@ mod account_access;
 mod account_stack;
 mod aws;
 mod clients;
+mod credentials;
 mod error;
 mod governed;
 pub mod iam;

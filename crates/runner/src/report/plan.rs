@@ -31,8 +31,12 @@ pub fn text(plan: &Plan, how: Option<&str>) -> String {
     text.push_str(&table::coverage(&plan.accounts));
     text.push_str(&table::problems(&plan.accounts));
     text.push('\n');
-    text.push_str(&table::of_links(&plan.findings));
-    text.push_str(&table::general(&plan.findings));
+    if table::is_of_plugin(&plan.accounts) {
+        text.push_str(&table::grouped(plan.findings.iter()));
+    } else {
+        text.push_str(&table::of_links(&plan.findings));
+        text.push_str(&table::general(&plan.findings));
+    }
     text.push_str(&table::refusals(&plan.refusals));
     let is_void = plan.refusals.iter().any(|refusal| refusal.whole_plan);
     if plan.steps.is_empty() && !is_void {
