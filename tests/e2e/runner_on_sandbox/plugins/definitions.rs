@@ -139,7 +139,7 @@ fn a_file_is_checked_against_what_the_plugin_says_of_itself() {
     both(&[
         "does not ask for \"spot-token\"",
         "leave `grants` out",
-        &format!("{kind}.toml:6:1"),
+        &format!("{kind}.toml:6:11"),
     ]);
     rehearsal.define(&kind, "", "grants = [\"env:PATH\"]");
     invalid(

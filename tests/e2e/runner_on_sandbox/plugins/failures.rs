@@ -43,7 +43,12 @@ fn a_plugin_that_lies_about_its_plan_is_refused_by_name() {
         1,
         &[lie, "of the kind \"orphan-cleanup\""],
     );
-    fails(&rehearsal, "count", 1, &[lie, "due, and what it said has"]);
+    fails(
+        &rehearsal,
+        "count",
+        1,
+        &[lie, "settled, and what it said has 1"],
+    );
     fails(&rehearsal, "escape", 1, &[lie, "\\u{1b}"]);
 }
 
