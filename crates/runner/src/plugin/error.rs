@@ -68,6 +68,8 @@ pub(crate) enum Wrong {
         limit: Duration,
         setting: &'static str,
     },
+    #[error("was told to cancel {doing}, and did")]
+    Cancelled { doing: Doing },
     #[error("did not end {grace} after it was told to cancel {doing}, and was killed", grace = humantime::format_duration(*.grace))]
     Interrupted { doing: Doing, grace: Duration },
     #[error(
@@ -148,7 +150,7 @@ impl PluginError {
             Wrong::NoScratch(_) => ErrorClass::Transient,
             Wrong::Failed { class, .. } => (*class).into(),
             Wrong::Version(_) | Wrong::Kind(_) | Wrong::Description(_) => ErrorClass::Invalid,
-            Wrong::Stopped { .. } => ErrorClass::Failed,
+            Wrong::Stopped { .. } | Wrong::Cancelled { .. } => ErrorClass::Failed,
             _ => match self.doing {
                 // Nobody knows how far it came.
                 Doing::Apply(_) => ErrorClass::Ambiguous,

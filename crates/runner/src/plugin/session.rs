@@ -2,7 +2,7 @@
 
 use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration};
 
-use onboarding_core::external::{Answer as PlanAnswer, Totals, check_text};
+use onboarding_core::external::{Answer as PlanAnswer, Totals};
 use serde_json::Value;
 use tokio::{
     io::AsyncWriteExt as _,
@@ -172,7 +172,7 @@ impl Session {
                 }
                 Answer::Done { note, .. } => {
                     break Applied::Done {
-                        note: self.noted(note).await?,
+                        note: self.noted(note),
                     };
                 }
                 Answer::Unchanged { .. } => break Applied::Unchanged,
@@ -182,17 +182,10 @@ impl Session {
                         progress: None,
                     };
                 }
-                Answer::Stopped { note, .. } => {
-                    let note = self.noted(note).await?;
-                    match self.call.as_ref().and_then(|call| call.cancelled) {
-                        Some(Because::Interrupted) => break Applied::Stopped { note },
-                        Some(Because::Late) => {
-                            let doing = self.doing();
-                            self.call = None;
-                            return Err(self.stopped_late(doing).into());
-                        }
-                        None => return Err(self.wrong_answer("stopped").await.into()),
-                    }
+                Answer::Stopped { note, .. } if self.was_interrupted() => {
+                    break Applied::Stopped {
+                        note: self.noted(note),
+                    };
                 }
                 other => return Err(self.unwanted(other).await.into()),
             }
@@ -364,29 +357,52 @@ impl Session {
         }
     }
 
+    fn was_interrupted(&self) -> bool {
+        let call = self.call.as_ref();
+        call.is_some_and(|call| matches!(call.cancelled, Some(Because::Interrupted)))
+    }
+
     /// An answer that ends what is going on without success.
     async fn unwanted(&mut self, answer: Answer) -> PluginError {
-        let Answer::Failed {
-            class,
-            message,
-            retry_after_seconds,
-            ..
-        } = answer
-        else {
-            return self.wrong_answer(answer.name()).await;
-        };
         let doing = self.doing();
-        let cancelled = self.call.take().and_then(|call| call.cancelled);
-        if matches!(cancelled, Some(Because::Late)) && class == WrittenClass::Transient {
+        let cancelled = self.call.as_ref().and_then(|call| call.cancelled);
+        let wrong = match (answer, cancelled) {
             // What it gave up because it was told to is not tried again just as long.
-            return self.stopped_late(doing);
-        }
-        let wrong = Wrong::Failed {
-            doing: doing.clone(),
-            class,
-            message: self.redactor.shown(message.as_bytes(), MESSAGE),
-            retry_after: retry_after_seconds.map(Duration::from_secs),
+            (
+                Answer::Stopped { .. }
+                | Answer::Failed {
+                    class: WrittenClass::Transient,
+                    ..
+                },
+                Some(Because::Late),
+            ) => {
+                let (limit, setting) = self.limit(&doing);
+                Wrong::Stopped {
+                    doing: doing.clone(),
+                    limit,
+                    setting,
+                }
+            }
+            (Answer::Stopped { .. }, Some(Because::Interrupted)) => Wrong::Cancelled {
+                doing: doing.clone(),
+            },
+            (
+                Answer::Failed {
+                    class,
+                    message,
+                    retry_after_seconds,
+                    ..
+                },
+                _,
+            ) => Wrong::Failed {
+                doing: doing.clone(),
+                class,
+                message: self.redactor.shown(message.as_bytes(), MESSAGE),
+                retry_after: retry_after_seconds.map(Duration::from_secs),
+            },
+            (other, _) => return self.wrong_answer(other.name()).await,
         };
+        self.call = None;
         self.told(doing, wrong)
     }
 
@@ -401,21 +417,9 @@ impl Session {
     }
 
     /// A note for people, as it can be shown.
-    async fn noted(&mut self, note: Option<String>) -> Result<Option<String>, PluginError> {
-        let Some(note) = note else {
-            return Ok(None);
-        };
-        match check_text("the note of a step", &note) {
-            Ok(()) => Ok(Some(self.redactor.shown(note.as_bytes(), MESSAGE))),
-            Err(error) => {
-                let wrong = Wrong::NoAnswer {
-                    line: self.lines.number(),
-                    excerpt: self.excerpt.clone(),
-                    why: error.to_string(),
-                };
-                Err(self.fail(wrong).await)
-            }
-        }
+    fn noted(&self, note: Option<String>) -> Option<String> {
+        let note = self.redactor.shown(note?.as_bytes(), MESSAGE);
+        (!note.is_empty()).then_some(note)
     }
 
     /// It has closed its stdout.
@@ -456,17 +460,6 @@ impl Session {
             wrong,
             said: Vec::new(),
         }
-    }
-
-    /// It ended what took too long, as it was told to.
-    fn stopped_late(&self, doing: Doing) -> PluginError {
-        let (limit, setting) = self.limit(&doing);
-        let wrong = Wrong::Stopped {
-            doing: doing.clone(),
-            limit,
-            setting,
-        };
-        self.told(doing, wrong)
     }
 
     fn doing(&self) -> Doing {

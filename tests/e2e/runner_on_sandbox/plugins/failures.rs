@@ -170,18 +170,6 @@ fn a_plugin_that_hangs_is_killed_with_its_children() {
         ],
     );
     rehearsal.until_gone();
-    let kind = rehearsal.rogue("hang-apply", "");
-    let one = rehearsal.given()[1..].to_vec();
-    for account in &one {
-        rehearsal.write(&format!("made/{account}"), "");
-    }
-    let document = rehearsal.exec_ends(&kind, 1, &[]);
-    assert_eq!(document["steps"][0]["error"], "ambiguous", "{document:#}");
-    assert!(
-        text(&document["steps"][0]["note"]).contains("while it did step make:"),
-        "{document:#}"
-    );
-    rehearsal.until_gone();
     rehearsal.bound(&SHORT.replace("30s", "2s"), "");
     fails(
         &rehearsal,
@@ -192,7 +180,24 @@ fn a_plugin_that_hangs_is_killed_with_its_children() {
             "plugins.start_timeout",
         ],
     );
+    rehearsal.bound(SHORT, "");
+    for account in &rehearsal.given()[1..] {
+        rehearsal.write(&format!("made/{account}"), "");
+    }
+    let kind = rehearsal.rogue("hang-apply", "");
+    let document = rehearsal.exec_ends(&kind, 1, &[]);
+    let step = &document["steps"][0];
+    assert_eq!(step["error"], "ambiguous", "{document:#}");
+    let note = text(&step["note"]);
+    assert!(note.contains("while it did step make:"), "{note}");
     rehearsal.until_gone();
+    // One that listens is not killed, and was no success either.
+    let kind = rehearsal.rogue("slow-apply", "");
+    let document = rehearsal.exec_ends(&kind, 1, &[]);
+    let step = &document["steps"][0];
+    assert_eq!(step["error"], "failed", "{document:#}");
+    let note = text(&step["note"]);
+    assert!(note.contains("as it was told to after 2s"), "{note}");
 }
 
 #[test]
