@@ -43,14 +43,18 @@ pub fn text(plan: &Plan, how: Option<&str>) -> String {
         text.push_str("Nothing to do.\n");
     } else if !plan.steps.is_empty() {
         let of = |risk: Risk| plan.steps.iter().filter(|step| step.risk == risk).count();
+        let total = total(plan);
+        let takes = match total.is_nothing() {
+            true => String::new(),
+            false => format!(": {}", takes(total)),
+        };
         let _ = writeln!(
             text,
-            "{} steps ({} of high, {} of medium, {} of low risk): {}",
+            "{} steps ({} of high, {} of medium, {} of low risk){takes}",
             plan.steps.len(),
             of(Risk::High),
             of(Risk::Medium),
             of(Risk::Low),
-            takes(total(plan))
         );
         if let Some(how) = how {
             let _ = writeln!(text, "Apply it: {how}");
