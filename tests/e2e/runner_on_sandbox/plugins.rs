@@ -46,12 +46,12 @@ impl Rehearsal {
         let kind = format!("rogue-{what}");
         let program = components::checkout().join("tests/plugins/runner-job-rogue");
         self.put(&kind, &program);
-        self.define(&kind, "", params);
+        self.define_plugin_job(&kind, "", params);
         kind
     }
 
     /// Writes the job of this kind, with other settings of the job and of its plugin.
-    fn define(&self, kind: &str, job: &str, params: &str) {
+    fn define_plugin_job(&self, kind: &str, job: &str, params: &str) {
         fs::create_dir_all(self.path("made")).unwrap();
         let settings = "[params.settings]\ndirectory = \"made\"\nlog = \"log\"\n";
         let text =

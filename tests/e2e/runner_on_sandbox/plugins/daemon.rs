@@ -14,8 +14,8 @@ fn plugins_run_on_schedule_and_one_that_is_missing_disables_its_job_only() {
     fs::create_dir(rehearsal.path("config/jobs")).unwrap();
     let often = "schedule = { cron = \"@every 1s\" }";
     let here = rehearsal.rogue("fine", "");
-    rehearsal.define(&here, often, "");
-    rehearsal.define("rogue-late", often, "");
+    rehearsal.define_plugin_job(&here, often, "");
+    rehearsal.define_plugin_job("rogue-late", often, "");
     let mut daemon = start(&rehearsal, &rehearsal.runner);
     let done = |job: &str| {
         let runs = runs(&rehearsal);

@@ -123,7 +123,7 @@ fn a_file_is_checked_against_what_the_plugin_says_of_itself() {
         }
     };
     let settings = "[params.settings]\ndirectory = \"made\"\n";
-    rehearsal.define(&kind, "", &format!("{settings}logg = \"log\"\nsize = 0\n"));
+    rehearsal.define_plugin_job(&kind, "", &format!("{settings}logg = \"log\"\nsize = 0\n"));
     both(&[
         "unknown key `logg`",
         "did you mean `log`?",
@@ -135,13 +135,13 @@ fn a_file_is_checked_against_what_the_plugin_says_of_itself() {
         &format!("kind = {kind:?}\n"),
     );
     both(&["needs the key `params`"]);
-    rehearsal.define(&kind, "", "grants = [\"spot-token\"]");
+    rehearsal.define_plugin_job(&kind, "", "grants = [\"spot-token\"]");
     both(&[
         "does not ask for \"spot-token\"",
         "leave `grants` out",
         &format!("{kind}.toml:6:11"),
     ]);
-    rehearsal.define(&kind, "", "grants = [\"env:PATH\"]");
+    rehearsal.define_plugin_job(&kind, "", "grants = [\"env:PATH\"]");
     invalid(
         &rehearsal,
         &["the variable PATH of a plugin is not that of the runner"],
@@ -153,7 +153,7 @@ fn a_file_is_checked_against_what_the_plugin_says_of_itself() {
         &rehearsal,
         &["needs \"env:GRANTED\"", "grants = [\"env:GRANTED\"]"],
     );
-    rehearsal.define(&kind, "", "grants = [\"env:GRANTED\"]");
+    rehearsal.define_plugin_job(&kind, "", "grants = [\"env:GRANTED\"]");
     assert_eq!(rehearsal.run(&["jobs", "validate"]).code, 0);
     let document = rehearsal.exec_ends(&kind, 5, &[]);
     assert!(
@@ -181,7 +181,7 @@ fn a_plugin_sees_nothing_of_our_environment_but_what_it_asks_for_and_is_granted(
     rehearsal.runner.set_environment(environment);
     let kind = rehearsal.rogue("environment", "");
     let seen = |params: &str| -> BTreeMap<String, String> {
-        rehearsal.define(&kind, "", params);
+        rehearsal.define_plugin_job(&kind, "", params);
         rehearsal.exec_ends(&kind, 3, &["--dry-run"]);
         let mut seen: BTreeMap<String, String> = serde_json::from_str(&rehearsal.log()).unwrap();
         // Python's own.

@@ -116,7 +116,7 @@ fn a_plugin_that_floods_is_stopped() {
         text(&document["error"]).contains("more than 20 steps"),
         "{document:#}"
     );
-    rehearsal.define(&kind, "", &many.replace("21", "20"));
+    rehearsal.define_plugin_job(&kind, "", &many.replace("21", "20"));
     assert_eq!(
         steps(&rehearsal.exec_ends(&kind, 3, &["--dry-run"])).len(),
         20

@@ -92,7 +92,7 @@ fn a_plan_that_was_looked_at_is_applied_and_nothing_else() {
 fn a_plan_that_needs_an_approval_waits_for_it() {
     let rehearsal = Rehearsal::with_plugins(SMALL, LIMITS);
     let kind = rehearsal.rogue("fine", "");
-    rehearsal.define(&kind, "approval = \"required\"", "");
+    rehearsal.define_plugin_job(&kind, "approval = \"required\"", "");
     let held = rehearsal.exec_ends(&kind, 4, &[]);
     assert_eq!(held["status"], "waiting");
     assert_eq!(rehearsal.log(), "");
@@ -128,7 +128,7 @@ fn a_removal_needs_the_jobs_word_and_a_protected_account_gets_no_step() {
     // The command line cannot say that.
     let set = rehearsal.run(&["--set", "params.apply_removals=true", "exec", &kind]);
     assert_eq!(set.code, 2, "{}", set.stderr);
-    rehearsal.define(&kind, "", "apply_removals = true");
+    rehearsal.define_plugin_job(&kind, "", "apply_removals = true");
     rehearsal.exec_ends(&kind, 0, &[]);
     assert!(rehearsal.log().contains("removed"));
 
