@@ -33,7 +33,7 @@ fn a_plugin_plans_and_applies_like_any_kind() {
         &text(&document["run_id"]),
     ]);
     let shown = shown.json().unwrap();
-    assert_eq!(shown["kind"], *kind, "{shown:#}");
+    assert_eq!(shown["run"]["kind"], *kind, "{shown:#}");
     assert!(
         shown.to_string().contains(&format!("make:{}", given[0])),
         "{shown:#}"
