@@ -12,7 +12,7 @@ use crate::engine::{ErrorClass, JobError};
 pub struct PluginError {
     pub(super) plugin: String,
     pub(super) doing: Doing,
-    pub(super) wrong: Wrong,
+    pub(super) wrong: Box<Wrong>,
     /// Its last lines on stderr.
     pub(super) said: Vec<String>,
 }
@@ -118,7 +118,7 @@ pub(crate) enum Wrong {
     #[error(
         "answered {answer:?} in line {line} of its stdout, {excerpt:?}, which answers nothing {doing}"
     )]
-    WrongAnswer {
+    OutOfPlace {
         line: u64,
         excerpt: String,
         answer: &'static str,
@@ -145,7 +145,7 @@ impl PluginError {
     /// What kind of failure it was.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
-        match &self.wrong {
+        match &*self.wrong {
             Wrong::NotStarted(_) => ErrorClass::Prerequisite,
             Wrong::NoScratch(_) => ErrorClass::Transient,
             Wrong::Failed { class, .. } => (*class).into(),
@@ -174,7 +174,7 @@ impl std::error::Error for PluginError {}
 
 impl From<PluginError> for JobError {
     fn from(error: PluginError) -> Self {
-        let retry_after = match &error.wrong {
+        let retry_after = match &*error.wrong {
             Wrong::Failed { retry_after, .. } => *retry_after,
             _ => None,
         };

@@ -59,9 +59,9 @@ impl Pool {
         Err(PluginError {
             plugin: self.plugin.kind.clone(),
             doing: Doing::Describe,
-            wrong: Wrong::Description(
+            wrong: Box::new(Wrong::Description(
                 "it says something else than when the run began; was it replaced?".to_owned(),
-            ),
+            )),
             said: Vec::new(),
         })
     }
@@ -106,7 +106,7 @@ impl Pool {
         PluginError {
             plugin: self.plugin.kind.clone(),
             doing: Doing::Plan,
-            wrong: wrong.into(),
+            wrong: Box::new(wrong.into()),
             said: Vec::new(),
         }
         .into()

@@ -74,7 +74,7 @@ impl Session {
                 PluginError {
                     plugin: plugin.kind.clone(),
                     doing: Doing::Describe,
-                    wrong,
+                    wrong: Box::new(wrong),
                     said: Vec::new(),
                 }
             })?;
@@ -407,7 +407,7 @@ impl Session {
     }
 
     async fn wrong_answer(&mut self, answer: &'static str) -> PluginError {
-        let wrong = Wrong::WrongAnswer {
+        let wrong = Wrong::OutOfPlace {
             line: self.lines.number(),
             excerpt: self.excerpt.clone(),
             answer,
@@ -457,7 +457,7 @@ impl Session {
         PluginError {
             plugin: self.plugin.kind.clone(),
             doing,
-            wrong,
+            wrong: Box::new(wrong),
             said: Vec::new(),
         }
     }

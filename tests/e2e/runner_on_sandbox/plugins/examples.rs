@@ -170,7 +170,7 @@ fn the_python_example_finds_accounts_without_tags_and_keeps_their_tickets() {
     let now = ["--set", "aws.tags_max_age=0s"];
     let document = rehearsal.exec_ends("tag-check", 3, &now);
     assert_eq!(steps(&document), [format!("close-ticket:{tagged}")]);
-    assert_eq!(tickets.in_state("closed"), [tagged.clone()]);
+    assert_eq!(tickets.in_state("closed"), [tagged.as_str()]);
     assert!(!found(&document).contains(&tagged));
     let again = rehearsal.exec_ends("tag-check", 3, &now);
     assert_eq!(steps(&again), Vec::<String>::new());
