@@ -1,6 +1,8 @@
 //! What becomes of a plugin's answer: the plan of one that is in order, what is refused of one that lies, and what guard rails
 //! take out.
 
+#![cfg(test)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use onboarding_core::{
