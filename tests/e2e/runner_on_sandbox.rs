@@ -23,6 +23,7 @@ mod notify;
 mod orphans;
 mod plain_stacks;
 mod plans;
+mod plugins;
 mod prerequisites;
 mod reinstated;
 mod relay;

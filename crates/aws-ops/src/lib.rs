@@ -15,6 +15,7 @@ mod account_stack;
 pub mod aggregator;
 mod aws;
 mod clients;
+mod credentials;
 mod error;
 mod governed;
 pub mod iam;

@@ -1,10 +1,12 @@
 //! The job kinds, in one explicit list. A new kind is one module here, one kind of job file in the configuration, one
-//! arm in [`execute`], and one page of documentation; tests hold them together.
+//! arm in [`execute`], and one page of documentation; tests hold them together. Kinds that are programs of their own are one
+//! of them, [`external`].
 
 pub mod accounts;
 mod basis;
 mod drift_audit;
 mod enroll;
+pub mod external;
 pub mod orphan_cleanup;
 pub mod policy_rollout;
 pub mod stackset_sync;
@@ -72,7 +74,7 @@ pub async fn execute(
         }
         Consent::NotNeeded | Consent::Needed { .. } => request.asked,
     };
-    if asked.fix && job.kind() != JobKind::DriftAudit {
+    if asked.fix && !matches!(job.params, JobParams::DriftAudit(_)) {
         return Err(JobError::new(
             ErrorClass::Invalid,
             format!(
@@ -113,6 +115,7 @@ pub async fn execute(
         },
     };
     let journal = Arc::new(home.state.clone());
+    let interrupt = options.interrupt.clone();
     match &job.params {
         JobParams::StacksetSync(params) => {
             let job = stackset_sync::StackSetSync::new(home, &params.profiles, asked.retry_failed)?;
@@ -134,6 +137,12 @@ pub async fn execute(
         JobParams::PolicyRollout(params) => {
             let job = policy_rollout::PolicyRollout::new(home, &job.name, params)?;
             Ok(engine::execute(&job, journal, options).await)
+        }
+        JobParams::External(external) => {
+            let job = external::External::new(home, external, interrupt)?;
+            let report = Box::pin(engine::execute(&job, journal, options)).await;
+            job.close().await;
+            Ok(report)
         }
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn run(
     let now = Timestamp::now();
     let request = NewRequest {
         job: &job.name,
-        kind: job.kind().name(),
+        kind: job.kind(),
         woken_by: BY_HAND,
         asked,
         due_at: now,

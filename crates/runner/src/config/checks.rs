@@ -621,9 +621,10 @@ pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>)
     let depth = match &job.params {
         JobParams::DriftAudit(params) => params.depth,
         JobParams::Enroll(params) => params.depth,
-        JobParams::StacksetSync(_) | JobParams::OrphanCleanup(_) | JobParams::PolicyRollout(_) => {
-            AuditDepth::Coverage
-        }
+        JobParams::StacksetSync(_)
+        | JobParams::OrphanCleanup(_)
+        | JobParams::PolicyRollout(_)
+        | JobParams::External(_) => AuditDepth::Coverage,
     };
     let keeps_spot_accounts = config.enrollment.deletion == Deletion::Reconcile
         && config.enrollment.provider != ProviderKind::SpotHosted;

@@ -15,6 +15,7 @@ use super::{
     bootstrap::Encryption,
     desired::direct_role_name,
     error::{ConfigError, ConfigErrors},
+    external::Grant,
     job::{JobKind, JobParams},
     load::Loaded,
     notify::NotifyConfig,
@@ -45,7 +46,7 @@ impl Loaded {
     fn policy_spec(&self, place: &HomePlace) -> RunnerPolicySpec {
         let config = &self.runner;
         let partition = config.aws.region.partition();
-        let has = |kind| self.jobs.iter().any(|job| job.kind() == kind);
+        let has = |kind: JobKind| self.jobs.iter().any(|job| job.kind() == kind.name());
         let rollouts = || {
             self.jobs.iter().filter_map(|job| match &job.params {
                 JobParams::PolicyRollout(params) => params.profile.as_ref().and(Some(params)),
@@ -55,14 +56,18 @@ impl Loaded {
         let syncs = self.jobs.iter().any(|job| match &job.params {
             JobParams::StacksetSync(_) | JobParams::Enroll(_) => true,
             JobParams::DriftAudit(params) => params.fix,
-            JobParams::OrphanCleanup(_) => false,
+            JobParams::OrphanCleanup(_) | JobParams::External(_) => false,
             JobParams::PolicyRollout(params) => params.profile.is_some(),
         });
         let reads_account_tags = config
             .profiles
             .iter()
             .any(|profile| !profile.targets.tags.is_empty())
-            || rollouts().any(|params| params.waves.iter().any(|wave| !wave.tags.is_empty()));
+            || rollouts().any(|params| params.waves.iter().any(|wave| !wave.tags.is_empty()))
+            || self.jobs.iter().any(|job| match &job.params {
+                JobParams::External(job) => job.grants().contains(&Grant::AccountTags),
+                _ => false,
+            });
         RunnerPolicySpec {
             region: config.aws.region.0.clone(),
             account: place.account,

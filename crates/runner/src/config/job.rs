@@ -10,6 +10,7 @@ use super::{
     drift_audit::DriftAuditParams,
     duration::{self, HumanDuration},
     enroll::EnrollParams,
+    external::ExternalJob,
     orphan_cleanup::OrphanCleanupParams,
     policy_rollout::PolicyRolloutParams,
     schedule::Schedule,
@@ -42,15 +43,16 @@ pub struct JobFile {
 }
 
 impl JobFile {
-    /// Its kind.
+    /// The name of its kind.
     #[must_use]
-    pub fn kind(&self) -> JobKind {
-        match self.params {
-            JobParams::StacksetSync(_) => JobKind::StacksetSync,
-            JobParams::DriftAudit(_) => JobKind::DriftAudit,
-            JobParams::Enroll(_) => JobKind::Enroll,
-            JobParams::OrphanCleanup(_) => JobKind::OrphanCleanup,
-            JobParams::PolicyRollout(_) => JobKind::PolicyRollout,
+    pub fn kind(&self) -> &str {
+        match &self.params {
+            JobParams::StacksetSync(_) => JobKind::StacksetSync.name(),
+            JobParams::DriftAudit(_) => JobKind::DriftAudit.name(),
+            JobParams::Enroll(_) => JobKind::Enroll.name(),
+            JobParams::OrphanCleanup(_) => JobKind::OrphanCleanup.name(),
+            JobParams::PolicyRollout(_) => JobKind::PolicyRollout.name(),
+            JobParams::External(job) => &job.kind,
         }
     }
 }
@@ -66,11 +68,12 @@ impl JobParams {
             // What one profile does not target, another may.
             Self::OrphanCleanup(_) => &[],
             Self::PolicyRollout(params) => params.profile.as_slice(),
+            Self::External(job) => &job.params.profiles,
         }
     }
 }
 
-/// What a job does.
+/// What a job does, of what is built in. Any other kind is a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JobKind {
     /// Brings stack sets, stack instances and Spot accounts in line with the profiles.
@@ -153,6 +156,8 @@ pub enum JobParams {
     OrphanCleanup(OrphanCleanupParams),
     /// Those of `policy-rollout`.
     PolicyRollout(PolicyRolloutParams),
+    /// Those of a plugin, with the plugin.
+    External(Box<ExternalJob>),
 }
 
 /// Parameters of a kind `stackset-sync` job.

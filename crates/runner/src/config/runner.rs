@@ -20,6 +20,7 @@ use super::{
     bootstrap::BootstrapConfig,
     duration::{self, HumanDuration},
     notify::NotifyConfig,
+    plugins::PluginsConfig,
     profile::ProfileConfig,
     remediation::RemediationConfig,
     text::{Text, TextForm},
@@ -73,6 +74,9 @@ pub struct RunnerConfig {
     /// `runner daemon`.
     #[serde(default)]
     pub daemon: DaemonConfig,
+    /// Executables that are job kinds of their own.
+    #[serde(default)]
+    pub plugins: PluginsConfig,
     /// Who is told what about jobs.
     #[serde(default)]
     pub notify: Vec<NotifyConfig>,

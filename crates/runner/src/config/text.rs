@@ -125,6 +125,7 @@ const FORMS: &[Form] = &[
     form::<UserGroupId>(),
     form::<AccessPolicyId>(),
     form::<super::billing_engine::BucketName>(),
+    form::<super::external::Grant>(),
     form::<onboarding_core::template::home::RunnerPrincipal>(),
     form::<super::naming::RenameRule>(),
     form::<super::notify::WebhookUrl>(),

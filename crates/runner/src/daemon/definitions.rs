@@ -33,17 +33,25 @@ struct Known {
     /// Whether nothing could be read when it was tried last.
     is_unreadable: bool,
     /// What was read last: a difference is read again.
-    files: Vec<(PathBuf, Vec<u8>)>,
+    files: Files,
     /// Jobs whose files were missing for the first time when they were read last. They are in force until they are missing again:
     /// directories are mounted and changed piece by piece.
     missing: BTreeSet<String>,
+}
+
+/// What definitions depend on.
+#[derive(PartialEq)]
+struct Files {
+    contents: Vec<(PathBuf, Vec<u8>)>,
+    /// A job whose plugin is missing is wrong until the plugin is there.
+    plugins: Vec<(String, PathBuf)>,
 }
 
 impl Definitions {
     pub(super) fn new(config: &Arc<Loaded>, sets: Vec<String>) -> Self {
         let broken = broken(config);
         let directory = config.dir.clone();
-        let files = files(&directory);
+        let files = files(config);
         Self {
             directory,
             sets,
@@ -108,7 +116,7 @@ impl Definitions {
     pub(super) fn read_what_has_changed(&self) {
         let is_another = {
             let known = self.known.read();
-            !known.missing.is_empty() || files(&self.directory) != known.files
+            !known.missing.is_empty() || files(&known.config) != known.files
         };
         if is_another {
             self.read();
@@ -116,7 +124,7 @@ impl Definitions {
     }
 
     fn read(&self) {
-        let files = files(&self.directory);
+        let files = files(&self.current());
         let mut known = self.known.write();
         known.files = files;
         let read = Config::load(&self.directory, &self.sets);
@@ -179,8 +187,9 @@ fn broken(config: &Loaded) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The files that definitions are read from, with their contents.
-fn files(directory: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
+/// The files that definitions are read from, with their contents, and the plugins that there are.
+fn files(config: &Loaded) -> Files {
+    let directory = &config.dir;
     let jobs = std::fs::read_dir(directory.join("jobs"))
         .into_iter()
         .flatten();
@@ -193,11 +202,12 @@ fn files(directory: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
         .collect();
     paths.push(directory.join("runner.toml"));
     paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
-            let content = std::fs::read(&path).unwrap_or_default();
-            (path, content)
-        })
-        .collect()
+    let contents = paths.into_iter().map(|path| {
+        let content = std::fs::read(&path).unwrap_or_default();
+        (path, content)
+    });
+    Files {
+        contents: contents.collect(),
+        plugins: config.plugins(),
+    }
 }

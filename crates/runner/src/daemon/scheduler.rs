@@ -80,7 +80,7 @@ impl Scheduler {
             if !decisions.is_empty() && !begun.iter().any(|job| job == name) {
                 looks.push(Looked {
                     job: (*name).to_owned(),
-                    kind: job.kind().name(),
+                    kind: job.kind().to_owned(),
                     schedule: schedule.to_string(),
                     before: standing.looked_until,
                     until: now,
@@ -134,7 +134,7 @@ impl Scheduler {
             }
             (!is_known || before.is_none() || ahead.is_some()).then(|| Looked {
                 job: (*name).to_owned(),
-                kind: job.kind().name(),
+                kind: job.kind().to_owned(),
                 schedule: text,
                 before,
                 until: now,

@@ -146,7 +146,7 @@ async fn run<J: Job>(
     let mut report = RunReport {
         run_id,
         job: options.job.clone(),
-        kind: job.kind(),
+        kind: job.kind().to_owned(),
         dry_run: options.dry_run,
         plan_before: None,
         plan_after: None,
@@ -165,7 +165,7 @@ async fn run<J: Job>(
         id: run_id,
         claim: options.claim.clone(),
         job: options.job.clone(),
-        kind: job.kind(),
+        kind: job.kind().to_owned(),
         trigger: options.trigger.clone(),
         tick: options.tick,
         dry_run: options.dry_run,
@@ -185,11 +185,15 @@ async fn run<J: Job>(
     for dead in &begun.interrupted {
         tracing::warn!(run.id = %dead, "an earlier run of this job ended without saying so; its unfinished steps are taken up");
     }
+    let mut memos = begun.memos;
+    // A null is a memo that was forgotten.
+    memos.retain(|_, memo| !memo.is_null());
     let cx = RunContext {
         shared: Arc::new(Shared {
             run_id,
             job: options.job.clone(),
             dry_run: options.dry_run,
+            memos: memos.clone(),
             clock: options.clock.clone(),
             interrupt: options.interrupt.clone(),
             background: CancellationToken::new(),
@@ -215,7 +219,7 @@ async fn run<J: Job>(
         }
         () = options.interrupt.abandoned() => {}
         () = stages.watch_for_cancellation() => {}
-        () = stages.run(begun.memos, &mut report) => {}
+        () = stages.run(memos, &mut report) => {}
     }
     report.interrupted |= options.interrupt.is_abandoned();
     let steps = report.plan_before.as_ref().map_or(&[][..], |p| &p.steps);
@@ -248,8 +252,6 @@ struct Stages<'a, J> {
 
 impl<J: Job> Stages<'_, J> {
     async fn run(&self, mut memos: BTreeMap<String, Value>, report: &mut RunReport) {
-        // A null is a memo that was forgotten.
-        memos.retain(|_, memo| !memo.is_null());
         if let Some((guard, message)) = self.void() {
             report.engine_refusals.push(Refusal {
                 guard: guard.to_owned(),

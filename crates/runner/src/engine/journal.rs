@@ -92,7 +92,7 @@ pub struct NewRun {
     /// The job's name.
     pub job: String,
     /// The job's kind.
-    pub kind: &'static str,
+    pub kind: String,
     /// What woke it: `operator`, `schedule`, `event`.
     pub trigger: String,
     /// The scheduled moment that it is for, in Unix milliseconds; unique within a job.

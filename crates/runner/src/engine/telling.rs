@@ -39,7 +39,7 @@ pub(super) async fn notifications(
     let ended = RunEnded {
         run: &run,
         job: &report.job,
-        kind: report.kind,
+        kind: &report.kind,
         status: status.code(),
         is_failed: matches!(status, RunStatus::Failed | RunStatus::Refused),
         at,

@@ -52,7 +52,7 @@ pub(crate) async fn could_not_begin(home: &Home, job: &JobFile, run: RunId, why:
     let now = Timestamp::now().as_millisecond();
     let what = format!("It could not begin: {why}");
     let notice = Notice {
-        kind: Some(job.kind().name().to_owned()),
+        kind: Some(job.kind().to_owned()),
         run: Some(run.to_string()),
         status: Some("failed".to_owned()),
         command: format!("runner runs show {run}"),

@@ -12,7 +12,7 @@ use onboarding_core::{
     stackset_sync::past_links::is_about_links,
 };
 
-use crate::engine::RunReport;
+use crate::{config::JobKind, engine::RunReport};
 
 /// How old findings are, as reports count them: a name, and less than how many days.
 pub const AGES: [(&str, i64); 4] = [
@@ -50,7 +50,8 @@ pub fn shows_accounts(report: &RunReport) -> bool {
         orphan_cleanup::KIND,
         orphan_cleanup::undo::KIND,
     ];
-    kinds.contains(&report.kind)
+    // What a plugin finds is nowhere else.
+    kinds.contains(&report.kind.as_str()) || JobKind::from_name(&report.kind).is_none()
 }
 
 /// The findings by reason, the worst first.

@@ -58,13 +58,22 @@ fn number(count: usize) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
+/// Whether it is a plugin that says where accounts stand.
+pub(super) fn is_of_plugin(rows: &[AccountRow]) -> bool {
+    rows.iter().any(|row| row.reason.is_of_plugin())
+}
+
 /// Coverage by organizational unit, with a line of totals.
 #[must_use]
 pub fn coverage(rows: &[AccountRow]) -> String {
+    let fine = match is_of_plugin(rows) {
+        true => "settled",
+        false => "enrolled",
+    };
     let mut table = table(&[
         "organizational unit",
         "accounts",
-        "enrolled",
+        fine,
         "pending",
         "failed",
         "skipped",
@@ -209,7 +218,7 @@ pub fn of_links(findings: &[Finding]) -> String {
 }
 
 /// Findings, the worst first: what was found, since when it is there, and what mends it.
-fn grouped<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
+pub(super) fn grouped<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
     let mut text = String::new();
     for group in findings::groups(findings) {
         let (severity, count) = (findings::severity(group.severity), group.findings.len());

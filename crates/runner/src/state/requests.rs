@@ -22,7 +22,7 @@ pub struct NewRequest<'a> {
     /// The job.
     pub job: &'a str,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// What asks: `operator`, `event`, `resume`.
     pub woken_by: &'a str,
     /// What is asked for beside the job's definition.
@@ -76,7 +76,7 @@ pub struct Looked {
     /// The job.
     pub job: String,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: String,
     /// Its schedule.
     pub schedule: String,
     /// Until when ticks had been dealt with before.
@@ -590,7 +590,7 @@ async fn insert_tick(
     )
     .bind(RunId::new().to_string())
     .bind(&look.job)
-    .bind(look.kind)
+    .bind(&look.kind)
     .bind(tick.as_millisecond())
     .bind(state)
     .bind(now)

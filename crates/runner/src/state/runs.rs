@@ -122,7 +122,7 @@ impl State {
         )
         .bind(run.id.to_string())
         .bind(&run.job)
-        .bind(run.kind)
+        .bind(&run.kind)
         .bind(&run.trigger)
         .bind(run.tick)
         .bind(i64::from(run.dry_run))

@@ -116,7 +116,7 @@ pub fn begin() {
 pub fn run_ended(report: &RunReport) {
     let labels = [
         KeyValue::new("job.name", report.job.clone()),
-        KeyValue::new("job.kind", report.kind),
+        KeyValue::new("job.kind", report.kind.clone()),
         KeyValue::new("run.status", report.status().code()),
     ];
     INSTRUMENTS.runs.add(1, &labels);
@@ -126,9 +126,9 @@ pub fn run_ended(report: &RunReport) {
 }
 
 /// A step ended.
-pub fn step_ended(kind: &'static str, action: &str, outcome: StepOutcome, duration: Duration) {
+pub fn step_ended(kind: &str, action: &str, outcome: StepOutcome, duration: Duration) {
     let labels = [
-        KeyValue::new("job.kind", kind),
+        KeyValue::new("job.kind", kind.to_owned()),
         KeyValue::new("step.action", action.to_owned()),
         KeyValue::new("step.outcome", outcome.code()),
     ];
@@ -139,9 +139,9 @@ pub fn step_ended(kind: &'static str, action: &str, outcome: StepOutcome, durati
 }
 
 /// An attempt of a step failed and is repeated.
-pub fn step_retried(kind: &'static str, action: &str, class: ErrorClass) {
+pub fn step_retried(kind: &str, action: &str, class: ErrorClass) {
     let labels = [
-        KeyValue::new("job.kind", kind),
+        KeyValue::new("job.kind", kind.to_owned()),
         KeyValue::new("step.action", action.to_owned()),
         error_type(class.code()),
     ];

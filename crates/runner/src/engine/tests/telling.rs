@@ -103,7 +103,7 @@ async fn findings_are_new_when_the_run_before_did_not_have_them_and_all_were_loo
     let report = RunReport {
         run_id: RunId::new(),
         job: "job".to_owned(),
-        kind: "test",
+        kind: "test".to_owned(),
         dry_run: false,
         plan_before: Some(Plan {
             findings: vec![finding("known"), finding("new")],

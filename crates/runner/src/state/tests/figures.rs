@@ -46,7 +46,7 @@ impl Ended {
             id: RunId::new(),
             claim: None,
             job: self.job.to_owned(),
-            kind: "test",
+            kind: "test".to_owned(),
             trigger: self.woken_by.to_owned(),
             tick: None,
             dry_run: self.dry_run,

@@ -171,7 +171,7 @@ fn run(job: &str, at: i64) -> NewRun {
         id: RunId::new(),
         claim: None,
         job: job.to_owned(),
-        kind: "test",
+        kind: "test".to_owned(),
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,

@@ -36,7 +36,7 @@ async fn begin(state: &State, job: &str, day: i64, dry_run: bool) -> RunKey {
         id: RunId::new(),
         claim: None,
         job: job.to_owned(),
-        kind: "test",
+        kind: "test".to_owned(),
         trigger: "operator".to_owned(),
         tick: Some(day * DAY).filter(|_| !dry_run),
         dry_run,

@@ -35,7 +35,7 @@ fn now() -> Timestamp {
 fn look(before: Option<&str>, decisions: Vec<Decision>) -> Looked {
     Looked {
         job: "sync".to_owned(),
-        kind: "stackset-sync",
+        kind: "stackset-sync".to_owned(),
         schedule: "@every 15m UTC".to_owned(),
         before: before.map(at),
         until: now(),
@@ -68,7 +68,7 @@ fn new_run(job: &str) -> NewRun {
         id: RunId::new(),
         claim: None,
         job: job.to_owned(),
-        kind: "stackset-sync",
+        kind: "stackset-sync".to_owned(),
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,
