@@ -47,9 +47,9 @@ pub enum Need {
     Parameter,
     /// A topic is notified (`notify.sns`).
     Topics,
-    /// A secret of notifications is in AWS Secrets Manager (`notify.secret`, `notify.slack`).
+    /// A secret of notifications is in AWS Secrets Manager (`notify.secret`, `notify.previous_secret`, `notify.slack`).
     NotifySecret,
-    /// A secret of notifications is in AWS Systems Manager Parameter Store (`notify.secret`, `notify.slack`).
+    /// A secret of notifications is in AWS Systems Manager Parameter Store (`notify.secret`, `notify.previous_secret`, `notify.slack`).
     NotifyParameter,
     /// The URL of the function's state is in AWS Secrets Manager (`bootstrap.lambda.state`).
     StateSecret,
@@ -92,8 +92,12 @@ impl Need {
             Self::Secret => "`spot.token` is in AWS Secrets Manager",
             Self::Parameter => "`spot.token` is in AWS Systems Manager",
             Self::Topics => "`notify.sns`",
-            Self::NotifySecret => "`notify.secret` or `notify.slack` is in AWS Secrets Manager",
-            Self::NotifyParameter => "`notify.secret` or `notify.slack` is in AWS Systems Manager",
+            Self::NotifySecret => {
+                "`notify.secret`, `notify.previous_secret` or `notify.slack` is in AWS Secrets Manager"
+            }
+            Self::NotifyParameter => {
+                "`notify.secret`, `notify.previous_secret` or `notify.slack` is in AWS Systems Manager"
+            }
             Self::StateSecret => "`bootstrap.lambda.state` is in AWS Secrets Manager",
             Self::StateParameter => "`bootstrap.lambda.state` is in AWS Systems Manager",
             Self::Vpc => "`bootstrap.lambda.subnets`",
