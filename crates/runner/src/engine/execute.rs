@@ -57,6 +57,9 @@ pub struct RunOptions {
     pub claim: Option<Claim>,
     /// Only observe and plan.
     pub dry_run: bool,
+    /// Whether that is so by the job's definition, and not because somebody only wants to see: people are told of it, and what it finds
+    /// is what the job finds.
+    pub only_looks: bool,
     /// Whether the steps may be applied.
     pub consent: Consent,
     /// Steps of one order that are applied side by side; at least 1.
@@ -89,6 +92,7 @@ impl RunOptions {
             tick: None,
             claim: None,
             dry_run: false,
+            only_looks: false,
             consent: Consent::NotNeeded,
             concurrency: Self::CONCURRENCY,
             retry: RetryPolicy::default(),
@@ -581,8 +585,10 @@ async fn end(
         return;
     }
     let error = report.error.as_ref().map(JobError::chain);
-    let looked = report.error.is_none() && !report.dry_run && report.plan().is_some();
-    let notifications = telling::notifications(journal, &options.routes, report, looked, cx.now());
+    let counts = !options.dry_run || options.only_looks;
+    let looked = report.error.is_none() && counts && report.plan().is_some();
+    let routes = if counts { &*options.routes } else { &[] };
+    let notifications = telling::notifications(journal, routes, report, looked, cx.now());
     let notifications = notifications.await;
     let end = RunEnd {
         status: report.status(),
