@@ -24,8 +24,8 @@ struct Known {
     config: Arc<Loaded>,
     /// Jobs whose file is wrong now, and what is wrong.
     broken: BTreeMap<String, String>,
-    /// Whether nothing could be read when it was tried last.
-    is_unreadable: bool,
+    /// Why nothing could be read when it was tried last.
+    unreadable: Option<String>,
     /// What was read last: a difference is read again.
     files: Vec<(PathBuf, Vec<u8>)>,
 }
@@ -41,7 +41,7 @@ impl Definitions {
             known: RwLock::new(Known {
                 config: Arc::clone(config),
                 broken,
-                is_unreadable: false,
+                unreadable: None,
                 files,
             }),
         }
@@ -57,6 +57,14 @@ impl Definitions {
         self.known.read().broken.clone()
     }
 
+    /// What is wrong now: with the files of jobs, by job, and with the configuration as a whole, of the job without a name.
+    pub(super) fn wrong(&self) -> BTreeMap<String, String> {
+        let known = self.known.read();
+        let whole = known.unreadable.iter();
+        let whole = whole.map(|errors| (String::new(), errors.clone()));
+        known.broken.clone().into_iter().chain(whole).collect()
+    }
+
     /// The jobs that are in force now.
     pub(super) fn job(&self, name: &str) -> Option<JobFile> {
         let config = self.current();
@@ -70,7 +78,7 @@ impl Definitions {
 
     /// Whether the configuration as a whole is wrong now, so that what was read before is in force.
     pub(super) fn is_unreadable(&self) -> bool {
-        self.known.read().is_unreadable
+        self.known.read().unreadable.is_some()
     }
 
     /// Reads them again when a file has changed or `reload` ends. Never ends.
@@ -92,7 +100,7 @@ impl Definitions {
         let mut known = self.known.write();
         known.files = files;
         let read = Config::load(&self.directory, &self.sets);
-        known.is_unreadable = read.is_err();
+        known.unreadable = read.as_ref().err().map(ToString::to_string);
         let read = match read {
             Ok(read) => read,
             Err(errors) => {

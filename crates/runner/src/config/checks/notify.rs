@@ -38,6 +38,22 @@ pub(super) fn targets(config: &RunnerConfig, checks: &mut Checks<'_>) {
                 "a webhook is signed with a secret, such as secret = { env = \"WEBHOOK_SECRET\" }; nothing else is",
             );
         }
+        if target.previous_secret.is_some() && target.secret.is_none() {
+            checks.report(
+                &["notify", &index, "name"],
+                format!("the target {name:?} has a `previous_secret` without a `secret`"),
+                "`secret` is the one that receivers are to use; the one before stands beside it while they change",
+            );
+        }
+        if let Some(topic) = &target.sns
+            && topic.0.as_str().ends_with(".fifo")
+        {
+            checks.report(
+                &["notify", &index, "sns"],
+                format!("the topic of the target {name:?} is a FIFO topic, which orders messages by groups that we do not have"),
+                "name a standard topic; what is told has no order that matters",
+            );
+        }
         if target.give_up_after.get().is_zero() {
             checks.report(
                 &["notify", &index, "give_up_after"],
