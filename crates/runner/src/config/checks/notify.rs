@@ -45,15 +45,6 @@ pub(super) fn targets(config: &RunnerConfig, checks: &mut Checks<'_>) {
                 "`secret` is the one that receivers are to use; the one before stands beside it while they change",
             );
         }
-        if let Some(topic) = &target.sns
-            && topic.0.as_str().ends_with(".fifo")
-        {
-            checks.report(
-                &["notify", &index, "sns"],
-                format!("the topic of the target {name:?} is a FIFO topic, which orders messages by groups that we do not have"),
-                "name a standard topic; what is told has no order that matters",
-            );
-        }
         if target.give_up_after.get().is_zero() {
             checks.report(
                 &["notify", &index, "give_up_after"],

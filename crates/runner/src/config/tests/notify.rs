@@ -31,7 +31,10 @@ fn a_target_is_one_place_with_what_that_needs() {
             &*format!("{topic}\nprevious_secret = {{ env = \"A\" }}"),
             "a `previous_secret` without a `secret`",
         ),
-        (&*topic.replace(":a\"", ":a.fifo\""), "is a FIFO topic"),
+        (
+            &*topic.replace(":a\"", ":a.fifo\""),
+            "is not the ARN of an SNS topic",
+        ),
         (&*format!("{topic}\nevents = []"), "must not be empty"),
         (
             &*format!("{topic}\nevents = [\"run-faild\"]"),

@@ -85,6 +85,22 @@ impl State {
             tx.rollback().await.map_err(failed)?;
             return Ok(NextNotification::None);
         }
+        let next: Option<String> = sqlx::query_scalar(concat!(
+            "SELECT id FROM notifications WHERE target = $4 AND ",
+            due!(),
+            " ORDER BY attempts, due_at, id LIMIT 1"
+        ))
+        .bind(now)
+        .bind(LATEST)
+        .bind(HELD)
+        .bind(target)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(&failed)?;
+        let Some(next) = next else {
+            tx.rollback().await.map_err(failed)?;
+            return Ok(NextNotification::None);
+        };
         let tried = tried(&mut tx, target, now).await.map_err(&failed)?;
         if let Some(slot) = next_slot(&tried, per_hour, now) {
             sqlx::query("UPDATE notification_targets SET not_before = $2 WHERE name = $1")
@@ -97,16 +113,14 @@ impl State {
             return Ok(NextNotification::Enough);
         }
         let row = sqlx::query(concat!(
-            "UPDATE notifications SET held_until = $5, attempts = attempts + 1 WHERE ",
+            "UPDATE notifications SET held_until = $5, attempts = attempts + 1 WHERE id = $4 AND ",
             due!(),
-            " AND id = (SELECT id FROM notifications WHERE target = $4 AND ",
-            due!(),
-            " ORDER BY attempts, due_at, id LIMIT 1) RETURNING *"
+            " RETURNING *"
         ))
         .bind(now)
         .bind(LATEST)
         .bind(HELD)
-        .bind(target)
+        .bind(next)
         .bind(held_until)
         .fetch_optional(&mut *tx)
         .await

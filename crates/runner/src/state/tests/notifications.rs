@@ -257,6 +257,13 @@ async fn a_target_is_asked_as_often_as_it_may_be_by_all_together(place: Place) {
         .collect();
     assert_eq!(taken.len(), 3);
     assert!(all.contains(&NextNotification::Enough));
+    // Where nothing waits, nothing waits for its hour.
+    let alone = notification("b", "it broke", "x");
+    one.notify(&[alone], 1_000).await.unwrap();
+    let next = one.take_notification("b", 1, 1_000, 2_000).await.unwrap();
+    assert!(matches!(next, NextNotification::One(_)));
+    let next = one.take_notification("b", 1, 1_000, 2_000).await.unwrap();
+    assert_eq!(next, NextNotification::None);
     // Attempts that failed count as well.
     one.notification_failed(taken[0], "no", 1_100)
         .await
@@ -301,8 +308,14 @@ async fn what_the_target_does_not_take_or_nobody_can_read_holds_up_nothing_else(
 
 async fn what_was_not_told_in_time_is_given_up_whoever_looks(place: Place) {
     let state = place.open().await;
-    for (target, at) in [("a", 0), ("b", 0), ("held", 0), ("dead", 0), ("a", 9)] {
-        let one = notification(target, "old", &format!("{at}"));
+    for (target, cause, at) in [
+        ("a", "x", 0),
+        ("a", "y", 9),
+        ("b", "x", 0),
+        ("held", "x", 0),
+        ("dead", "x", 0),
+    ] {
+        let one = notification(target, "old", cause);
         state.notify(&[one], at).await.unwrap();
     }
     // An earlier version wrote this one.
