@@ -18,6 +18,7 @@ use jiff::Timestamp;
 
 use crate::{
     config::{Approval, JobFile, JobKind, JobParams, ProviderKind},
+    daemon::BY_HAND,
     engine::{
         self, Asked, Claim, Consent, ErrorClass, Interrupt, JobError, PlanDocument, ProgressSink,
         RetryPolicy, RunOptions, RunReport,
@@ -87,6 +88,7 @@ pub async fn execute(
     let options = RunOptions {
         dry_run: request.dry_run || only_looks,
         only_looks: only_looks && !request.dry_run,
+        asked,
         consent,
         timeout: job.timeout.get(),
         operation_timeout: job.operation_timeout.get(),
@@ -105,6 +107,8 @@ pub async fn execute(
         None => options,
         Some((claim, trigger)) => RunOptions {
             claim: Some(claim),
+            // Who waits for it is told, and asks again.
+            is_put_off_by_signals: trigger != BY_HAND,
             trigger,
             ..options
         },

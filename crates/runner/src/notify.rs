@@ -2,7 +2,6 @@
 //! configuration's; the state keeps what is to be told until it got through.
 //!
 //! - `signature`: what a webhook's receiver knows us by;
-//! - `secret`: the secrets of targets, read when they are needed;
 //! - `send`: one notification to one target;
 //! - `deliver`: everything that waits, to all targets side by side;
 //! - `drain`: what is due to one target, one after the other;
@@ -12,7 +11,6 @@
 mod busy;
 mod deliver;
 mod drain;
-mod secret;
 mod send;
 mod signature;
 mod watch;
