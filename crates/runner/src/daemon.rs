@@ -119,9 +119,9 @@ pub async fn run<R: Future<Output = ()>>(
     let (serving, served_until) = (home.clone(), interrupt.clone());
     let service = spawned(async move { service::serve(&serving, &served_until).await });
     let broken = Arc::clone(&definitions);
+    let delivering = notify::Delivering::begin(home.clone());
     let in_background = [
-        spawned(notify::keep_delivering(home.clone())),
-        spawned(notify::keep_watching(home.clone(), move || broken.broken())),
+        spawned(notify::keep_watching(home.clone(), move || broken.wrong())),
         spawned(retention::keep(home.clone())),
     ];
     let outdated = AtomicBool::new(false);
@@ -149,7 +149,7 @@ pub async fn run<R: Future<Output = ()>>(
         .await;
     drop(threads);
     if !interrupt.is_abandoned() {
-        notify::within(&home, LAST_WORDS).await;
+        delivering.end(LAST_WORDS).await;
     }
     drop(in_background);
     home.state.close().await;

@@ -89,6 +89,7 @@ pub async fn execute(
     let only_looks = matches!(&job.params, JobParams::OrphanCleanup(params) if !params.apply);
     let options = RunOptions {
         dry_run: request.dry_run || only_looks,
+        only_looks: only_looks && !request.dry_run,
         asked,
         consent,
         timeout: job.timeout.get(),

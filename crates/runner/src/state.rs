@@ -52,7 +52,7 @@ pub use error::StateError;
 pub use figures::{CountedFindings, Figures, JobFigures};
 pub use locks::Serving;
 pub use mend_clocks::MendFailure;
-pub use notifications::{NotificationRow, TakenNotification};
+pub use notifications::{GivenUp, NextNotification, NotificationRow, TakenNotification};
 pub use organization_cache::OrganizationCache;
 pub use orphans::{SpotListing, accounts_of};
 pub use plans::{ApprovalRow, PlanRow, StoredPlan};
@@ -222,6 +222,22 @@ impl State {
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// What time it is, in Unix milliseconds: by the clock of the database where several machines have one, for theirs differ.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn now(&self) -> Result<i64, StateError> {
+        match self.place {
+            Place::File(_) => Ok(jiff::Timestamp::now().as_millisecond()),
+            Place::Server(_) => sqlx::query_scalar(
+                "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+            )
+            .fetch_one(self.pool())
+            .await
+            .map_err(StateError::query("asking for the time")),
+        }
     }
 
     /// Closes it, so that nothing of a file stays in the write-ahead log.

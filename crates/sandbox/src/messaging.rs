@@ -15,7 +15,7 @@ use serde_json::json;
 
 pub(crate) use sns::handle as handle_sns;
 pub(crate) use sqs::handle as handle_sqs;
-pub(crate) use topics::publish;
+pub(crate) use topics::{Published, publish};
 
 use queues::Queue;
 use topics::{Subscription, Topic};

@@ -51,9 +51,9 @@ pub enum Need {
     Parameter,
     /// A topic is notified (`notify.sns`).
     Topics,
-    /// A secret of notifications is in AWS Secrets Manager (`notify.secret`, `notify.slack`).
+    /// A secret of notifications is in AWS Secrets Manager (`notify.secret`, `notify.previous_secret`, `notify.slack`).
     FurtherSecret,
-    /// A secret of notifications is in AWS Systems Manager Parameter Store (`notify.secret`, `notify.slack`).
+    /// A secret of notifications is in AWS Systems Manager Parameter Store (`notify.secret`, `notify.previous_secret`, `notify.slack`).
     FurtherParameter,
     /// The URL of the function's state is in AWS Secrets Manager (`bootstrap.lambda.state`).
     StateSecret,
@@ -100,8 +100,12 @@ impl Need {
             Self::Secret => "`spot.token` is in AWS Secrets Manager",
             Self::Parameter => "`spot.token` is in AWS Systems Manager",
             Self::Topics => "`notify.sns`",
-            Self::FurtherSecret => "`notify.secret` or `notify.slack` is in AWS Secrets Manager",
-            Self::FurtherParameter => "`notify.secret` or `notify.slack` is in AWS Systems Manager",
+            Self::FurtherSecret => {
+                "`notify.secret`, `notify.previous_secret` or `notify.slack` is in AWS Secrets Manager"
+            }
+            Self::FurtherParameter => {
+                "`notify.secret`, `notify.previous_secret` or `notify.slack` is in AWS Systems Manager"
+            }
             Self::StateSecret => "`bootstrap.lambda.state` is in AWS Secrets Manager",
             Self::StateParameter => "`bootstrap.lambda.state` is in AWS Systems Manager",
             Self::Vpc => "`bootstrap.lambda.subnets`",

@@ -30,8 +30,8 @@ struct Known {
     config: Arc<Loaded>,
     /// Jobs whose file is wrong now, and what is wrong.
     broken: BTreeMap<String, String>,
-    /// Whether nothing could be read when it was tried last.
-    is_unreadable: bool,
+    /// Why nothing could be read when it was tried last.
+    unreadable: Option<String>,
     /// What was read last: a difference is read again.
     files: Files,
     /// Jobs whose files were missing for the first time when they were read last. They are in force until they are missing again:
@@ -58,7 +58,7 @@ impl Definitions {
             known: RwLock::new(Known {
                 config: Arc::clone(config),
                 broken,
-                is_unreadable: false,
+                unreadable: None,
                 files,
                 missing: BTreeSet::new(),
             }),
@@ -73,6 +73,14 @@ impl Definitions {
     /// The jobs whose file is wrong now, and what is wrong.
     pub(super) fn broken(&self) -> BTreeMap<String, String> {
         self.known.read().broken.clone()
+    }
+
+    /// What is wrong now: with the files of jobs, by job, and with the configuration as a whole, of the job without a name.
+    pub(super) fn wrong(&self) -> BTreeMap<String, String> {
+        let known = self.known.read();
+        let whole = known.unreadable.iter();
+        let whole = whole.map(|errors| (String::new(), errors.clone()));
+        known.broken.clone().into_iter().chain(whole).collect()
     }
 
     /// The names of the jobs that are in force now.
@@ -99,7 +107,7 @@ impl Definitions {
 
     /// Whether the configuration as a whole is wrong now, so that what was read before is in force.
     pub(super) fn is_unreadable(&self) -> bool {
-        self.known.read().is_unreadable
+        self.known.read().unreadable.is_some()
     }
 
     /// Reads them again when a file has changed or `reload` ends. Never ends.
@@ -128,7 +136,7 @@ impl Definitions {
         let mut known = self.known.write();
         known.files = files;
         let read = Config::load(&self.directory, &self.sets);
-        known.is_unreadable = read.is_err();
+        known.unreadable = read.as_ref().err().map(ToString::to_string);
         let read = match read {
             Ok(read) => read,
             Err(errors) => {

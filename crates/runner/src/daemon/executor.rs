@@ -128,7 +128,7 @@ impl Executor {
             let run = taken.run;
             let Some(job) = job else {
                 let why = "there is no such job any more";
-                let ended = state.end_unbegun(run, "failed", 2, why, Timestamp::now());
+                let ended = state.end_unbegun(run, "failed", 2, why, &[], Timestamp::now());
                 told(ended.await);
                 return;
             };
@@ -142,6 +142,7 @@ impl Executor {
                             "refused",
                             4,
                             &refusal.message,
+                            &[],
                             Timestamp::now(),
                         );
                         told(ended.await);
@@ -154,10 +155,11 @@ impl Executor {
                 Err(error) => {
                     let why = error.chain();
                     tracing::error!(run.id = %run.id, job.name = job.name, error = why, "a run could not begin");
-                    let ended =
-                        state.end_unbegun(run, "failed", exit(&error), &why, Timestamp::now());
+                    let routes = home.config.runner.routes();
+                    let tell = notify::could_not_begin(&routes, &job, run.id, &why);
+                    let (exit, now) = (exit(&error), Timestamp::now());
+                    let ended = state.end_unbegun(run, "failed", exit, &why, &tell, now);
                     told(ended.await);
-                    notify::could_not_begin(&home, &job, run.id, &why).await;
                 }
             }
         }

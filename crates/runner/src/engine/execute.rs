@@ -59,6 +59,9 @@ pub struct RunOptions {
     pub is_put_off_by_signals: bool,
     /// Only observe and plan.
     pub dry_run: bool,
+    /// Whether that is so by the job's definition, and not because somebody only wants to see: people are told of it, and what it finds
+    /// is what the job finds.
+    pub only_looks: bool,
     /// What was asked for beside the job's definition.
     pub asked: Asked,
     /// Whether the steps may be applied.
@@ -94,6 +97,7 @@ impl RunOptions {
             claim: None,
             is_put_off_by_signals: false,
             dry_run: false,
+            only_looks: false,
             asked: Asked::default(),
             consent: Consent::NotNeeded,
             concurrency: Self::CONCURRENCY,
@@ -590,8 +594,10 @@ async fn end(
         return;
     }
     let error = report.error.as_ref().map(JobError::chain);
-    let looked = report.error.is_none() && !report.dry_run && report.plan().is_some();
-    let notifications = telling::notifications(journal, &options.routes, report, looked, cx.now());
+    let counts = !options.dry_run || options.only_looks;
+    let looked = report.error.is_none() && counts && report.plan().is_some();
+    let routes = if counts { &*options.routes } else { &[] };
+    let notifications = telling::notifications(journal, routes, report, looked, cx.now());
     let notifications = notifications.await;
     let end = RunEnd {
         status: report.status(),

@@ -174,7 +174,7 @@ pub struct RunEnd<'a> {
     pub summary: Summary,
     /// What a person should know.
     pub findings: &'a [Finding],
-    /// Whether those are all that there are now: the run looked at everything, and is no dry run.
+    /// Whether those are all that there are now: the run looked at everything, and is none by which somebody only wants to see.
     pub looked: bool,
     /// What guard rails refused.
     pub refusals: &'a [Refusal],

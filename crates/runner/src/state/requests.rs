@@ -8,9 +8,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use onboarding_core::notify::Notification;
 use sqlx::{Any as AnyDatabase, Row as _, Transaction, any::AnyRow};
 
-use super::{State, StateError, error::write};
+use super::{State, StateError, error::write, notifications};
 use crate::{
     engine::{Asked, Hold, JournalError, RunId, RunKey},
     schedule::{Decision, Standing},
@@ -281,7 +282,7 @@ impl State {
         Ok(None)
     }
 
-    /// Ends a run that was taken up and could not be begun.
+    /// Ends a run that was taken up and could not be begun, with what targets are told of it.
     ///
     /// # Errors
     /// When it cannot be written, or the run is not ours any more.
@@ -291,8 +292,11 @@ impl State {
         state: &str,
         exit: u8,
         why: &str,
+        told: &[Notification],
         now: Timestamp,
     ) -> Result<(), JournalError> {
+        let failed = write("the end of a run that did not begin");
+        let mut tx = self.write().await.map_err(&failed)?;
         let ended = sqlx::query(
             "UPDATE runs SET state = $3, exit_code = $4, error = $5, ended_at = $6, lease_owner = NULL \
              WHERE id = $1 AND fence = $2 AND state = 'running'",
@@ -303,10 +307,14 @@ impl State {
         .bind(i64::from(exit))
         .bind(why)
         .bind(now.as_millisecond())
-        .execute(self.pool())
+        .execute(&mut *tx)
         .await
-        .map_err(write("the end of a run that did not begin"))?;
-        super::steps::fenced(ended.rows_affected(), run)
+        .map_err(&failed)?;
+        super::steps::fenced(ended.rows_affected(), run)?;
+        notifications::note(&mut tx, told, now.as_millisecond())
+            .await
+            .map_err(&failed)?;
+        tx.commit().await.map_err(failed)
     }
 
     /// Asks for a run of each job whose run has died with its process, unless one waits already, somebody had run it by hand, or it

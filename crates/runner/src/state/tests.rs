@@ -55,6 +55,20 @@ impl Place {
     }
 }
 
+impl State {
+    /// From now on, nothing that is to be told can be written down, as on a disk that is full.
+    pub(crate) async fn refuse_notifications(&self) {
+        let trigger = "CREATE TRIGGER refused BEFORE INSERT ON notifications BEGIN SELECT RAISE(ABORT, 'disk full'); END";
+        sqlx::query(trigger).execute(self.pool()).await.unwrap();
+    }
+
+    /// It can again.
+    pub(crate) async fn allow_notifications(&self) {
+        let trigger = "DROP TRIGGER refused";
+        sqlx::query(trigger).execute(self.pool()).await.unwrap();
+    }
+}
+
 /// Runs tests, which take a [`Place`], on SQLite and on PostgreSQL.
 macro_rules! on_both {
     ($($test:ident),* $(,)?) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Event;
 use crate::caller::{Caller, Identity};
@@ -103,6 +103,14 @@ fn of_session(arn: &str) -> String {
     }
 }
 
+/// What is published.
+pub(crate) struct Published<'a> {
+    pub(crate) subject: Option<&'a str>,
+    pub(crate) message: &'a str,
+    /// By name, with type and value. What is delivered raw has none of them here.
+    pub(crate) attributes: Map<String, Value>,
+}
+
 /// Publishes to a topic; returns the message's id. That the message was accepted says nothing about
 /// whether anybody gets it.
 ///
@@ -112,8 +120,11 @@ pub(crate) fn publish(
     world: &mut World,
     caller: &Caller,
     arn: &str,
-    subject: Option<&str>,
-    message: &str,
+    Published {
+        subject,
+        message,
+        attributes,
+    }: &Published<'_>,
 ) -> Result<String, AwsError> {
     let topic = world.messaging.topics.get(arn).ok_or_else(not_found)?;
     if !allowed(
@@ -151,7 +162,7 @@ pub(crate) fn publish(
     let mut deliveries = Vec::new();
     for subscription in &world.messaging.topics[arn].subscriptions {
         let body = if subscription.raw {
-            message.to_owned()
+            (*message).to_owned()
         } else {
             let mut envelope = json!({
                 "Type": "Notification",
@@ -165,7 +176,10 @@ pub(crate) fn publish(
                 "UnsubscribeURL": format!("{}/?Action=Unsubscribe&SubscriptionArn={}", world.endpoint, subscription.arn),
             });
             if let Some(subject) = subject {
-                envelope["Subject"] = subject.into();
+                envelope["Subject"] = (*subject).into();
+            }
+            if !attributes.is_empty() {
+                envelope["MessageAttributes"] = attributes.clone().into();
             }
             envelope.to_string()
         };

@@ -14,7 +14,7 @@ use crate::{
         Asked, AttemptStart, Journal as _, NewRun, RunEnd, RunId, RunKey, RunStatus, StepEnd,
         StepOutcome,
     },
-    state::{Prunable, State},
+    state::{NextNotification, Prunable, State},
 };
 
 on_both! {
@@ -265,15 +265,15 @@ async fn links_that_ended_of_stacks_that_are_gone_and_clocks_that_nobody_asks_fo
             target: target.to_owned(),
             notice: notice.clone(),
             quiet: 1,
+            give_up_after: 1,
         };
         state.notify(&[notification], 1).await.unwrap();
-        let taken = state
-            .take_notification(target, 1, 2)
-            .await
-            .unwrap()
-            .unwrap();
+        let taken = state.take_notification(target, 1, 1, 2).await.unwrap();
+        let NextNotification::One(taken) = taken else {
+            panic!("{taken:?}");
+        };
         if let Some(at) = sent_at {
-            state.notification_sent(&taken.id, at).await.unwrap();
+            state.notification_sent(&taken, at).await.unwrap();
         }
     }
     let pruned = prune(&state).await;

@@ -1,7 +1,10 @@
 //! Requests for runs, on both databases.
 
 use jiff::{Timestamp, ToSpan as _};
-use onboarding_core::plan::Summary;
+use onboarding_core::{
+    notify::{Event, Notice, Notification},
+    plan::Summary,
+};
 
 use super::{Place, on_both};
 use crate::{
@@ -183,7 +186,7 @@ async fn what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time(place: Plac
     assert!(take(&one).await.is_none());
     assert!(take(&other).await.is_none());
     for taken in taken {
-        let ended = one.end_unbegun(taken.run, "skipped", 0, "over", now());
+        let ended = one.end_unbegun(taken.run, "skipped", 0, "over", &[], now());
         ended.await.unwrap();
     }
     let second = loop {
@@ -220,18 +223,27 @@ async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
         state.begin_run(&stale).await,
         Err(JournalError::Fenced(_))
     ));
+    let told = [Notification {
+        target: "a".to_owned(),
+        notice: Notice::new(Event::RunFailed, "sync", 0, "it broke".to_owned(), ""),
+        quiet: 1,
+        give_up_after: 1,
+    }];
     state
-        .end_unbegun(taken.run, "failed", 5, "no credentials", now())
+        .end_unbegun(taken.run, "failed", 5, "no credentials", &told, now())
         .await
         .unwrap();
+    assert_eq!(state.notifications(9).await.unwrap()[0].count, 1);
     assert_eq!(
         states(&state).await,
         [("failed".to_owned(), Some("no credentials".to_owned()))]
     );
     let again = state
-        .end_unbegun(taken.run, "failed", 5, "again", now())
+        .end_unbegun(taken.run, "failed", 5, "again", &told, now())
         .await;
+    // Whoever has it now tells of it.
     assert!(matches!(again, Err(JournalError::Fenced(_))));
+    assert_eq!(state.notifications(9).await.unwrap()[0].count, 1);
 }
 
 /// The runs that are found dead once a process has ended.
