@@ -11,6 +11,7 @@ mod caller;
 mod calls;
 mod clock;
 mod cloudformation;
+mod events;
 mod faults;
 mod iam;
 mod ids;
@@ -39,7 +40,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use scenario::{
-    Enrollment, FaultKind, FaultRule, IamScenario, Latency, MessagingScenario,
+    Enrollment, EventsScenario, FaultKind, FaultRule, IamScenario, Latency, MessagingScenario,
     OrganizationScenario, ProviderScenario, Scenario, ScenarioError, SpotScenario,
     StackSetsScenario, TagScenario,
 };

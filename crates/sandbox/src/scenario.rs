@@ -16,8 +16,8 @@ use serde::Deserialize;
 
 pub use organization::{OrganizationScenario, TagScenario};
 pub use services::{
-    FaultKind, FaultRule, IamScenario, Latency, MessagingScenario, ProviderScenario,
-    StackSetsScenario,
+    EventsScenario, FaultKind, FaultRule, IamScenario, Latency, MessagingScenario,
+    ProviderScenario, StackSetsScenario,
 };
 pub use spot::{Enrollment, SpotScenario};
 
@@ -40,6 +40,8 @@ pub struct Scenario {
     pub stack_sets: StackSetsScenario,
     /// SNS and SQS.
     pub messaging: MessagingScenario,
+    /// EventBridge.
+    pub events: EventsScenario,
     /// The topic and queues of the enrollment provider.
     pub provider: ProviderScenario,
     /// Spot.
@@ -60,6 +62,7 @@ impl Default for Scenario {
             iam: IamScenario::default(),
             stack_sets: StackSetsScenario::default(),
             messaging: MessagingScenario::default(),
+            events: EventsScenario::default(),
             provider: ProviderScenario::default(),
             spot: SpotScenario::default(),
             latency: Latency::default(),
@@ -146,6 +149,8 @@ impl Scenario {
             ("organization.empty_pages", organization.empty_pages),
             ("messaging.duplicates", self.messaging.duplicates),
             ("messaging.reordered", self.messaging.reordered),
+            ("events.lost", self.events.lost),
+            ("events.duplicates", self.events.duplicates),
         ]
         .into_iter()
         .chain(

@@ -49,6 +49,7 @@ use parking_lot::Mutex;
 use crate::caller::Sessions;
 use crate::calls::Calls;
 use crate::clock::{Clock, SimTime};
+use crate::events::Events;
 use crate::faults::Faults;
 use crate::iam::Iam;
 use crate::ids::Ids;
@@ -59,7 +60,7 @@ use crate::spot::Spot;
 use crate::stack_sets::StackSets;
 use crate::stacks::Stacks;
 use crate::timers::{Event, Timers};
-use crate::{messaging, organizations, spot, stack_sets, stacks};
+use crate::{events, messaging, organizations, spot, stack_sets, stacks};
 
 /// The world, shared by the server and the timer task.
 pub(crate) type SharedWorld = Arc<Mutex<World>>;
@@ -88,6 +89,8 @@ pub(crate) struct World {
     pub(crate) stacks: Stacks,
     /// Topics and queues.
     pub(crate) messaging: Messaging,
+    /// Rules for events.
+    pub(crate) events: Events,
     /// Spot.
     pub(crate) spot: Spot,
     /// How often each operation was called.
@@ -124,6 +127,7 @@ impl World {
             stack_sets: StackSets::default(),
             stacks: Stacks::default(),
             messaging: Messaging::default(),
+            events: Events::new(seed),
             spot: Spot::new(&scenario),
             calls: Calls::default(),
             faults: Faults::new(&scenario),
@@ -160,6 +164,7 @@ impl World {
             Event::StackSets(event) => stack_sets::on_event(self, event),
             Event::Stacks(event) => stacks::on_event(self, event),
             Event::Messaging(event) => messaging::on_event(self, event),
+            Event::Events(event) => events::on_event(self, event),
         }
     }
 

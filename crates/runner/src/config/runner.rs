@@ -19,6 +19,7 @@ use super::{
     billing_engine::BillingEngineConfig,
     bootstrap::BootstrapConfig,
     duration::{self, HumanDuration},
+    events::EventsConfig,
     notify::NotifyConfig,
     profile::ProfileConfig,
     remediation::RemediationConfig,
@@ -73,6 +74,9 @@ pub struct RunnerConfig {
     /// `runner daemon`.
     #[serde(default)]
     pub daemon: DaemonConfig,
+    /// Events of AWS that wake jobs.
+    #[serde(default)]
+    pub events: EventsConfig,
     /// Who is told what about jobs.
     #[serde(default)]
     pub notify: Vec<NotifyConfig>,

@@ -55,6 +55,8 @@ pub struct RunOptions {
     pub tick: Option<i64>,
     /// The run, when it waited in the journal until now.
     pub claim: Option<Claim>,
+    /// The spans that asked for it (W3C traceparent).
+    pub asked_in: Vec<String>,
     /// Only observe and plan.
     pub dry_run: bool,
     /// Whether the steps may be applied.
@@ -88,6 +90,7 @@ impl RunOptions {
             trigger: "operator".to_owned(),
             tick: None,
             claim: None,
+            asked_in: Vec::new(),
             dry_run: false,
             consent: Consent::NotNeeded,
             concurrency: Self::CONCURRENCY,
@@ -117,6 +120,7 @@ pub async fn execute<J: Job>(job: &J, journal: Arc<dyn Journal>, options: RunOpt
         run.status = Empty,
         otel.status_code = Empty,
     );
+    telemetry::link(&span, &options.asked_in);
     let report = Box::pin(run(job, journal, &options, run_id))
         .instrument(span.clone())
         .await;
