@@ -139,6 +139,13 @@ fn an_account_that_comes_is_enrolled_without_a_tick_and_nothing_wakes_itself() {
             .all(|run| run["woken_by"] == "event" && run["state"] == "done"),
         "{by_events:#?}"
     );
+    // What they did to the stack set is told, and is no news.
+    assert!(
+        by_events
+            .iter()
+            .all(|run| woken(run, "stack-set-changed") == 0),
+        "{by_events:#?}"
+    );
     // One for each job; another where its move came after the first had looked.
     assert!((2..=4).contains(&by_events.len()), "{by_events:#?}");
     let kinds = |kind: &str| by_events.iter().map(|run| woken(run, kind)).sum::<u64>();

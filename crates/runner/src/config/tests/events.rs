@@ -12,7 +12,10 @@ fn what_cannot_work_is_said() {
     for (keys, wanted) in [
         ("quiet = \"10m\"", "shorter than `events.quiet`"),
         ("max_delay = \"2h\"", "looked at too late"),
-        ("queue_url = \"spot-onboarding\"", "is not the URL of a queue"),
+        (
+            "queue_url = \"spot-onboarding\"",
+            "is not the URL of a queue",
+        ),
         ("quite = \"1s\"", "did you mean `quiet`"),
     ] {
         let errors = errors_of(&format!("[events]\n{keys}\n"), "");
@@ -24,7 +27,10 @@ fn what_cannot_work_is_said() {
         .load(&[])
         .unwrap();
     let errors = loaded.broken_jobs[0].errors.to_string();
-    assert!(errors.contains("did you mean \"account-joined\""), "{errors}");
+    assert!(
+        errors.contains("did you mean \"account-joined\""),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -57,13 +63,19 @@ fn the_queue_is_that_of_the_topic_or_the_one_that_is_named() {
         Some(arn)
     };
     for (sections, is_named, resource) in [
-        ("", Some(true), resource("123456789012", "spot-onboarding-wake-up")),
+        (
+            "",
+            Some(true),
+            resource("123456789012", "spot-onboarding-wake-up"),
+        ),
         (topic, Some(true), resource("123456789012", "spot-wake-up")),
         (named, Some(false), resource("111122223333", "mine")),
         (direct, None, None),
         ("[events]\nenabled = false\n", None, None),
     ] {
-        let loaded = Directory::new(&runner_toml(sections, "")).load(&[]).unwrap();
+        let loaded = Directory::new(&runner_toml(sections, ""))
+            .load(&[])
+            .unwrap();
         let queue = loaded.runner.wake_up_queue();
         let has = queue.map(|queue| matches!(queue, WakeUpQueue::Named(_)));
         assert_eq!(has, is_named, "{sections}");
@@ -76,6 +88,9 @@ fn the_queue_is_that_of_the_topic_or_the_one_that_is_named() {
         let policy = loaded.runner_policy(&place).unwrap().to_value().to_string();
         let wake_up = iam_policy::Scope::WakeUpQueue.sid();
         assert_eq!(policy.contains(wake_up), resource.is_some(), "{sections}");
-        assert!(resource.is_none_or(|arn| policy.contains(&format!("{arn}\""))), "{sections}");
+        assert!(
+            resource.is_none_or(|arn| policy.contains(&format!("{arn}\""))),
+            "{sections}"
+        );
     }
 }
