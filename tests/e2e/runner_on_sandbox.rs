@@ -34,6 +34,7 @@ mod retries;
 mod rollout;
 mod rotations;
 mod secrets;
+mod soak;
 mod stray_policies;
 mod tags;
 mod takeover;

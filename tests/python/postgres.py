@@ -1,6 +1,7 @@
 """A throwaway PostgreSQL for tests, from the binaries that `pgserver` brings: `python postgres.py` makes a cluster in a
 temporary directory, prints its URL (of its Unix socket, as superuser `postgres`, without the database), and ends with its
-standard input, so that it never outlives who started it.
+standard input, so that it never outlives who started it. The lines `stop` and `start` on that input take the server away and
+bring it back; each is answered by a line when it is done.
 """
 
 import importlib.util
@@ -59,18 +60,29 @@ class Postgres:
         if made.returncode:
             raise RuntimeError(f"initdb failed: {made.stdout}")
         options = [part for option in [*FAST, "listen_addresses="] for part in ("-c", option)]
-        with open(self.directory / "log", "w") as log:
-            self.process = subprocess.Popen(
-                [binaries / "postgres", "-D", data, "-k", socket, *options], stdout=log, stderr=log, **arguments)
+        self.command = ([binaries / "postgres", "-D", data, "-k", socket, *options], arguments)
+        self.start()
+        self.psql = binaries / "psql"
+        self.url = f"postgres://postgres@{urllib.parse.quote(str(socket), safe='')}"
+
+    def start(self):
+        """Starts the server, and waits until it takes connections."""
+        command, arguments = self.command
+        with open(self.directory / "log", "a") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, **arguments)
         # The last line of this file says that connections are taken.
-        ready = data / "postmaster.pid"
+        ready = self.directory / "data/postmaster.pid"
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not (ready.exists() and ready.read_text().rstrip().endswith("ready")):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start: {(self.directory / 'log').read_text()}")
             time.sleep(0.01)
-        self.psql = binaries / "psql"
-        self.url = f"postgres://postgres@{urllib.parse.quote(str(socket), safe='')}"
+
+    def stop(self, how=signal.SIGINT):
+        """Ends the server: every session at once, and what was committed is kept."""
+        if self.process:
+            self.process.send_signal(how)
+            self.process.wait(DEADLINE_SECONDS)
 
     def sql(self, text, database="postgres"):
         """Runs SQL."""
@@ -79,9 +91,7 @@ class Postgres:
 
     def end(self):
         """Ends it at once, and leaves nothing."""
-        if self.process:
-            self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(DEADLINE_SECONDS)
+        self.stop(signal.SIGQUIT)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
@@ -90,6 +100,8 @@ if __name__ == "__main__":
     cluster = Postgres()
     try:
         print(cluster.url, flush=True)
-        sys.stdin.read()
+        for line in sys.stdin:
+            {"stop": cluster.stop, "start": cluster.start}[line.strip()]()
+            print(line.strip(), flush=True)
     finally:
         cluster.end()

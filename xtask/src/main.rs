@@ -13,6 +13,7 @@ mod paths;
 mod postgres;
 mod process;
 mod sandbox;
+mod soak;
 mod test;
 mod tools;
 mod venv;
@@ -47,6 +48,8 @@ enum Task {
     Dist,
     /// Fuzz what reads events, from the committed seeds.
     Fuzz(fuzz::Options),
+    /// Faults that go on: daemons killed at random moments, databases that go away, full disks.
+    Soak(soak::Options),
     /// Prove in a real AWS Organization, with two accounts, what no simulator can: docs/live-check.md.
     LiveCheck(live_check::Options),
     /// Everything that has to pass before a change lands: lint, gen --check, bench smoke, test.
@@ -62,6 +65,7 @@ fn main() -> Result<()> {
         Task::Gen(options) => generate::run(&options),
         Task::Dist => dist::run(),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::LiveCheck(options) => live_check::run(&options),
         Task::Ci => ci::run(),
     }

@@ -1,12 +1,15 @@
 //! `cargo xtask test`: builds the binaries, sets up the Python components, runs pytest and then cargo-nextest.
 
 use std::env;
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
 use crate::build::{self, Profile};
-use crate::{paths, postgres, process, tools, venv};
+use crate::postgres::{self, Postgres};
+use crate::{paths, process, tools, venv};
 
 /// What to run; everything by default.
 #[derive(clap::Args, Default)]
@@ -30,32 +33,9 @@ enum Suite {
 
 /// Runs the tests. cargo-nextest comes last and has the last word.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let runner = build::runner(Profile::Dev)?;
-    let bootstrap = build::bootstrap(Profile::Dev)?;
-    let render_all = build::render_all()?;
-    let venv = match venv::ready() {
-        Ok(venv) => Some(venv),
-        Err(error) if in_ci() => return Err(error),
-        Err(error) => {
-            eprintln!("\nSKIPPED: everything that needs Python components, because: {error:#}\n");
-            None
-        }
-    };
-    let postgres = venv.as_deref().map(postgres::start).transpose()?;
-    let environment = |command: &mut Command| {
-        command
-            .env("RUNNER_BIN", &runner)
-            .env("BOOTSTRAP_BIN", &bootstrap)
-            .env("RENDER_ALL_BIN", &render_all);
-        if let Some(venv) = &venv {
-            command.env("VENV_DIR", venv);
-        }
-        if let Some(postgres) = &postgres {
-            command.env("POSTGRES_URL", postgres.url());
-        }
-    };
+    let components = Components::ready()?;
     if options.only != Some(Suite::Rust)
-        && let Some(venv) = &venv
+        && let Some(venv) = &components.venv
     {
         let mut pytest = Command::new(venv.join("bin/python"));
         pytest
@@ -64,21 +44,80 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         if options.only == Some(Suite::Python) {
             pytest.args(&options.arguments);
         }
-        environment(&mut pytest);
+        components.tell(&mut pytest);
         process::run(&mut pytest)?;
     }
     if options.only == Some(Suite::Python) {
-        if venv.is_none() {
+        if components.venv.is_none() {
             bail!("the Python suite could not run");
         }
         return Ok(());
     }
-    let mut nextest = tools::nextest()?;
-    nextest
-        .args(["run", "--locked", "--workspace"])
-        .args(&options.arguments);
-    environment(&mut nextest);
-    process::run(&mut nextest)
+    components.nextest(&options.arguments, &[])
+}
+
+/// Runs cargo-nextest with these arguments and variables.
+pub(crate) fn rust(arguments: &[&str], variables: &[(&str, String)]) -> Result<()> {
+    Components::ready()?.nextest(arguments, variables)
+}
+
+/// What tests need, built and installed.
+struct Components {
+    runner: PathBuf,
+    bootstrap: PathBuf,
+    render_all: PathBuf,
+    venv: Option<PathBuf>,
+    postgres: Option<Postgres>,
+}
+
+impl Components {
+    fn ready() -> Result<Self> {
+        let runner = build::runner(Profile::Dev)?;
+        let bootstrap = build::bootstrap(Profile::Dev)?;
+        let render_all = build::render_all()?;
+        let venv = match venv::ready() {
+            Ok(venv) => Some(venv),
+            Err(error) if in_ci() => return Err(error),
+            Err(error) => {
+                eprintln!(
+                    "\nSKIPPED: everything that needs Python components, because: {error:#}\n"
+                );
+                None
+            }
+        };
+        let postgres = venv.as_deref().map(postgres::start).transpose()?;
+        Ok(Self {
+            runner,
+            bootstrap,
+            render_all,
+            venv,
+            postgres,
+        })
+    }
+
+    /// Tells a test runner where they are.
+    fn tell(&self, command: &mut Command) {
+        command
+            .env("RUNNER_BIN", &self.runner)
+            .env("BOOTSTRAP_BIN", &self.bootstrap)
+            .env("RENDER_ALL_BIN", &self.render_all);
+        if let Some(venv) = &self.venv {
+            command.env("VENV_DIR", venv);
+        }
+        if let Some(postgres) = &self.postgres {
+            command.env("POSTGRES_URL", postgres.url());
+        }
+    }
+
+    fn nextest(&self, arguments: &[impl AsRef<OsStr>], variables: &[(&str, String)]) -> Result<()> {
+        let mut nextest = tools::nextest()?;
+        nextest
+            .args(["run", "--locked", "--workspace"])
+            .args(arguments)
+            .envs(variables.iter().map(|(name, value)| (name, value)));
+        self.tell(&mut nextest);
+        process::run(&mut nextest)
+    }
 }
 
 /// In continuous integration a missing component is a failure, elsewhere a skip that is named.

@@ -61,8 +61,8 @@ pub struct RunnerPolicySpec {
     pub token: Option<SecretPlace>,
     /// The topics that are notified.
     pub topics: Vec<TopicArn>,
-    /// Where in AWS the secrets are that notifications are signed and sent with.
-    pub notify_secrets: Vec<SecretPlace>,
+    /// Where in AWS its other secrets are: those that notifications are signed and sent with, and the bearer token of the daemon.
+    pub further_secrets: Vec<SecretPlace>,
     /// What the Lambda function needs beside the runner's own.
     pub function: FunctionAccess,
 }
@@ -201,8 +201,8 @@ impl RunnerPolicySpec {
             Need::Secret => matches!(self.token, Some(SecretPlace::Secret(_))),
             Need::Parameter => matches!(self.token, Some(SecretPlace::Parameter(_))),
             Need::Topics => !self.topics.is_empty(),
-            Need::NotifySecret => !self.notify_secrets(true).is_empty(),
-            Need::NotifyParameter => !self.notify_secrets(false).is_empty(),
+            Need::FurtherSecret => !self.further_secrets(true).is_empty(),
+            Need::FurtherParameter => !self.further_secrets(false).is_empty(),
             Need::StateSecret => matches!(self.function.state, Some(SecretPlace::Secret(_))),
             Need::StateParameter => matches!(self.function.state, Some(SecretPlace::Parameter(_))),
             Need::Vpc => self.function.in_vpc,
@@ -311,8 +311,8 @@ impl RunnerPolicySpec {
             Scope::Token => self.secret(self.token.as_ref()),
             Scope::State => self.secret(self.function.state.as_ref()),
             Scope::Topics => self.topics.iter().map(ToString::to_string).collect(),
-            Scope::NotifySecrets => self.notify_secrets(true),
-            Scope::NotifyParameters => self.notify_secrets(false),
+            Scope::FurtherSecrets => self.further_secrets(true),
+            Scope::FurtherParameters => self.further_secrets(false),
         }
     }
 
@@ -330,8 +330,8 @@ impl RunnerPolicySpec {
     }
 
     /// Where the secrets of notifications are, of Secrets Manager or else of Parameter Store, each once.
-    fn notify_secrets(&self, of_secrets_manager: bool) -> Vec<String> {
-        let places = self.notify_secrets.iter();
+    fn further_secrets(&self, of_secrets_manager: bool) -> Vec<String> {
+        let places = self.further_secrets.iter();
         let ours =
             places.filter(|place| matches!(place, SecretPlace::Secret(_)) == of_secrets_manager);
         let arns: BTreeSet<String> = ours.flat_map(|place| self.secret(Some(place))).collect();

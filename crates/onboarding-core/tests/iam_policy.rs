@@ -32,7 +32,7 @@ fn smallest() -> RunnerPolicySpec {
         wake_up_queue: None,
         token: None,
         topics: Vec::new(),
-        notify_secrets: Vec::new(),
+        further_secrets: Vec::new(),
         function: FunctionAccess::default(),
     }
 }
@@ -58,7 +58,7 @@ fn largest() -> RunnerPolicySpec {
         }),
         token: Some(SecretPlace::Secret("spot/token".to_owned())),
         topics: vec!["arn:aws:sns:eu-west-1:123456789012:alerts".parse().unwrap()],
-        notify_secrets: vec![
+        further_secrets: vec![
             SecretPlace::Secret("spot/webhook".to_owned()),
             SecretPlace::Parameter("/spot/slack".to_owned()),
         ],
@@ -179,7 +179,7 @@ fn each_setting_adds_its_own_actions_and_no_others() {
         ["sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"]
     );
     assert_eq!(
-        added(&|spec| spec.notify_secrets = largest().notify_secrets),
+        added(&|spec| spec.further_secrets = largest().further_secrets),
         ["secretsmanager:GetSecretValue", "ssm:GetParameter"]
     );
     assert_eq!(
@@ -287,11 +287,11 @@ fn resources_are_named_as_far_as_they_are_known() {
         json!(["arn:aws:sns:eu-west-1:123456789012:alerts"])
     );
     assert_eq!(
-        resources(&spec, "NotifySecrets"),
+        resources(&spec, "FurtherSecrets"),
         json!(["arn:aws:secretsmanager:eu-west-1:123456789012:secret:spot/webhook-??????"])
     );
     assert_eq!(
-        resources(&spec, "NotifyParameters"),
+        resources(&spec, "FurtherParameters"),
         json!(["arn:aws:ssm:eu-west-1:123456789012:parameter/spot/slack"])
     );
     // What somebody else's policy says is read, and none of the account's own is.

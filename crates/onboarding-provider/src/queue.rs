@@ -14,7 +14,7 @@ use futures_util::{
     stream::{FuturesUnordered, StreamExt as _},
 };
 use jiff::Timestamp;
-use onboarding_core::custom_resource::{RequestType, ResourceResponse};
+use onboarding_core::custom_resource::{RequestType, ResourceRequest, ResourceResponse};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -223,15 +223,27 @@ pub async fn decline(
     let Ok(delivered) = wire::read(&message.body, message.sent_at, contract) else {
         return false;
     };
-    let request = &delivered.request;
+    tell(&delivered.request, responder, delivered.deadline, reason).await
+}
+
+/// Tells CloudFormation so. False when it could not be told.
+async fn tell(
+    request: &ResourceRequest,
+    responder: &Responder,
+    deadline: Timestamp,
+    reason: &str,
+) -> bool {
     let response = match request.request_type {
         RequestType::Delete => ResourceResponse::unchanged(request, reason),
         RequestType::Create | RequestType::Update => ResourceResponse::failure(request, reason),
     };
     let body = response.body();
-    let sent = responder.put(&request.response_url, &body, delivered.deadline);
+    let sent = responder.put(&request.response_url, &body, deadline);
     sent.await.is_ok()
 }
+
+/// How long telling CloudFormation of a request that is past its deadline may take.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 enum End {
     Delivered,
@@ -353,6 +365,9 @@ async fn answer(
         }
         tracing::warn!(request_id = request.request_id, account = %request.account, "request past its deadline");
         provider.emit(Event::of(request, Phase::Expired));
+        // By a clock that may be wrong: a stack that still waits is told, and whoever waits no more does not listen.
+        let reason = "The request was past its deadline when it was looked at. Is the clock of the provider's machine right?";
+        tell(request, responder, Timestamp::now() + LAST_WORD, reason).await;
         return End::GivenUp;
     }
     let response = provider.handle(request, delivered.deadline).await;

@@ -20,6 +20,7 @@ mod policy_diff;
 mod policy_versions;
 mod provider;
 mod prune;
+mod resume;
 mod running;
 mod runs;
 mod sandbox;

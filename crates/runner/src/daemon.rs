@@ -22,8 +22,17 @@ mod retention;
 mod scheduler;
 mod service;
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use onboarding_provider::Intents as _;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::LocalSet};
 use tokio_util::task::AbortOnDropHandle;
@@ -32,7 +41,7 @@ use crate::{
     config::Loaded,
     engine::{ErrorClass, Interrupt, JobError},
     home::Home,
-    notify,
+    notify, secret,
     telemetry::Scrape,
 };
 
@@ -47,6 +56,9 @@ use scheduler::Scheduler;
 
 /// How long a daemon that ends may take to tell what its last runs had to tell.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// The time between two looks at the version of the state's tables.
+const VERSION_LOOK: Duration = Duration::from_secs(10);
 
 /// Makes a part look again before its time.
 type Nudge = Arc<Notify>;
@@ -64,8 +76,15 @@ pub async fn run<R: Future<Output = ()>>(
     reload: impl FnMut() -> R,
     listens: impl FnOnce(SocketAddr),
 ) -> Result<(), JobError> {
-    let _alone = home.state.be_the_daemon().await?;
+    let _alone = home
+        .state
+        .be_the_daemon(&home.config.runner.digest())
+        .await?;
     let settings = home.config.runner.daemon.clone();
+    let token = match &settings.token {
+        None => None,
+        Some(source) => Some(secret::read(source, &home.aws).await.map_err(no_token)?),
+    };
     let listener = tokio::net::TcpListener::bind(settings.listen.0.0).await;
     let listener = listener.map_err(|error| cannot_listen(settings.listen.0.0, error))?;
     listens(listener.local_addr().unwrap_or(settings.listen.0.0));
@@ -98,6 +117,7 @@ pub async fn run<R: Future<Output = ()>>(
         home.state.clone(),
         health,
         (scrape, gauges),
+        token,
     ));
     let (serving, served_until) = (home.clone(), interrupt.clone());
     let service = spawned(async move { service::serve(&serving, &served_until).await });
@@ -109,7 +129,14 @@ pub async fn run<R: Future<Output = ()>>(
         spawned(notify::keep_watching(home.clone(), move || broken.broken())),
         spawned(retention::keep(home.clone())),
     ];
-    let beside = async { tokio::join!(scheduler.run(&due), definitions.keep(reload)) };
+    let outdated = AtomicBool::new(false);
+    let beside = async {
+        tokio::join!(
+            scheduler.run(&due, interrupt),
+            definitions.keep(reload),
+            end_when_outdated(&home, interrupt, &outdated),
+        )
+    };
     let work = async { tokio::join!(executor.run(interrupt), service) };
     // Runs are tasks of this thread.
     let threads = LocalSet::new();
@@ -131,12 +158,40 @@ pub async fn run<R: Future<Output = ()>>(
     }
     drop(in_background);
     home.state.close().await;
-    Ok(())
+    match outdated.into_inner() {
+        true => Err(JobError::new(
+            ErrorClass::Prerequisite,
+            "another version of this program has changed the tables of the state; start that version",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Drains as soon as another version has changed the tables of the state: what we know of them may be wrong. Never ends.
+async fn end_when_outdated(home: &Home, interrupt: &Interrupt, outdated: &AtomicBool) {
+    loop {
+        tokio::time::sleep(VERSION_LOOK).await;
+        if let Ok(false) = home.state.database().is_current().await {
+            tracing::error!(
+                "another version of this program has changed the tables of the state; this one ends"
+            );
+            outdated.store(true, Ordering::Relaxed);
+            interrupt.signal();
+            return std::future::pending().await;
+        }
+    }
 }
 
 /// A task that ends with what it returns.
 fn spawned(work: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(work))
+}
+
+fn no_token(why: String) -> JobError {
+    JobError::new(
+        ErrorClass::Prerequisite,
+        format!("daemon.token: {why}; without it the daemon would answer everybody"),
+    )
 }
 
 fn cannot_listen(address: SocketAddr, error: std::io::Error) -> JobError {

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 
 use crate::{
     config::{Approval, JobFile, JobKind, JobParams, ProviderKind},
+    daemon::BY_HAND,
     engine::{
         self, Asked, Claim, Consent, ErrorClass, Interrupt, JobError, PlanDocument, ProgressSink,
         RetryPolicy, RunOptions, RunReport,
@@ -97,6 +98,7 @@ pub async fn execute(
     let only_looks = matches!(&job.params, JobParams::OrphanCleanup(params) if !params.apply);
     let options = RunOptions {
         dry_run: request.dry_run || only_looks,
+        asked,
         consent,
         timeout: job.timeout.get(),
         operation_timeout: job.operation_timeout.get(),
@@ -115,6 +117,8 @@ pub async fn execute(
         None => options,
         Some(taken) => RunOptions {
             claim: Some(taken.claim),
+            // Who waits for it is told, and asks again.
+            is_put_off_by_signals: taken.woken_by != BY_HAND,
             trigger: taken.woken_by,
             asked_in: taken.asked_in,
             ..options

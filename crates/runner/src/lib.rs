@@ -11,5 +11,6 @@ pub mod notify;
 pub mod provider;
 pub mod report;
 pub mod schedule;
+mod secret;
 pub mod state;
 pub mod telemetry;

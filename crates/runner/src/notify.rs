@@ -8,7 +8,6 @@
 //! - `watch`: what no run tells of: jobs whose file is wrong, and runs that died again and again.
 
 mod deliver;
-mod secret;
 mod send;
 mod signature;
 mod watch;

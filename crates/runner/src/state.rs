@@ -152,6 +152,11 @@ impl State {
             path: path.clone(),
             source,
         })?;
+        // Locks are on files beside it: by whatever path it is reached, they must be the same ones.
+        let path = path.canonicalize().map_err(|source| StateError::Create {
+            path: path.clone(),
+            source,
+        })?;
         // One process at a time: the migrator itself takes no lock on SQLite, so a second one would fail half-way.
         let _alone = opening(&path)
             .await
@@ -176,6 +181,14 @@ impl State {
                 Box::pin(async {
                     sqlx::raw_sql(PRAGMAS).execute(connection).await?;
                     Ok(())
+                })
+            })
+            // A full disk makes SQLite roll back by itself, which sqlx does not count: its connection would begin no transaction
+            // ever again. The ping lets a rollback that is under way end.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
                 })
             })
             .connect_with(options)
@@ -245,11 +258,17 @@ async fn opening(state: &Path) -> std::io::Result<File> {
 fn lock_file(state: &Path, suffix: &str) -> std::io::Result<File> {
     let mut name = state.as_os_str().to_owned();
     name.push(format!(".{suffix}"));
-    std::fs::OpenOptions::new()
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .open(name)
+        .open(&name);
+    match opened {
+        // Another user's, who was the first to need it. A lock needs no writing.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => File::open(name),
+        opened => opened,
+    }
 }
 
 /// Makes the file, readable by its owner only, unless it is there. SQLite gives its side files the same mode.

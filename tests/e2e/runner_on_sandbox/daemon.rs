@@ -45,7 +45,7 @@ pub(super) fn start(rehearsal: &Rehearsal, runner: &Runner) -> Daemon {
 
 impl Daemon {
     /// The status of a page of it.
-    fn get(&self, rehearsal: &Rehearsal, path: &str) -> u16 {
+    pub(super) fn get(&self, rehearsal: &Rehearsal, path: &str) -> u16 {
         let url = format!("{}{path}", self.endpoint);
         let answer = rehearsal
             .runtime
@@ -115,9 +115,8 @@ fn jobs_run_when_they_are_due_and_the_provider_is_served_meanwhile() {
     assert_eq!(ids.len(), runs(&rehearsal).len());
 }
 
-#[test]
-fn a_daemon_that_is_killed_takes_up_what_it_had_begun() {
-    // One account at a time, and killed after its creation, see `interrupts`.
+/// A daemon in the middle of a run that no tick asks for again: one account at a time, and one is linked.
+fn in_the_middle() -> (Rehearsal, Daemon, Vec<SpotAccount>) {
     let slow = SMALL.replace("120.0", "20.0") + "[stack_sets]\nresource_time = \"3s\"\n";
     let rehearsal = with_job(&slow, &often(""));
     let one = "[daemon]\nlisten = \"127.0.0.1:0\"\n[enrollment]\nserved_by = \"provider\"\n[stack_set]\nmax_concurrent = 1\n";
@@ -131,11 +130,35 @@ fn a_daemon_that_is_killed_takes_up_what_it_had_begun() {
             .contains_key("spot:POST /setup/credentials/aws")
             .then_some(())
     });
-    // A tick that is far away: only what died can begin another run.
     rehearsal.write(
         "config/jobs/sync.toml",
         "kind = \"stackset-sync\"\nschedule = { cron = \"0 0 0 1 1 * 2099\" }\n",
     );
+    (rehearsal, daemon, before)
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_leaves_its_run_to_the_next_one() {
+    let (rehearsal, mut daemon, before) = in_the_middle();
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+    let waiting = run_in(&rehearsal, "queued").unwrap();
+    assert_eq!(waiting["woken_by"], "resume");
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    rehearsal.until("the job is run to its end", || {
+        daemon.process.check().unwrap();
+        let done = run_in(&rehearsal, "done")?;
+        (done["id"] == waiting["id"]).then_some(())
+    });
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+}
+
+#[test]
+fn a_daemon_that_is_killed_takes_up_what_it_had_begun() {
+    // Killed after a creation, see `interrupts`.
+    let (rehearsal, mut daemon, before) = in_the_middle();
     daemon.process.signal(Signal::KILL).unwrap();
     assert!(daemon.process.wait(LIMIT).is_err(), "a signal ended it");
     let running = run_in(&rehearsal, "running").unwrap();
@@ -275,6 +298,26 @@ fn a_run_by_hand_beside_a_daemon_is_the_daemons_and_told_like_any_other() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(ended.stdout.contains("8"), "{}", ended.stdout);
     assert_eq!(runs(&rehearsal).len(), 2);
+    // What the daemon would not heed is refused before anything is asked.
+    let changed = rehearsal.run(&["--set", "params.profiles=[]", "exec", "sync"]);
+    assert_eq!(changed.code, 2, "{}", changed.stderr);
+    assert!(changed.stderr.contains("--set"), "{}", changed.stderr);
+    let path = "config/runner.toml";
+    let config = fs::read_to_string(rehearsal.path(path)).unwrap();
+    rehearsal.write(path, &format!("{config}\n[removal]\nmax_removals = 3\n"));
+    let another = rehearsal.run(&["exec", "sync"]);
+    assert_eq!(another.code, 2, "{}", another.stderr);
+    assert!(
+        another.stderr.contains("another runner.toml"),
+        "{}",
+        another.stderr
+    );
+    rehearsal.write(path, &config);
+    assert_eq!(runs(&rehearsal).len(), 2);
+    // A job that is newer than what the daemon has read.
+    rehearsal.write("config/jobs/new.toml", "kind = \"stackset-sync\"\n");
+    let new = rehearsal.run(&["exec", "new"]);
+    assert_eq!(new.code, 0, "{}", new.stderr);
     // A dry run asks nobody, and neither does what the daemon cannot write.
     let planned = rehearsal.run(&["exec", "sync", "--dry-run"]);
     assert_eq!(planned.code, 0, "{}", planned.stderr);
@@ -304,6 +347,50 @@ fn a_run_by_hand_that_is_interrupted_ends_in_the_daemon() {
     daemon.process.check().unwrap();
     daemon.process.signal(Signal::TERM).unwrap();
     assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+}
+
+#[test]
+fn whoever_shows_no_token_is_told_no_more_than_a_status() {
+    let far = "kind = \"stackset-sync\"\nschedule = { cron = \"0 0 0 1 1 * 2099\" }\n";
+    let rehearsal = with_job(SMALL, far);
+    let daemon = |listen: &str| {
+        format!("[daemon]\nlisten = {listen:?}\n[enrollment]\nserved_by = \"provider\"\n")
+    };
+    rehearsal.configure(&daemon("0.0.0.0:0"), "", "ous = [\"root\"]");
+    let refused = rehearsal.run(&["daemon"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("daemon.token"),
+        "{}",
+        refused.stderr
+    );
+
+    let with_token =
+        daemon("127.0.0.1:0").replace("\n[enroll", "\ntoken = { file = \"token\" }\n[enroll");
+    rehearsal.configure(&with_token, "", "ous = [\"root\"]");
+    let missing = rehearsal.run(&["daemon"]);
+    assert_eq!(missing.code, 5, "{}", missing.stderr);
+    rehearsal.write("token", "5ecret-of-the-daemon\n");
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let get = |path: &str, token: Option<&str>| {
+        let client = reqwest::Client::new();
+        let mut request = client.get(format!("{}{path}", daemon.endpoint));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = rehearsal.runtime.block_on(request.send()).unwrap();
+        answer.status().as_u16()
+    };
+    assert_eq!(get("/metrics", None), 401);
+    assert_eq!(get("/metrics", Some("5ecret-of-the-daemo")), 401);
+    assert_eq!(get("/metrics", Some("5ecret-of-the-daemon")), 200);
+    assert_eq!(get("/healthz", None), 200);
+    rehearsal.until("it is ready", || {
+        (get("/readyz", None) == 200).then_some(())
+    });
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+    assert!(!daemon.process.stderr().unwrap().contains("5ecret"));
 }
 
 #[test]

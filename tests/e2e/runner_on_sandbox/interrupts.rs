@@ -57,7 +57,7 @@ fn a_run_that_is_interrupted_stops_its_operation_answers_what_hangs_and_the_next
 }
 
 #[test]
-fn a_second_signal_leaves_at_once_and_says_what_hangs() {
+fn a_second_signal_leaves_at_once_and_says_what_hangs_and_the_run_can_be_resumed() {
     // Left during a creation, the next run would wait for minutes before a listing of Spot tells its outcome: both creations of
     // the operation are over before the second signal.
     let rehearsal = slow();
@@ -78,9 +78,23 @@ fn a_second_signal_leaves_at_once_and_says_what_hangs() {
     let said = run.stdout().unwrap() + &run.stderr().unwrap();
     assert!(said.contains("hang"), "{said}");
 
-    let next = rehearsal.sync_ends(0, &[]);
+    let runs = rehearsal.run(&["--output", "json", "runs", "list"]);
+    let left = text(&runs.json().unwrap()[0]["id"]);
+    let resumed = rehearsal.run(&["--output", "json", "runs", "resume", &left]);
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    let next = resumed.json().unwrap();
+    assert_adds_up(&next);
     assert_eq!(count(&next, "ok"), 6);
     rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+
+    // That one came to its end.
+    let refused = rehearsal.run(&["runs", "resume", &text(&next["run_id"])]);
+    assert_eq!(refused.code, 4, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("nothing to go on with"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]

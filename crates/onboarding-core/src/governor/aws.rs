@@ -26,7 +26,7 @@ const ASSUMED_LATENCY: Duration = Duration::from_millis(50);
 /// Which rates the governor starts from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rates {
-    /// A share (0 to 1) of the published rates and bursts: other tools of the organization use the same limits.
+    /// A share of the published rates and bursts: other tools of the organization use the same limits.
     Published {
         /// The share that is ours.
         share: f64,

@@ -50,9 +50,9 @@ pub enum Need {
     /// A topic is notified (`notify.sns`).
     Topics,
     /// A secret of notifications is in AWS Secrets Manager (`notify.secret`, `notify.slack`).
-    NotifySecret,
+    FurtherSecret,
     /// A secret of notifications is in AWS Systems Manager Parameter Store (`notify.secret`, `notify.slack`).
-    NotifyParameter,
+    FurtherParameter,
     /// The URL of the function's state is in AWS Secrets Manager (`bootstrap.lambda.state`).
     StateSecret,
     /// The URL of the function's state is in AWS Systems Manager Parameter Store (`bootstrap.lambda.state`).
@@ -97,8 +97,8 @@ impl Need {
             Self::Secret => "`spot.token` is in AWS Secrets Manager",
             Self::Parameter => "`spot.token` is in AWS Systems Manager",
             Self::Topics => "`notify.sns`",
-            Self::NotifySecret => "`notify.secret` or `notify.slack` is in AWS Secrets Manager",
-            Self::NotifyParameter => "`notify.secret` or `notify.slack` is in AWS Systems Manager",
+            Self::FurtherSecret => "`notify.secret` or `notify.slack` is in AWS Secrets Manager",
+            Self::FurtherParameter => "`notify.secret` or `notify.slack` is in AWS Systems Manager",
             Self::StateSecret => "`bootstrap.lambda.state` is in AWS Secrets Manager",
             Self::StateParameter => "`bootstrap.lambda.state` is in AWS Systems Manager",
             Self::Vpc => "`bootstrap.lambda.subnets`",
@@ -158,10 +158,10 @@ pub enum Scope {
     Token,
     /// The topics that are notified.
     Topics,
-    /// The secrets that notifications are signed and sent with.
-    NotifySecrets,
+    /// Its other secrets: those of notifications, and the bearer token of the daemon.
+    FurtherSecrets,
     /// The same, as parameters.
-    NotifyParameters,
+    FurtherParameters,
     /// The secret or parameter with the URL of the function's state.
     State,
     /// No resources: the network interfaces by which Lambda connects a function to a VPC.
@@ -196,8 +196,8 @@ impl Scope {
             Self::WakeUpQueue => "WakeUpQueue",
             Self::Token => "SpotToken",
             Self::Topics => "Topics",
-            Self::NotifySecrets => "NotifySecrets",
-            Self::NotifyParameters => "NotifyParameters",
+            Self::FurtherSecrets => "FurtherSecrets",
+            Self::FurtherParameters => "FurtherParameters",
             Self::State => "State",
             Self::NetworkInterfaces => "NetworkInterfaces",
         }
@@ -271,7 +271,7 @@ impl Scope {
                  (`lambda:SourceFunctionArn`)"
             }
             Self::Topics => "the topics of `[[notify]]`, by ARN",
-            Self::Token | Self::State | Self::NotifySecrets | Self::NotifyParameters => {
+            Self::Token | Self::State | Self::FurtherSecrets | Self::FurtherParameters => {
                 "the one secret or parameter; of a secret that is given by name, any with that name and the six characters \
                  that Secrets Manager appends"
             }
@@ -582,13 +582,13 @@ pub const PERMISSIONS: &[Permission] = &[
     calls(Need::Parameter, Scope::Token, &["ssm:GetParameter"]),
     calls(Need::Topics, Scope::Topics, &["sns:Publish"]),
     calls(
-        Need::NotifySecret,
-        Scope::NotifySecrets,
+        Need::FurtherSecret,
+        Scope::FurtherSecrets,
         &["secretsmanager:GetSecretValue"],
     ),
     calls(
-        Need::NotifyParameter,
-        Scope::NotifyParameters,
+        Need::FurtherParameter,
+        Scope::FurtherParameters,
         &["ssm:GetParameter"],
     ),
 ];

@@ -35,7 +35,7 @@ pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
         }),
         token: Some(SecretPlace::Secret("spot/token".to_owned())),
         topics: Vec::new(),
-        notify_secrets: Vec::new(),
+        further_secrets: Vec::new(),
         function: FunctionAccess::default(),
     }
 }

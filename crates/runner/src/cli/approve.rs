@@ -80,7 +80,7 @@ impl Approve {
         let report = running::run(global, home, &job, request).await?;
         // What did not even begin was not approved for some later moment that nobody knows.
         if report.steps.is_empty() {
-            state.withdraw_approval(&run).await?;
+            state.withdraw_approval(&run, report.run_id).await?;
         }
         running::tell(global, state, guard, &report, &self.reports).await
     }

@@ -38,6 +38,20 @@ pub(super) async fn run(
                 .to_owned(),
         ));
     }
+    if !global.set.is_empty() {
+        return Err(Failure::Config(
+            "a daemon has the state and runs this job by its own configuration, so that --set would not be heeded; leave it out, or \
+             end the daemon first"
+                .to_owned(),
+        ));
+    }
+    if home.state.daemon_configuration()? != home.config.runner.digest() {
+        return Err(Failure::Config(
+            "the daemon that has the state runs this job, and it was started with another runner.toml than this one; restart the \
+             daemon to have this one in force"
+                .to_owned(),
+        ));
+    }
     let state = home.state;
     let now = Timestamp::now();
     let span = tracing::info_span!(
@@ -80,7 +94,9 @@ pub(super) async fn run(
         )),
     }
     let exit = ended.exit.and_then(|exit| u8::try_from(exit).ok());
-    Ok(exit.unwrap_or(1))
+    // A run that was taken away has no exit code of its own.
+    let is_done = ended.told.is_some() || ended.state == "done";
+    Ok(exit.filter(|_| is_done).unwrap_or(1))
 }
 
 /// Waits until the run has ended and is told of.

@@ -27,7 +27,13 @@ impl Daemon {
         let unheard = |error| Failure::Failed(format!("signals cannot be listened to: {error}"));
         let interrupt = Interrupt::on_signals().map_err(unheard)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(unheard)?;
-        let home = Home::connect(Arc::new(config)).await?;
+        let home = tokio::select! {
+            home = Home::connect(Arc::new(config)) => home?,
+            () = interrupt.draining() => {
+                guard.shutdown().await;
+                return Ok(0);
+            }
+        };
         let forgetful = home.clone();
         let hangups = Arc::new(tokio::sync::Notify::new());
         let heard = Arc::clone(&hangups);

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{Approval, JobFile, JobParams},
-    engine::PlanDocument,
+    engine::{Asked, PlanDocument},
     home::Home,
     jobs::{self, Given, Request},
     report::plan,
@@ -46,6 +46,17 @@ pub struct Exec {
 }
 
 impl Exec {
+    /// The same run of a job again.
+    pub(super) fn again(job: String, asked: Asked, yes: bool, reports: Reports) -> Self {
+        Self {
+            job,
+            dry_run: false,
+            asking: asked.into(),
+            yes,
+            reports,
+        }
+    }
+
     pub(super) async fn run(self, global: &Global) -> Result<u8, Failure> {
         let Begun { home, job, guard } = running::begin(global, &self.job).await?;
         let state = home.state.clone();

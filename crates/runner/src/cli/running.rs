@@ -52,6 +52,12 @@ impl From<Asking> for Asked {
     }
 }
 
+impl From<Asked> for Asking {
+    fn from(Asked { retry_failed, fix }: Asked) -> Self {
+        Self { retry_failed, fix }
+    }
+}
+
 /// What a command that runs a job begins with.
 pub(super) struct Begun {
     pub(super) home: Home,

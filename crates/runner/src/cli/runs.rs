@@ -5,7 +5,7 @@ use onboarding_core::events::Woken;
 
 use super::{
     Failure, Global, approve::Approve, freeze::named, load, print, print_json, prune::Prune,
-    undo::Undo,
+    resume::Resume, undo::Undo,
 };
 use crate::{
     report::{Output, plan, table},
@@ -38,6 +38,7 @@ pub enum Runs {
         #[arg(long = "as", value_name = "NAME")]
         by: Option<String>,
     },
+    Resume(Resume),
     /// Show one run: its steps and attempts, and the accounts that they worked on.
     Show {
         /// The run's id, or the beginning of it.
@@ -55,6 +56,7 @@ impl Runs {
             Self::Approve(command) => command.run(global).await,
             Self::Undo(command) => command.run(global).await,
             Self::Prune(command) => command.run(global).await,
+            Self::Resume(command) => Box::pin(command.run(global)).await,
             Self::List { job, limit } => {
                 let runs = open().await?.list_runs(job.as_deref(), limit).await?;
                 match global.output {

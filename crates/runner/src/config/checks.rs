@@ -21,7 +21,7 @@ use super::{
     nearest::nearest,
     policy_rollout::PolicyRolloutParams,
     profile::{DeploymentConfig, Product, ProfileConfig},
-    runner::{CallAs, Deletion, ProviderKind, RunnerConfig, ServedBy},
+    runner::{CallAs, Deletion, ProviderKind, RunnerConfig, ServedBy, TokenSource},
     source::{Document, locate},
 };
 
@@ -105,6 +105,33 @@ fn reach(config: &RunnerConfig, checks: &mut Checks<'_>) {
         }
     }
     state(config, checks);
+    listen(config, checks);
+}
+
+/// What is served tells of every account, so that nobody elsewhere gets it for nothing.
+fn listen(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    let daemon = &config.daemon;
+    if daemon
+        .token
+        .as_ref()
+        .is_some_and(TokenSource::names_nothing)
+    {
+        checks.report(
+            &["daemon", "token"],
+            "`daemon.token` names nothing".to_owned(),
+            "write where the token is, such as { file = \"/run/secrets/daemon-token\" }",
+        );
+    }
+    if !daemon.listen.0.0.ip().is_loopback() && daemon.token.is_none() {
+        checks.report(
+            &["daemon", "listen"],
+            format!(
+                "`daemon.listen` is {}, beyond this machine, without a token that protects it",
+                daemon.listen
+            ),
+            "set `daemon.token`, or listen on the loopback interface, \"127.0.0.1:9464\"",
+        );
+    }
 }
 
 /// No password is shown: a line that may have one is not pointed at.
@@ -543,6 +570,9 @@ fn naming(config: &RunnerConfig, profile: &ProfileConfig, index: &str, checks: &
 }
 
 /// Checks a job file as a whole, against `runner.toml`.
+/// The longest jitter and catch-up window: what is due then is not wanted any more.
+const LONGEST_DELAY: Duration = Duration::from_secs(30 * 86_400);
+
 pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>) -> Vec<Problem> {
     let mut checks = Checks {
         document,
@@ -557,6 +587,20 @@ pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>)
             ),
             "the wait begins with initial and doubles up to max",
         );
+    }
+    if let Some(schedule) = &job.schedule {
+        for (name, delay) in [
+            ("jitter", &schedule.jitter),
+            ("catch_up", &schedule.catch_up),
+        ] {
+            if delay.get() > LONGEST_DELAY {
+                checks.report(
+                    &["schedule", name],
+                    format!("`schedule.{name}` is {delay}, longer than 30 days"),
+                    "a run that is so late is wanted no more: give it less",
+                );
+            }
+        }
     }
     let known = || config.profiles.iter().map(|profile| profile.name.as_str());
     for (index, name) in job.params.profiles().iter().enumerate() {

@@ -117,8 +117,9 @@ impl Loaded {
                     .filter_map(|target| Some(target.sns.as_ref()?.0.clone()))
                     .collect()
             },
-            notify_secrets: {
+            further_secrets: {
                 let secrets = config.notify.iter().flat_map(NotifyConfig::secrets);
+                let secrets = secrets.chain(&config.daemon.token);
                 secrets.filter_map(place_in_aws).collect()
             },
             function: config.function_access(),
@@ -269,7 +270,7 @@ pub(super) fn unusable(policy: &str, error: &dyn std::error::Error) -> ConfigErr
     }
     ConfigError::without_place(
         message,
-        "mend the names in [spot] token, [[notify]], [enrollment] queue_url and [bootstrap.lambda] state",
+        "mend the names in [spot] token, [daemon] token, [[notify]], [enrollment] queue_url and [bootstrap.lambda] state",
     )
     .into()
 }

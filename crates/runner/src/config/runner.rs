@@ -85,6 +85,16 @@ pub struct RunnerConfig {
     pub telemetry: TelemetryConfig,
 }
 
+impl RunnerConfig {
+    /// The digest of all of it, which tells whether two processes have the same.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        // What was read from TOML can be written as JSON.
+        let config = serde_json::to_value(self).unwrap_or_default();
+        onboarding_core::canonical::digest(&config)
+    }
+}
+
 /// How AWS is reached. Credentials and endpoints come from the AWS SDK's own environment variables and files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -187,6 +197,18 @@ pub enum TokenSource {
     SecretsManager(String),
     /// A parameter in AWS Systems Manager Parameter Store, by name or ARN; it is decrypted.
     SsmParameter(String),
+}
+
+impl TokenSource {
+    /// Whether it names no place at all.
+    pub(super) fn names_nothing(&self) -> bool {
+        match self {
+            Self::Env(name) | Self::SecretsManager(name) | Self::SsmParameter(name) => {
+                name.is_empty()
+            }
+            Self::File(path) => path.as_os_str().is_empty(),
+        }
+    }
 }
 
 impl fmt::Display for TokenSource {
@@ -455,8 +477,12 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DaemonConfig {
-    /// Where it answers `/healthz`, `/readyz` and `/metrics`, as an address of this machine's loopback and a port; port 0 takes a free one.
+    /// Where it answers `/healthz`, `/readyz` and `/metrics`: an address and a port; port 0 takes a free one. Beyond this machine's
+    /// loopback it needs `token`.
     pub listen: Text<ListenAddress>,
+    /// Where the bearer token comes from that whoever asks has to show, read when the daemon starts. Without it, everybody on this
+    /// machine may ask. `/healthz` and `/readyz` need none; they then say how it is by their status alone.
+    pub token: Option<TokenSource>,
     /// How many jobs run at the same time. One job never runs twice at the same time.
     #[schemars(range(min = 1, max = 64))]
     pub max_runs: u32,
@@ -466,6 +492,7 @@ impl Default for DaemonConfig {
     fn default() -> Self {
         Self {
             listen: Text(ListenAddress(SocketAddr::from(([127, 0, 0, 1], 9464)))),
+            token: None,
             max_runs: 4,
         }
     }
@@ -479,15 +506,9 @@ impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let address: SocketAddr = text
-            .parse()
-            .map_err(|_| format!("{text:?} is not an IP address and a port"))?;
-        if !address.ip().is_loopback() {
-            return Err(format!(
-                "{text:?} is not on the loopback interface: what is served has no protection of its own yet"
-            ));
-        }
-        Ok(Self(address))
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("{text:?} is not an IP address and a port"))
     }
 }
 
@@ -498,6 +519,6 @@ impl fmt::Display for ListenAddress {
 }
 
 impl TextForm for ListenAddress {
-    const FORMAT: &'static str = "loopback-address";
-    const EXPECTED: &'static str = "a loopback address and a port (\"127.0.0.1:9464\")";
+    const FORMAT: &'static str = "listen-address";
+    const EXPECTED: &'static str = "an address and a port (\"127.0.0.1:9464\")";
 }

@@ -1,7 +1,13 @@
 //! The job definitions: read again when asked to and when their files have changed. A file that is wrong keeps the last good
 //! version of its job, and is said aloud for as long as it is wrong.
 
-use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::RwLock;
 
@@ -28,6 +34,9 @@ struct Known {
     is_unreadable: bool,
     /// What was read last: a difference is read again.
     files: Vec<(PathBuf, Vec<u8>)>,
+    /// Jobs whose files were missing for the first time when they were read last. They are in force until they are missing again:
+    /// directories are mounted and changed piece by piece.
+    missing: BTreeSet<String>,
 }
 
 impl Definitions {
@@ -43,6 +52,7 @@ impl Definitions {
                 broken,
                 is_unreadable: false,
                 files,
+                missing: BTreeSet::new(),
             }),
         }
     }
@@ -57,7 +67,18 @@ impl Definitions {
         self.known.read().broken.clone()
     }
 
-    /// The jobs that are in force now.
+    /// The names of the jobs that are in force now.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        let known = self.known.read();
+        known
+            .config
+            .jobs
+            .iter()
+            .map(|job| job.name.clone())
+            .collect()
+    }
+
+    /// A job that is in force now.
     pub(super) fn job(&self, name: &str) -> Option<JobFile> {
         let config = self.current();
         config.jobs.iter().find(|job| job.name == name).cloned()
@@ -78,12 +99,19 @@ impl Definitions {
         loop {
             tokio::select! {
                 () = reload() => self.read(),
-                () = tokio::time::sleep(LOOK) => {
-                    if files(&self.directory) != self.known.read().files {
-                        self.read();
-                    }
-                }
+                () = tokio::time::sleep(LOOK) => self.read_what_has_changed(),
             }
+        }
+    }
+
+    /// Reads them again when a file has changed.
+    pub(super) fn read_what_has_changed(&self) {
+        let is_another = {
+            let known = self.known.read();
+            !known.missing.is_empty() || files(&self.directory) != known.files
+        };
+        if is_another {
+            self.read();
         }
     }
 
@@ -120,6 +148,22 @@ impl Definitions {
             );
             jobs.extend(last_good.map(|job| (name.clone(), job.clone())));
         }
+        let gone = known
+            .config
+            .jobs
+            .iter()
+            .filter(|job| !jobs.contains_key(&job.name));
+        let gone: BTreeSet<String> = gone.map(|job| job.name.clone()).collect();
+        let missing: BTreeSet<String> = gone.difference(&known.missing).cloned().collect();
+        for name in &missing {
+            tracing::warn!(
+                job.name = name,
+                "the file of a job is missing; if it stays away, so does the job"
+            );
+            let last = known.config.jobs.iter().find(|job| job.name == *name);
+            jobs.extend(last.map(|job| (name.clone(), job.clone())));
+        }
+        known.missing = missing;
         let jobs: Vec<JobFile> = jobs.into_values().collect();
         if jobs != known.config.jobs {
             tracing::info!(jobs = jobs.len(), "other definitions of jobs are in force");

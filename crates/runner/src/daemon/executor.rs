@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinSet};
 
 use super::{Nudge, definitions::Definitions};
@@ -22,6 +22,12 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// The time between two looks for runs that died with their process.
 const DEAD_LOOK: Duration = Duration::from_secs(10);
+
+/// How long a run waits for a daemon that knows its job: those of a rollout read new files one after the other.
+const UNKNOWN: SignedDuration = SignedDuration::from_hours(1);
+
+/// A dry run that somebody began by hand does not take so long.
+const DRY_RUN: SignedDuration = SignedDuration::from_hours(24);
 
 /// What wakes a run that somebody asks for with `runner exec`.
 pub(crate) const BY_HAND: &str = "operator";
@@ -55,8 +61,10 @@ impl Executor {
                 self.ask_again_for_dead().await;
                 looked_for_dead = Some(tokio::time::Instant::now());
             }
-            while runs.len() < self.most {
-                match self.home.state.take_up(Timestamp::now(), &owner).await {
+            let known = self.definitions.names();
+            while runs.len() < self.most && !interrupt.is_draining() {
+                let taken = self.home.state.take_up(Timestamp::now(), &owner, &known);
+                match taken.await {
                     Ok(Some(taken)) => {
                         runs.spawn_local(self.serve(taken, interrupt.child()));
                     }
@@ -90,10 +98,30 @@ impl Executor {
                 tracing::error!(%error, "runs that died could not be looked for; it is tried again")
             }
         }
+        if let Err(error) = self.tidy(Timestamp::now()).await {
+            tracing::error!(%error, "runs that nobody will run could not be looked for; it is tried again");
+        }
+    }
+
+    /// Ends what nobody will run or goes on with.
+    async fn tidy(&self, now: Timestamp) -> Result<(), StateError> {
+        let state = &self.home.state;
+        let known = self.definitions.names();
+        for job in state.take_away_unknown(&known, now - UNKNOWN, now).await? {
+            tracing::warn!(
+                job.name = job,
+                "runs of a job that no daemon knows are taken away"
+            );
+        }
+        state.end_old_dry_runs(now - DRY_RUN, now).await
     }
 
     /// One run, to its end.
     fn serve(&self, taken: Taken, interrupt: Interrupt) -> impl Future<Output = ()> + use<> {
+        if taken.woken_by == BY_HAND {
+            // Who waits for it has just read the files, too.
+            self.definitions.read_what_has_changed();
+        }
         let home = self.home.with_config(self.definitions.current());
         let job = self.definitions.job(&taken.job);
         async move {
@@ -101,7 +129,7 @@ impl Executor {
             let run = taken.run;
             let Some(job) = job else {
                 let why = "there is no such job any more";
-                let ended = state.end_unbegun(run, "skipped", 0, why, Timestamp::now());
+                let ended = state.end_unbegun(run, "failed", 2, why, Timestamp::now());
                 told(ended.await);
                 return;
             };
@@ -115,6 +143,16 @@ impl Executor {
             tracing::info!(run.id = %run.id, job.name = job.name, woken_by = taken.woken_by, "a run begins");
             match begun(home.clone(), &job, taken, interrupt).await {
                 Ok(report) => {
+                    if let Some(refusal) = report.unbegun() {
+                        let ended = state.end_unbegun(
+                            run,
+                            "refused",
+                            4,
+                            &refusal.message,
+                            Timestamp::now(),
+                        );
+                        told(ended.await);
+                    }
                     tell(&report);
                     if is_waited_for {
                         answer(&state, &report).await;

@@ -1,5 +1,5 @@
 //! `/healthz` (the process answers) and `/readyz` (the state answers, and the scheduler looks), for whoever restarts containers and
-//! sends traffic, and `/metrics`, for Prometheus.
+//! sends traffic, and `/metrics`, for Prometheus. Where there is a bearer token, whoever does not show it is told a status only.
 
 use std::{
     sync::Arc,
@@ -8,12 +8,18 @@ use std::{
 
 use axum::{
     Router,
-    extract::State as Shared,
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::IntoResponse,
+    extract::{Request, State as Shared},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE},
+    },
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::get,
 };
+use onboarding_core::secret::SecretText;
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
 use super::gauges::Gauges;
@@ -49,19 +55,56 @@ pub(super) async fn serve(
     state: State,
     health: Arc<Health>,
     metrics: (Scrape, Arc<Gauges>),
+    token: Option<SecretText>,
 ) {
+    let door = Door(token.map(|token| digest(token.expose())));
     let app = Router::new()
+        .route("/metrics", get(scraped).with_state(metrics))
+        .layer(middleware::from_fn_with_state(door, admitted))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .with_state((state, health))
-        .route("/metrics", get(scraped).with_state(metrics));
+        .route("/readyz", get(ready).with_state((state, health, door)));
     if let Err(error) = axum::serve(listener, app).await {
         tracing::error!(%error, "the daemon does not answer over HTTP any more");
     }
     std::future::pending().await
 }
 
-async fn ready(Shared((state, health)): Shared<(State, Arc<Health>)>) -> (StatusCode, String) {
+/// The digest of the token that whoever asks has to show; none where everybody may ask.
+#[derive(Debug, Clone, Copy)]
+struct Door(Option<[u8; 32]>);
+
+impl Door {
+    /// Whether it is open to who sends these headers. Digests are compared, so that the time that it takes tells nothing of the token.
+    fn admits(self, headers: &HeaderMap) -> bool {
+        let Some(token) = self.0 else {
+            return true;
+        };
+        let shown = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        shown.is_some_and(|(_, shown)| digest(shown.trim()) == token)
+    }
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+async fn admitted(Shared(door): Shared<Door>, request: Request, next: Next) -> Response {
+    if door.admits(request.headers()) {
+        return next.run(request).await;
+    }
+    let wanted = [(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
+    let why = "a bearer token is needed: daemon.token in runner.toml\n";
+    (StatusCode::UNAUTHORIZED, wanted, why).into_response()
+}
+
+async fn ready(
+    Shared((state, health, door)): Shared<(State, Arc<Health>, Door)>,
+    headers: HeaderMap,
+) -> (StatusCode, String) {
     let state = tokio::time::timeout(PATIENCE, state.standings()).await;
     let why = match state {
         Err(_) => Some("the state does not answer".to_owned()),
@@ -71,6 +114,10 @@ async fn ready(Shared((state, health)): Shared<(State, Arc<Health>)>) -> (Status
     };
     match why {
         None => (StatusCode::OK, "ready\n".to_owned()),
+        // What goes wrong names hosts and files.
+        Some(_) if !door.admits(&headers) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned())
+        }
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }

@@ -9,12 +9,16 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use super::{Nudge, definitions::Definitions, health::Health};
 use crate::{
     config::{JobFile, Schedule},
+    engine::Interrupt,
     schedule::{self, Decision, Standing, Timing},
     state::{Looked, State, StateError},
 };
 
 /// The longest time between two looks.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// By how much the clocks of two daemons may differ. A look further ahead than that was made by a clock that has been set back since.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
 
 /// See the module documentation.
 pub(super) struct Scheduler {
@@ -28,8 +32,8 @@ pub(super) struct Scheduler {
 }
 
 impl Scheduler {
-    /// Looks each second, and when it is nudged. Never ends.
-    pub(super) async fn run(&self, nudge: &Nudge) {
+    /// Looks each second, and when it is nudged, until `interrupt` drains: what is due then is for whoever comes next. Never ends.
+    pub(super) async fn run(&self, nudge: &Nudge, interrupt: &Interrupt) {
         // It only wakes us: what is due is a matter of the ticks, which it knows nothing of.
         let wakes = wake_each_second(Arc::clone(nudge)).await;
         if let Err(error) = &wakes {
@@ -43,6 +47,7 @@ impl Scheduler {
                 }
             }
             tokio::select! {
+                () = interrupt.draining() => return std::future::pending().await,
                 () = nudge.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
@@ -104,6 +109,8 @@ impl Scheduler {
 
     /// Schedules that were not in force, in this process and when somebody looked last: their ticks begin now. Only what this
     /// process has not known yet is compared, so that two that were given different schedules do not undo each other's looks.
+    /// So do those of which somebody has looked at a time that has not come yet: they would not be due until it comes. A tick that
+    /// had its run then does not get another one.
     fn come_into_force(
         &self,
         scheduled: &BTreeMap<&str, (&JobFile, &Schedule)>,
@@ -117,7 +124,15 @@ impl Scheduler {
             let looked_at = standing.and_then(|standing| standing.schedule.as_ref());
             let is_known = known.get(*name) == Some(&text) || looked_at == Some(&text);
             let before = standing.and_then(|standing| standing.looked_until);
-            (!is_known || before.is_none()).then(|| Looked {
+            let ahead = before.filter(|before| *before > now + CLOCKS_DIFFER);
+            if let Some(ahead) = ahead {
+                tracing::error!(
+                    job.name = name,
+                    %ahead,
+                    "the clock was set back, or another daemon's clock is ahead: the job is due by this one's clock again"
+                );
+            }
+            (!is_known || before.is_none() || ahead.is_some()).then(|| Looked {
                 job: (*name).to_owned(),
                 kind: job.kind().name(),
                 schedule: text,
@@ -268,6 +283,57 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(world.runs().await, ["queued"]);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_years_ahead_for_a_while_stops_no_schedule_and_repeats_no_tick() {
+        let world = World::new().await;
+        world.job(HOURLY);
+        let daemon = world.starts();
+        daemon.look(noon()).await.unwrap();
+        let ahead: Timestamp = "2037-01-01T12:00:01Z".parse().unwrap();
+        daemon.look(ahead).await.unwrap();
+        assert_eq!(world.runs().await, ["skipped", "queued"]);
+        // What was asked for then waits no longer than it would have.
+        daemon.look(noon() + 1.minute()).await.unwrap();
+        let taken = world
+            .state
+            .take_up(noon() + 2.minutes(), "test", &daemon.definitions.names())
+            .await;
+        assert!(taken.unwrap().is_some());
+        daemon.look(noon() + 61.minutes()).await.unwrap();
+        assert_eq!(world.runs().await.len(), 3);
+        // Set back by less than the next tick needs: it is that tick no more.
+        daemon.look(noon() + 30.minutes()).await.unwrap();
+        daemon.look(noon() + 61.minutes()).await.unwrap();
+        assert_eq!(world.runs().await.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_thousand_jobs_of_the_same_second_have_one_run_each() {
+        let world = World::new().await;
+        for number in 0..1000 {
+            let path = world
+                .directory
+                .path()
+                .join(format!("jobs/sync-{number}.toml"));
+            std::fs::write(path, format!("kind = \"stackset-sync\"\n{HOURLY}\n")).unwrap();
+        }
+        let daemon = world.starts();
+        daemon.look(noon()).await.unwrap();
+        for _ in 0..2 {
+            daemon.look(noon() + 60.minutes()).await.unwrap();
+        }
+        let mut jobs = std::collections::BTreeSet::new();
+        while let Some(taken) = world
+            .state
+            .take_up(noon() + 61.minutes(), "test", &daemon.definitions.names())
+            .await
+            .unwrap()
+        {
+            assert!(jobs.insert(taken.job), "once");
+        }
+        assert_eq!(jobs.len(), 1000);
     }
 
     #[tokio::test]

@@ -1,13 +1,14 @@
 //! The enrollment provider inside the daemon: serves the queue for as long as the daemon lives, where the configuration says that a
 //! provider does. Trouble is logged, and it is begun again.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{ProviderKind, ServedBy},
-    engine::{Interrupt, JobError},
+    engine::{ErrorClass, Interrupt, JobError},
     home::Home,
     provider::{self, Serving},
 };
@@ -23,7 +24,8 @@ pub(super) async fn serve(home: &Home, interrupt: &Interrupt) {
         return;
     }
     while !interrupt.is_draining() {
-        match until_drained(home, interrupt).await {
+        let served = AssertUnwindSafe(until_drained(home, interrupt)).catch_unwind();
+        match served.await.unwrap_or_else(|_panic| Err(panicked())) {
             Ok(()) => return,
             Err(error) => {
                 let error = error.chain();
@@ -38,6 +40,13 @@ pub(super) async fn serve(home: &Home, interrupt: &Interrupt) {
             }
         }
     }
+}
+
+fn panicked() -> JobError {
+    JobError::new(
+        ErrorClass::Bug,
+        "serving the queue panicked; please report this with the log",
+    )
 }
 
 async fn until_drained(home: &Home, interrupt: &Interrupt) -> Result<(), JobError> {

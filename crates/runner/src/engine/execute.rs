@@ -23,7 +23,7 @@ use tracing::{Instrument, field::Empty};
 
 use super::{
     apply::{apply_steps, wait_or_end},
-    consent::{Consent, PlanDocument},
+    consent::{Asked, Consent, PlanDocument},
     context::{Clock, RunContext, Shared, system_clock},
     error::{ErrorClass, JobError},
     interrupt::Interrupt,
@@ -32,7 +32,7 @@ use super::{
     ledger::Ledger,
     progress::{NoProgress, ProgressBoard, ProgressSink},
     recorder::Recorder,
-    report::{RunReport, StepOutcome, StepRecord, exit_code},
+    report::{ONE_RUN_PER_JOB, RunReport, StepOutcome, StepRecord, exit_code},
     retry::RetryPolicy,
     telling,
 };
@@ -57,8 +57,12 @@ pub struct RunOptions {
     pub claim: Option<Claim>,
     /// The spans that asked for it (W3C traceparent).
     pub asked_in: Vec<String>,
+    /// Whether a signal only puts the job off: it is asked for once more, for whoever comes next.
+    pub is_put_off_by_signals: bool,
     /// Only observe and plan.
     pub dry_run: bool,
+    /// What was asked for beside the job's definition.
+    pub asked: Asked,
     /// Whether the steps may be applied.
     pub consent: Consent,
     /// Steps of one order that are applied side by side; at least 1.
@@ -91,7 +95,9 @@ impl RunOptions {
             tick: None,
             claim: None,
             asked_in: Vec::new(),
+            is_put_off_by_signals: false,
             dry_run: false,
+            asked: Asked::default(),
             consent: Consent::NotNeeded,
             concurrency: Self::CONCURRENCY,
             retry: RetryPolicy::default(),
@@ -167,6 +173,7 @@ async fn run<J: Job>(
         trigger: options.trigger.clone(),
         tick: options.tick,
         dry_run: options.dry_run,
+        asked: options.asked,
         plan: options.consent.kept_plan().map(str::to_owned),
         at: (options.clock)(),
         trace_id,
@@ -379,7 +386,7 @@ impl<J: Job> Stages<'_, J> {
             // What is wrong with the journal stops the run by itself.
             if let Ok(Some(by)) = self.journal.cancelled_by(self.key).await {
                 tracing::warn!(run.id = %self.key.id, "cancelled by {by}: what goes on is ended, and nothing more begins");
-                self.options.interrupt.signal();
+                self.options.interrupt.cancel();
                 return std::future::pending().await;
             }
         }
@@ -540,7 +547,7 @@ fn refuse(report: &mut RunReport, error: JournalError) {
         | JournalError::TickTaken { .. }
         | JournalError::PlanEnded { .. } => {
             report.engine_refusals.push(Refusal {
-                guard: "one-run-per-job".to_owned(),
+                guard: ONE_RUN_PER_JOB.to_owned(),
                 message: error.to_string(),
                 whole_plan: true,
             });
@@ -599,12 +606,22 @@ async fn end(
         error: error.as_deref(),
         notifications: &notifications,
         plan: options.consent.kept_plan().zip(became(report)),
+        again: is_put_off(options, report),
         at: cx.now(),
     };
     if let Err(error) = journal.end_run(key, end).await {
         let lost = cx.shared.recorder.fail(&error);
         report.error.get_or_insert(lost);
     }
+}
+
+/// Whether the run ends early only because its process does.
+fn is_put_off(options: &RunOptions, report: &RunReport) -> bool {
+    let interrupt = &options.interrupt;
+    report.interrupted
+        && options.is_put_off_by_signals
+        && !interrupt.is_cancelled()
+        && interrupt.frozen().is_none()
 }
 
 /// The rows of the accounts that steps worked on, so that a run that touched nothing costs no rows.

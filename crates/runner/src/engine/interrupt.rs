@@ -11,6 +11,7 @@ pub struct Interrupt {
     signalled: CancellationToken,
     abandon: CancellationToken,
     frozen: Arc<OnceLock<String>>,
+    cancelled: Arc<OnceLock<()>>,
 }
 
 impl Interrupt {
@@ -44,6 +45,7 @@ impl Interrupt {
             signalled: self.signalled.child_token(),
             abandon: self.abandon.child_token(),
             frozen: Arc::default(),
+            cancelled: Arc::default(),
         }
     }
 
@@ -55,6 +57,20 @@ impl Interrupt {
             self.signalled.cancel();
             self.drain.cancel();
         }
+    }
+
+    /// Somebody wants the run no more: as after a first signal, and never as after a second one.
+    pub fn cancel(&self) {
+        // Once is enough.
+        let _ = self.cancelled.set(());
+        self.signalled.cancel();
+        self.drain.cancel();
+    }
+
+    /// Whether somebody wants the run no more.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.get().is_some()
     }
 
     /// Everything is frozen, for this reason: nothing new may start, and what runs is ended, as after a first signal.

@@ -13,7 +13,7 @@ use onboarding_core::{
 use serde_json::Value;
 
 use super::{
-    consent::PlanDocument,
+    consent::{Asked, PlanDocument},
     error::ErrorClass,
     report::{RunStatus, StepOutcome},
 };
@@ -99,6 +99,8 @@ pub struct NewRun {
     pub tick: Option<i64>,
     /// Whether it only plans. Such a run neither excludes nor recovers others.
     pub dry_run: bool,
+    /// What was asked for beside the job's definition.
+    pub asked: Asked,
     /// The run whose approved plan it applies, where the journal keeps that plan.
     pub plan: Option<String>,
     /// When, in Unix milliseconds.
@@ -180,6 +182,8 @@ pub struct RunEnd<'a> {
     pub accounts: Vec<&'a AccountRow>,
     /// Why it failed as a whole.
     pub error: Option<&'a str>,
+    /// Whether its job is asked for once more: the run ended early only because its process does.
+    pub again: bool,
     /// What targets are told of it.
     pub notifications: &'a [Notification],
     /// The run whose approved plan ends with this one, and what became of the plan: `applied` or `void`.

@@ -139,7 +139,17 @@ pub struct RunReport {
     pub trace_id: Option<String>,
 }
 
+/// The guard that lets a job run once at a time.
+pub(super) const ONE_RUN_PER_JOB: &str = "one-run-per-job";
+
 impl RunReport {
+    /// Why the journal refused to begin the run, when it did.
+    #[must_use]
+    pub fn unbegun(&self) -> Option<&Refusal> {
+        let mut refusals = self.engine_refusals.iter();
+        refusals.find(|refusal| refusal.guard == ONE_RUN_PER_JOB)
+    }
+
     /// The newest plan.
     #[must_use]
     pub fn plan(&self) -> Option<&Plan> {

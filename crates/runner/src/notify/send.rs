@@ -14,8 +14,11 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
-use super::{secret, signature};
-use crate::config::{NotifyConfig, TokenSource, WebhookUrl};
+use super::signature;
+use crate::{
+    config::{NotifyConfig, TokenSource, WebhookUrl},
+    secret,
+};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -129,7 +129,8 @@ async fn wake_one(
     }
     if job.replaces {
         sqlx::query(
-            "UPDATE runs SET cancelled_by = 'an event' WHERE job = $1 AND state = 'running' AND dry_run = 0 AND cancelled_by IS NULL",
+            "UPDATE runs SET cancelled_by = 'an event' WHERE job = $1 AND state = 'running' \
+             AND (dry_run = 0 OR due_at IS NOT NULL) AND cancelled_by IS NULL",
         )
         .bind(job.job)
         .execute(&mut **tx)

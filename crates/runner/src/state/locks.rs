@@ -2,7 +2,11 @@
 //! that serves is known to be alive. Beside a file they are locks of the operating system on files, on PostgreSQL advisory locks,
 //! which also end when their holder hangs for longer than its lease.
 
-use std::fs::{File, TryLockError};
+use std::{
+    fs::{File, TryLockError},
+    io::{Read as _, Write as _},
+    time::Duration,
+};
 
 use super::{Place, Server, State, StateError, advisory::Advisory, error, lock_file};
 use crate::engine::{Hold, JournalError};
@@ -12,6 +16,10 @@ const SERVING: &str = "serving";
 
 /// What the daemon of a file holds.
 const DAEMON: &str = "daemon";
+
+/// How often a daemon tries to be the only one, and the pause in between.
+const DAEMON_TRIES: u32 = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// A lock; it ends when this is dropped.
 #[derive(Debug)]
@@ -82,21 +90,37 @@ impl State {
         }
     }
 
-    /// Says that this process is the daemon of the state's file, until the answer is dropped. A database may have several.
+    /// Says that this process is the daemon of the state's file, until the answer is dropped, and which configuration it has, by
+    /// its digest. A database may have several.
     ///
     /// # Errors
     /// There is one already, or the lock cannot be had.
-    pub async fn be_the_daemon(&self) -> Result<TheDaemon, StateError> {
+    pub async fn be_the_daemon(&self, configuration: &str) -> Result<TheDaemon, StateError> {
         let Place::File(path) = &self.place else {
             return Ok(TheDaemon { _lock: None });
         };
         let file = lock_file(path, DAEMON).map_err(|source| StateError::lock(path, source))?;
-        match file.try_lock() {
-            Ok(()) => Ok(TheDaemon {
-                _lock: Some(Lock::File { _file: file }),
-            }),
-            Err(TryLockError::WouldBlock) => Err(StateError::OtherDaemon { path: path.clone() }),
-            Err(TryLockError::Error(source)) => Err(StateError::lock(path, source)),
+        let mut tries = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => {
+                    file.set_len(0)
+                        .and_then(|()| (&file).write_all(configuration.as_bytes()))
+                        .map_err(|source| StateError::lock(path, source))?;
+                    return Ok(TheDaemon {
+                        _lock: Some(Lock::File { _file: file }),
+                    });
+                }
+                // Who only looks for a daemon has it for a moment.
+                Err(TryLockError::WouldBlock) if tries < DAEMON_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StateError::OtherDaemon { path: path.clone() });
+                }
+                Err(TryLockError::Error(source)) => return Err(StateError::lock(path, source)),
+            }
         }
     }
 
@@ -116,6 +140,22 @@ impl State {
         }
     }
 
+    /// The digest of the configuration that the daemon of the state's file has.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn daemon_configuration(&self) -> Result<String, StateError> {
+        let Place::File(path) = &self.place else {
+            return Ok(String::new());
+        };
+        let failed = |source| StateError::lock(path, source);
+        let mut text = String::new();
+        lock_file(path, DAEMON)
+            .and_then(|mut file| file.read_to_string(&mut text))
+            .map_err(failed)?;
+        Ok(text)
+    }
+
     /// Takes the lock of a job.
     pub(super) async fn lock_job(&self, job: &str) -> Result<Lock, JournalError> {
         let running = || JournalError::AlreadyRunning {
@@ -124,12 +164,7 @@ impl State {
         match &self.place {
             Place::File(path) => {
                 let failed = error::write("the lock of the job");
-                // Job names become file names: whatever could leave the directory is replaced.
-                let name = job.replace(
-                    |c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_',
-                    "_",
-                );
-                let file = lock_file(path, &format!("{name}.lock")).map_err(&failed)?;
+                let file = lock_file(path, &format!("{}.lock", file_name(job))).map_err(&failed)?;
                 match file.try_lock() {
                     Ok(()) => Ok(Lock::File { _file: file }),
                     Err(TryLockError::WouldBlock) => Err(running()),
@@ -137,6 +172,28 @@ impl State {
                 }
             }
             Place::Server(server) => self.lock_job_on(server, job).await?.ok_or_else(running),
+        }
+    }
+
+    /// The lock of a job; none when somebody runs it, or when it cannot be had, which is told: one job must not stop the others.
+    pub(super) async fn lock_job_or_tell(&self, job: &str) -> Option<Lock> {
+        let locked = match &self.place {
+            Place::File(_) => self.lock_job(job).await,
+            // To look costs less than to wait for a lock that somebody has.
+            Place::Server(_) => match self.is_run(job).await {
+                Ok(true) => return None,
+                Ok(false) => self.lock_job(job).await,
+                Err(error) => Err(error),
+            },
+        };
+        match locked {
+            Ok(lock) => Some(lock),
+            Err(JournalError::AlreadyRunning { .. }) => None,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(job.name = job, error, "the job cannot be run");
+                None
+            }
         }
     }
 
@@ -171,6 +228,19 @@ impl State {
                 .map_err(error::write("the lock of the job")),
         }
     }
+}
+
+/// A job's name as part of a file name: whatever could leave the directory is escaped.
+fn file_name(job: &str) -> String {
+    let mut name = String::with_capacity(job.len());
+    for c in job.chars() {
+        if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+            name.push(c);
+        } else {
+            name.push_str(&format!("%{:x}%", u32::from(c)));
+        }
+    }
+    name
 }
 
 fn job_lock(job: &str) -> String {

@@ -205,18 +205,19 @@ impl State {
         Ok(changed.rows_affected() == 1)
     }
 
-    /// Lets an approved plan that no run has begun wait again.
+    /// Lets an approved plan wait again that no run has begun to apply but this one, which came to nothing.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn withdraw_approval(&self, run: &str) -> Result<(), StateError> {
+    pub async fn withdraw_approval(&self, run: &str, by: RunId) -> Result<(), StateError> {
         let failed = StateError::query("withdrawing an approval");
         let mut tx = self.write().await.map_err(&failed)?;
         sqlx::query(
-            "UPDATE plans SET state = 'waiting', approved_by = NULL, approved_at = NULL, comment = NULL \
-             WHERE run_id = $1 AND state = 'approved'",
+            "UPDATE plans SET state = 'waiting', approved_by = NULL, approved_at = NULL, comment = NULL, applied_by = NULL \
+             WHERE run_id = $1 AND state = 'approved' AND (applied_by IS NULL OR applied_by = $2)",
         )
         .bind(run)
+        .bind(by.to_string())
         .execute(&mut *tx)
         .await
         .map_err(&failed)?;
@@ -224,23 +225,32 @@ impl State {
     }
 }
 
-/// Fails unless the plan of this run is approved and not applied to its end.
+/// Notes which run applies the plan of this run. Fails unless it is approved and not applied to its end.
 pub(super) async fn still_approved(
     tx: &mut Transaction<'static, Any>,
     run: &str,
+    by: RunId,
 ) -> Result<(), JournalError> {
+    let failed = write("the start of a run");
+    let begun =
+        sqlx::query("UPDATE plans SET applied_by = $2 WHERE run_id = $1 AND state = 'approved'")
+            .bind(run)
+            .bind(by.to_string())
+            .execute(&mut **tx)
+            .await
+            .map_err(&failed)?;
+    if begun.rows_affected() == 1 {
+        return Ok(());
+    }
     let state: Option<String> = sqlx::query_scalar("SELECT state FROM plans WHERE run_id = $1")
         .bind(run)
         .fetch_optional(&mut **tx)
         .await
-        .map_err(write("the start of a run"))?;
-    match state.as_deref() {
-        Some("approved") => Ok(()),
-        other => Err(JournalError::PlanEnded {
-            run: run.to_owned(),
-            state: other.unwrap_or("gone").to_owned(),
-        }),
-    }
+        .map_err(failed)?;
+    Err(JournalError::PlanEnded {
+        run: run.to_owned(),
+        state: state.unwrap_or_else(|| "gone".to_owned()),
+    })
 }
 
 /// Notes what became of an approved plan, so that it is not applied again.

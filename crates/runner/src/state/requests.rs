@@ -1,7 +1,11 @@
 //! Requests for runs, and what the scheduler remembers of each job. A request is a row of `runs` that waits: unique by job and
 //! tick, taken up by whoever has the job's lock, and raised to the next fence when it is.
 
-use std::{collections::BTreeMap, str::FromStr as _, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr as _,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use sqlx::{Any as AnyDatabase, Row as _, Transaction, any::AnyRow};
@@ -119,7 +123,8 @@ impl State {
             standing.paused = pause(&row).map_err(&failed)?;
         }
         let rows = sqlx::query(
-            "SELECT id, job, state FROM runs WHERE state IN ('queued', 'running') AND dry_run = 0 ORDER BY id",
+            "SELECT id, job, state FROM runs WHERE state IN ('queued', 'running') AND (dry_run = 0 OR due_at IS NOT NULL) \
+             ORDER BY id",
         )
         .fetch_all(self.pool())
         .await
@@ -231,7 +236,7 @@ impl State {
         })
     }
 
-    /// Takes up the run that waits longest of those that are due and whose job nobody runs.
+    /// Takes up the run that waits longest of those that are due, whose job is one of these, and which nobody runs.
     ///
     /// # Errors
     /// When the state cannot be read or written.
@@ -239,13 +244,14 @@ impl State {
         &self,
         now: Timestamp,
         owner: &str,
+        known: &BTreeSet<String>,
     ) -> Result<Option<Taken>, JournalError> {
         let failed = write("that a run is taken up");
         let now = now.as_millisecond();
         let jobs: Vec<AnyRow> = sqlx::query(
             "SELECT job, MIN(due_at) AS due FROM runs WHERE state = 'queued' AND due_at <= $1 AND NOT EXISTS \
-             (SELECT 1 FROM runs other WHERE other.job = runs.job AND other.state = 'running' AND other.dry_run = 0) \
-             GROUP BY job ORDER BY due, job",
+             (SELECT 1 FROM runs other WHERE other.job = runs.job AND other.state = 'running' \
+             AND (other.dry_run = 0 OR other.due_at IS NOT NULL)) GROUP BY job ORDER BY due, job",
         )
         .bind(now)
         .fetch_all(self.pool())
@@ -253,10 +259,11 @@ impl State {
         .map_err(&failed)?;
         for row in jobs {
             let job: String = row.try_get("job").map_err(&failed)?;
-            let lock = match self.lock_job(&job).await {
-                Ok(lock) => lock,
-                Err(JournalError::AlreadyRunning { .. }) => continue,
-                Err(error) => return Err(error),
+            if !known.contains(&job) {
+                continue;
+            }
+            let Some(lock) = self.lock_job_or_tell(&job).await else {
+                continue;
             };
             let taken = sqlx::query(
                 "UPDATE runs SET state = 'running', started_at = $2, lease_owner = $3, fence = fence + 1 \
@@ -315,25 +322,20 @@ impl State {
     pub async fn ask_again_for_dead(&self, now: Timestamp) -> Result<Vec<RunId>, JournalError> {
         let failed = write("a look at dead runs");
         let rows =
-            sqlx::query("SELECT DISTINCT job FROM runs WHERE state = 'running' AND dry_run = 0")
+            sqlx::query("SELECT DISTINCT job FROM runs WHERE state = 'running' AND (dry_run = 0 OR due_at IS NOT NULL)")
                 .fetch_all(self.pool())
                 .await
                 .map_err(&failed)?;
         let mut dead = Vec::new();
         for row in rows {
             let job: String = row.try_get("job").map_err(&failed)?;
-            if self.is_run(&job).await? {
+            let Some(_alone) = self.lock_job_or_tell(&job).await else {
                 continue;
-            }
-            let _alone = match self.lock_job(&job).await {
-                Ok(lock) => lock,
-                Err(JournalError::AlreadyRunning { .. }) => continue,
-                Err(error) => return Err(error),
             };
             let mut tx = self.write().await.map_err(&failed)?;
             let rows = sqlx::query(
                 "UPDATE runs SET state = 'interrupted', ended_at = $2, fence = fence + 1, lease_owner = NULL \
-                 WHERE job = $1 AND state = 'running' AND dry_run = 0 RETURNING *",
+                 WHERE job = $1 AND state = 'running' AND (dry_run = 0 OR due_at IS NOT NULL) RETURNING *",
             )
             .bind(&job)
             .bind(now.as_millisecond())
@@ -352,8 +354,10 @@ impl State {
                 let id: String = row.try_get("id").map_err(&failed)?;
                 dead.push(RunId::from_str(&id).map_err(write("a look at dead runs"))?);
                 let due_at: Option<i64> = row.try_get("due_at").map_err(&failed)?;
-                // What somebody ran by hand is theirs to run again.
-                asked_for = asked_for.or(due_at.map(|_| row));
+                let cancelled_by: Option<String> = row.try_get("cancelled_by").map_err(&failed)?;
+                // What somebody ran by hand is theirs to run again, and what somebody ended is wanted no more.
+                let is_wanted = due_at.is_some() && cancelled_by.is_none();
+                asked_for = asked_for.or(is_wanted.then_some(row));
             }
             if let Some(row) = asked_for
                 && waits.is_none()
@@ -364,6 +368,65 @@ impl State {
             tx.commit().await.map_err(&failed)?;
         }
         Ok(dead)
+    }
+
+    /// Takes away runs that were due before this and wait, of jobs that are none of these: nobody who looks at this state seems to
+    /// know them. Gives their jobs.
+    ///
+    /// # Errors
+    /// When the state cannot be read or written.
+    pub async fn take_away_unknown(
+        &self,
+        known: &BTreeSet<String>,
+        due_before: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<String>, StateError> {
+        let failed = StateError::query("taking away runs of unknown jobs");
+        let jobs: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT job FROM runs WHERE state = 'queued' AND due_at < $1",
+        )
+        .bind(due_before.as_millisecond())
+        .fetch_all(self.pool())
+        .await
+        .map_err(&failed)?;
+        let unknown: Vec<String> = jobs
+            .into_iter()
+            .filter(|job| !known.contains(job))
+            .collect();
+        for job in &unknown {
+            sqlx::query(
+                "UPDATE runs SET state = 'skipped', ended_at = $3, error = 'no daemon knew the job' \
+                 WHERE job = $1 AND state = 'queued' AND due_at < $2",
+            )
+            .bind(job)
+            .bind(due_before.as_millisecond())
+            .bind(now.as_millisecond())
+            .execute(self.pool())
+            .await
+            .map_err(&failed)?;
+        }
+        Ok(unknown)
+    }
+
+    /// Ends dry runs that somebody began by hand before this: their process lives no more.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn end_old_dry_runs(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StateError> {
+        sqlx::query(
+            "UPDATE runs SET state = 'interrupted', ended_at = $2, lease_owner = NULL \
+             WHERE state = 'running' AND dry_run = 1 AND due_at IS NULL AND started_at < $1",
+        )
+        .bind(before.as_millisecond())
+        .bind(now.as_millisecond())
+        .execute(self.pool())
+        .await
+        .map(drop)
+        .map_err(StateError::query("ending old dry runs"))
     }
 
     /// Asks a run to end: one that waits is taken away.
@@ -473,6 +536,19 @@ async fn note_look(
     if ours.rows_affected() == 0 {
         return Ok(());
     }
+    if look.before.is_some_and(|before| before > look.until) {
+        // The clock was set back: nothing waits for a time that is far away now, and what was missed then is still to come.
+        for set_back in [
+            "UPDATE runs SET due_at = $2 WHERE job = $1 AND state = 'queued' AND due_at > $2",
+            "DELETE FROM runs WHERE job = $1 AND state = 'skipped' AND tick > $2",
+        ] {
+            sqlx::query(set_back)
+                .bind(&look.job)
+                .bind(look.until.as_millisecond())
+                .execute(&mut **tx)
+                .await?;
+        }
+    }
     for decision in &look.decisions {
         match decision {
             Decision::Queue { tick, due_at } => {
@@ -561,6 +637,29 @@ async fn insert_request(
     Ok(id)
 }
 
+/// Asks for the same run once more, unless one of its job waits already.
+pub(super) async fn ask_again(
+    tx: &mut Transaction<'_, AnyDatabase>,
+    run: RunKey,
+    now: i64,
+) -> Result<(), JournalError> {
+    let failed = write("a run in place of one that was put off");
+    let row = sqlx::query(
+        "SELECT * FROM runs WHERE id = $1 AND NOT EXISTS \
+         (SELECT 1 FROM runs other WHERE other.job = runs.job AND other.state = 'queued')",
+    )
+    .bind(run.id.to_string())
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(&failed)?;
+    let Some(row) = row else {
+        return Ok(());
+    };
+    let now = Timestamp::from_millisecond(now);
+    let now = now.map_err(write("a run in place of one that was put off"))?;
+    again(tx, &row, now).await
+}
+
 /// How many runs of a job may die one after the other until only its schedule tries again.
 const DEATHS: i64 = 3;
 
@@ -569,8 +668,9 @@ async fn dies_again_and_again(
     job: &str,
 ) -> Result<bool, JournalError> {
     let died: i64 = sqlx::query_scalar(
-        "SELECT COUNT(*) FROM (SELECT state FROM runs WHERE job = $1 AND dry_run = 0 AND state NOT IN ('queued', 'skipped') \
-         ORDER BY started_at DESC, id DESC LIMIT $2) AS latest WHERE state = 'interrupted'",
+        "SELECT COUNT(*) FROM (SELECT state, exit_code FROM runs WHERE job = $1 AND (dry_run = 0 OR due_at IS NOT NULL) \
+         AND state NOT IN ('queued', 'skipped') ORDER BY started_at DESC, id DESC LIMIT $2) AS latest \
+         WHERE state = 'interrupted' AND exit_code IS NULL",
     )
     .bind(job)
     .bind(DEATHS)

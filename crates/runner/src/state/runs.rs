@@ -14,9 +14,10 @@ use super::{
     error::write,
     events, findings, notifications,
     plans::{self, PlanRow},
+    requests,
     steps::{StepRow, fenced},
 };
-use crate::engine::{Begun, Hold, JournalError, NewRun, RunEnd, RunId, RunKey};
+use crate::engine::{Asked, Begun, Hold, JournalError, NewRun, RunEnd, RunId, RunKey};
 
 /// A run, for people.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -50,6 +51,9 @@ pub struct RunRow {
     /// Its trace, when it was traced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// What was asked for beside the job's definition.
+    #[serde(skip)]
+    pub asked: Asked,
 }
 
 /// A run with everything that it did, for people.
@@ -105,7 +109,7 @@ impl State {
             )
         };
         if let Some(plan) = &run.plan {
-            plans::still_approved(&mut tx, plan).await?;
+            plans::still_approved(&mut tx, plan, run.id).await?;
         }
         if let Some(claim) = &run.claim {
             begin_claimed(&mut tx, run, claim.key).await?;
@@ -117,9 +121,10 @@ impl State {
                 hold,
             });
         }
+        let asked = serde_json::to_string(&run.asked).map_err(write("the start of a run"))?;
         let inserted = sqlx::query(
-            "INSERT INTO runs (id, job, kind, woken_by, tick, dry_run, state, started_at, trace_id, lease_owner, fence) \
-             VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, $9, $10)",
+            "INSERT INTO runs (id, job, kind, woken_by, tick, dry_run, state, started_at, trace_id, lease_owner, fence, asked) \
+             VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, $9, $10, $11)",
         )
         .bind(run.id.to_string())
         .bind(&run.job)
@@ -131,6 +136,7 @@ impl State {
         .bind(&run.trace_id)
         .bind(format!("process {}", std::process::id()))
         .bind(FIRST_FENCE)
+        .bind(asked)
         .execute(&mut *tx)
         .await;
         match inserted {
@@ -185,6 +191,9 @@ impl State {
             findings::note(&mut tx, &run.id.to_string(), end.findings, end.at)
                 .await
                 .map_err(&failed)?;
+        }
+        if end.again {
+            requests::ask_again(&mut tx, run, end.at).await?;
         }
         notifications::note(&mut tx, end.notifications, end.at)
             .await
@@ -360,6 +369,7 @@ fn run_row(row: &AnyRow) -> Result<RunRow, StateError> {
         summary: json(row, "summary")?,
         error: row.try_get("error").map_err(&failed)?,
         trace_id: row.try_get("trace_id").map_err(&failed)?,
+        asked: json(row, "asked")?.unwrap_or_default(),
     })
 }
 

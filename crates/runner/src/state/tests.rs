@@ -124,6 +124,31 @@ async fn a_state_of_a_newer_version_is_refused(place: Place) {
 }
 
 #[tokio::test]
+async fn a_disk_that_was_full_is_written_to_again_when_there_is_room() {
+    let place = Place::file();
+    let state = place.open().await;
+    // As good as a full disk: SQLite rolls back by itself, too.
+    sqlx::query("PRAGMA max_page_count = 1")
+        .execute(state.pool())
+        .await
+        .unwrap();
+    let mut tx = state.write().await.unwrap();
+    let filled = sqlx::query("CREATE TABLE ballast AS SELECT randomblob(1000000) AS content")
+        .execute(&mut *tx)
+        .await;
+    let error = filled.unwrap_err().to_string();
+    assert!(error.contains("full"), "{error}");
+    drop(tx);
+    // Another connection, on which there is room.
+    let mut tx = state.write().await.unwrap();
+    sqlx::query("CREATE TABLE ballast (content TEXT)")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_file_is_made_for_its_owner_only_and_is_durable() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();

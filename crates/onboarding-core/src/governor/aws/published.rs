@@ -10,10 +10,10 @@ pub struct PublishedRate {
 }
 
 impl PublishedRate {
-    /// A share of it. At least one call always fits into the burst, and the rate never becomes zero.
+    /// A share of it, more than 1 where AWS has raised it. At least one call always fits into the burst, and the rate never becomes zero.
     #[must_use]
     pub fn scaled(self, share: f64) -> Self {
-        let share = share.clamp(0.01, 1.0);
+        let share = share.clamp(0.01, 100.0);
         Self {
             per_second: self.per_second * share,
             burst: (self.burst * share).floor().max(1.0),

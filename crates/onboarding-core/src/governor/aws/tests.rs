@@ -66,6 +66,29 @@ fn at_least_one_call_fits_into_the_burst() {
 }
 
 #[test]
+fn a_rate_that_aws_has_raised_is_more_than_the_published_one() {
+    let mut governor = AwsGovernor::new(Rates::Published { share: 10.0 });
+    let sent = (0..1000)
+        .filter(|call| {
+            let now = Duration::from_millis(*call);
+            governor
+                .try_acquire("organizations:ListAccounts", now)
+                .is_ok()
+        })
+        .count();
+    let mut published = AwsGovernor::new(Rates::Published { share: 1.0 });
+    let usual = (0..1000)
+        .filter(|call| {
+            let now = Duration::from_millis(*call);
+            published
+                .try_acquire("organizations:ListAccounts", now)
+                .is_ok()
+        })
+        .count();
+    assert!(sent > 5 * usual, "{sent} {usual}");
+}
+
+#[test]
 fn an_operation_without_a_published_rate_is_unlimited_until_it_is_throttled() {
     let mut governor = AwsGovernor::new(Rates::default());
     for call in 0..100 {

@@ -45,7 +45,7 @@ pub(super) fn targets(config: &RunnerConfig, checks: &mut Checks<'_>) {
                 "leave it out for the default",
             );
         }
-        if target.secrets().any(names_nothing) {
+        if target.secrets().any(TokenSource::names_nothing) {
             checks.report(
                 &["notify", &index, "name"],
                 format!("a secret of the target {name:?} has a source without a name"),
@@ -68,14 +68,5 @@ pub(super) fn targets(config: &RunnerConfig, checks: &mut Checks<'_>) {
                 );
             }
         }
-    }
-}
-
-fn names_nothing(source: &TokenSource) -> bool {
-    match source {
-        TokenSource::Env(name)
-        | TokenSource::SecretsManager(name)
-        | TokenSource::SsmParameter(name) => name.is_empty(),
-        TokenSource::File(path) => path.as_os_str().is_empty(),
     }
 }

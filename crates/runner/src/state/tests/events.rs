@@ -7,7 +7,7 @@ use onboarding_core::events::{About, EventKind, Hint, Woken};
 
 use super::{Place, on_both};
 use crate::{
-    engine::{Journal as _, NewRun, RunEnd, RunId, RunStatus},
+    engine::{Asked, Journal as _, NewRun, RunEnd, RunId, RunStatus},
     state::{EVENT, Pace, RunRow, State, Taken, WakeUp},
 };
 
@@ -55,7 +55,8 @@ async fn wake(state: &State, hints: &[Hint], at: Timestamp) {
 }
 
 async fn take(state: &State, at: Timestamp) -> Option<Taken> {
-    state.take_up(at, "test").await.unwrap()
+    let known = ["sync", "enroll"].map(str::to_owned).into();
+    state.take_up(at, "test", &known).await.unwrap()
 }
 
 async fn runs(state: &State) -> Vec<RunRow> {
@@ -182,6 +183,7 @@ async fn run(state: &State, name: &str, changes: bool) {
         plan: None,
         at: now().as_millisecond(),
         trace_id: None,
+        asked: Asked::default(),
     };
     let begun = state.begin_run(&run).await.unwrap();
     if changes {
@@ -202,6 +204,7 @@ async fn run(state: &State, name: &str, changes: bool) {
         error: None,
         notifications: &[],
         plan: None,
+        again: false,
         at: (now() + 10.minutes()).as_millisecond(),
     };
     let going_on = state

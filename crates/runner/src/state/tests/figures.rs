@@ -50,6 +50,7 @@ impl Ended {
             trigger: self.woken_by.to_owned(),
             tick: None,
             dry_run: self.dry_run,
+            asked: Asked::default(),
             plan: None,
             at: self.second * 1_000,
             trace_id: None,
@@ -75,6 +76,7 @@ impl Ended {
             accounts: Vec::new(),
             error: (self.exit == 5).then_some("no credentials"),
             plan: None,
+            again: false,
             notifications: &[],
             at: self.second * 1_000,
         };
@@ -196,7 +198,8 @@ async fn runs_that_wait_and_go_on_and_pauses_are_counted(place: Place) {
         };
         state.ask_for_run(&request, now).await.unwrap();
     }
-    let _taken = state.take_up(now, "us").await.unwrap().unwrap();
+    let known = ["sync".to_owned()].into();
+    let _taken = state.take_up(now, "us", &known).await.unwrap().unwrap();
     state.pause_job("sync", "ana", None, now).await.unwrap();
     let sync = job(&state, "sync").await;
     assert_eq!((sync.queued, sync.running), (1, 1));

@@ -6,7 +6,7 @@ use onboarding_core::plan::{Finding, Summary};
 
 use super::{Place, on_both};
 use crate::{
-    engine::{Begun, Journal as _, NewRun, RunEnd, RunId, RunStatus},
+    engine::{Asked, Begun, Journal as _, NewRun, RunEnd, RunId, RunStatus},
     state::State,
 };
 
@@ -20,6 +20,7 @@ async fn finds(state: &State, job: &str, ids: &[&str], second: i64, looked: bool
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,
+        asked: Asked::default(),
         plan: None,
         at: second * 1_000,
         trace_id: None,
@@ -39,6 +40,7 @@ async fn finds(state: &State, job: &str, ids: &[&str], second: i64, looked: bool
         refusals: &[],
         accounts: Vec::new(),
         error: None,
+        again: false,
         notifications: &[],
         plan: None,
         at: second * 1_000 + 999,

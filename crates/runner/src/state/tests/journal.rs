@@ -12,8 +12,8 @@ use serde_json::json;
 use super::{Place, on_both};
 use crate::{
     engine::{
-        AttemptEnd, AttemptStart, Begun, ErrorClass, Journal as _, JournalError, NewRun, RunEnd,
-        RunId, RunKey, RunStatus, StepEnd, StepOutcome,
+        Asked, AttemptEnd, AttemptStart, Begun, ErrorClass, Journal as _, JournalError, NewRun,
+        RunEnd, RunId, RunKey, RunStatus, StepEnd, StepOutcome,
     },
     state::{State, StateError},
 };
@@ -27,6 +27,7 @@ fn new_run(job: &str) -> NewRun {
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,
+        asked: Asked::default(),
         plan: None,
         at: 1_000,
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
@@ -90,6 +91,7 @@ async fn end(state: &State, run: RunKey, status: RunStatus) -> Result<(), Journa
         refusals: &[],
         accounts: vec![&row],
         error: None,
+        again: false,
         notifications: &[],
         plan: None,
         at: 9_000,

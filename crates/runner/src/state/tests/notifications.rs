@@ -9,7 +9,7 @@ use onboarding_core::{
 
 use super::{Place, on_both};
 use crate::{
-    engine::{Journal as _, NewRun, RunEnd, RunId, RunKey, RunStatus},
+    engine::{Asked, Journal as _, NewRun, RunEnd, RunId, RunKey, RunStatus},
     state::{NotificationRow, State},
 };
 
@@ -175,6 +175,7 @@ fn run(job: &str, at: i64) -> NewRun {
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,
+        asked: Asked::default(),
         plan: None,
         at,
         trace_id: None,
@@ -195,6 +196,7 @@ async fn end(
         refusals: &[],
         accounts: Vec::new(),
         error: Some("it broke"),
+        again: false,
         notifications,
         plan: None,
         at: 9_000,

@@ -31,6 +31,7 @@ fn run(plan: Option<&str>) -> NewRun {
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,
+        asked: Asked::default(),
         plan: plan.map(str::to_owned),
         at: 1_000,
         trace_id: None,
@@ -62,6 +63,7 @@ async fn end(state: &State, run: RunKey, plan: Option<(&str, &'static str)>) {
         refusals: &[],
         accounts: Vec::new(),
         error: None,
+        again: false,
         notifications: &[],
         plan,
         at: 9_000,
@@ -132,7 +134,13 @@ async fn an_approval_that_came_to_nothing_is_withdrawn(place: Place) {
     let state = place.open().await;
     let plan = held(&state, "one").await;
     assert!(state.approve_plan(&plan, "job", &approval()).await.unwrap());
-    state.withdraw_approval(&plan).await.unwrap();
+    // Another run has begun to apply it: it is not withdrawn under its feet.
+    let begun = state.begin_run(&run(Some(&plan))).await.unwrap();
+    let withdraw = state.withdraw_approval(&plan, RunId::new());
+    withdraw.await.unwrap();
+    assert_eq!(state.plan(&plan).await.unwrap().state, "approved");
+    let withdraw = state.withdraw_approval(&plan, begun.key.id);
+    withdraw.await.unwrap();
     let stored = state.plan(&plan).await.unwrap();
     assert_eq!((stored.state.as_str(), stored.approval), ("waiting", None));
     assert!(state.approve_plan(&plan, "job", &approval()).await.unwrap());

@@ -11,7 +11,8 @@ use serde_json::json;
 use super::{Place, on_both};
 use crate::{
     engine::{
-        AttemptStart, Journal as _, NewRun, RunEnd, RunId, RunKey, RunStatus, StepEnd, StepOutcome,
+        Asked, AttemptStart, Journal as _, NewRun, RunEnd, RunId, RunKey, RunStatus, StepEnd,
+        StepOutcome,
     },
     state::{Prunable, State},
 };
@@ -39,6 +40,7 @@ async fn begin(state: &State, job: &str, day: i64, dry_run: bool) -> RunKey {
         trigger: "operator".to_owned(),
         tick: Some(day * DAY).filter(|_| !dry_run),
         dry_run,
+        asked: Asked::default(),
         plan: None,
         at: day * DAY,
         trace_id: None,
@@ -72,6 +74,7 @@ async fn end(state: &State, key: RunKey, status: RunStatus, day: i64) {
         refusals: &[],
         accounts: Vec::new(),
         error: None,
+        again: false,
         notifications: &[],
         plan: None,
         at: day * DAY + 1_000,

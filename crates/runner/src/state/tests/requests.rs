@@ -1,10 +1,11 @@
 //! Requests for runs, on both databases.
 
 use jiff::{Timestamp, ToSpan as _};
+use onboarding_core::plan::Summary;
 
 use super::{Place, on_both};
 use crate::{
-    engine::{Asked, Claim, Journal as _, JournalError, NewRun, RunId},
+    engine::{Asked, Claim, Journal as _, JournalError, NewRun, RunEnd, RunId, RunStatus},
     schedule::{Decision, Skipped},
     state::{Cancelled, Looked, NewRequest, State, Taken},
 };
@@ -14,6 +15,11 @@ on_both!(
     what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time,
     a_run_that_was_taken_up_is_begun_under_its_fence,
     a_run_that_died_is_asked_for_again_and_not_forever,
+    a_dry_run_of_a_daemon_is_found_dead_like_any_other,
+    what_somebody_cancelled_is_not_asked_for_again_when_it_dies,
+    a_run_that_was_put_off_is_asked_for_again,
+    what_nobody_knows_waits_for_somebody_who_does_and_not_forever,
+    what_a_clock_that_was_ahead_has_missed_is_still_to_come,
     a_run_that_waits_is_taken_away_and_one_that_goes_on_is_told,
     a_paused_job_is_known_with_who_and_why,
 );
@@ -58,6 +64,22 @@ fn request(job: &str) -> NewRequest<'_> {
     }
 }
 
+fn new_run(job: &str) -> NewRun {
+    NewRun {
+        id: RunId::new(),
+        claim: None,
+        job: job.to_owned(),
+        kind: "stackset-sync",
+        trigger: "operator".to_owned(),
+        tick: None,
+        dry_run: false,
+        asked: Asked::default(),
+        plan: None,
+        at: now().as_millisecond(),
+        trace_id: None,
+    }
+}
+
 fn begun(taken: &Taken) -> NewRun {
     NewRun {
         id: taken.run.id,
@@ -65,19 +87,15 @@ fn begun(taken: &Taken) -> NewRun {
             key: taken.run,
             hold: taken.hold.clone(),
         }),
-        job: taken.job.clone(),
-        kind: "stackset-sync",
         trigger: taken.woken_by.clone(),
         tick: taken.tick,
-        dry_run: false,
-        plan: None,
-        at: now().as_millisecond(),
-        trace_id: None,
+        ..new_run(&taken.job)
     }
 }
 
 async fn take(state: &State) -> Option<Taken> {
-    state.take_up(now(), "test").await.unwrap()
+    let known = ["sync", "audit", "later"].map(str::to_owned).into();
+    state.take_up(now(), "test", &known).await.unwrap()
 }
 
 /// The states of the runs of all jobs, the newest last, with why.
@@ -217,6 +235,161 @@ async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
     assert!(matches!(again, Err(JournalError::Fenced(_))));
 }
 
+/// The runs that are found dead once a process has ended.
+async fn dead(state: &State) -> Vec<RunId> {
+    loop {
+        let dead = state.ask_again_for_dead(now()).await.unwrap();
+        if !dead.is_empty() {
+            return dead;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn a_dry_run_of_a_daemon_is_found_dead_like_any_other(place: Place) {
+    let (dying, living) = (place.open().await, place.open().await);
+    dying.ask_for_run(&request("sync"), now()).await.unwrap();
+    let taken = take(&dying).await.unwrap();
+    let only_looks = NewRun {
+        dry_run: true,
+        ..begun(&taken)
+    };
+    dying.begin_run(&only_looks).await.unwrap();
+    let standing = living.standings().await.unwrap()["sync"].clone();
+    assert_eq!(standing.running, Some(taken.run.id.to_string()));
+    let run = taken.run.id;
+    drop((taken, only_looks));
+    assert_eq!(dead(&living).await, [run]);
+    assert_eq!(
+        states(&living).await,
+        [
+            ("interrupted".to_owned(), None),
+            ("queued".to_owned(), None)
+        ]
+    );
+
+    // One that somebody began by hand has no lock that would tell. It is over when it is old.
+    let by_hand = NewRun {
+        id: RunId::new(),
+        claim: None,
+        dry_run: true,
+        ..new_run("audit")
+    };
+    living.begin_run(&by_hand).await.unwrap();
+    for (age, state) in [(23, "running"), (25, "interrupted")] {
+        let then = now() + age.hours();
+        let ended = living.end_old_dry_runs(then - 24.hours(), then);
+        ended.await.unwrap();
+        let runs = living.list_runs(Some("audit"), 1).await.unwrap();
+        assert_eq!(runs[0].state, state);
+    }
+}
+
+async fn what_somebody_cancelled_is_not_asked_for_again_when_it_dies(place: Place) {
+    let (dying, living) = (place.open().await, place.open().await);
+    dying.ask_for_run(&request("sync"), now()).await.unwrap();
+    let taken = take(&dying).await.unwrap();
+    let id = taken.run.id.to_string();
+    living.cancel_run(&id, "alice", now()).await.unwrap();
+    drop(taken);
+    dead(&living).await;
+    assert_eq!(states(&living).await, [("interrupted".to_owned(), None)]);
+}
+
+async fn a_run_that_was_put_off_is_asked_for_again(place: Place) {
+    let state = place.open().await;
+    state.ask_for_run(&request("sync"), now()).await.unwrap();
+    for _ in 0..2 {
+        let taken = loop {
+            if let Some(taken) = take(&state).await {
+                break taken;
+            }
+            tokio::task::yield_now().await;
+        };
+        let key = state.begin_run(&begun(&taken)).await.unwrap().key;
+        state.end_run(key, put_off()).await.unwrap();
+        let waiting = state.standings().await.unwrap()["sync"].queued.clone();
+        assert!(waiting.is_some());
+    }
+    // Never two that wait.
+    state.ask_for_run(&request("audit"), now()).await.unwrap();
+    let taken = loop {
+        match take(&state).await {
+            Some(taken) if taken.job == "audit" => break taken,
+            _ => tokio::task::yield_now().await,
+        }
+    };
+    let key = state.begin_run(&begun(&taken)).await.unwrap().key;
+    state.ask_for_run(&request("audit"), now()).await.unwrap();
+    state.end_run(key, put_off()).await.unwrap();
+    let runs = state.list_runs(Some("audit"), 10).await.unwrap();
+    assert_eq!(runs.len(), 2, "{runs:?}");
+}
+
+fn put_off() -> RunEnd<'static> {
+    RunEnd {
+        status: RunStatus::Interrupted,
+        exit: 130,
+        summary: Summary::default(),
+        findings: &[],
+        looked: false,
+        refusals: &[],
+        accounts: Vec::new(),
+        error: None,
+        again: true,
+        notifications: &[],
+        plan: None,
+        at: now().as_millisecond(),
+    }
+}
+
+async fn what_nobody_knows_waits_for_somebody_who_does_and_not_forever(place: Place) {
+    let state = place.open().await;
+    state.ask_for_run(&request("new"), now()).await.unwrap();
+    assert!(take(&state).await.is_none());
+    let known = ["new".to_owned()].into();
+    let later = now() + 2.hours();
+    let take_away = state.take_away_unknown(&known, now() + 1.second(), later);
+    assert_eq!(take_away.await.unwrap(), Vec::<String>::new());
+    let nobody = std::collections::BTreeSet::new();
+    let take_away = state.take_away_unknown(&nobody, now() - 1.second(), later);
+    assert_eq!(take_away.await.unwrap(), Vec::<String>::new());
+    let take_away = state.take_away_unknown(&nobody, now() + 1.second(), later);
+    assert_eq!(take_away.await.unwrap(), ["new"]);
+    assert_eq!(states(&state).await[0].0, "skipped");
+}
+
+async fn what_a_clock_that_was_ahead_has_missed_is_still_to_come(place: Place) {
+    let state = place.open().await;
+    let tick = "2027-01-02T05:30:00Z";
+    let ahead = Looked {
+        until: at("2027-01-02T08:00:00Z"),
+        ..look(
+            None,
+            vec![Decision::Skip {
+                tick: at(tick),
+                why: Skipped::Missed {
+                    until: at(tick),
+                    ticks: 1,
+                },
+            }],
+        )
+    };
+    let set_back = Looked {
+        before: Some(ahead.until),
+        ..look(None, vec![])
+    };
+    let then = Looked {
+        before: Some(now()),
+        until: at("2027-01-02T05:30:01Z"),
+        ..look(None, vec![queued(tick)])
+    };
+    for look in [ahead, set_back, then] {
+        state.note_looks(&[look], now()).await.unwrap();
+    }
+    assert_eq!(states(&state).await, [("queued".to_owned(), None)]);
+}
+
 async fn a_run_that_died_is_asked_for_again_and_not_forever(place: Place) {
     let (dying, living) = (place.open().await, place.open().await);
     dying.ask_for_run(&request("sync"), now()).await.unwrap();
@@ -239,18 +412,7 @@ async fn a_run_that_died_is_asked_for_again_and_not_forever(place: Place) {
         assert_eq!(waiting, usize::from(death < 3), "{states:?}");
     }
     // Of a run by hand, nobody asks for another one.
-    let by_hand = NewRun {
-        id: RunId::new(),
-        claim: None,
-        job: "audit".to_owned(),
-        kind: "drift-audit",
-        trigger: "operator".to_owned(),
-        tick: None,
-        dry_run: false,
-        plan: None,
-        at: now().as_millisecond(),
-        trace_id: None,
-    };
+    let by_hand = new_run("audit");
     drop(dying.begin_run(&by_hand).await.unwrap());
     while living.ask_again_for_dead(now()).await.unwrap().is_empty() {
         tokio::task::yield_now().await;

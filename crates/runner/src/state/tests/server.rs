@@ -4,7 +4,7 @@ use onboarding_provider::sql::{Database, DatabaseError};
 use sqlx::Executor as _;
 
 use super::{Place, State, StateError};
-use crate::engine::{Journal as _, JournalError, NewRun, RunId};
+use crate::engine::{Asked, Journal as _, JournalError, NewRun, RunId};
 
 fn run() -> NewRun {
     NewRun {
@@ -15,6 +15,7 @@ fn run() -> NewRun {
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,
+        asked: Asked::default(),
         plan: None,
         at: 1_000,
         trace_id: None,

@@ -1,12 +1,12 @@
-//! The secrets of targets. They are read each time: notifications are rare, and a secret that was changed is in force at once.
+//! Secrets, from wherever the configuration says.
 
 use aws_ops::Aws;
 use onboarding_core::secret::SecretText;
 
 use crate::config::TokenSource;
 
-/// The secret of a source, or why it cannot be had.
-pub(super) async fn read(source: &TokenSource, aws: &Aws) -> Result<SecretText, String> {
+/// The secret of a source as it is now, or why it cannot be had.
+pub(crate) async fn read(source: &TokenSource, aws: &Aws) -> Result<SecretText, String> {
     let read = match source {
         TokenSource::Env(name) => std::env::var(name)
             .map(|text| SecretText::new(&text))
