@@ -1,5 +1,7 @@
 //! What is read of AWS's events: one of each form that is documented, those that ask nobody to look, and whatever else a queue may have.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail tests")]
+
 use onboarding_core::events::{About, EventKind, Hint, LONGEST, Reading, Woken, due_at, read};
 use proptest::prelude::*;
 use serde_json::{Value, json};
