@@ -57,6 +57,8 @@ pub struct RunnerPolicySpec {
     pub aggregators: Vec<AggregatorAccess>,
     /// The provider's queue; none with a provider that is not ours.
     pub queue: Option<QueueAccess>,
+    /// The queue of events that wake jobs; none when none do.
+    pub wake_up_queue: Option<WakeUpAccess>,
     /// Where in AWS the Spot token is; none when it is somewhere else.
     pub token: Option<SecretPlace>,
     /// The topics that are notified.
@@ -107,6 +109,15 @@ pub struct QueueAccess {
     pub name: String,
     /// The name of the topic whose key encrypts it; none when SQS's own key does.
     pub key_of_topic: Option<String>,
+}
+
+/// The wake-up queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WakeUpAccess {
+    /// Its account.
+    pub account: AwsAccountId,
+    /// Its name.
+    pub name: String,
 }
 
 /// Where in AWS a secret text is, by name or ARN.
@@ -200,6 +211,7 @@ impl RunnerPolicySpec {
                 .queue
                 .as_ref()
                 .is_some_and(|queue| queue.key_of_topic.is_some()),
+            Need::Events => self.wake_up_queue.is_some(),
             Need::Secret => matches!(self.token, Some(SecretPlace::Secret(_))),
             Need::Parameter => matches!(self.token, Some(SecretPlace::Parameter(_))),
             Need::Topics => !self.topics.is_empty(),
@@ -307,6 +319,14 @@ impl RunnerPolicySpec {
             // Dead letters are listed and served by the provider, too.
             Scope::Queue => self.queues(&home::PROVIDER_QUEUE_ENDINGS),
             Scope::ServedQueue => self.queues(&[""]),
+            Scope::WakeUpQueue => self
+                .wake_up_queue
+                .iter()
+                .map(|queue| {
+                    let (account, name) = (queue.account, &queue.name);
+                    format!("arn:{partition}:sqs:{region}:{account}:{name}")
+                })
+                .collect(),
             Scope::QueueKey => self
                 .queue
                 .iter()

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use onboarding_core::iam_policy::{
     AggregatorAccess, FUNCTION_PERMISSIONS, FunctionAccess, ManagementStackAccess, PERMISSIONS,
-    QueueAccess, RunnerPolicySpec, Scope, SecretPlace, document,
+    QueueAccess, RunnerPolicySpec, Scope, SecretPlace, WakeUpAccess, document,
 };
 use serde_json::{Value, json};
 
@@ -30,6 +30,7 @@ fn smallest() -> RunnerPolicySpec {
         remediation_role: None,
         aggregators: Vec::new(),
         queue: None,
+        wake_up_queue: None,
         token: None,
         topics: Vec::new(),
         further_secrets: Vec::new(),
@@ -52,6 +53,10 @@ fn largest() -> RunnerPolicySpec {
             account: "123456789012".parse().unwrap(),
             name: "spot-onboarding".to_owned(),
             key_of_topic: Some("spot-onboarding".to_owned()),
+        }),
+        wake_up_queue: Some(WakeUpAccess {
+            account: "123456789012".parse().unwrap(),
+            name: "spot-onboarding-wake-up".to_owned(),
         }),
         token: Some(SecretPlace::Secret("spot/token".to_owned())),
         topics: vec!["arn:aws:sns:eu-west-1:123456789012:alerts".parse().unwrap()],
@@ -118,6 +123,7 @@ fn a_job_that_only_looks_may_write_nothing() {
         cleans_up: false,
         detects_drift: false,
         queue: None,
+        wake_up_queue: None,
         topics: Vec::new(),
         audit_role: None,
         remediation_role: None,
@@ -193,6 +199,10 @@ fn each_setting_adds_its_own_actions_and_no_others() {
     assert_eq!(
         added(&|spec| spec.topics = largest().topics),
         ["sns:Publish"]
+    );
+    assert_eq!(
+        added(&|spec| spec.wake_up_queue = largest().wake_up_queue),
+        ["sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"]
     );
     assert_eq!(
         added(&|spec| spec.further_secrets = largest().further_secrets),
@@ -277,6 +287,10 @@ fn resources_are_named_as_far_as_they_are_known() {
             "arn:aws:sqs:eu-west-1:123456789012:spot-onboarding-dlq",
             "arn:aws:sqs:eu-west-1:123456789012:spot-onboarding-undelivered",
         ])
+    );
+    assert_eq!(
+        resources(&spec, "WakeUpQueue"),
+        json!(["arn:aws:sqs:eu-west-1:123456789012:spot-onboarding-wake-up"])
     );
     assert_eq!(
         resources(&spec, "SpotToken"),
@@ -372,6 +386,7 @@ fn without_a_job_that_writes_nothing_can_be_written() {
     let reading = RunnerPolicySpec {
         stack_sets: Vec::new(),
         queue: None,
+        wake_up_queue: None,
         topics: Vec::new(),
         ..largest()
     };

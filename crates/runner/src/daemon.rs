@@ -3,6 +3,7 @@
 //! - `definitions`: the jobs as their files say, the last good version of each;
 //! - `scheduler`: looks for due ticks and writes down what becomes of them;
 //! - `executor`: takes up runs that wait and runs them;
+//! - `events`: takes events of AWS, and asks for runs of the jobs that they wake;
 //! - `service`: the enrollment provider, for as long as the daemon lives;
 //! - `retention`: forgets runs that ended long ago;
 //! - `health`: `/healthz`, `/readyz` and `/metrics`;
@@ -13,6 +14,7 @@
 //! answered. A second one leaves at once.
 
 mod definitions;
+mod events;
 mod executor;
 mod gauges;
 mod health;
@@ -46,6 +48,7 @@ use crate::{
 pub(crate) use executor::BY_HAND;
 
 use definitions::Definitions;
+use events::Events;
 use executor::Executor;
 use gauges::Gauges;
 use health::Health;
@@ -120,7 +123,9 @@ pub async fn run<R: Future<Output = ()>>(
     let service = spawned(async move { service::serve(&serving, &served_until).await });
     let broken = Arc::clone(&definitions);
     let delivering = notify::Delivering::begin(home.clone());
+    let events = Events::new(home.clone(), Arc::clone(&definitions));
     let in_background = [
+        spawned(events.keep(interrupt.clone())),
         spawned(notify::keep_watching(home.clone(), move || broken.wrong())),
         spawned(retention::keep(home.clone())),
     ];

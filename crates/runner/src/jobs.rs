@@ -37,8 +37,19 @@ pub struct Request {
     pub asked: Asked,
     /// The plan that is to be applied, and nothing else.
     pub given: Option<Given>,
-    /// The run, when it waited in the state until now, and what woke it.
-    pub taken: Option<(Claim, String)>,
+    /// The run, when it waited in the state until now.
+    pub taken: Option<TakenUp>,
+}
+
+/// A run that waited in the state.
+#[derive(Debug, Clone)]
+pub struct TakenUp {
+    /// The claim.
+    pub claim: Claim,
+    /// What woke it.
+    pub woken_by: String,
+    /// The spans that asked for it (W3C traceparent).
+    pub asked_in: Vec<String>,
 }
 
 /// A plan that somebody has looked at.
@@ -107,11 +118,12 @@ pub async fn execute(
     };
     let options = match request.taken {
         None => options,
-        Some((claim, trigger)) => RunOptions {
-            claim: Some(claim),
+        Some(taken) => RunOptions {
+            claim: Some(taken.claim),
             // Who waits for it is told, and asks again.
-            is_put_off_by_signals: trigger != BY_HAND,
-            trigger,
+            is_put_off_by_signals: taken.woken_by != BY_HAND,
+            trigger: taken.woken_by,
+            asked_in: taken.asked_in,
             ..options
         },
     };

@@ -11,6 +11,7 @@ mod answered;
 mod deletions;
 mod deployed_units;
 mod error;
+mod events;
 mod figures;
 mod findings;
 mod journal;
@@ -49,6 +50,7 @@ use url::Url;
 
 pub use deletions::DeletionRow;
 pub use error::StateError;
+pub use events::{EVENT, Pace, WakeUp};
 pub use figures::{CountedFindings, Figures, JobFigures};
 pub use locks::Serving;
 pub use mend_clocks::MendFailure;

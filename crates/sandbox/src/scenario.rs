@@ -18,8 +18,8 @@ use serde::Deserialize;
 pub use config::ConfigScenario;
 pub use organization::{OrganizationScenario, TagScenario};
 pub use services::{
-    FaultKind, FaultRule, IamScenario, Latency, MessagingScenario, ProviderScenario,
-    StackSetsScenario,
+    EventsScenario, FaultKind, FaultRule, IamScenario, Latency, MessagingScenario,
+    ProviderScenario, StackSetsScenario,
 };
 pub use spot::{Enrollment, SpotScenario};
 
@@ -44,6 +44,8 @@ pub struct Scenario {
     pub config: ConfigScenario,
     /// SNS and SQS.
     pub messaging: MessagingScenario,
+    /// EventBridge.
+    pub events: EventsScenario,
     /// The topic and queues of the enrollment provider.
     pub provider: ProviderScenario,
     /// Spot.
@@ -65,6 +67,7 @@ impl Default for Scenario {
             stack_sets: StackSetsScenario::default(),
             config: ConfigScenario::default(),
             messaging: MessagingScenario::default(),
+            events: EventsScenario::default(),
             provider: ProviderScenario::default(),
             spot: SpotScenario::default(),
             latency: Latency::default(),
@@ -162,6 +165,8 @@ impl Scenario {
             ("organization.empty_pages", organization.empty_pages),
             ("messaging.duplicates", self.messaging.duplicates),
             ("messaging.reordered", self.messaging.reordered),
+            ("events.lost", self.events.lost),
+            ("events.duplicates", self.events.duplicates),
         ]
         .into_iter()
         .chain(

@@ -50,6 +50,7 @@ use crate::caller::Sessions;
 use crate::calls::Calls;
 use crate::clock::{Clock, SimTime};
 use crate::config_service::Recordings;
+use crate::events::Events;
 use crate::faults::Faults;
 use crate::iam::Iam;
 use crate::ids::Ids;
@@ -60,7 +61,7 @@ use crate::spot::Spot;
 use crate::stack_sets::StackSets;
 use crate::stacks::Stacks;
 use crate::timers::{Event, Timers};
-use crate::{config_service, messaging, organizations, spot, stack_sets, stacks};
+use crate::{config_service, events, messaging, organizations, spot, stack_sets, stacks};
 
 /// The world, shared by the server and the timer task.
 pub(crate) type SharedWorld = Arc<Mutex<World>>;
@@ -91,6 +92,8 @@ pub(crate) struct World {
     pub(crate) stacks: Stacks,
     /// Topics and queues.
     pub(crate) messaging: Messaging,
+    /// Rules for events.
+    pub(crate) events: Events,
     /// Spot.
     pub(crate) spot: Spot,
     /// How often each operation was called.
@@ -129,6 +132,7 @@ impl World {
             stack_sets: StackSets::default(),
             stacks: Stacks::default(),
             messaging: Messaging::default(),
+            events: Events::new(seed),
             spot: Spot::new(&scenario),
             calls: Calls::default(),
             faults: Faults::new(&scenario),
@@ -167,6 +171,7 @@ impl World {
             Event::Stacks(event) => stacks::on_event(self, event),
             Event::Messaging(event) => messaging::on_event(self, event),
             Event::Config(event) => config_service::on_event(self, event),
+            Event::Events(event) => events::on_event(self, event),
         }
     }
 

@@ -45,6 +45,8 @@ pub enum Need {
     Queue,
     /// The provider's queue is encrypted with a key of ours.
     QueueKey,
+    /// Events of AWS wake jobs (`events.enabled`).
+    Events,
     /// The Spot token is in AWS Secrets Manager.
     Secret,
     /// The Spot token is in AWS Systems Manager Parameter Store.
@@ -97,6 +99,9 @@ impl Need {
             Self::AggregatorRole => "a job of the kind `drift-audit` with `aggregator.role`",
             Self::Queue => "`enrollment.provider = \"queue\"`",
             Self::QueueKey => "`bootstrap.encryption = \"cmk\"`",
+            Self::Events => {
+                "`events.enabled`, with `enrollment.provider = \"queue\"` or `events.queue_url`"
+            }
             Self::Secret => "`spot.token` is in AWS Secrets Manager",
             Self::Parameter => "`spot.token` is in AWS Systems Manager",
             Self::Topics => "`notify.sns`",
@@ -163,6 +168,8 @@ pub enum Scope {
     ServedQueue,
     /// The key of those queues.
     QueueKey,
+    /// The wake-up queue.
+    WakeUpQueue,
     /// The secret or parameter with the Spot token.
     Token,
     /// The topics that are notified.
@@ -204,6 +211,7 @@ impl Scope {
             Self::AggregatorRoles => "AggregatorRoles",
             Self::Queue | Self::ServedQueue => "Queue",
             Self::QueueKey => "QueueKey",
+            Self::WakeUpQueue => "WakeUpQueue",
             Self::Token => "SpotToken",
             Self::Topics => "Topics",
             Self::FurtherSecrets => "FurtherSecrets",
@@ -275,6 +283,7 @@ impl Scope {
             Self::AggregatorRoles => "the roles of `aggregator.role`, by ARN",
             Self::Queue => "the provider's queue and its dead letters, by name",
             Self::ServedQueue => "the provider's queue, by name",
+            Self::WakeUpQueue => "the wake-up queue, by name",
             Self::QueueKey => {
                 "any key of the account with the alias of the topic's name (`kms:ResourceAliases`), through SQS only \
                  (`kms:ViaService`): the key's id is not known before it is made"
@@ -589,6 +598,11 @@ pub const PERMISSIONS: &[Permission] = &[
             "sqs:ReceiveMessage",
             "sqs:SendMessage",
         ],
+    ),
+    calls(
+        Need::Events,
+        Scope::WakeUpQueue,
+        &["sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"],
     ),
     also(
         "sqs:ReceiveMessage",

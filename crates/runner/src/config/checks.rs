@@ -1,5 +1,6 @@
 //! What no single key can say: names that must be unique, settings that do not go together.
 
+mod events;
 mod notify;
 mod roles;
 
@@ -66,6 +67,7 @@ pub(super) fn runner(config: &RunnerConfig, document: &Document<'_>) -> Vec<Prob
     roles::audit(config, &mut checks);
     roles::remediation(config, &mut checks);
     notify::targets(config, &mut checks);
+    events::waits(config, &mut checks);
     checks.problems
 }
 
@@ -182,6 +184,11 @@ fn state(config: &RunnerConfig, checks: &mut Checks<'_>) {
 /// Shorter, a machine that is busy for a moment would lose its jobs.
 const SHORTEST_LEASE: Duration = Duration::from_secs(5);
 
+fn is_url(text: &str) -> bool {
+    url::Url::parse(text)
+        .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
+}
+
 fn enrollment(config: &RunnerConfig, checks: &mut Checks<'_>) {
     let enrollment = &config.enrollment;
     let region = config.stack_set_region();
@@ -197,8 +204,7 @@ fn enrollment(config: &RunnerConfig, checks: &mut Checks<'_>) {
         );
     }
     if let Some(url) = &enrollment.queue_url
-        && !url::Url::parse(url)
-            .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
+        && !is_url(url)
     {
         checks.report(
             &["enrollment", "queue_url"],

@@ -19,6 +19,7 @@ use super::{
     billing_engine::BillingEngineConfig,
     bootstrap::BootstrapConfig,
     duration::{self, HumanDuration},
+    events::EventsConfig,
     notify::NotifyConfig,
     plugins::PluginsConfig,
     profile::ProfileConfig,
@@ -77,6 +78,9 @@ pub struct RunnerConfig {
     /// Executables that are job kinds of their own.
     #[serde(default)]
     pub plugins: PluginsConfig,
+    /// Events of AWS that wake jobs.
+    #[serde(default)]
+    pub events: EventsConfig,
     /// Who is told what about jobs.
     #[serde(default)]
     pub notify: Vec<NotifyConfig>,

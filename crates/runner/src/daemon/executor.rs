@@ -10,10 +10,11 @@ use crate::{
     config::{Approval, JobFile, JobParams},
     engine::{Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, exit_code},
     home::Home,
-    jobs::{self, Request},
+    jobs::{self, Request, TakenUp},
     notify,
     report::{json, table},
-    state::{State, StateError, Taken, Told},
+    schedule::Skipped,
+    state::{EVENT, State, StateError, Taken, Told},
 };
 
 /// The longest time between two looks for runs that wait.
@@ -132,6 +133,12 @@ impl Executor {
                 told(ended.await);
                 return;
             };
+            if let Some(why) = skipped(&state, &job, &taken.woken_by).await {
+                tracing::warn!(run.id = %run.id, job.name = job.name, why, "events are skipped");
+                let ended = state.end_unbegun(run, "skipped", 0, &why, Timestamp::now());
+                told(ended.await);
+                return;
+            }
             let is_waited_for = taken.woken_by == BY_HAND;
             tracing::info!(run.id = %run.id, job.name = job.name, woken_by = taken.woken_by, "a run begins");
             match begun(home.clone(), &job, taken, interrupt).await {
@@ -166,6 +173,29 @@ impl Executor {
     }
 }
 
+/// Why a run that events ask for is left out, as the ticks of the job are.
+async fn skipped(state: &State, job: &JobFile, woken_by: &str) -> Option<String> {
+    if woken_by != EVENT {
+        return None;
+    }
+    if !job.enabled {
+        return Some("disabled: the job's file says enabled = false".to_owned());
+    }
+    match paused(state, &job.name).await {
+        Ok(by) => by.map(|by| Skipped::Paused(by).to_string()),
+        // The run itself finds the state as it is.
+        Err(error) => {
+            tracing::error!(%error, "whether the job is paused is not known");
+            None
+        }
+    }
+}
+
+async fn paused(state: &State, job: &str) -> Result<Option<String>, StateError> {
+    let mut standings = state.standings().await?;
+    Ok(standings.remove(job).and_then(|standing| standing.paused))
+}
+
 async fn begun(
     home: Home,
     job: &JobFile,
@@ -176,13 +206,14 @@ async fn begun(
         dry_run: false,
         asked: taken.asked,
         given: None,
-        taken: Some((
-            Claim {
+        taken: Some(TakenUp {
+            claim: Claim {
                 key: taken.run,
                 hold: taken.hold,
             },
-            taken.woken_by,
-        )),
+            woken_by: taken.woken_by,
+            asked_in: taken.asked_in,
+        }),
     };
     let home = home.renewed().await?;
     let job = with_nobodys_word(job);

@@ -55,6 +55,8 @@ pub struct RunOptions {
     pub tick: Option<i64>,
     /// The run, when it waited in the journal until now.
     pub claim: Option<Claim>,
+    /// The spans that asked for it (W3C traceparent).
+    pub asked_in: Vec<String>,
     /// Whether a signal only puts the job off: it is asked for once more, for whoever comes next.
     pub is_put_off_by_signals: bool,
     /// Only observe and plan.
@@ -95,6 +97,7 @@ impl RunOptions {
             trigger: "operator".to_owned(),
             tick: None,
             claim: None,
+            asked_in: Vec::new(),
             is_put_off_by_signals: false,
             dry_run: false,
             only_looks: false,
@@ -127,6 +130,7 @@ pub async fn execute<J: Job>(job: &J, journal: Arc<dyn Journal>, options: RunOpt
         run.status = Empty,
         otel.status_code = Empty,
     );
+    telemetry::link(&span, &options.asked_in);
     let report = Box::pin(run(job, journal, &options, run_id))
         .instrument(span.clone())
         .await;

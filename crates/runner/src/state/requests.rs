@@ -30,6 +30,8 @@ pub struct NewRequest<'a> {
     pub asked: Asked,
     /// Not before.
     pub due_at: Timestamp,
+    /// The span that asks (W3C traceparent), when it is traced.
+    pub asked_in: Option<String>,
 }
 
 /// What is told of a run to whoever asked for it.
@@ -67,6 +69,8 @@ pub struct Taken {
     pub tick: Option<i64>,
     /// What is asked for beside the job's definition.
     pub asked: Asked,
+    /// The spans that asked for it (W3C traceparent).
+    pub asked_in: Vec<String>,
     /// The job's lock.
     pub hold: Arc<dyn Hold>,
 }
@@ -185,6 +189,7 @@ impl State {
             woken_by: request.woken_by,
             asked: Some(&asked),
             due_at: request.due_at,
+            asked_in: request.asked_in.as_deref(),
         };
         let mut tx = self.write().await.map_err(&failed)?;
         let id = insert_request(&mut tx, &row, now).await.map_err(&failed)?;
@@ -617,6 +622,7 @@ struct RequestRow<'a> {
     woken_by: &'a str,
     asked: Option<&'a str>,
     due_at: Timestamp,
+    asked_in: Option<&'a str>,
 }
 
 async fn insert_request(
@@ -626,8 +632,8 @@ async fn insert_request(
 ) -> Result<RunId, sqlx::Error> {
     let id = RunId::new();
     sqlx::query(
-        "INSERT INTO runs (id, job, kind, woken_by, dry_run, state, started_at, due_at, asked, fence) \
-         VALUES ($1, $2, $3, $4, 0, 'queued', $5, $6, $7, 0)",
+        "INSERT INTO runs (id, job, kind, woken_by, dry_run, state, started_at, due_at, asked, asked_in, fence) \
+         VALUES ($1, $2, $3, $4, 0, 'queued', $5, $6, $7, $8, 0)",
     )
     .bind(id.to_string())
     .bind(request.job)
@@ -636,6 +642,7 @@ async fn insert_request(
     .bind(now.as_millisecond())
     .bind(request.due_at.as_millisecond())
     .bind(request.asked)
+    .bind(request.asked_in)
     .execute(&mut **tx)
     .await?;
     Ok(id)
@@ -694,12 +701,14 @@ async fn again(
     let job: String = dead.try_get("job").map_err(&failed)?;
     let kind: String = dead.try_get("kind").map_err(&failed)?;
     let asked: Option<String> = dead.try_get("asked").map_err(&failed)?;
+    let asked_in: Option<String> = dead.try_get("asked_in").map_err(&failed)?;
     let row = RequestRow {
         job: &job,
         kind: &kind,
         woken_by: "resume",
         asked: asked.as_deref(),
         due_at: now,
+        asked_in: asked_in.as_deref(),
     };
     insert_request(tx, &row, now).await.map_err(failed)?;
     Ok(())
@@ -721,7 +730,10 @@ fn taken_row(row: &AnyRow) -> Result<Taken, JournalError> {
     let id: String = row.try_get("id").map_err(&failed)?;
     let asked: Option<String> = row.try_get("asked").map_err(&failed)?;
     let asked = asked.map(|asked| serde_json::from_str(&asked)).transpose();
+    let asked_in: Option<String> = row.try_get("asked_in").map_err(&failed)?;
+    let asked_in = asked_in.unwrap_or_default();
     Ok(Taken {
+        asked_in: asked_in.split_whitespace().map(str::to_owned).collect(),
         run: RunKey {
             id: RunId::from_str(&id).map_err(write("that a run is taken up"))?,
             fence: row.try_get("fence").map_err(&failed)?,

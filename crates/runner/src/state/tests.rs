@@ -1,5 +1,6 @@
 //! Tests of the state: one suite on real files and on a real PostgreSQL.
 
+mod events;
 mod figures;
 mod findings;
 mod groups;

@@ -114,6 +114,10 @@ metrics! {
         "Custom resources that this process answered, at each delivery: `success`, `failed`, and answers that CloudFormation did not take, `undeliverable`";
     PROVIDER_REFUSED = "runner.provider.refused", "", Kind::Counter, ["error.type"],
         "Events that the provider refused, at each delivery, by reason";
+    EVENTS = "runner.events", "", Kind::Counter, ["event.kind", "event.outcome"],
+        "Messages of the wake-up queue that this process took, by what happened (`none` where none of that) and what became of them: `wakes` a job; `no-job`, as none is woken by it; `of-a-run`, as a stack set tells what a run of ours did; `repeated`; `of-no-interest`; `not-understood`";
+    EVENTS_NEWEST = "runner.events.newest.timestamp", "s", Kind::Gauge, [],
+        "When the newest event happened that this process took, in Unix seconds; 0 before the first";
     RUNS = "runner.runs", "", Kind::Counter, ["job.name", "job.kind", "run.status"],
         "Runs that ended, by job, kind and status";
     RUN_DURATION = "runner.run.duration", "s", WORK, ["job.name", "job.kind", "run.status"],

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, sync::LazyLock, time::Duration};
 
-use onboarding_core::{custom_resource::Status, governor::spot::WindowSnapshot};
+use onboarding_core::{custom_resource::Status, events::EventKind, governor::spot::WindowSnapshot};
 use onboarding_provider::{Event, Phase, Refusal};
 use opentelemetry::{
     KeyValue, global,
@@ -26,6 +26,7 @@ struct Instruments {
     spot_retries: Counter<u64>,
     answers: Counter<u64>,
     refused: Counter<u64>,
+    events: Counter<u64>,
 }
 
 /// Made at first use, which is after [`super::init`] has installed the meter provider.
@@ -39,6 +40,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
     spot_retries: counter(&catalog::SPOT_RETRIES),
     answers: counter(&catalog::PROVIDER_ANSWERS),
     refused: counter(&catalog::PROVIDER_REFUSED),
+    events: counter(&catalog::EVENTS),
 });
 
 fn counter(metric: &'static Metric) -> Counter<u64> {
@@ -110,6 +112,56 @@ pub fn begin() {
     for answer in [SUCCESS, FAILED, UNDELIVERABLE] {
         INSTRUMENTS.answers.add(0, &[provider_answer(answer)]);
     }
+    for kind in EventKind::ALL {
+        INSTRUMENTS
+            .events
+            .add(0, &event_labels(Some(kind), EventOutcome::Wakes));
+    }
+    for outcome in [EventOutcome::OfNoInterest, EventOutcome::NotUnderstood] {
+        INSTRUMENTS.events.add(0, &event_labels(None, outcome));
+    }
+}
+
+/// What became of a message of the wake-up queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// A run is asked for.
+    Wakes,
+    /// No job is woken by it.
+    NoJob,
+    /// A run of ours made it.
+    OfARun,
+    /// It was dealt with before.
+    Repeated,
+    /// It tells nothing that matters.
+    OfNoInterest,
+    /// It is no event.
+    NotUnderstood,
+}
+
+impl EventOutcome {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Wakes => "wakes",
+            Self::NoJob => "no-job",
+            Self::OfARun => "of-a-run",
+            Self::Repeated => "repeated",
+            Self::OfNoInterest => "of-no-interest",
+            Self::NotUnderstood => "not-understood",
+        }
+    }
+}
+
+/// A message of the wake-up queue was dealt with.
+pub fn event(kind: Option<EventKind>, outcome: EventOutcome) {
+    INSTRUMENTS.events.add(1, &event_labels(kind, outcome));
+}
+
+fn event_labels(kind: Option<EventKind>, outcome: EventOutcome) -> [KeyValue; 2] {
+    [
+        KeyValue::new("event.kind", kind.map_or("none", EventKind::code)),
+        KeyValue::new("event.outcome", outcome.code()),
+    ]
 }
 
 /// A run ended.

@@ -186,7 +186,7 @@ pub(crate) fn publish(
         deliveries.push((subscription.queue.clone(), body));
     }
     for (queue, body) in deliveries {
-        if !queue_accepts(world, &queue, arn) {
+        if !queue_accepts(world, &queue, ("sns.amazonaws.com", arn)) {
             continue;
         }
         let times = if world.ids.chance(world.scenario.messaging.duplicates) {
@@ -207,8 +207,8 @@ pub(crate) fn publish(
     Ok(id)
 }
 
-/// Whether a queue's policy lets SNS send for this topic.
-fn queue_accepts(world: &World, queue: &str, topic: &str) -> bool {
+/// Whether a queue's policy lets a service send for one of its sources: SNS for a topic, EventBridge for a rule.
+pub(super) fn queue_accepts(world: &World, queue: &str, (service, source): (&str, &str)) -> bool {
     let Some(policy) = world
         .messaging
         .queues
@@ -217,12 +217,12 @@ fn queue_accepts(world: &World, queue: &str, topic: &str) -> bool {
     else {
         return false;
     };
-    let owner = topic.split(':').nth(4).unwrap_or_default();
+    let owner = source.split(':').nth(4).unwrap_or_default();
     let request = Request {
-        principal: Principal::Service("sns.amazonaws.com"),
+        principal: Principal::Service(service),
         action: "sqs:SendMessage",
         resource: queue,
-        context: &[("aws:SourceArn", topic), ("aws:SourceAccount", owner)],
+        context: &[("aws:SourceArn", source), ("aws:SourceAccount", owner)],
     };
     evaluate(policy, &request) == Decision::Allow
 }

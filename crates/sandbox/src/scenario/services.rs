@@ -1,4 +1,4 @@
-//! The smaller sections: IAM, stack sets, messaging, the provider, latencies and faults.
+//! The smaller sections: IAM, stack sets, messaging, events, the provider, latencies and faults.
 
 use std::time::Duration;
 
@@ -80,6 +80,29 @@ impl Default for MessagingScenario {
         Self {
             duplicates: 0.0,
             reordered: 0.0,
+            delivery: ZERO,
+        }
+    }
+}
+
+/// `[events]`: what services tell EventBridge, at best effort.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsScenario {
+    /// Probability that an event is never heard of.
+    pub lost: f64,
+    /// Probability that an event comes twice.
+    pub duplicates: f64,
+    /// Simulated time from what happened to the event bus.
+    #[serde(deserialize_with = "duration")]
+    pub delivery: Duration,
+}
+
+impl Default for EventsScenario {
+    fn default() -> Self {
+        Self {
+            lost: 0.0,
+            duplicates: 0.0,
             delivery: ZERO,
         }
     }

@@ -10,7 +10,7 @@ use e2e::{
 use super::*;
 
 /// What is served, as Prometheus reads it.
-struct Scraped {
+pub(super) struct Scraped {
     /// By name, without what histograms add to it.
     kinds: BTreeMap<String, String>,
     /// By name and labels as they are written.
@@ -18,7 +18,7 @@ struct Scraped {
 }
 
 impl Scraped {
-    fn value(&self, series: &str) -> Option<f64> {
+    pub(super) fn value(&self, series: &str) -> Option<f64> {
         self.values.get(series).copied()
     }
 
@@ -79,7 +79,12 @@ fn scrape(daemon: &Daemon, rehearsal: &Rehearsal) -> Scraped {
 
 /// Scrapes until a series has this value.
 #[track_caller]
-fn until_is(daemon: &mut Daemon, rehearsal: &Rehearsal, series: &str, wanted: f64) -> Scraped {
+pub(super) fn until_is(
+    daemon: &mut Daemon,
+    rehearsal: &Rehearsal,
+    series: &str,
+    wanted: f64,
+) -> Scraped {
     rehearsal.until(&format!("{series} is {wanted}"), || {
         daemon.process.check().unwrap();
         let scraped = scrape(daemon, rehearsal);
@@ -270,7 +275,7 @@ fn tell_what_people_do(daemon: &mut Daemon, rehearsal: &Rehearsal) {
 }
 
 /// A daemon whose environment names a collector.
-fn start_with_collector(
+pub(super) fn start_with_collector(
     rehearsal: &mut Rehearsal,
     endpoint: &str,
     more: &[(&str, &str)],

@@ -194,6 +194,7 @@ async fn runs_that_wait_and_go_on_and_pauses_are_counted(place: Place) {
             woken_by: "event",
             asked: Asked::default(),
             due_at: now,
+            asked_in: None,
         };
         state.ask_for_run(&request, now).await.unwrap();
     }

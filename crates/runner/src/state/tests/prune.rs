@@ -48,7 +48,7 @@ async fn begin(state: &State, job: &str, day: i64, dry_run: bool) -> RunKey {
     state.begin_run(&run).await.unwrap().key
 }
 
-fn step(action: &str) -> Step {
+pub(super) fn step(action: &str) -> Step {
     Step {
         id: format!("{action}:1"),
         kind: "test".to_owned(),

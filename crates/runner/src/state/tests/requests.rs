@@ -63,6 +63,7 @@ fn request(job: &str) -> NewRequest<'_> {
             fix: false,
         },
         due_at: now(),
+        asked_in: None,
     }
 }
 
