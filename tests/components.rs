@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// The `runner` binary that was built for this test run.
 ///
@@ -49,4 +49,18 @@ pub fn checkout() -> PathBuf {
     let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     path.pop();
     path
+}
+
+/// The example of a plugin in Rust, which is built with the runner, beside it.
+///
+/// # Errors
+/// The tests were started by something else than `cargo xtask test`.
+pub fn account_register() -> Result<PathBuf> {
+    let path = runner()?.with_file_name("runner-job-account-register");
+    ensure!(
+        path.is_file(),
+        "{} is not there; run the tests with `cargo xtask test`",
+        path.display()
+    );
+    Ok(path)
 }

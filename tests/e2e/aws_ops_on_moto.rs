@@ -3,6 +3,7 @@
 //!
 //! What moto cannot do is listed there too, and tested in `tests/python/test_emulator_gaps.py`.
 
+mod config;
 mod identity;
 mod organization;
 mod queue;

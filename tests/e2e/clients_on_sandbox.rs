@@ -2,6 +2,7 @@
 //! AWS and Spot is for other people's clients to say, in `tests/python`.
 
 mod aws;
+mod config;
 mod roles;
 mod spot;
 mod stacks;

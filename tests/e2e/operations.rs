@@ -71,9 +71,10 @@ fn aws_operations(source: &str) -> impl Iterator<Item = String> {
 }
 
 fn is_aws_operation(literal: &str) -> bool {
-    const SERVICES: [&str; 8] = [
+    const SERVICES: [&str; 9] = [
         "organizations",
         "cloudformation",
+        "config",
         "iam",
         "sts",
         "sns",

@@ -23,6 +23,7 @@ mod notify;
 mod orphans;
 mod plain_stacks;
 mod plans;
+mod plugins;
 mod prerequisites;
 mod reinstated;
 mod relay;
@@ -357,6 +358,7 @@ fn is_write(call: &str) -> bool {
     let (service, operation) = call.split_once(':').unwrap();
     let reads = match service {
         "spot" => &["GET "][..],
+        "config" => &["Get", "Describe", "BatchGet", "Select"][..],
         _ => &["Get", "List", "Describe"][..],
     };
     !reads.iter().any(|read| operation.starts_with(read))

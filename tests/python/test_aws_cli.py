@@ -25,6 +25,8 @@ ous = 3
 rates = false
 [provider]
 enabled = false
+[config]
+enabled = true
 """
 # The sources that dispatch an operation by its name.
 SERVED_BY = {
@@ -34,7 +36,10 @@ SERVED_BY = {
     "sts": "sts.rs",
     "sns": "messaging/sns.rs",
     "sqs": "messaging/sqs.rs",
+    "configservice": "config_service.rs",
 }
+# What the AWS CLI calls otherwise than its model.
+MODELS = {"configservice": "config"}
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]})
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ec2:*", "Resource": "*"}]})
@@ -42,7 +47,7 @@ POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", 
 
 def served(service):
     """The operations that the sandbox serves, as commands of the AWS CLI."""
-    model = botocore.session.get_session().get_service_model(service)
+    model = botocore.session.get_session().get_service_model(MODELS.get(service, service))
     source = (ROOT / "crates/sandbox/src" / SERVED_BY[service]).read_text()
     names = set(re.findall(r'"([A-Z]\w+)"', source)) & set(model.operation_names)
     assert names, f"no operation of {service} found in {SERVED_BY[service]}"
@@ -177,6 +182,25 @@ def test_sts(sandbox):
     member = sandbox.members(state="ACTIVE", scp_blocked=False, invited=False)[0]["id"]
     assumed = cli("assume-role", role_arn=f"arn:aws:iam::{member}:role/OrganizationAccountAccessRole", role_session_name="cli")
     assert assumed["Credentials"]["SessionToken"] and account != member
+    cli.leaves_none_out()
+
+
+def test_config(sandbox):
+    cli = Cli(sandbox, "configservice")
+    name = {"configuration_aggregator_name": "organization"}
+    named = cli("describe-configuration-aggregators", configuration_aggregator_names="organization")
+    assert named["ConfigurationAggregators"][0]["ConfigurationAggregatorName"] == "organization"
+    status = cli("describe-configuration-aggregator-sources-status", **name)["AggregatedSourceStatusList"]
+    assert {one["LastUpdateStatus"] for one in status} == {"SUCCEEDED"}
+    kind = "AWS::IAM::Role"
+    filters = f"ResourceType={kind},Region=us-east-1"
+    counts = cli("get-aggregate-discovered-resource-counts", **name, filters=filters, group_by_key="ACCOUNT_ID")
+    assert len(counts["GroupedResourceCounts"]) >= 12
+    query = f"SELECT accountId, resourceId WHERE resourceType = '{kind}'"
+    found = json.loads(cli("select-aggregate-resource-config", **name, expression=query)["Results"][0])
+    identifier = f"SourceAccountId={found['accountId']},SourceRegion=us-east-1,ResourceId={found['resourceId']},ResourceType={kind}"
+    items = cli("batch-get-aggregate-resource-config", **name, resource_identifiers=identifier)["BaseConfigurationItems"]
+    assert json.loads(items[0]["configuration"])["roleId"] == found["resourceId"]
     cli.leaves_none_out()
 
 

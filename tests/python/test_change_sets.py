@@ -224,10 +224,10 @@ def test_a_retained_topic_outlives_its_stack_and_its_name_is_taken(sandbox, cfn,
 
 
 def test_resources_without_a_simulation_have_ids_and_attributes(cfn, name):
-    kinds = {"Key": "AWS::KMS::Key", "Rule": "AWS::Events::Rule", "Alarm": "AWS::CloudWatch::Alarm", "Bucket": "AWS::S3::Bucket"}
+    kinds = {"Key": "AWS::KMS::Key", "Alarm": "AWS::CloudWatch::Alarm", "Bucket": "AWS::S3::Bucket"}
     template = {"Resources": {id: {"Type": kind} for id, kind in kinds.items()},
                 "Outputs": {id: {"Value": {"Fn::GetAtt": [id, "Arn"]}} for id in kinds}}
     deployed(cfn, name, template)
     outputs = {output["OutputKey"]: output["OutputValue"] for output in cfn.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]}
     services = {id: arn.split(":")[2] for id, arn in outputs.items()}
-    assert services == {"Key": "kms", "Rule": "events", "Alarm": "cloudwatch", "Bucket": "s3"}
+    assert services == {"Key": "kms", "Alarm": "cloudwatch", "Bucket": "s3"}

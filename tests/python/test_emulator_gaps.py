@@ -177,6 +177,48 @@ def test_moto_sends_policy_documents_that_are_not_percent_encoded(moto):
     assert "&quot;Version&quot;" in body or '"Version"' in body
 
 
+@pytest.fixture(scope="module")
+def aggregator(moto):
+    """An aggregator of AWS Config."""
+    source = {"AccountIds": ["123456789012"], "AwsRegions": ["us-east-1"]}
+    moto.client("config").put_configuration_aggregator(
+        ConfigurationAggregatorName="gaps", AccountAggregationSources=[source]
+    )
+    return {"ConfigurationAggregatorName": "gaps"}
+
+
+def html_error_to_json(call):
+    """The same of a service with a JSON protocol, which boto3 takes for an error of the service."""
+    with pytest.raises(ClientError, match="500 Internal Server Error"):
+        call()
+
+
+def test_moto_fails_on_describe_configuration_aggregator_sources_status(moto, aggregator):
+    html_error_to_json(lambda: moto.client("config").describe_configuration_aggregator_sources_status(**aggregator))
+
+
+def test_moto_fails_on_get_aggregate_discovered_resource_counts(moto, aggregator):
+    html_error_to_json(lambda: moto.client("config").get_aggregate_discovered_resource_counts(**aggregator))
+
+
+def test_moto_fails_on_select_aggregate_resource_config(moto, aggregator):
+    query = "SELECT arn WHERE resourceType = 'AWS::IAM::Role'"
+    html_error_to_json(lambda: moto.client("config").select_aggregate_resource_config(**aggregator, Expression=query))
+
+
+def test_moto_sends_the_times_of_configuration_items_as_texts(moto, aggregator):
+    config = moto.client("config")
+    moto.client("iam").create_role(RoleName="recorded", AssumeRolePolicyDocument="{}")
+    kind = "AWS::IAM::Role"
+    found = config.list_aggregate_discovered_resources(**aggregator, ResourceType=kind)["ResourceIdentifiers"][0]
+    bodies = []
+    before = "before-parse.config-service.BatchGetAggregateResourceConfig"
+    config.meta.events.register(before, lambda response_dict, **_: bodies.append(response_dict))
+    config.batch_get_aggregate_resource_config(**aggregator, ResourceIdentifiers=[found])
+    (item,) = json.loads(bodies[0]["body"])["BaseConfigurationItems"]
+    assert isinstance(item["configurationItemCaptureTime"], str)
+
+
 def not_implemented(call):
     with pytest.raises(ClientError) as error:
         call()

@@ -157,6 +157,19 @@ def test_a_topic_delivers_with_an_envelope_or_raw(sns, sqs, queue, name):
     assert error_of(sns.publish, TopicArn=topic, Message="m")["Code"] == "NotFound"
 
 
+def test_a_message_has_the_attributes_that_it_was_published_with_and_none_that_is_empty(sns, sqs, queue, name):
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    subscribed(sns, sqs, queue, topic)
+    event = {"DataType": "String", "StringValue": "run-failed"}
+    sns.publish(TopicArn=topic, Message="m", MessageAttributes={"event": event, "job": {"DataType": "String", "StringValue": "sync"}})
+    envelope = json.loads(sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"][0]["Body"])
+    assert envelope["MessageAttributes"] == {
+        "event": {"Type": "String", "Value": "run-failed"}, "job": {"Type": "String", "Value": "sync"}}
+    empty = {"event": event, "job": {"DataType": "String", "StringValue": ""}}
+    refused = error_of(sns.publish, TopicArn=topic, Message="m", MessageAttributes=empty)
+    assert refused["Code"] == "ParameterValueInvalid" and "'job' must contain non-empty" in refused["Message"]
+
+
 def test_sns_delivers_as_the_service_without_an_organization_id(sandbox, sns, sqs, queue, name):
     organization = sandbox.aws("organizations").describe_organization()["Organization"]["Id"]
     topic = sns.create_topic(Name=name)["TopicArn"]

@@ -35,6 +35,11 @@ pub(crate) fn bootstrap(profile: Profile) -> Result<PathBuf> {
     binary("bootstrap", profile)
 }
 
+/// Builds the example of a plugin in Rust, which tests look for beside the runner.
+pub(crate) fn plugin() -> Result<PathBuf> {
+    binary("runner-job-account-register", Profile::Dev)
+}
+
 /// Builds the program that renders every template, which tests read, and returns its path.
 pub(crate) fn render_all() -> Result<PathBuf> {
     build(

@@ -75,6 +75,7 @@ impl Components {
         let runner = build::runner(Profile::Dev)?;
         let bootstrap = build::bootstrap(Profile::Dev)?;
         let render_all = build::render_all()?;
+        build::plugin()?;
         let venv = match venv::ready() {
             Ok(venv) => Some(venv),
             Err(error) if in_ci() => return Err(error),

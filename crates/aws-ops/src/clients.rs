@@ -20,6 +20,7 @@ pub(crate) struct Clients {
     config: SdkConfig,
     cloudformation: OnceLock<aws_sdk_cloudformation::Client>,
     iam: OnceLock<aws_sdk_iam::Client>,
+    recordings: OnceLock<aws_sdk_config::Client>,
     organizations: OnceLock<aws_sdk_organizations::Client>,
     secrets: OnceLock<aws_sdk_secretsmanager::Client>,
     queues: OnceLock<aws_sdk_sqs::Client>,
@@ -34,6 +35,7 @@ impl Clients {
             config,
             cloudformation: OnceLock::new(),
             iam: OnceLock::new(),
+            recordings: OnceLock::new(),
             organizations: OnceLock::new(),
             secrets: OnceLock::new(),
             queues: OnceLock::new(),
@@ -55,6 +57,12 @@ impl Clients {
     pub(crate) fn iam(&self) -> &aws_sdk_iam::Client {
         self.iam
             .get_or_init(|| aws_sdk_iam::Client::new(&self.config))
+    }
+
+    /// AWS Config.
+    pub(crate) fn recordings(&self) -> &aws_sdk_config::Client {
+        self.recordings
+            .get_or_init(|| aws_sdk_config::Client::new(&self.config))
     }
 
     pub(crate) fn organizations(&self) -> &aws_sdk_organizations::Client {

@@ -68,7 +68,7 @@ impl Aws {
 
 /// A policy document as JSON text. IAM percent-encodes documents (RFC 3986, so `+` stays `+`); some emulators do not,
 /// and decoding plain JSON could change it.
-fn policy_document(text: &str) -> String {
+pub(crate) fn policy_document(text: &str) -> String {
     if serde_json::from_str::<serde_json::Value>(text).is_ok() {
         return text.to_owned();
     }

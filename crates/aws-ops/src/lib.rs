@@ -1,5 +1,5 @@
-//! Our verbs over the AWS SDK: the organization snapshot, stack sets and their operations, identity, IAM truth, the
-//! queue, topics and secrets.
+//! Our verbs over the AWS SDK: the organization snapshot, stack sets and their operations, identity, IAM truth, what
+//! AWS Config recorded of it, the queue, topics and secrets.
 //!
 //! Guarantees:
 //! - Every call goes through one place that waits for the rate governor, counts, classifies and retries. The SDK's own
@@ -12,8 +12,10 @@
 
 mod account_access;
 mod account_stack;
+pub mod aggregator;
 mod aws;
 mod clients;
+mod credentials;
 mod error;
 mod governed;
 pub mod iam;

@@ -15,7 +15,13 @@ pub fn to_canonical_json(value: &Value) -> String {
 /// The SHA-256 of the value's canonical JSON, in 64 lower-case hexadecimal digits.
 #[must_use]
 pub fn digest(value: &Value) -> String {
-    hex::encode(Sha256::digest(to_canonical_json(value)))
+    digest_of_bytes(to_canonical_json(value).as_bytes())
+}
+
+/// The SHA-256 of what is no JSON, in the same form.
+#[must_use]
+pub fn digest_of_bytes(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
 }
 
 fn write(value: &Value, text: &mut String) {

@@ -8,6 +8,7 @@
 //! differently never for drift. What cannot be known, such as an external ID that nobody told, stands for whatever text is
 //! in its place, and what could not be read is said, never taken to be fine.
 
+mod aggregated;
 mod commands;
 mod compare;
 mod document;
@@ -18,6 +19,7 @@ mod stray;
 mod truth;
 mod unknown;
 
+pub use aggregated::{AggregatorCoverage, SeenAt, aggregated, newest};
 pub use compare::{CompareContext, Unused, compare};
 pub use document::MeantDocument;
 pub use findings::{Subject, findings};

@@ -26,11 +26,11 @@ use self::remedy::Remedies;
 use crate::{
     custom_resource::Naming,
     desired::{Desired, Profile, Purpose},
-    drift::{Drift, DriftKind, Fix, Subject, findings},
+    drift::{Drift, DriftKind, Fix, SeenAt, Subject, findings},
     enroll,
     ids::{AwsAccountId, Region, RoleArn, SpotAccountId, StackId},
     inventory::AccountState,
-    plan::{AccountRow, Audited, Finding, Plan, Severity, Step},
+    plan::{AccountRow, Audited, Finding, Plan, Recorded, Severity, Step},
     stackset_sync::{self, PlanError, SyncObserved, past_links::LEFTOVER},
     status::{Reason, Standing},
 };
@@ -52,6 +52,8 @@ pub struct AuditObserved {
     /// How IAM's truth differs, for every account that was asked, empty where nothing differs; none when no account was to
     /// be asked.
     pub drifts: Option<BTreeMap<AwsAccountId, Vec<Drift>>>,
+    /// When AWS Config saw that, for the accounts of which its aggregator told it; none when no aggregator was asked.
+    pub seen: Option<BTreeMap<AwsAccountId, SeenAt>>,
     /// The Spot accounts that Cost Intelligence is switched on for; none when it was not asked.
     pub cost_intelligence: Option<BTreeSet<SpotAccountId>>,
     /// How the Spot accounts of each profile are named, of profiles that name them, by the profile's name.
@@ -318,6 +320,7 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
         asked: drifts.len(),
         read: drifts.len() - unreadable,
         unreadable,
+        by_aggregator: observed.seen.is_some(),
     });
     let mut found = Vec::new();
     for row in &plan.accounts {
@@ -337,11 +340,22 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
                 .unwrap_or_else(|| remedies.of(row.account, drift));
             found.push(Finding {
                 fix: Some(fix),
+                recorded: recorded(observed, row.account, drift),
                 ..finding
             });
         }
     }
     found
+}
+
+/// When AWS Config saw what differs, where its aggregator told it.
+fn recorded(observed: &AuditObserved, account: AwsAccountId, drift: &Drift) -> Option<Recorded> {
+    let seen = observed.seen.as_ref()?.get(&account)?;
+    let policy = seen.policies.get(&drift.resource);
+    Some(Recorded {
+        captured_at: policy.copied().or(seen.role),
+        collected_at: seen.collected,
+    })
 }
 
 /// Plans what mends the accounts that something was found about, and was not accepted.

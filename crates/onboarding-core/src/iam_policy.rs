@@ -13,7 +13,7 @@ pub(crate) use table::NETWORK_INTERFACES;
 pub use table::{FUNCTION_PERMISSIONS, Need, PERMISSIONS, Permission, Scope};
 
 use crate::{
-    ids::{AwsAccountId, OrganizationId, Region, StackSetName, TopicArn},
+    ids::{AwsAccountId, OrganizationId, Region, RoleArn, StackSetName, TopicArn},
     policy::{PolicyDocument, PolicyError},
     template::{Partition, home},
 };
@@ -53,8 +53,12 @@ pub struct RunnerPolicySpec {
     pub audit_role: Option<String>,
     /// The path and name of the remediation role; none when stray policies are left to a person.
     pub remediation_role: Option<String>,
+    /// The aggregators of AWS Config that jobs read IAM from.
+    pub aggregators: Vec<AggregatorAccess>,
     /// The provider's queue; none with a provider that is not ours.
     pub queue: Option<QueueAccess>,
+    /// The queue of events that wake jobs; none when none do.
+    pub wake_up_queue: Option<WakeUpAccess>,
     /// Where in AWS the Spot token is; none when it is somewhere else.
     pub token: Option<SecretPlace>,
     /// The topics that are notified.
@@ -87,6 +91,15 @@ pub struct ManagementStackAccess {
     pub boundary: Option<String>,
 }
 
+/// An aggregator of AWS Config.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AggregatorAccess {
+    /// One of the home account, in this Region.
+    Home(Region),
+    /// One of another account, through this role.
+    Through(RoleArn),
+}
+
 /// The provider's queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueAccess {
@@ -96,6 +109,15 @@ pub struct QueueAccess {
     pub name: String,
     /// The name of the topic whose key encrypts it; none when SQS's own key does.
     pub key_of_topic: Option<String>,
+}
+
+/// The wake-up queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WakeUpAccess {
+    /// Its account.
+    pub account: AwsAccountId,
+    /// Its name.
+    pub name: String,
 }
 
 /// Where in AWS a secret text is, by name or ARN.
@@ -159,7 +181,8 @@ impl RunnerPolicySpec {
             Need::Rollout => reads && self.rolls_out,
             Need::ManagementStackReads => reads && !self.management_stacks.is_empty(),
             Need::ManagementTruth => {
-                reads && self.audit_role.is_some() && !self.management_stacks.is_empty()
+                let looks = self.audit_role.is_some() || !self.aggregators.is_empty();
+                reads && looks && !self.management_stacks.is_empty()
             }
             Need::ManagementStack => manages && !self.management_stacks.is_empty(),
             Need::UnboundedRole => {
@@ -181,11 +204,14 @@ impl RunnerPolicySpec {
             Need::AccountTags => self.reads_account_tags,
             Need::AuditRole => self.audit_role.is_some(),
             Need::RemediationRole => self.remediation_role.is_some(),
+            Need::Aggregator => !self.resources(Scope::Aggregators).is_empty(),
+            Need::AggregatorRole => !self.resources(Scope::AggregatorRoles).is_empty(),
             Need::Queue => self.queue.is_some(),
             Need::QueueKey => self
                 .queue
                 .as_ref()
                 .is_some_and(|queue| queue.key_of_topic.is_some()),
+            Need::Events => self.wake_up_queue.is_some(),
             Need::Secret => matches!(self.token, Some(SecretPlace::Secret(_))),
             Need::Parameter => matches!(self.token, Some(SecretPlace::Parameter(_))),
             Need::Topics => !self.topics.is_empty(),
@@ -280,9 +306,27 @@ impl RunnerPolicySpec {
             Scope::AuditRole => self.in_any_account(self.audit_role.as_ref()),
             Scope::RemediationRole => self.in_any_account(self.remediation_role.as_ref()),
             Scope::AwsPolicies => vec![format!("arn:{partition}:iam::aws:policy/*")],
+            Scope::Aggregators => self.of_aggregators(|one| match one {
+                AggregatorAccess::Home(region) => Some(format!(
+                    "arn:{partition}:config:{region}:{account}:config-aggregator/*"
+                )),
+                AggregatorAccess::Through(_) => None,
+            }),
+            Scope::AggregatorRoles => self.of_aggregators(|one| match one {
+                AggregatorAccess::Through(role) => Some(role.to_string()),
+                AggregatorAccess::Home(_) => None,
+            }),
             // Dead letters are listed and served by the provider, too.
             Scope::Queue => self.queues(&home::PROVIDER_QUEUE_ENDINGS),
             Scope::ServedQueue => self.queues(&[""]),
+            Scope::WakeUpQueue => self
+                .wake_up_queue
+                .iter()
+                .map(|queue| {
+                    let (account, name) = (queue.account, &queue.name);
+                    format!("arn:{partition}:sqs:{region}:{account}:{name}")
+                })
+                .collect(),
             Scope::QueueKey => self
                 .queue
                 .iter()
@@ -294,6 +338,12 @@ impl RunnerPolicySpec {
             Scope::FurtherSecrets => self.further_secrets(true),
             Scope::FurtherParameters => self.further_secrets(false),
         }
+    }
+
+    /// What is allowed of the aggregators, each once.
+    fn of_aggregators(&self, arn: impl Fn(&AggregatorAccess) -> Option<String>) -> Vec<String> {
+        let arns: BTreeSet<String> = self.aggregators.iter().filter_map(arn).collect();
+        arns.into_iter().collect()
     }
 
     /// A role by path and name, in whichever account.

@@ -11,6 +11,8 @@ pub mod desired;
 pub mod drift;
 pub mod drift_audit;
 pub mod enroll;
+pub mod events;
+pub mod external;
 pub mod governor;
 pub mod iam_policy;
 pub mod ids;

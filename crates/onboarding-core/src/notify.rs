@@ -98,12 +98,15 @@ pub struct Notice {
     /// What is new, the worst first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// How many more are new.
+    #[serde(default)]
+    pub findings_left_off: usize,
     /// What tells it from other things of this kind that happen to the job: a digest. Of equal ones, one is told.
     pub cause: String,
 }
 
 impl Notice {
-    /// A notice whose cause is this text, whatever numbers, ids and times are in it.
+    /// A notice whose cause is this text, whatever numbers, ids and times are in it. Of what happened, so much is kept as is told.
     #[must_use]
     pub fn new(event: Event, job: &str, at: i64, what: String, cause: &str) -> Self {
         Self {
@@ -113,12 +116,31 @@ impl Notice {
             run: None,
             status: None,
             at,
-            what,
+            what: shortened(&what, template::LONGEST),
             command: String::new(),
             summary: None,
             findings: Vec::new(),
+            findings_left_off: 0,
             cause: digest(&without_numbers(cause)),
         }
+    }
+
+    /// What tells this time that it happened from others: the run, or else what is said. What happens once and is seen twice, by two
+    /// processes or after a restart, is the same.
+    #[must_use]
+    pub fn occurrence(&self) -> String {
+        match &self.run {
+            Some(run) => run.clone(),
+            None => digest(&self.what),
+        }
+    }
+}
+
+/// A text with so many characters at most, and a mark where the rest is left off.
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
     }
 }
 
@@ -168,6 +190,30 @@ mod tests {
         for (one, other) in [("access denied", "not found"), ("a", "é"), ("", "1")] {
             assert_ne!(without_numbers(one), without_numbers(other), "{one}");
         }
+    }
+
+    #[test]
+    fn what_is_seen_twice_happened_once() {
+        let notice = |what: &str, run: Option<&str>| Notice {
+            run: run.map(str::to_owned),
+            ..Notice::new(Event::RunFailed, "sync", 0, what.to_owned(), "")
+        };
+        for (one, other, is_same) in [
+            (notice("a", Some("1")), notice("b", Some("1")), true),
+            (notice("a", Some("1")), notice("a", Some("2")), false),
+            (notice("a", None), notice("a", None), true),
+            (notice("line 1", None), notice("line 2", None), false),
+        ] {
+            assert_eq!(one.occurrence() == other.occurrence(), is_same, "{one:?}");
+        }
+    }
+
+    #[test]
+    fn of_what_happened_as_much_is_kept_as_is_told() {
+        let long = "é".repeat(template::LONGEST + 9);
+        let notice = Notice::new(Event::RunFailed, "sync", 0, long, "");
+        assert_eq!(notice.what.chars().count(), template::LONGEST + 1);
+        assert!(notice.what.ends_with("é…"));
     }
 
     #[test]

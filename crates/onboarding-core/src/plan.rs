@@ -170,9 +170,22 @@ pub struct Finding {
     /// not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloudformation: Option<StackDrift>,
+    /// When AWS Config saw what is there, where its aggregator told it; none where it was read in the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
     /// When it was seen first, in Unix seconds, as far as the state remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<i64>,
+}
+
+/// Until when something is known that AWS Config told: it may have been changed since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Recorded {
+    /// When AWS Config captured the resource, in Unix seconds; none when it has no such resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captured_at: Option<i64>,
+    /// Until when its aggregator has collected from the account, in Unix seconds.
+    pub collected_at: i64,
 }
 
 /// Something that the plan refuses to do, by a guard rail.
@@ -255,6 +268,9 @@ pub struct Audited {
     pub read: usize,
     /// Of those, not readable, for whatever reason; each has a finding.
     pub unreadable: usize,
+    /// Whether an aggregator of AWS Config told what they have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_aggregator: bool,
 }
 
 impl Plan {

@@ -102,6 +102,14 @@ pub enum Reason {
     WaitsForWave,
     /// A rollout of policies works on it, or has left it half-way.
     RollingOut,
+    /// The plugin of the job has nothing to do for it.
+    Settled,
+    /// The plugin of the job has something to do for it.
+    StepDue,
+    /// What the plugin of the job did for it in this run failed.
+    StepFailed,
+    /// The plugin of the job leaves it out, or a guard rail its steps.
+    PluginSkipped,
 }
 
 /// What a reason means for the account.
@@ -122,7 +130,7 @@ pub enum Standing {
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 52] = [
         Self::Enrolled,
         Self::Enrolling,
         Self::MissingInstance,
@@ -171,13 +179,19 @@ impl Reason {
         Self::PolicyOutdated,
         Self::WaitsForWave,
         Self::RollingOut,
+        Self::Settled,
+        Self::StepDue,
+        Self::StepFailed,
+        Self::PluginSkipped,
     ];
 
     /// What it means for the account when nothing but observation is known.
     #[must_use]
     pub fn standing(self) -> Standing {
         match self {
-            Self::Enrolled | Self::InUse | Self::CleanedUp | Self::Recreated => Standing::Ok,
+            Self::Enrolled | Self::InUse | Self::CleanedUp | Self::Recreated | Self::Settled => {
+                Standing::Ok
+            }
             Self::Enrolling | Self::WaitsForWave => Standing::Pending,
             Self::MissingInstance
             | Self::InstanceOutdated
@@ -187,7 +201,9 @@ impl Reason {
             | Self::ExternalIdMissing
             | Self::Orphaned
             | Self::Deleted
-            | Self::PolicyOutdated => Standing::Due,
+            | Self::PolicyOutdated
+            | Self::StepDue => Standing::Due,
+            Self::StepFailed => Standing::Failed,
             Self::RetryLater
             | Self::Quarantined
             | Self::InstanceInoperable
@@ -220,7 +236,8 @@ impl Reason {
             | Self::StillRunning
             | Self::StackRemains
             | Self::NotOurs
-            | Self::RollingOut => Standing::Skipped,
+            | Self::RollingOut
+            | Self::PluginSkipped => Standing::Skipped,
         }
     }
 
@@ -255,6 +272,15 @@ impl Reason {
     #[must_use]
     pub fn is_finding(self) -> bool {
         self.needs_person() || self == Self::RetryLater
+    }
+
+    /// Whether it is a plugin that says so.
+    #[must_use]
+    pub fn is_of_plugin(self) -> bool {
+        matches!(
+            self,
+            Self::Settled | Self::StepDue | Self::StepFailed | Self::PluginSkipped
+        )
     }
 
     /// Whether a profile leaves the account out although it is in the profile's organizational units.
@@ -315,6 +341,10 @@ impl Reason {
             Self::PolicyOutdated => "policy-outdated",
             Self::WaitsForWave => "waits-for-wave",
             Self::RollingOut => "rolling-out",
+            Self::Settled => "settled",
+            Self::StepDue => "step-due",
+            Self::StepFailed => "step-failed",
+            Self::PluginSkipped => "plugin-skipped",
         }
     }
 
@@ -435,6 +465,14 @@ impl Reason {
             }
             Self::RollingOut => {
                 "a rollout of policies works on it or has left it half-way; policy-rollout goes on with it, or takes it back"
+            }
+            Self::Settled => "the plugin of the job has nothing to do for it",
+            Self::StepDue => "the plugin of the job has something to do for it",
+            Self::StepFailed => {
+                "what the plugin of the job did for it failed; the next run asks the plugin again"
+            }
+            Self::PluginSkipped => {
+                "the plugin of the job leaves it out, or a guard rail its steps; the detail says why"
             }
         }
     }

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 
 use onboarding_core::iam_policy::{
-    FUNCTION_PERMISSIONS, FunctionAccess, ManagementStackAccess, PERMISSIONS, QueueAccess,
-    RunnerPolicySpec, Scope, SecretPlace, document,
+    AggregatorAccess, FUNCTION_PERMISSIONS, FunctionAccess, ManagementStackAccess, PERMISSIONS,
+    QueueAccess, RunnerPolicySpec, Scope, SecretPlace, WakeUpAccess, document,
 };
 use serde_json::{Value, json};
 
@@ -28,7 +28,9 @@ fn smallest() -> RunnerPolicySpec {
         reads_account_tags: false,
         audit_role: None,
         remediation_role: None,
+        aggregators: Vec::new(),
         queue: None,
+        wake_up_queue: None,
         token: None,
         topics: Vec::new(),
         further_secrets: Vec::new(),
@@ -46,10 +48,15 @@ fn largest() -> RunnerPolicySpec {
         reads_account_tags: true,
         audit_role: Some("/spot-onboarding-audit".to_owned()),
         remediation_role: Some("/spot/spot-onboarding-remediation".to_owned()),
+        aggregators: aggregators(),
         queue: Some(QueueAccess {
             account: "123456789012".parse().unwrap(),
             name: "spot-onboarding".to_owned(),
             key_of_topic: Some("spot-onboarding".to_owned()),
+        }),
+        wake_up_queue: Some(WakeUpAccess {
+            account: "123456789012".parse().unwrap(),
+            name: "spot-onboarding-wake-up".to_owned(),
         }),
         token: Some(SecretPlace::Secret("spot/token".to_owned())),
         topics: vec!["arn:aws:sns:eu-west-1:123456789012:alerts".parse().unwrap()],
@@ -63,6 +70,15 @@ fn largest() -> RunnerPolicySpec {
         },
         ..smallest()
     }
+}
+
+/// One in the home account, and one in another.
+fn aggregators() -> Vec<AggregatorAccess> {
+    let role = "arn:aws:iam::444455556666:role/config-reader";
+    vec![
+        AggregatorAccess::Home("eu-central-1".parse().unwrap()),
+        AggregatorAccess::Through(role.parse().unwrap()),
+    ]
 }
 
 fn management_stack(profile: &str, boundary: Option<&str>) -> ManagementStackAccess {
@@ -107,12 +123,14 @@ fn a_job_that_only_looks_may_write_nothing() {
         cleans_up: false,
         detects_drift: false,
         queue: None,
+        wake_up_queue: None,
         topics: Vec::new(),
         audit_role: None,
         remediation_role: None,
+        aggregators: aggregators()[..1].into(),
         ..largest()
     };
-    let reads = ["Describe", "List", "Get"];
+    let reads = ["Describe", "List", "Get", "BatchGet", "Select"];
     let actions = actions(&spec);
     for action in &actions {
         let (_, name) = action.split_once(':').unwrap();
@@ -165,8 +183,26 @@ fn each_setting_adds_its_own_actions_and_no_others() {
         ["iam:GetPolicy", "iam:GetPolicyVersion", "sts:AssumeRole"]
     );
     assert_eq!(
+        added(&|spec| spec.aggregators = aggregators()[..1].into()),
+        [
+            "config:BatchGetAggregateResourceConfig",
+            "config:DescribeConfigurationAggregatorSourcesStatus",
+            "config:DescribeConfigurationAggregators",
+            "config:GetAggregateDiscoveredResourceCounts",
+            "config:SelectAggregateResourceConfig",
+        ]
+    );
+    assert_eq!(
+        added(&|spec| spec.aggregators = aggregators()[1..].into()),
+        ["sts:AssumeRole"]
+    );
+    assert_eq!(
         added(&|spec| spec.topics = largest().topics),
         ["sns:Publish"]
+    );
+    assert_eq!(
+        added(&|spec| spec.wake_up_queue = largest().wake_up_queue),
+        ["sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"]
     );
     assert_eq!(
         added(&|spec| spec.further_secrets = largest().further_secrets),
@@ -253,6 +289,10 @@ fn resources_are_named_as_far_as_they_are_known() {
         ])
     );
     assert_eq!(
+        resources(&spec, "WakeUpQueue"),
+        json!(["arn:aws:sqs:eu-west-1:123456789012:spot-onboarding-wake-up"])
+    );
+    assert_eq!(
         resources(&spec, "SpotToken"),
         json!(["arn:aws:secretsmanager:eu-west-1:123456789012:secret:spot/token-??????"])
     );
@@ -267,6 +307,14 @@ fn resources_are_named_as_far_as_they_are_known() {
     assert_eq!(
         resources(&spec, "AwsPolicies"),
         json!(["arn:aws:iam::aws:policy/*"])
+    );
+    assert_eq!(
+        resources(&spec, "Aggregators"),
+        json!(["arn:aws:config:eu-central-1:123456789012:config-aggregator/*"])
+    );
+    assert_eq!(
+        resources(&spec, "AggregatorRoles"),
+        json!(["arn:aws:iam::444455556666:role/config-reader"])
     );
     assert_eq!(
         resources(&spec, "Topics"),
@@ -328,7 +376,7 @@ fn it_fits_into_one_inline_policy_of_a_role_with_many_profiles() {
 fn reads(action: &str) -> bool {
     let (_, name) = action.split_once(':').unwrap();
     action == "sts:AssumeRole"
-        || ["Describe", "Get", "List"]
+        || ["BatchGet", "Describe", "Get", "List", "Select"]
             .iter()
             .any(|verb| name.starts_with(verb))
 }
@@ -338,6 +386,7 @@ fn without_a_job_that_writes_nothing_can_be_written() {
     let reading = RunnerPolicySpec {
         stack_sets: Vec::new(),
         queue: None,
+        wake_up_queue: None,
         topics: Vec::new(),
         ..largest()
     };

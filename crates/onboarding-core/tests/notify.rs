@@ -84,6 +84,7 @@ fn all(target: &str) -> Route {
         jobs: BTreeSet::new(),
         severity: Severity::Warning,
         quiet: 1,
+        give_up_after: 2,
     }
 }
 
@@ -286,4 +287,38 @@ fn a_target_is_told_of_its_jobs_only() {
     let routed = route(&[other, this, all("all")], &told);
     let targets: Vec<&str> = routed.iter().map(|one| &*one.target).collect();
     assert_eq!(targets, ["this", "all"]);
+}
+
+#[test]
+fn what_is_about_no_job_in_particular_is_told_to_those_of_any() {
+    let notice = Notice::new(Event::DefinitionBroken, "", 0, "line 3".to_owned(), "");
+    let mut this = all("this");
+    this.jobs.insert("sync".to_owned());
+    let routed = route(&[this], &[notice]);
+    assert_eq!(routed.len(), 1);
+    assert_eq!((routed[0].quiet, routed[0].give_up_after), (1, 2));
+}
+
+#[test]
+fn of_many_findings_the_worst_are_kept_and_all_of_them_are_the_cause() {
+    let many = |number: usize| -> Vec<Finding> {
+        let of = |number| finding(&format!("new:{number:03}"), Severity::Warning);
+        let mut many: Vec<Finding> = (0..number).map(of).collect();
+        many.push(finding("worst", Severity::Error));
+        many
+    };
+    let told = |findings: &[Finding]| {
+        let told = notices(&RunEnded {
+            findings,
+            ..ended()
+        });
+        route(&[all("ops")], &told).remove(0).notice
+    };
+    let (some, more) = (told(&many(60)), told(&many(61)));
+    assert_eq!((some.findings.len(), some.findings_left_off), (50, 11));
+    assert_eq!(some.findings[0].id, "worst");
+    assert!(some.what.ends_with("- and 51 more"), "{}", some.what);
+    assert_eq!(more.findings_left_off, 12);
+    assert_ne!(some.cause, more.cause);
+    assert_eq!(told(&many(3)).findings_left_off, 0);
 }

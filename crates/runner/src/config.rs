@@ -4,6 +4,7 @@
 //! what is wrong is reported with file, line, column and what to do, as much at once as can be found; a broken job file
 //! disables that job only; `--set` cannot loosen a guard rail. It reads files and nothing else.
 
+mod aggregator;
 mod amount;
 mod arn;
 mod audit;
@@ -15,6 +16,8 @@ mod drift_audit;
 mod duration;
 mod enroll;
 mod error;
+mod events;
+mod external;
 mod home;
 mod job;
 mod lambda;
@@ -24,6 +27,7 @@ mod nearest;
 mod notify;
 mod orphan_cleanup;
 mod overrides;
+mod plugins;
 mod policy_rollout;
 mod profile;
 pub mod reference;
@@ -37,6 +41,7 @@ mod tags;
 mod tests;
 mod text;
 
+pub use aggregator::AggregatorConfig;
 pub use amount::{Concurrency, Share};
 pub use arn::{FunctionName, PermissionsBoundary, Principal};
 pub use audit::AuditConfig;
@@ -47,6 +52,9 @@ pub use drift_audit::{AuditDepth, Day, DriftAuditParams, SuppressConfig};
 pub use duration::HumanDuration;
 pub use enroll::{EnrollParams, Remake};
 pub use error::{ConfigError, ConfigErrors, Place, SetError};
+pub use events::{EventsConfig, WakeOn, WakeUpQueue};
+pub(crate) use external::OWN_VARIABLES;
+pub use external::{Asking, ExternalJob, ExternalParams, Grant};
 pub use home::HomePlace;
 pub use job::{Approval, JobFile, JobKind, JobParams, Overlap, RetryConfig, StacksetSyncParams};
 pub use lambda::LambdaConfig;
@@ -56,6 +64,7 @@ pub use nearest::nearest;
 pub use notify::{EventName, NotifyConfig, SeverityName, TemplatesConfig, WebhookUrl};
 pub use orphan_cleanup::OrphanCleanupParams;
 pub use overrides::GUARD_RAILS;
+pub use plugins::PluginsConfig;
 pub use policy_rollout::{
     DayName, Hours, PolicyRolloutParams, ToleranceConfig, WaveConfig, WindowConfig,
 };

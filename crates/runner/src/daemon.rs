@@ -3,6 +3,7 @@
 //! - `definitions`: the jobs as their files say, the last good version of each;
 //! - `scheduler`: looks for due ticks and writes down what becomes of them;
 //! - `executor`: takes up runs that wait and runs them;
+//! - `events`: takes events of AWS, and asks for runs of the jobs that they wake;
 //! - `service`: the enrollment provider, for as long as the daemon lives;
 //! - `retention`: forgets runs that ended long ago;
 //! - `health`: `/healthz`, `/readyz` and `/metrics`;
@@ -13,6 +14,7 @@
 //! answered. A second one leaves at once.
 
 mod definitions;
+mod events;
 mod executor;
 mod gauges;
 mod health;
@@ -48,6 +50,7 @@ use crate::{
 pub(crate) use executor::BY_HAND;
 
 use definitions::Definitions;
+use events::Events;
 use executor::Executor;
 use gauges::Gauges;
 use health::Health;
@@ -126,9 +129,11 @@ pub async fn run<R: Future<Output = ()>>(
     let (serving, served_until) = (home.clone(), interrupt.clone());
     let service = spawned(async move { service::serve(&serving, &served_until, &served).await });
     let broken = Arc::clone(&definitions);
+    let delivering = notify::Delivering::begin(home.clone());
+    let events = Events::new(home.clone(), Arc::clone(&definitions));
     let in_background = [
-        spawned(notify::keep_delivering(home.clone())),
-        spawned(notify::keep_watching(home.clone(), move || broken.broken())),
+        spawned(events.keep(interrupt.clone())),
+        spawned(notify::keep_watching(home.clone(), move || broken.wrong())),
         spawned(retention::keep(home.clone())),
     ];
     let outdated = AtomicBool::new(false);
@@ -156,7 +161,7 @@ pub async fn run<R: Future<Output = ()>>(
         .await;
     drop(threads);
     if !interrupt.is_abandoned() {
-        notify::within(&home, LAST_WORDS).await;
+        delivering.end(LAST_WORDS).await;
     }
     drop(in_background);
     home.state.close().await;

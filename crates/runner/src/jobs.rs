@@ -1,10 +1,12 @@
 //! The job kinds, in one explicit list. A new kind is one module here, one kind of job file in the configuration, one
-//! arm in [`execute`], and one page of documentation; tests hold them together.
+//! arm in [`execute`], and one page of documentation; tests hold them together. Kinds that are programs of their own are one
+//! of them, [`external`].
 
 pub mod accounts;
 mod basis;
 mod drift_audit;
 mod enroll;
+pub mod external;
 pub mod orphan_cleanup;
 pub mod policy_rollout;
 pub mod stackset_sync;
@@ -35,8 +37,19 @@ pub struct Request {
     pub asked: Asked,
     /// The plan that is to be applied, and nothing else.
     pub given: Option<Given>,
-    /// The run, when it waited in the state until now, and what woke it.
-    pub taken: Option<(Claim, String)>,
+    /// The run, when it waited in the state until now.
+    pub taken: Option<TakenUp>,
+}
+
+/// A run that waited in the state.
+#[derive(Debug, Clone)]
+pub struct TakenUp {
+    /// The claim.
+    pub claim: Claim,
+    /// What woke it.
+    pub woken_by: String,
+    /// The spans that asked for it (W3C traceparent).
+    pub asked_in: Vec<String>,
 }
 
 /// A plan that somebody has looked at.
@@ -72,7 +85,7 @@ pub async fn execute(
         }
         Consent::NotNeeded | Consent::Needed { .. } => request.asked,
     };
-    if asked.fix && job.kind() != JobKind::DriftAudit {
+    if asked.fix && !matches!(job.params, JobParams::DriftAudit(_)) {
         return Err(JobError::new(
             ErrorClass::Invalid,
             format!(
@@ -87,6 +100,7 @@ pub async fn execute(
     let only_looks = matches!(&job.params, JobParams::OrphanCleanup(params) if !params.apply);
     let options = RunOptions {
         dry_run: request.dry_run || only_looks,
+        only_looks: only_looks && !request.dry_run,
         asked,
         consent,
         timeout: job.timeout.get(),
@@ -104,15 +118,17 @@ pub async fn execute(
     };
     let options = match request.taken {
         None => options,
-        Some((claim, trigger)) => RunOptions {
-            claim: Some(claim),
+        Some(taken) => RunOptions {
+            claim: Some(taken.claim),
             // Who waits for it is told, and asks again.
-            is_put_off_by_signals: trigger != BY_HAND,
-            trigger,
+            is_put_off_by_signals: taken.woken_by != BY_HAND,
+            trigger: taken.woken_by,
+            asked_in: taken.asked_in,
             ..options
         },
     };
     let journal = Arc::new(home.state.clone());
+    let interrupt = options.interrupt.clone();
     match &job.params {
         JobParams::StacksetSync(params) => {
             let job = stackset_sync::StackSetSync::new(home, &params.profiles, asked.retry_failed)?;
@@ -134,6 +150,12 @@ pub async fn execute(
         JobParams::PolicyRollout(params) => {
             let job = policy_rollout::PolicyRollout::new(home, &job.name, params)?;
             Ok(engine::execute(&job, journal, options).await)
+        }
+        JobParams::External(external) => {
+            let job = external::External::new(home, external, interrupt)?;
+            let report = Box::pin(engine::execute(&job, journal, options)).await;
+            job.close().await;
+            Ok(report)
         }
     }
 }

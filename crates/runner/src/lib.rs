@@ -8,6 +8,7 @@ pub mod engine;
 pub mod home;
 pub mod jobs;
 pub mod notify;
+pub mod plugin;
 pub mod provider;
 pub mod report;
 pub mod schedule;

@@ -11,6 +11,7 @@ mod answered;
 mod deletions;
 mod deployed_units;
 mod error;
+mod events;
 mod figures;
 mod findings;
 mod job_ends;
@@ -50,11 +51,12 @@ use url::Url;
 
 pub use deletions::DeletionRow;
 pub use error::StateError;
+pub use events::{EVENT, Pace, WakeUp};
 pub use figures::{Figures, JobFigures, TargetFigures};
 pub use job_ends::{JobEnds, Standings};
 pub use locks::Serving;
 pub use mend_clocks::MendFailure;
-pub use notifications::{NotificationRow, TakenNotification};
+pub use notifications::{GivenUp, NextNotification, NotificationRow, TakenNotification};
 pub use organization_cache::OrganizationCache;
 pub use orphans::{SpotListing, accounts_of};
 pub use plans::{ApprovalRow, PlanRow, StoredPlan};
@@ -224,6 +226,22 @@ impl State {
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// What time it is, in Unix milliseconds: by the clock of the database where several machines have one, for theirs differ.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn now(&self) -> Result<i64, StateError> {
+        match self.place {
+            Place::File(_) => Ok(jiff::Timestamp::now().as_millisecond()),
+            Place::Server(_) => sqlx::query_scalar(
+                "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+            )
+            .fetch_one(self.pool())
+            .await
+            .map_err(StateError::query("asking for the time")),
+        }
     }
 
     /// Closes it, so that nothing of a file stays in the write-ahead log.

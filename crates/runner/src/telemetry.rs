@@ -11,7 +11,10 @@ pub mod metrics;
 
 use std::{collections::HashMap, time::Duration};
 
-use opentelemetry::{propagation::TextMapPropagator as _, trace::TraceContextExt};
+use opentelemetry::{
+    propagation::TextMapPropagator as _,
+    trace::{SpanContext, TraceContextExt},
+};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::{error::OTelSdkError, propagation::TraceContextPropagator};
 use prometheus::{Registry, TextEncoder};
@@ -155,6 +158,26 @@ pub fn span_id(span: &Span) -> Option<String> {
     let context = context.span().span_context().clone();
     context.is_valid().then(|| context.span_id().to_string())
 }
+
+/// What names this span to whoever it asks for something (W3C traceparent); none when it is not traced.
+pub(crate) fn traceparent(span: &Span) -> Option<String> {
+    let mut headers = HashMap::new();
+    TraceContextPropagator::new().inject_context(&span.context(), &mut headers);
+    headers.remove(TRACEPARENT)
+}
+
+/// Says that this span was asked for by these (W3C traceparent). What names none is left out.
+pub(crate) fn link(span: &Span, askers: &[String]) {
+    for asker in askers {
+        let headers = HashMap::from([(TRACEPARENT.to_owned(), asker.clone())]);
+        let context = TraceContextPropagator::new().extract(&headers);
+        let asker: SpanContext = context.span().span_context().clone();
+        span.add_link(asker);
+    }
+}
+
+/// The header that names a span.
+const TRACEPARENT: &str = "traceparent";
 
 /// What names the current span in the headers of a request (W3C Trace Context); nothing when it is not traced.
 pub(crate) fn trace_headers() -> Vec<(String, String)> {

@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::caller::administrator_key;
+use crate::config_service;
 use crate::ids::AccountId;
 use crate::organizations::{self, Account, State};
 use crate::server::{Incoming, reply};
@@ -53,6 +54,10 @@ fn route(world: &mut World, method: &str, path: &[&str], body: &Value) -> Result
             let id = find(world, id)?;
             change_account(world, id, action, body)?;
             account_or_gone(world, id)
+        }
+        ("POST", ["recorders"]) => {
+            config_service::look_now(world);
+            Ok(config_service::state(world))
         }
         ("GET", ["calls"]) => Ok(json!({
             "calls": world.calls.arrived(),
@@ -125,6 +130,7 @@ fn state(world: &World) -> Value {
         },
         "spot": { "accounts": world.spot.len() },
         "stack_sets": stack_sets::state(world),
+        "config": config_service::state(world),
     })
 }
 

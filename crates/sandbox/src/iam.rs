@@ -18,7 +18,8 @@ pub(crate) use policies::{
     PolicySpec, create_managed_policy, delete_managed_policy, update_managed_policy,
 };
 pub(crate) use roles::{RoleSpec, create_role, delete_role, effective_trust, update_role};
-pub(crate) use store::{Iam, prepare};
+pub(crate) use store::{Iam, ManagedPolicy, Role, prepare};
+pub(crate) use write::encode;
 
 use crate::wire::Call;
 use crate::wire::errors::AwsError;

@@ -11,6 +11,8 @@ mod caller;
 mod calls;
 mod clock;
 mod cloudformation;
+mod config_service;
+mod events;
 mod faults;
 mod iam;
 mod ids;
@@ -39,9 +41,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use scenario::{
-    Enrollment, FaultKind, FaultRule, IamScenario, Latency, MessagingScenario,
-    OrganizationScenario, ProviderScenario, Scenario, ScenarioError, SpotScenario,
-    StackSetsScenario, TagScenario,
+    ConfigScenario, Enrollment, EventsScenario, FaultKind, FaultRule, IamScenario, Latency,
+    MessagingScenario, OrganizationScenario, ProviderScenario, Scenario, ScenarioError,
+    SpotScenario, StackSetsScenario, TagScenario,
 };
 
 use world::{SharedWorld, World};

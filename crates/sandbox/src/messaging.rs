@@ -15,11 +15,12 @@ use serde_json::json;
 
 pub(crate) use sns::handle as handle_sns;
 pub(crate) use sqs::handle as handle_sqs;
-pub(crate) use topics::publish;
+pub(crate) use topics::{Published, publish};
 
 use queues::Queue;
 use topics::{Subscription, Topic};
 
+use crate::timers;
 use crate::world::World;
 
 /// All topics and queues, by ARN.
@@ -73,6 +74,24 @@ pub(crate) fn on_event(world: &mut World, event: Event) {
             }
         }
     }
+}
+
+/// Sends a message as a service, for one of its sources; a queue whose policy does not let it gets nothing.
+pub(crate) fn send_for_service(
+    world: &mut World,
+    (service, source): (&str, &str),
+    queue: &str,
+    body: &str,
+) {
+    if !topics::queue_accepts(world, queue, (service, source)) {
+        return;
+    }
+    let event = Event::Deliver {
+        queue: queue.to_owned(),
+        message_id: world.ids.uuid_text(),
+        body: body.to_owned(),
+    };
+    world.schedule(crate::scenario::ZERO, timers::Event::Messaging(event));
 }
 
 /// Makes the provider's topic and queues when the scenario wants them.

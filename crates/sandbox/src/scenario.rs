@@ -3,6 +3,7 @@
 //! Everything that is generated follows from `seed` alone. Every field has a default; unknown fields
 //! are errors. `docs/sandbox.md` shows the fields with examples.
 
+mod config;
 mod duration;
 mod organization;
 mod services;
@@ -14,10 +15,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use config::ConfigScenario;
 pub use organization::{OrganizationScenario, TagScenario};
 pub use services::{
-    FaultKind, FaultRule, IamScenario, Latency, MessagingScenario, ProviderScenario,
-    StackSetsScenario,
+    EventsScenario, FaultKind, FaultRule, IamScenario, Latency, MessagingScenario,
+    ProviderScenario, StackSetsScenario,
 };
 pub use spot::{Enrollment, SpotScenario};
 
@@ -38,8 +40,12 @@ pub struct Scenario {
     pub iam: IamScenario,
     /// Stack sets and stacks.
     pub stack_sets: StackSetsScenario,
+    /// AWS Config.
+    pub config: ConfigScenario,
     /// SNS and SQS.
     pub messaging: MessagingScenario,
+    /// EventBridge.
+    pub events: EventsScenario,
     /// The topic and queues of the enrollment provider.
     pub provider: ProviderScenario,
     /// Spot.
@@ -59,7 +65,9 @@ impl Default for Scenario {
             organization: OrganizationScenario::default(),
             iam: IamScenario::default(),
             stack_sets: StackSetsScenario::default(),
+            config: ConfigScenario::default(),
             messaging: MessagingScenario::default(),
+            events: EventsScenario::default(),
             provider: ProviderScenario::default(),
             spot: SpotScenario::default(),
             latency: Latency::default(),
@@ -125,6 +133,17 @@ impl Scenario {
                 organization.accounts
             ));
         }
+        let config = &self.config;
+        let wrong = config.unrecorded + config.failing + config.stale;
+        if wrong + usize::from(config.in_member) > organization.accounts {
+            return fail(format!(
+                "{wrong} accounts that AWS Config cannot tell of, and perhaps one for its aggregator, do not fit in {} accounts",
+                organization.accounts
+            ));
+        }
+        if config.batch == 0 {
+            return fail("config.batch must be at least 1".into());
+        }
         let mut tagged: BTreeMap<&str, usize> = BTreeMap::new();
         for tag in &organization.tags {
             let carriers = tagged.entry(&tag.key).or_default();
@@ -146,6 +165,8 @@ impl Scenario {
             ("organization.empty_pages", organization.empty_pages),
             ("messaging.duplicates", self.messaging.duplicates),
             ("messaging.reordered", self.messaging.reordered),
+            ("events.lost", self.events.lost),
+            ("events.duplicates", self.events.duplicates),
         ]
         .into_iter()
         .chain(

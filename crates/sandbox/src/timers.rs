@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 use tokio::sync::watch;
 
 use crate::clock::SimTime;
-use crate::{messaging, organizations, stack_sets, stacks};
+use crate::{config_service, events, messaging, organizations, stack_sets, stacks};
 
 /// Something that happens by itself at a simulated moment.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ pub(crate) enum Event {
     Stacks(stacks::Event),
     /// For [`messaging::on_event`].
     Messaging(messaging::Event),
+    /// For [`config_service::on_event`].
+    Config(config_service::Event),
+    /// For [`events::on_event`].
+    Events(events::Event),
 }
 
 /// Pending events; the earliest first, equal times in the order they were scheduled.

@@ -49,6 +49,8 @@ use parking_lot::Mutex;
 use crate::caller::Sessions;
 use crate::calls::Calls;
 use crate::clock::{Clock, SimTime};
+use crate::config_service::Recordings;
+use crate::events::Events;
 use crate::faults::Faults;
 use crate::iam::Iam;
 use crate::ids::Ids;
@@ -59,7 +61,7 @@ use crate::spot::Spot;
 use crate::stack_sets::StackSets;
 use crate::stacks::Stacks;
 use crate::timers::{Event, Timers};
-use crate::{messaging, organizations, spot, stack_sets, stacks};
+use crate::{config_service, events, messaging, organizations, spot, stack_sets, stacks};
 
 /// The world, shared by the server and the timer task.
 pub(crate) type SharedWorld = Arc<Mutex<World>>;
@@ -80,6 +82,8 @@ pub(crate) struct World {
     pub(crate) organization: Organization,
     /// Roles and policies of every account.
     pub(crate) iam: Iam,
+    /// What AWS Config recorded of them.
+    pub(crate) recordings: Recordings,
     /// Sessions of assumed roles.
     pub(crate) sessions: Sessions,
     /// Stack sets, instances and operations.
@@ -88,6 +92,8 @@ pub(crate) struct World {
     pub(crate) stacks: Stacks,
     /// Topics and queues.
     pub(crate) messaging: Messaging,
+    /// Rules for events.
+    pub(crate) events: Events,
     /// Spot.
     pub(crate) spot: Spot,
     /// How often each operation was called.
@@ -114,16 +120,19 @@ impl World {
         let scenario = Arc::new(scenario);
         let seed = scenario.seed;
         let now = clock.now();
+        let organization = Organization::build(&scenario, now);
         let mut world = Self {
             endpoint,
             ids: Ids::new(seed, "ids"),
             timers: Timers::new(),
-            organization: Organization::build(&scenario, now),
+            recordings: Recordings::new(&scenario, &organization),
+            organization,
             iam: Iam::default(),
             sessions: Sessions::default(),
             stack_sets: StackSets::default(),
             stacks: Stacks::default(),
             messaging: Messaging::default(),
+            events: Events::new(seed),
             spot: Spot::new(&scenario),
             calls: Calls::default(),
             faults: Faults::new(&scenario),
@@ -132,6 +141,7 @@ impl World {
         };
         messaging::set_up(&mut world);
         spot::populate(&mut world);
+        config_service::set_up(&mut world);
         world
     }
 
@@ -160,6 +170,8 @@ impl World {
             Event::StackSets(event) => stack_sets::on_event(self, event),
             Event::Stacks(event) => stacks::on_event(self, event),
             Event::Messaging(event) => messaging::on_event(self, event),
+            Event::Config(event) => config_service::on_event(self, event),
+            Event::Events(event) => events::on_event(self, event),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `runner daemon`: runs jobs when they are due, takes up what died, listens to people, and never runs a job twice at a time.
 
+mod events;
 mod metrics;
 
 use rustix::process::Signal;

@@ -1,5 +1,6 @@
 //! Drift: what is changed behind CloudFormation's back, in IAM and in Spot, is found, and nothing is changed by looking.
 
+mod aggregator;
 mod detection;
 mod management;
 

@@ -67,6 +67,7 @@ pub(super) fn classify(code: Option<&str>, status: u16) -> ErrorClass {
             | "ParameterNotFound"
             | "ResourceNotFoundException"
             | "ChangeSetNotFound"
+            | "NoSuchConfigurationAggregatorException"
             | "AWSOrganizationsNotInUseException"
             | "AWS.SimpleQueueService.NonExistentQueue"
             | "QueueDoesNotExist"

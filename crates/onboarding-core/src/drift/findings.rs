@@ -40,6 +40,7 @@ pub fn findings(subject: Subject<'_>, drifts: &[Drift]) -> Vec<Finding> {
         actual: Some(drift.actual.clone()),
         fix: Some(drift.fix.to_string()),
         cloudformation: None,
+        recorded: None,
         first_seen: None,
     };
     drifts.iter().map(finding).collect()

@@ -19,7 +19,7 @@ pub enum Need {
     Rollout,
     /// A job looks at the plain stack that enrolls the management account (`profiles.management_account`).
     ManagementStackReads,
-    /// A job looks into accounts, and so into the management account (`audit.enabled`).
+    /// A job looks into accounts, and so into the management account (`audit.enabled`, `aggregator`).
     ManagementTruth,
     /// A job manages that stack.
     ManagementStack,
@@ -37,19 +37,25 @@ pub enum Need {
     AuditRole,
     /// Stray policies are taken away through the remediation role (`remediation.enabled`).
     RemediationRole,
+    /// A job reads IAM from an aggregator of AWS Config in the home account (`aggregator`).
+    Aggregator,
+    /// A job reads IAM from an aggregator of AWS Config in another account (`aggregator.role`).
+    AggregatorRole,
     /// The provider is ours.
     Queue,
     /// The provider's queue is encrypted with a key of ours.
     QueueKey,
+    /// Events of AWS wake jobs (`events.enabled`).
+    Events,
     /// The Spot token is in AWS Secrets Manager.
     Secret,
     /// The Spot token is in AWS Systems Manager Parameter Store.
     Parameter,
     /// A topic is notified (`notify.sns`).
     Topics,
-    /// A secret of notifications is in AWS Secrets Manager (`notify.secret`, `notify.slack`).
+    /// A secret of notifications is in AWS Secrets Manager (`notify.secret`, `notify.previous_secret`, `notify.slack`).
     FurtherSecret,
-    /// A secret of notifications is in AWS Systems Manager Parameter Store (`notify.secret`, `notify.slack`).
+    /// A secret of notifications is in AWS Systems Manager Parameter Store (`notify.secret`, `notify.previous_secret`, `notify.slack`).
     FurtherParameter,
     /// The URL of the function's state is in AWS Secrets Manager (`bootstrap.lambda.state`).
     StateSecret,
@@ -74,7 +80,9 @@ impl Need {
             Self::Direct => "`enrollment.provider = \"direct\"`",
             Self::Rollout => "a job rolls out versions of policies",
             Self::ManagementStackReads => "`profiles.management_account`",
-            Self::ManagementTruth => "`profiles.management_account` with `audit.enabled`",
+            Self::ManagementTruth => {
+                "`profiles.management_account` with `audit.enabled`, or a job of the kind `drift-audit` with `aggregator`"
+            }
             Self::ManagementStack => "`profiles.management_account`, and a job manages stack sets",
             Self::UnboundedRole => {
                 "`profiles.management_account` without `profiles.permissions_boundary`"
@@ -87,13 +95,22 @@ impl Need {
             Self::AccountTags => "`profiles.targets.tags`",
             Self::AuditRole => "`audit.enabled`",
             Self::RemediationRole => "`remediation.enabled`",
+            Self::Aggregator => "a job of the kind `drift-audit` with `aggregator`",
+            Self::AggregatorRole => "a job of the kind `drift-audit` with `aggregator.role`",
             Self::Queue => "`enrollment.provider = \"queue\"`",
             Self::QueueKey => "`bootstrap.encryption = \"cmk\"`",
+            Self::Events => {
+                "`events.enabled`, with `enrollment.provider = \"queue\"` or `events.queue_url`"
+            }
             Self::Secret => "`spot.token` is in AWS Secrets Manager",
             Self::Parameter => "`spot.token` is in AWS Systems Manager",
             Self::Topics => "`notify.sns`",
-            Self::FurtherSecret => "`notify.secret` or `notify.slack` is in AWS Secrets Manager",
-            Self::FurtherParameter => "`notify.secret` or `notify.slack` is in AWS Systems Manager",
+            Self::FurtherSecret => {
+                "`notify.secret`, `notify.previous_secret` or `notify.slack` is in AWS Secrets Manager"
+            }
+            Self::FurtherParameter => {
+                "`notify.secret`, `notify.previous_secret` or `notify.slack` is in AWS Systems Manager"
+            }
             Self::StateSecret => "`bootstrap.lambda.state` is in AWS Secrets Manager",
             Self::StateParameter => "`bootstrap.lambda.state` is in AWS Systems Manager",
             Self::Vpc => "`bootstrap.lambda.subnets`",
@@ -141,12 +158,18 @@ pub enum Scope {
     RemediationRole,
     /// AWS's own managed policies.
     AwsPolicies,
+    /// The aggregators of the home account in the Regions of those that jobs read.
+    Aggregators,
+    /// The roles that aggregators of other accounts are read through.
+    AggregatorRoles,
     /// The provider's queue and its dead letters.
     Queue,
     /// The provider's queue alone.
     ServedQueue,
     /// The key of those queues.
     QueueKey,
+    /// The wake-up queue.
+    WakeUpQueue,
     /// The secret or parameter with the Spot token.
     Token,
     /// The topics that are notified.
@@ -184,8 +207,11 @@ impl Scope {
             Self::AuditRole => "AuditRole",
             Self::RemediationRole => "RemediationRole",
             Self::AwsPolicies => "AwsPolicies",
+            Self::Aggregators => "Aggregators",
+            Self::AggregatorRoles => "AggregatorRoles",
             Self::Queue | Self::ServedQueue => "Queue",
             Self::QueueKey => "QueueKey",
+            Self::WakeUpQueue => "WakeUpQueue",
             Self::Token => "SpotToken",
             Self::Topics => "Topics",
             Self::FurtherSecrets => "FurtherSecrets",
@@ -251,8 +277,13 @@ impl Scope {
             Self::AwsPolicies => {
                 "AWS's own managed policies, which everybody may know: which of them somebody attaches is not known before"
             }
+            Self::Aggregators => {
+                "the aggregators of AWS Config in the Region: the ARN of one has an id that its name does not tell"
+            }
+            Self::AggregatorRoles => "the roles of `aggregator.role`, by ARN",
             Self::Queue => "the provider's queue and its dead letters, by name",
             Self::ServedQueue => "the provider's queue, by name",
+            Self::WakeUpQueue => "the wake-up queue, by name",
             Self::QueueKey => {
                 "any key of the account with the alias of the topic's name (`kms:ResourceAliases`), through SQS only \
                  (`kms:ViaService`): the key's id is not known before it is made"
@@ -530,6 +561,26 @@ pub const PERMISSIONS: &[Permission] = &[
         Scope::RemediationRole,
         &["sts:AssumeRole"],
     ),
+    calls(
+        Need::Aggregator,
+        Scope::Nothing,
+        &["config:DescribeConfigurationAggregators"],
+    ),
+    calls(
+        Need::Aggregator,
+        Scope::Aggregators,
+        &[
+            "config:BatchGetAggregateResourceConfig",
+            "config:DescribeConfigurationAggregatorSourcesStatus",
+            "config:GetAggregateDiscoveredResourceCounts",
+            "config:SelectAggregateResourceConfig",
+        ],
+    ),
+    calls(
+        Need::AggregatorRole,
+        Scope::AggregatorRoles,
+        &["sts:AssumeRole"],
+    ),
     // One that denies anything is left to a person.
     calls(
         Need::RemediationRole,
@@ -547,6 +598,11 @@ pub const PERMISSIONS: &[Permission] = &[
             "sqs:ReceiveMessage",
             "sqs:SendMessage",
         ],
+    ),
+    calls(
+        Need::Events,
+        Scope::WakeUpQueue,
+        &["sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"],
     ),
     also(
         "sqs:ReceiveMessage",

@@ -1,4 +1,4 @@
-//! When a notification that did not get through is tried again, and when a target that was told enough is told the next one.
+//! When a notification that did not get through is tried again, and when a target that was asked often enough is asked again.
 
 /// The wait after a first attempt, in milliseconds. It doubles with each further one.
 const FIRST: i64 = 1_000;
@@ -23,11 +23,11 @@ pub fn retry_after(attempts: u32, jitter: f64) -> i64 {
     wait / 2 + by_chance
 }
 
-/// When a target may be told the next notification, in Unix milliseconds, when that is not now: it was told at these moments, the
-/// oldest first, and may be told so many within an hour.
+/// When a target may be sent the next notification, in Unix milliseconds, when that is not now: it was tried at these moments, the
+/// oldest first, and may be so many times within an hour, whatever became of it.
 #[must_use]
-pub fn next_slot(told: &[i64], per_hour: u32, now: i64) -> Option<i64> {
-    let recent: Vec<i64> = told.iter().copied().filter(|at| at + HOUR > now).collect();
+pub fn next_slot(tried: &[i64], per_hour: u32, now: i64) -> Option<i64> {
+    let recent: Vec<i64> = tried.iter().copied().filter(|at| at + HOUR > now).collect();
     let most = usize::try_from(per_hour).unwrap_or(usize::MAX).max(1);
     // The one whose hour must be over first.
     let blocking = recent.len().checked_sub(most)?;
@@ -52,10 +52,10 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_was_told_enough_waits_until_the_oldest_is_an_hour_old() {
+    fn a_target_that_was_asked_enough_waits_until_the_oldest_is_an_hour_old() {
         let now = 10 * HOUR;
         let ago = |minutes: i64| now - minutes * 60_000;
-        let told = [ago(90), ago(50), ago(20), ago(5)];
+        let tried = [ago(90), ago(50), ago(20), ago(5)];
         for (per_hour, wanted) in [
             (4, None),
             (3, Some(ago(50) + HOUR)),
@@ -63,7 +63,7 @@ mod tests {
             (1, Some(ago(5) + HOUR)),
             (0, Some(ago(5) + HOUR)),
         ] {
-            assert_eq!(next_slot(&told, per_hour, now), wanted, "{per_hour}");
+            assert_eq!(next_slot(&tried, per_hour, now), wanted, "{per_hour}");
         }
         assert_eq!(next_slot(&[], 1, now), None);
         assert_eq!(next_slot(&[now - HOUR], 1, now), None);

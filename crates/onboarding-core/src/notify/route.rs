@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Event, Notice, digest};
+use super::{Event, Notice, digest, shortened};
 use crate::plan::{Finding, Severity};
 
 /// What a target wants to be told.
@@ -18,6 +18,8 @@ pub struct Route {
     pub severity: Severity,
     /// For how long what has been told is not told again, in milliseconds.
     pub quiet: i64,
+    /// For how long a notification is tried, in milliseconds.
+    pub give_up_after: i64,
 }
 
 /// A notice for a target.
@@ -29,6 +31,8 @@ pub struct Notification {
     pub notice: Notice,
     /// For how long the same is not told again, in milliseconds.
     pub quiet: i64,
+    /// For how long it is tried, in milliseconds.
+    pub give_up_after: i64,
 }
 
 /// The notifications that follow from the notices of one moment. Whoever is told that a rollout is halted is not told of the run that
@@ -38,8 +42,9 @@ pub fn route(routes: &[Route], notices: &[Notice]) -> Vec<Notification> {
     let mut notifications = Vec::new();
     for route in routes {
         let wanted = |notice: &&Notice| {
-            route.events.contains(&notice.event)
-                && (route.jobs.is_empty() || route.jobs.contains(&notice.job))
+            // What is about no job in particular is about all of them.
+            let is_of_jobs = notice.job.is_empty() || route.jobs.contains(&notice.job);
+            route.events.contains(&notice.event) && (route.jobs.is_empty() || is_of_jobs)
         };
         let chosen: Vec<&Notice> = notices.iter().filter(wanted).collect();
         let is_told_of_halt = chosen
@@ -55,6 +60,7 @@ pub fn route(routes: &[Route], notices: &[Notice]) -> Vec<Notification> {
                 target: route.target.clone(),
                 notice,
                 quiet: route.quiet,
+                give_up_after: route.give_up_after,
             }));
         }
     }
@@ -73,21 +79,19 @@ fn of_severity(notice: &Notice, severity: Severity) -> Option<Notice> {
     let ids: Vec<&str> = notice.findings.iter().map(|finding| &*finding.id).collect();
     notice.cause = digest(&ids.join("\n"));
     notice.what = words(&notice.findings);
+    notice.findings_left_off = notice.findings.len().saturating_sub(MOST);
+    notice.findings.truncate(MOST);
     Some(notice)
 }
+
+/// Findings that are kept with a notification; the others are counted.
+const MOST: usize = 50;
 
 /// Findings that are told in words; the others are counted.
 const IN_WORDS: usize = 10;
 
 /// Most characters of each of them.
 const LONGEST: usize = 250;
-
-fn shortened(message: &str) -> String {
-    match message.char_indices().nth(LONGEST) {
-        None => message.to_owned(),
-        Some((end, _)) => format!("{}…", &message[..end]),
-    }
-}
 
 fn words(findings: &[Finding]) -> String {
     let mut lines: Vec<String> = findings
@@ -102,7 +106,10 @@ fn words(findings: &[Finding]) -> String {
             let account = finding
                 .account
                 .map_or_else(String::new, |account| format!(" account {account}:"));
-            format!("- {severity}:{account} {}", shortened(&finding.message))
+            format!(
+                "- {severity}:{account} {}",
+                shortened(&finding.message, LONGEST)
+            )
         })
         .collect();
     if let Some(more) = findings

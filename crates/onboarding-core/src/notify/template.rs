@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Event, Notice};
+use super::{Event, Notice, shortened};
 
 /// Most characters of a text; what is longer is cut.
-const LONGEST: usize = 3_000;
+pub(super) const LONGEST: usize = 3_000;
 
 /// A text with placeholders such as `{job}`. `{{` and `}}` stand for braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Template {
                 "Job {job}: a plan waits for an approval{times}. {what}\n{command}"
             }
             Event::NewFindings => "Job {job} has new findings{times}.\n{what}\n{command}",
-            Event::DefinitionBroken => "Job {job}: its file is wrong{times}.\n{what}\n{command}",
+            Event::DefinitionBroken => "The definition {job} is wrong{times}.\n{what}\n{command}",
             Event::RunsDied => "Job {job}: its runs die{times}. {what}\n{command}",
             Event::Test => "{what}",
         }
@@ -122,33 +122,44 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// The text about a notice, at most 3,000 characters of it.
+    /// The text about a notice, at most 3,000 characters of it. What happened is shortened first: what to do often stands behind it.
     #[must_use]
     pub fn text(&self, told: Told<'_>) -> String {
+        let what = &told.notice.what;
+        let text = self.with(told, what);
+        let Some(excess) = text.chars().count().checked_sub(LONGEST + 1) else {
+            return text;
+        };
+        // One more for the mark.
+        let most = what.chars().count().saturating_sub(excess + 2);
+        shortened(&self.with(told, &shortened(what, most)), LONGEST)
+    }
+
+    fn with(&self, told: Told<'_>, what: &str) -> String {
         let mut text = String::new();
         for part in &self.0 {
             match part {
                 Part::Text(plain) => text.push_str(plain),
+                Part::Placeholder("what") => text.push_str(what),
                 Part::Placeholder(name) => put(&mut text, name, told),
             }
         }
-        let text = text.trim();
-        match text.char_indices().nth(LONGEST) {
-            None => text.to_owned(),
-            Some((end, _)) => format!("{}…", &text[..end]),
-        }
+        text.trim().to_owned()
     }
 }
+
+/// What is read where no job's file is.
+const WHOLE: &str = "runner.toml";
 
 fn put(text: &mut String, placeholder: &str, Told { notice, count, at }: Told<'_>) {
     let known = match placeholder {
         "event" => notice.event.code(),
+        "job" if notice.job.is_empty() => WHOLE,
         "job" => &notice.job,
         "kind" => notice.kind.as_deref().unwrap_or_default(),
         "run" => notice.run.as_deref().unwrap_or_default(),
         "status" => notice.status.as_deref().unwrap_or_default(),
         "at" => at,
-        "what" => &notice.what,
         "command" => &notice.command,
         "times" if count > 1 => {
             // Writing to a String cannot fail.
@@ -235,6 +246,46 @@ mod tests {
         ] {
             assert_eq!(Template::read(text, event), Err(wanted), "{text}");
         }
+    }
+
+    #[test]
+    fn what_happened_is_cut_before_what_to_do() {
+        let template = Template::read("{job}: {what}\n{command}", Event::RunFailed).unwrap();
+        let text = |what: String| {
+            let notice = Notice {
+                what,
+                ..notice(Event::RunFailed)
+            };
+            let told = Told {
+                notice: &notice,
+                count: 1,
+                at: "now",
+            };
+            template.text(told)
+        };
+        let around = text(String::new()).chars().count();
+        let fits = text("é".repeat(LONGEST - around));
+        assert_eq!(fits.chars().count(), LONGEST);
+        assert!(!fits.contains('…'));
+        for more in [1, 2, 5_000] {
+            let long = text("é".repeat(LONGEST - around + more));
+            assert_eq!(long.chars().count(), LONGEST, "{more}");
+            assert!(long.starts_with("sync: éé"), "{long}");
+            assert!(long.ends_with("é…\nrunner runs show 0192"), "{long}");
+        }
+    }
+
+    #[test]
+    fn a_definition_that_is_no_jobs_is_named() {
+        let notice = Notice::new(Event::DefinitionBroken, "", 0, "line 3".to_owned(), "");
+        let standard = Template::standard(Event::DefinitionBroken);
+        let template = Template::read(standard, Event::DefinitionBroken).unwrap();
+        let text = template.text(Told {
+            notice: &notice,
+            count: 1,
+            at: "now",
+        });
+        assert_eq!(text, "The definition runner.toml is wrong.\nline 3");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) use encryption::key_alias;
 pub use error::HomeError;
 pub use function::{FunctionSpec, FunctionVpc};
 pub(crate) use messaging::PROVIDER_QUEUE_ENDINGS;
-pub use messaging::TOPIC_LOGICAL_ID;
+pub use messaging::{TOPIC_LOGICAL_ID, wake_up_queue_name};
 pub use role::function_role_name;
 pub use spec::{Encryption, HomeSpec, RunnerPrincipal};
 

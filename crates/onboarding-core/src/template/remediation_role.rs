@@ -47,7 +47,8 @@ impl OurNames {
     }
 
     /// How the names begin that CloudFormation makes up in the stacks: these are called `StackSet-<stack set>-<unique id>`.
-    fn beginning(&self) -> String {
+    #[must_use]
+    pub fn beginning(&self) -> String {
         let stack = format!("StackSet-{}-", self.stack_set());
         stack.chars().take(LEAST_OF_A_STACK).collect()
     }

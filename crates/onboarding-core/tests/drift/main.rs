@@ -7,6 +7,7 @@
     reason = "helpers of tests fail tests"
 )]
 
+mod aggregated;
 mod foreign;
 mod kinds;
 mod meanings;

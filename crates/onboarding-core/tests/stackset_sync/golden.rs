@@ -61,6 +61,7 @@ impl World {
             observed: AuditObserved {
                 sync,
                 drifts: Some([(id(2), Vec::new())].into()),
+                seen: None,
                 cost_intelligence: Some([SPOT_ACCOUNT.parse().unwrap()].into()),
                 namings: [("default".to_owned(), Naming::default())].into(),
                 wants_cost_intelligence: ["default".to_owned()].into(),

@@ -1,7 +1,7 @@
 //! Every combination of parts that changes how the stacks of the home account look, each with a name.
 
 use onboarding_core::{
-    iam_policy::{self, FunctionAccess, QueueAccess, RunnerPolicySpec, SecretPlace},
+    iam_policy::{self, FunctionAccess, QueueAccess, RunnerPolicySpec, SecretPlace, WakeUpAccess},
     template::home::{Encryption, FunctionSpec, FunctionVpc, HomeSpec},
 };
 
@@ -24,10 +24,15 @@ pub(crate) fn policy_spec(region: &str) -> RunnerPolicySpec {
         reads_account_tags: true,
         audit_role: Some("/spot-onboarding-audit".to_owned()),
         remediation_role: None,
+        aggregators: Vec::new(),
         queue: Some(QueueAccess {
             account: "123456789012".parse().expect("an account"),
             name: "spot-onboarding".to_owned(),
             key_of_topic: Some("spot-onboarding".to_owned()),
+        }),
+        wake_up_queue: Some(WakeUpAccess {
+            account: "123456789012".parse().expect("an account"),
+            name: "spot-onboarding-wake-up".to_owned(),
         }),
         token: Some(SecretPlace::Secret("spot/token".to_owned())),
         topics: Vec::new(),

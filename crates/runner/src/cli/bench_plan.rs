@@ -223,6 +223,7 @@ fn made_up(accounts: u64) -> Result<(AuditObserved, Desired), InvalidId> {
             now: 1_800_000_000,
         },
         drifts: Some(drifts),
+        seen: None,
         cost_intelligence: None,
         namings: [(desired.profiles[0].name.clone(), Naming::default())].into(),
         wants_cost_intelligence: BTreeSet::new(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::{Instrument as _, field::Empty};
 
 use super::{Failure, Global, complain, freeze::named, print, running::Reports, warn};
 use crate::{
@@ -53,14 +54,27 @@ pub(super) async fn run(
     }
     let state = home.state;
     let now = Timestamp::now();
+    let span = tracing::info_span!(
+        "ask",
+        otel.kind = "producer",
+        job.name = job.name,
+        job.kind = job.kind().name(),
+        run.id = Empty
+    );
     let request = NewRequest {
         job: &job.name,
-        kind: job.kind().name(),
+        kind: job.kind(),
         woken_by: BY_HAND,
         asked,
         due_at: now,
+        asked_in: telemetry::traceparent(&span),
     };
-    let id = state.ask_for_run(&request, now).await?;
+    let id = state
+        .ask_for_run(&request, now)
+        .instrument(span.clone())
+        .await?;
+    span.record("run.id", id.to_string());
+    drop(span);
     if !global.quiet {
         warn(&format!("the daemon runs it: run {id}"));
     }

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 
 use super::{Failure, Global, freeze::named, load, print, print_json, warn};
 use crate::{
-    config::{self, JobKind},
+    config::{self, ConfigErrors, JobKind, JobParams, Loaded},
+    engine::Interrupt,
+    plugin::{Description, Plugin},
     report::{Output, table},
     schedule::{delay, local, next_tick},
     state::State,
@@ -39,11 +41,11 @@ pub enum Jobs {
         /// The job.
         job: String,
     },
-    /// Check runner.toml and every job file. Needs no credentials.
+    /// Check runner.toml and every job file, and ask plugins what they are. Needs no credentials.
     Validate,
     /// Print the JSON Schema of a job file of one kind, or of runner.toml.
     Schema {
-        /// The kind of job; without it, runner.toml.
+        /// The kind of job, built in or a plugin; without it, runner.toml.
         kind: Option<String>,
     },
 }
@@ -55,8 +57,8 @@ impl Jobs {
             Self::Next { job, count } => next(global, job.as_deref(), count),
             Self::Pause { job, reason, by } => pause(global, &job, reason.as_deref(), by).await,
             Self::Resume { job } => resume(global, &job).await,
-            Self::Validate => validate(global),
-            Self::Schema { kind } => schema(kind.as_deref()),
+            Self::Validate => validate(global).await,
+            Self::Schema { kind } => schema(global, kind.as_deref()).await,
         }
     }
 }
@@ -68,12 +70,16 @@ fn list(global: &Global) -> Result<u8, Failure> {
             .jobs
             .iter()
             .map(|job| {
-                serde_json::json!({
+                let mut listed = serde_json::json!({
                     "name": job.name,
-                    "kind": job.kind().name(),
+                    "kind": job.kind(),
                     "schedule": job.schedule.as_ref().map(ToString::to_string),
                     "enabled": job.enabled,
-                })
+                });
+                if let JobParams::External(external) = &job.params {
+                    listed["plugin"] = external.program.display().to_string().into();
+                }
+                listed
             })
             .chain(config.broken_jobs.iter().map(|broken| {
                 serde_json::json!({ "name": broken.name, "error": broken.errors.to_string() })
@@ -90,7 +96,7 @@ fn list(global: &Global) -> Result<u8, Failure> {
         let state = if job.enabled { "enabled" } else { "disabled" };
         rows.add_row(vec![
             job.name.clone(),
-            job.kind().name().to_owned(),
+            job.kind().to_owned(),
             schedule,
             state.to_owned(),
         ]);
@@ -209,7 +215,7 @@ async fn resume(global: &Global, job: &str) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn validate(global: &Global) -> Result<u8, Failure> {
+async fn validate(global: &Global) -> Result<u8, Failure> {
     let config = load(global)?;
     if let Some(errors) = config.broken_jobs_text() {
         return Err(Failure::Config(errors));
@@ -218,6 +224,7 @@ fn validate(global: &Global) -> Result<u8, Failure> {
     config
         .check()
         .map_err(|errors| Failure::Config(errors.to_string()))?;
+    ask_plugins(&config).await?;
     print(&format!(
         "{}: {} profiles and {} jobs are in order\n",
         global.config.display(),
@@ -227,18 +234,62 @@ fn validate(global: &Global) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn schema(kind: Option<&str>) -> Result<u8, Failure> {
-    match kind {
-        None => print_json(config::schema::runner()),
-        Some(name) => match JobKind::from_name(name) {
-            Some(kind) => print_json(config::schema::job(kind)),
-            None => {
-                let known: Vec<&str> = JobKind::ALL.iter().map(|kind| kind.name()).collect();
-                Err(Failure::Config(format!(
-                    "there is no job kind {name:?}; there are: {}",
-                    known.join(", ")
-                )))
-            }
-        },
+/// Asks the plugin of each job whether the job's file is what it needs.
+async fn ask_plugins(config: &Loaded) -> Result<(), Failure> {
+    let mut wrong = Vec::new();
+    for job in &config.jobs {
+        let JobParams::External(external) = &job.params else {
+            continue;
+        };
+        let checked = describe(&Plugin::of(external, &config.runner.plugins)).await;
+        let checked = checked.and_then(|description| {
+            let told = |errors: ConfigErrors| Failure::Config(errors.to_string());
+            external.check(&description.asking).map_err(told)
+        });
+        if let Err(failure) = checked {
+            wrong.push(format!("the job {:?}: {failure}", job.name));
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Config(wrong.join("\n\n"))),
+    }
+}
+
+/// Asks a plugin what it is. A signal ends the plugin, too.
+async fn describe(plugin: &Plugin) -> Result<Description, Failure> {
+    let interrupt = Interrupt::on_signals()
+        .map_err(|error| Failure::Failed(format!("signals cannot be listened to: {error}")))?;
+    let described = plugin.describe(&interrupt).await;
+    described.map_err(|error| Failure::Config(error.to_string()))
+}
+
+async fn schema(global: &Global, kind: Option<&str>) -> Result<u8, Failure> {
+    let Some(name) = kind else {
+        return print_json(config::schema::runner());
+    };
+    if let Some(kind) = JobKind::from_name(name) {
+        return print_json(config::schema::job(kind));
+    }
+    let config = load(global)?;
+    let plugins = config.plugins();
+    match plugins.iter().find(|(kind, _)| kind == name) {
+        Some((kind, program)) => {
+            let plugin = Plugin::new(kind, program.clone(), &config.runner.plugins);
+            let description = describe(&plugin).await?;
+            let settings = &description.asking.settings;
+            let summary = Some(description.summary.as_str());
+            print_json(&config::schema::external_job(kind, summary, settings))
+        }
+        None => {
+            let built_in = JobKind::ALL.iter().map(|kind| kind.name());
+            let known: Vec<&str> = built_in
+                .chain(plugins.iter().map(|(kind, _)| kind.as_str()))
+                .collect();
+            Err(Failure::Config(format!(
+                "there is no job kind {name:?}, built in or as a plugin; there are: {}",
+                known.join(", ")
+            )))
+        }
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use onboarding_core::notify::{Event, Notice};
 use serde_json::json;
 
-use super::{Failure, Global, load, print, print_json, runs::moment};
+use super::{Failure, Global, load, print, print_json, runs::moment, telemetry};
 use crate::{
     config::{Loaded, NotifyConfig, nearest},
     engine::RunId,
@@ -55,12 +55,14 @@ impl Notify {
 
 async fn test(global: &Global, config: Loaded, target: Option<&str>) -> Result<u8, Failure> {
     let targets = chosen(&config, target)?;
+    let guard = telemetry(global, &config)?;
     let sender = Arc::new(Sender::new(home::connect_aws(&config).await?));
     let mut results = Vec::new();
     for target in targets {
         let sent = sender.send(target, &message(target), ATTEMPT).await;
         results.push((&target.name, sent.err().map(|error| error.to_string())));
     }
+    guard.shutdown().await;
     let is_reached = results.iter().all(|(_, error)| error.is_none());
     match global.output {
         Output::Json => {

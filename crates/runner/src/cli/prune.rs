@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Failure, Global, load, print, print_json};
-use crate::{config::HumanDuration, report::Output, state::State};
+use super::{Failure, Global, load, print, print_json, telemetry};
+use crate::{config::HumanDuration, notify, report::Output, state::State};
 
 /// Forget runs that ended long ago, as the daemon does once a day.
 ///
@@ -32,12 +32,17 @@ impl Prune {
         let before = before.map_err(|_| unusable("longer than there is time"))?;
         let (before, now) = (before.as_millisecond(), now.as_millisecond());
         let quarantine_after = config.runner.retry_failed.quarantine_after;
+        let guard = telemetry(global, &config)?;
         let state = State::open(&config.runner.state.url).await?;
         let pruned = match self.dry_run {
             true => state.prunable(before, quarantine_after, now).await?,
-            false => state.prune(before, quarantine_after, now).await?,
+            false => {
+                notify::give_up(&state, None).await?;
+                state.prune(before, quarantine_after, now).await?
+            }
         };
         state.close().await;
+        guard.shutdown().await;
         match global.output {
             Output::Json => print_json(&json!({ "dry_run": self.dry_run, "forgotten": pruned })),
             Output::Table => {

@@ -1,6 +1,7 @@
 //! `runner runs`: past runs, from the state. But for approving and undoing, it needs no credentials and changes nothing.
 
 use jiff::Timestamp;
+use onboarding_core::events::Woken;
 
 use super::{
     Failure, Global, approve::Approve, freeze::named, load, print, print_json, prune::Prune,
@@ -142,6 +143,9 @@ fn show(detail: &RunDetail) -> String {
     if let Some(code) = run.exit_code {
         text.push_str(&format!(", exit code {code}"));
     }
+    if let Some(events) = &run.events {
+        text.push_str(&format!("\nevents: {}", woken(events)));
+    }
     if let Some(trace) = &run.trace_id {
         text.push_str(&format!("\ntrace {trace}"));
     }
@@ -204,6 +208,15 @@ fn show(detail: &RunDetail) -> String {
         text.push_str(&kept(plan));
     }
     text
+}
+
+/// What woke a run, with the first few accounts.
+fn woken(events: &Woken) -> String {
+    let accounts: Vec<String> = events.accounts.iter().map(ToString::to_string).collect();
+    match accounts.is_empty() {
+        true => events.to_string(),
+        false => format!("{events} (accounts {})", accounts.join(", ")),
+    }
 }
 
 /// How a person puts back what the steps took out of accounts.

@@ -1,5 +1,6 @@
 //! What no single key can say: names that must be unique, settings that do not go together.
 
+mod events;
 mod notify;
 mod roles;
 
@@ -66,6 +67,7 @@ pub(super) fn runner(config: &RunnerConfig, document: &Document<'_>) -> Vec<Prob
     roles::audit(config, &mut checks);
     roles::remediation(config, &mut checks);
     notify::targets(config, &mut checks);
+    events::waits(config, &mut checks);
     checks.problems
 }
 
@@ -182,6 +184,11 @@ fn state(config: &RunnerConfig, checks: &mut Checks<'_>) {
 /// Shorter, a machine that is busy for a moment would lose its jobs.
 const SHORTEST_LEASE: Duration = Duration::from_secs(5);
 
+fn is_url(text: &str) -> bool {
+    url::Url::parse(text)
+        .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
+}
+
 fn enrollment(config: &RunnerConfig, checks: &mut Checks<'_>) {
     let enrollment = &config.enrollment;
     let region = config.stack_set_region();
@@ -197,8 +204,7 @@ fn enrollment(config: &RunnerConfig, checks: &mut Checks<'_>) {
         );
     }
     if let Some(url) = &enrollment.queue_url
-        && !url::Url::parse(url)
-            .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
+        && !is_url(url)
     {
         checks.report(
             &["enrollment", "queue_url"],
@@ -621,9 +627,10 @@ pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>)
     let depth = match &job.params {
         JobParams::DriftAudit(params) => params.depth,
         JobParams::Enroll(params) => params.depth,
-        JobParams::StacksetSync(_) | JobParams::OrphanCleanup(_) | JobParams::PolicyRollout(_) => {
-            AuditDepth::Coverage
-        }
+        JobParams::StacksetSync(_)
+        | JobParams::OrphanCleanup(_)
+        | JobParams::PolicyRollout(_)
+        | JobParams::External(_) => AuditDepth::Coverage,
     };
     let keeps_spot_accounts = config.enrollment.deletion == Deletion::Reconcile
         && config.enrollment.provider != ProviderKind::SpotHosted;
@@ -638,12 +645,25 @@ pub(super) fn job(job: &JobFile, config: &RunnerConfig, document: &Document<'_>)
             "it needs enrollment.deletion = \"reconcile\" and another provider than \"spot-hosted\"",
         );
     }
-    if depth == AuditDepth::Full && config.audit.role().is_none() {
+    let aggregator = match &job.params {
+        JobParams::DriftAudit(params) => params.aggregator.as_ref().map(|_| params.fix),
+        _ => None,
+    };
+    if depth == AuditDepth::Full && config.audit.role().is_none() && aggregator.is_none() {
         checks.report(
             &["params", "depth"],
             "`depth = \"full\"` reads every account, and there is no role to read them through"
                 .to_owned(),
-            "set audit.enabled in runner.toml, or depth = \"coverage\"",
+            "set audit.enabled in runner.toml, name an aggregator of AWS Config in params.aggregator (drift-audit), or set depth = \
+             \"coverage\"",
+        );
+    }
+    if aggregator == Some(true) && config.audit.role().is_none() {
+        checks.report(
+            &["params", "fix"],
+            "AWS Config tells of the past: what is mended must be read in the account, and there is no role to read it through"
+                .to_owned(),
+            "set audit.enabled in runner.toml, or fix = false",
         );
     }
     checks.problems

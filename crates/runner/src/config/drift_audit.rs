@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    aggregator::AggregatorConfig,
     duration::{self, HumanDuration},
     enroll::Remake,
     text::{Text, TextForm},
@@ -23,10 +24,15 @@ pub struct DriftAuditParams {
     /// Whether Spot is asked which role it uses for each account, at full depth: two calls per account, at about 60 a minute.
     /// Otherwise the role is the one that was linked last, as the state remembers it, and Spot is asked for the others only.
     pub ask_spot: bool,
+    /// An aggregator of AWS Config that tells at full depth what IAM has, instead of the audit role: by pages, without a role in the
+    /// accounts, and as AWS Config saw it last. What `fix` mends is read in the account before and after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aggregator: Option<AggregatorConfig>,
     /// Accounts that are read at the same time, at full depth.
     #[schemars(range(min = 1, max = 256))]
     pub concurrency: u32,
     /// How long a role may go unused, at full depth: Spot uses one all the time, and IAM tells it with a delay of up to four hours.
+    /// AWS Config does not tell it.
     pub unused_after: Text<HumanDuration>,
     /// Whether CloudFormation's own drift detection is asked as well, so that both verdicts stand side by side. It is an operation
     /// of the stack set, which others wait for, and is never started while another one is going on.
@@ -51,6 +57,7 @@ impl Default for DriftAuditParams {
             profiles: Vec::new(),
             depth: AuditDepth::Coverage,
             ask_spot: false,
+            aggregator: None,
             concurrency: 32,
             unused_after: duration::seconds(7 * 24 * 3600),
             cloudformation_drift: false,
@@ -71,7 +78,7 @@ pub enum AuditDepth {
     #[default]
     Coverage,
     /// That, and what IAM has in each enrolled account, read through the audit role (`audit.enabled`): about eight calls per
-    /// account.
+    /// account. `drift-audit` can read it from an aggregator of AWS Config instead (`params.aggregator`), by pages.
     Full,
 }
 

@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use onboarding_core::{
-    iam_policy::{self, ManagementStackAccess, QueueAccess, RunnerPolicySpec, SecretPlace},
+    iam_policy::{
+        self, AggregatorAccess, ManagementStackAccess, QueueAccess, RunnerPolicySpec, SecretPlace,
+        WakeUpAccess,
+    },
     ids::{AwsAccountId, OrganizationId, StackSetName},
     policy::PolicyDocument,
     template::home::HomeSpec,
@@ -13,9 +16,12 @@ use super::{
     bootstrap::Encryption,
     desired::direct_role_name,
     error::{ConfigError, ConfigErrors},
+    events::WakeUpQueue,
+    external::Grant,
     job::{JobKind, JobParams},
     load::Loaded,
     notify::NotifyConfig,
+    policy_rollout::PolicyRolloutParams,
     runner::{CallAs, ProviderKind, TokenSource},
 };
 
@@ -43,24 +49,13 @@ impl Loaded {
     fn policy_spec(&self, place: &HomePlace) -> RunnerPolicySpec {
         let config = &self.runner;
         let partition = config.aws.region.partition();
-        let has = |kind| self.jobs.iter().any(|job| job.kind() == kind);
-        let rollouts = || {
-            self.jobs.iter().filter_map(|job| match &job.params {
-                JobParams::PolicyRollout(params) => params.profile.as_ref().and(Some(params)),
-                _ => None,
-            })
-        };
+        let has = |kind: JobKind| self.jobs.iter().any(|job| job.kind() == kind.name());
         let syncs = self.jobs.iter().any(|job| match &job.params {
             JobParams::StacksetSync(_) | JobParams::Enroll(_) => true,
             JobParams::DriftAudit(params) => params.fix,
-            JobParams::OrphanCleanup(_) => false,
+            JobParams::OrphanCleanup(_) | JobParams::External(_) => false,
             JobParams::PolicyRollout(params) => params.profile.is_some(),
         });
-        let reads_account_tags = config
-            .profiles
-            .iter()
-            .any(|profile| !profile.targets.tags.is_empty())
-            || rollouts().any(|params| params.waves.iter().any(|wave| !wave.tags.is_empty()));
         RunnerPolicySpec {
             region: config.aws.region.0.clone(),
             account: place.account,
@@ -81,7 +76,7 @@ impl Loaded {
                 _ => false,
             }),
             is_direct: config.enrollment.provider == ProviderKind::Direct,
-            rolls_out: rollouts().next().is_some(),
+            rolls_out: self.rollouts().next().is_some(),
             management_stacks: config
                 .profiles
                 .iter()
@@ -99,11 +94,36 @@ impl Loaded {
                 .collect(),
             tags_stack_sets: !config.stack_set.tags.is_empty(),
             activates_trusted_access: config.prerequisites.activate_trusted_access,
-            reads_account_tags,
+            reads_account_tags: self.reads_account_tags(),
             audit_role: config.audit.role_path_and_name(),
             remediation_role: config.remediation.role_path_and_name(),
+            aggregators: {
+                let jobs = self.jobs.iter().filter_map(|job| match &job.params {
+                    JobParams::DriftAudit(params) => params.aggregator.as_ref(),
+                    _ => None,
+                });
+                jobs.map(|aggregator| match (&aggregator.role, &aggregator.region) {
+                    (Some(role), _) => AggregatorAccess::Through(role.0.clone()),
+                    (None, Some(region)) => AggregatorAccess::Home(region.0.clone()),
+                    (None, None) => AggregatorAccess::Home(config.aws.region.0.clone()),
+                })
+                .collect()
+            },
             queue: (config.enrollment.provider == ProviderKind::Queue)
                 .then(|| self.queue(place.account)),
+            wake_up_queue: config.wake_up_queue().map(|queue| match queue {
+                WakeUpQueue::Named(name) => WakeUpAccess {
+                    account: place.account,
+                    name,
+                },
+                WakeUpQueue::Url(url) => {
+                    let (account, name) = of_queue(&url);
+                    WakeUpAccess {
+                        account: account.unwrap_or(place.account),
+                        name: name.to_owned(),
+                    }
+                }
+            }),
             token: place_in_aws(&config.spot.token),
             topics: {
                 let targets = config.notify.iter();
@@ -183,6 +203,28 @@ impl Loaded {
         })
     }
 
+    /// Whether anything depends on the tags of accounts.
+    #[must_use]
+    pub fn reads_account_tags(&self) -> bool {
+        let mut profiles = self.runner.profiles.iter();
+        profiles.any(|profile| !profile.targets.tags.is_empty())
+            || self
+                .rollouts()
+                .any(|params| params.waves.iter().any(|wave| !wave.tags.is_empty()))
+            || self.jobs.iter().any(|job| match &job.params {
+                JobParams::External(job) => job.grants().contains(&Grant::AccountTags),
+                _ => false,
+            })
+    }
+
+    /// The rollouts that are for a profile.
+    fn rollouts(&self) -> impl Iterator<Item = &PolicyRolloutParams> {
+        self.jobs.iter().filter_map(|job| match &job.params {
+            JobParams::PolicyRollout(params) => params.profile.as_ref().and(Some(params)),
+            _ => None,
+        })
+    }
+
     /// The stack sets of all profiles, and those of our own roles that we deploy.
     fn stack_sets(&self) -> Vec<StackSetName> {
         let config = &self.runner;
@@ -204,15 +246,9 @@ impl Loaded {
 
     fn queue(&self, home_account: AwsAccountId) -> QueueAccess {
         let config = &self.runner;
-        // The last two parts of a queue's URL are its account and its name.
         let url = config.enrollment.queue_url.as_deref().unwrap_or_default();
-        let mut parts = url.trim_end_matches('/').rsplit('/');
-        let given = (
-            parts.next().unwrap_or_default(),
-            parts.next().and_then(|account| account.parse().ok()),
-        );
-        let (name, account) = match given {
-            (name, Some(account)) if !name.is_empty() => (name, account),
+        let (name, account) = match of_queue(url) {
+            (Some(account), name) if !name.is_empty() => (name, account),
             _ => (config.queue_name(), home_account),
         };
         QueueAccess {
@@ -222,6 +258,14 @@ impl Loaded {
                 .then(|| config.queue_name().to_owned()),
         }
     }
+}
+
+/// The account and the name of a queue: the last two parts of its URL.
+fn of_queue(url: &str) -> (Option<AwsAccountId>, &str) {
+    let mut parts = url.trim_end_matches('/').rsplit('/');
+    let name = parts.next().unwrap_or_default();
+    let account = parts.next().and_then(|account| account.parse().ok());
+    (account, name)
 }
 
 /// Where in AWS a secret is; none when it is somewhere else.

@@ -3,6 +3,9 @@
 //! A job file is read twice, first for its `kind` and then with the parameters of that kind, so that every error has
 //! its line.
 
+use std::collections::BTreeSet;
+
+use onboarding_core::events::EventKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +13,8 @@ use super::{
     drift_audit::DriftAuditParams,
     duration::{self, HumanDuration},
     enroll::EnrollParams,
+    events::WakeOn,
+    external::ExternalJob,
     orphan_cleanup::OrphanCleanupParams,
     policy_rollout::PolicyRolloutParams,
     schedule::Schedule,
@@ -23,6 +28,8 @@ pub struct JobFile {
     pub name: String,
     /// When it runs by itself; never without one.
     pub schedule: Option<Schedule>,
+    /// The events of AWS that wake it.
+    pub wake_on: BTreeSet<EventKind>,
     /// What happens when it is due while it still runs.
     pub overlap: Overlap,
     /// How long the runner's own work may take. Waiting for AWS is not counted.
@@ -33,7 +40,7 @@ pub struct JobFile {
     pub approval: Approval,
     /// How long a plan that was made can be approved and applied.
     pub plan_lifetime: HumanDuration,
-    /// Whether the schedule is in force. A disabled job can still be run by hand.
+    /// Whether the schedule is in force, and events wake it. A disabled job can still be run by hand.
     pub enabled: bool,
     /// How a step is tried again.
     pub retry: RetryConfig,
@@ -42,15 +49,16 @@ pub struct JobFile {
 }
 
 impl JobFile {
-    /// Its kind.
+    /// The name of its kind.
     #[must_use]
-    pub fn kind(&self) -> JobKind {
-        match self.params {
-            JobParams::StacksetSync(_) => JobKind::StacksetSync,
-            JobParams::DriftAudit(_) => JobKind::DriftAudit,
-            JobParams::Enroll(_) => JobKind::Enroll,
-            JobParams::OrphanCleanup(_) => JobKind::OrphanCleanup,
-            JobParams::PolicyRollout(_) => JobKind::PolicyRollout,
+    pub fn kind(&self) -> &str {
+        match &self.params {
+            JobParams::StacksetSync(_) => JobKind::StacksetSync.name(),
+            JobParams::DriftAudit(_) => JobKind::DriftAudit.name(),
+            JobParams::Enroll(_) => JobKind::Enroll.name(),
+            JobParams::OrphanCleanup(_) => JobKind::OrphanCleanup.name(),
+            JobParams::PolicyRollout(_) => JobKind::PolicyRollout.name(),
+            JobParams::External(job) => &job.kind,
         }
     }
 }
@@ -66,11 +74,12 @@ impl JobParams {
             // What one profile does not target, another may.
             Self::OrphanCleanup(_) => &[],
             Self::PolicyRollout(params) => params.profile.as_slice(),
+            Self::External(job) => &job.params.profiles,
         }
     }
 }
 
-/// What a job does.
+/// What a job does, of what is built in. Any other kind is a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JobKind {
     /// Brings stack sets, stack instances and Spot accounts in line with the profiles.
@@ -153,6 +162,8 @@ pub enum JobParams {
     OrphanCleanup(OrphanCleanupParams),
     /// Those of `policy-rollout`.
     PolicyRollout(PolicyRolloutParams),
+    /// Those of a plugin, with the plugin.
+    External(Box<ExternalJob>),
 }
 
 /// Parameters of a kind `stackset-sync` job.
@@ -173,6 +184,10 @@ pub(super) struct WrittenJob<P: Default> {
     /// When it runs by itself; without one it runs only by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) schedule: Option<Schedule>,
+    /// The events of AWS that wake it, beside its schedule; `[]` for none. Without it, all of them wake jobs of the kinds `stackset-sync`
+    /// and `enroll`, and none wake others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) wake_on: Option<Vec<WakeOn>>,
     /// What happens when it is due while it still runs.
     #[serde(default)]
     pub(super) overlap: Overlap,
@@ -188,7 +203,7 @@ pub(super) struct WrittenJob<P: Default> {
     /// How long a plan that was made can be approved and applied.
     #[serde(default = "plan_lifetime")]
     pub(super) plan_lifetime: Text<HumanDuration>,
-    /// Whether the schedule is in force. A disabled job can still be run by hand.
+    /// Whether the schedule is in force, and events wake it. A disabled job can still be run by hand.
     #[serde(default = "enabled")]
     pub(super) enabled: bool,
     /// How a step is tried again when AWS or Spot fails or throttles.
@@ -218,9 +233,10 @@ fn enabled() -> bool {
 impl<P: Default> WrittenJob<P> {
     /// The job under its name.
     pub(super) fn named(self, name: &str, params: impl FnOnce(P) -> JobParams) -> JobFile {
-        JobFile {
+        let mut job = JobFile {
             name: name.to_owned(),
             schedule: self.schedule,
+            wake_on: BTreeSet::new(),
             overlap: self.overlap,
             timeout: self.timeout.0,
             operation_timeout: self.operation_timeout.0,
@@ -229,7 +245,12 @@ impl<P: Default> WrittenJob<P> {
             enabled: self.enabled,
             retry: self.retry,
             params: params(self.params),
-        }
+        };
+        job.wake_on = match self.wake_on {
+            Some(wake_on) => wake_on.into_iter().map(EventKind::from).collect(),
+            None => job.kind().wakes_on().iter().copied().collect(),
+        };
+        job
     }
 }
 

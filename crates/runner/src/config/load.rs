@@ -13,10 +13,12 @@ use super::{
     drift_audit::DriftAuditParams,
     enroll::EnrollParams,
     error::{ConfigError, ConfigErrors, Problem},
+    external::{ExternalJob, ExternalParams},
     job::{JobFile, JobKind, JobParams, StacksetSyncParams, WrittenJob},
     nearest::nearest,
     orphan_cleanup::OrphanCleanupParams,
     overrides::{self, Overrides},
+    plugins::NoPlugin,
     policy_rollout::PolicyRolloutParams,
     runner::RunnerConfig,
     schema,
@@ -101,6 +103,12 @@ impl Loaded {
         }
     }
 
+    /// The kinds that are plugins, with the executables, sorted.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<(String, PathBuf)> {
+        self.runner.plugins.kinds(&self.dir)
+    }
+
     /// The job that rolls out the policies of a profile, when there is one.
     #[must_use]
     pub fn rollout_job(&self, profile: &str) -> Option<&JobFile> {
@@ -178,75 +186,127 @@ impl Loaded {
             source.push(option, toml);
         }
         let document = source.parse()?;
-        let job = match kind(&source, &document)? {
-            kind @ JobKind::StacksetSync => {
+        let kind = match self.kind(&source, &document)? {
+            Kind::BuiltIn(kind) => kind,
+            Kind::Plugin(kind, program) => {
+                let written: WrittenJob<ExternalParams> =
+                    typed(&source, &document, schema::external())?;
+                let job = written.named(name, |params| {
+                    JobParams::External(Box::new(ExternalJob {
+                        kind,
+                        program,
+                        params,
+                        source: source.clone(),
+                    }))
+                });
+                return self.checked(job, &source, &document);
+            }
+        };
+        let job = match kind {
+            JobKind::StacksetSync => {
                 let written: WrittenJob<StacksetSyncParams> =
                     typed(&source, &document, schema::job(kind))?;
                 written.named(name, JobParams::StacksetSync)
             }
-            kind @ JobKind::DriftAudit => {
+            JobKind::DriftAudit => {
                 let written: WrittenJob<DriftAuditParams> =
                     typed(&source, &document, schema::job(kind))?;
                 written.named(name, JobParams::DriftAudit)
             }
-            kind @ JobKind::Enroll => {
+            JobKind::Enroll => {
                 let written: WrittenJob<EnrollParams> =
                     typed(&source, &document, schema::job(kind))?;
                 written.named(name, JobParams::Enroll)
             }
-            kind @ JobKind::OrphanCleanup => {
+            JobKind::OrphanCleanup => {
                 let written: WrittenJob<OrphanCleanupParams> =
                     typed(&source, &document, schema::job(kind))?;
                 written.named(name, JobParams::OrphanCleanup)
             }
-            kind @ JobKind::PolicyRollout => {
+            JobKind::PolicyRollout => {
                 let written: WrittenJob<PolicyRolloutParams> =
                     typed(&source, &document, schema::job(kind))?;
                 written.named(name, JobParams::PolicyRollout)
             }
         };
-        let problems = checks::job(&job, &self.runner, &document);
+        self.checked(job, &source, &document)
+    }
+
+    fn checked(
+        &self,
+        job: JobFile,
+        source: &Source,
+        document: &Document<'_>,
+    ) -> Result<JobFile, ConfigErrors> {
+        let problems = checks::job(&job, &self.runner, document);
         if problems.is_empty() {
             Ok(job)
         } else {
             Err(source.errors(problems))
         }
     }
+
+    /// The kind of a job, read before anything else.
+    fn kind(&self, source: &Source, document: &Document<'_>) -> Result<Kind, ConfigErrors> {
+        let known = || {
+            let plugins = self.plugins().into_iter().map(|(kind, _)| kind);
+            let built_in = JobKind::ALL.into_iter().map(|kind| kind.name().to_owned());
+            built_in.chain(plugins).collect::<Vec<_>>()
+        };
+        let (span, message, name) = match document.get_ref().get_key_value("kind") {
+            None => (0..0, "the file needs the key `kind`".to_owned(), None),
+            Some((key, value)) => {
+                let span = span_of(Some(key), value);
+                match value.get_ref().as_str() {
+                    None => (span, "`kind` must be a string".to_owned(), None),
+                    Some(name) => {
+                        if let Some(kind) = JobKind::from_name(name) {
+                            return Ok(Kind::BuiltIn(kind));
+                        }
+                        match self.runner.plugins.find(&self.dir, name) {
+                            Ok(program) => return Ok(Kind::Plugin(name.to_owned(), program)),
+                            Err(why @ NoPlugin::Unusable { help, .. }) => {
+                                return Err(source
+                                    .error(Problem {
+                                        span,
+                                        message: format!("the kind {name:?} is a plugin: {why}"),
+                                        help: Some(help.to_owned()),
+                                    })
+                                    .into());
+                            }
+                            Err(NoPlugin::Missing(why)) => (
+                                span,
+                                format!("there is no job kind {name:?}: {why}"),
+                                Some(name),
+                            ),
+                        }
+                    }
+                }
+            }
+        };
+        let known = known();
+        let near = name.and_then(|name| nearest(name, known.iter().map(String::as_str)));
+        let list: Vec<String> = known.iter().map(|name| format!("{name:?}")).collect();
+        let list = list.join(", ");
+        let help = Some(match near {
+            Some(near) => format!("did you mean {near:?}? known kinds are {list}"),
+            None => format!("known kinds are {list}"),
+        });
+        Err(source
+            .error(Problem {
+                span,
+                message,
+                help,
+            })
+            .into())
+    }
 }
 
-/// The kind of a job, read before anything else.
-fn kind(source: &Source, document: &Document<'_>) -> Result<JobKind, ConfigErrors> {
-    let known = JobKind::ALL
-        .map(JobKind::name)
-        .map(|name| format!("{name:?}"))
-        .join(", ");
-    let problem = match document.get_ref().get_key_value("kind") {
-        None => Problem {
-            span: 0..0,
-            message: "the file needs the key `kind`".to_owned(),
-            help: Some(format!("known kinds are {known}")),
-        },
-        Some((key, value)) => {
-            let name = value.get_ref().as_str();
-            if let Some(kind) = name.and_then(JobKind::from_name) {
-                return Ok(kind);
-            }
-            let near =
-                name.and_then(|name| nearest(name, JobKind::ALL.into_iter().map(JobKind::name)));
-            Problem {
-                span: span_of(Some(key), value),
-                message: name.map_or_else(
-                    || "`kind` must be a string".to_owned(),
-                    |name| format!("there is no job kind {name:?}"),
-                ),
-                help: Some(match near {
-                    Some(near) => format!("did you mean {near:?}? known kinds are {known}"),
-                    None => format!("known kinds are {known}"),
-                }),
-            }
-        }
-    };
-    Err(source.error(problem).into())
+/// What a job does.
+enum Kind {
+    BuiltIn(JobKind),
+    /// The name, and the executable.
+    Plugin(String, PathBuf),
 }
 
 /// Checks a document against its schema, then reads it as its type.

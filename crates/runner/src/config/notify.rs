@@ -30,6 +30,9 @@ pub struct NotifyConfig {
     /// Where the secret comes from that a webhook's signature is made with; exactly one source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<TokenSource>,
+    /// Where the secret before comes from, while its receivers are given the new one: what is told is signed with both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_secret: Option<TokenSource>,
     /// An incoming webhook of Slack, or of what understands the same: where its URL comes from, which is a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack: Option<TokenSource>,
@@ -49,7 +52,7 @@ pub struct NotifyConfig {
     /// For how long what it was told is not told again. What happens meanwhile is counted, and the count is told with the next one.
     #[serde(default = "quiet")]
     pub quiet: Text<HumanDuration>,
-    /// At most this many notifications an hour; more of them wait.
+    /// At most this many attempts to notify it an hour, whatever becomes of them; what is left waits.
     #[serde(default = "per_hour")]
     #[schemars(range(min = 1, max = 3600))]
     pub per_hour: u32,
@@ -194,13 +197,15 @@ impl NotifyConfig {
     /// What it wants to be told.
     #[must_use]
     pub fn route(&self) -> Route {
-        let quiet = self.quiet.get().as_millis();
+        let milliseconds =
+            |duration: Text<HumanDuration>| i64::try_from(duration.get().as_millis());
         Route {
             target: self.name.clone(),
             events: self.events.iter().copied().map(Event::from).collect(),
             jobs: self.jobs.iter().cloned().collect::<BTreeSet<_>>(),
             severity: self.severity.into(),
-            quiet: i64::try_from(quiet).unwrap_or(i64::MAX),
+            quiet: milliseconds(self.quiet).unwrap_or(i64::MAX),
+            give_up_after: milliseconds(self.give_up_after).unwrap_or(i64::MAX),
         }
     }
 
@@ -218,7 +223,8 @@ impl NotifyConfig {
 
     /// Where its secrets are.
     pub fn secrets(&self) -> impl Iterator<Item = &TokenSource> {
-        self.secret.iter().chain(&self.slack)
+        let of_webhook = self.secret.iter().chain(&self.previous_secret);
+        of_webhook.chain(&self.slack)
     }
 }
 

@@ -8,18 +8,21 @@ use super::{error::SetError, job::JobKind, nearest::nearest, schema};
 
 /// Keys that `--set` cannot change, nor anything below them: what limits or protects is changed in a file, where a
 /// change is seen and reviewed. The last part may end in `*`.
-pub const GUARD_RAILS: [&str; 19] = [
+pub const GUARD_RAILS: [&str; 22] = [
     "removal",
     "remediation",
     "protected_accounts",
     "prerequisites",
     "profiles",
+    "plugins",
     "enrollment.deletion",
     "enrollment.direct_ceiling",
     "enrollment.served_by",
     "approval",
     "plan_lifetime",
     "params.apply",
+    "params.apply_removals",
+    "params.grants",
     "params.fix",
     "params.max_*",
     "params.grace_period",
@@ -165,6 +168,10 @@ mod tests {
             "enrollment=1",
             "approval=never",
             "params.apply=true",
+            "params.apply_removals=true",
+            "params.grants=[\"spot-token\"]",
+            "plugins.path=[\"/tmp\"]",
+            "plugins.call_timeout=1h",
             "params={ apply = true }",
             "params={}",
             "params.max_deletions=1000",

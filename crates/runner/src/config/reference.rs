@@ -10,6 +10,7 @@ mod permissions;
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use super::{JobKind, schema};
+use crate::plugin::protocol;
 
 /// Writes `docs/reference/*.md` and `schemas/**/*.json` below `dir`.
 ///
@@ -33,6 +34,18 @@ pub fn files() -> BTreeMap<String, String> {
         (
             "schemas/runner.json".to_owned(),
             format!("{:#}\n", schema::runner()),
+        ),
+        (
+            "schemas/jobs/external.json".to_owned(),
+            format!("{:#}\n", schema::external()),
+        ),
+        (
+            "schemas/plugins/requests.json".to_owned(),
+            format!("{:#}\n", protocol::requests().to_value()),
+        ),
+        (
+            "schemas/plugins/answers.json".to_owned(),
+            format!("{:#}\n", protocol::answers().to_value()),
         ),
         (
             "docs/reference/configuration.md".to_owned(),
@@ -102,6 +115,7 @@ mod tests {
         for kind in JobKind::ALL {
             check(schema::job(kind), "");
         }
+        check(schema::external(), "");
     }
 
     #[test]

@@ -19,7 +19,9 @@ use super::{
     billing_engine::BillingEngineConfig,
     bootstrap::BootstrapConfig,
     duration::{self, HumanDuration},
+    events::EventsConfig,
     notify::NotifyConfig,
+    plugins::PluginsConfig,
     profile::ProfileConfig,
     remediation::RemediationConfig,
     text::{Text, TextForm},
@@ -73,6 +75,12 @@ pub struct RunnerConfig {
     /// `runner daemon`.
     #[serde(default)]
     pub daemon: DaemonConfig,
+    /// Executables that are job kinds of their own.
+    #[serde(default)]
+    pub plugins: PluginsConfig,
+    /// Events of AWS that wake jobs.
+    #[serde(default)]
+    pub events: EventsConfig,
     /// Who is told what about jobs.
     #[serde(default)]
     pub notify: Vec<NotifyConfig>,

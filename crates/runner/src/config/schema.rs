@@ -3,7 +3,11 @@
 //! The same schema serves editors, the reference page and reading: a document is checked against it before serde reads
 //! it, because serde stops at the first error and knows no near misses.
 
+mod foreign;
+
 use std::{ops::Range, sync::LazyLock};
+
+pub use foreign::check_foreign;
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -16,6 +20,7 @@ use super::{
     drift_audit::DriftAuditParams,
     enroll::EnrollParams,
     error::Problem,
+    external::ExternalParams,
     job::{JobKind, StacksetSyncParams, WrittenJob},
     nearest::nearest,
     orphan_cleanup::OrphanCleanupParams,
@@ -53,10 +58,45 @@ pub fn job(kind: JobKind) -> &'static Value {
 
 fn job_schema<P: JsonSchema + Default + serde::Serialize>(kind: JobKind) -> Value {
     let mut schema = schema_of::<WrittenJob<P>>();
+    of_kind(&mut schema, kind.name(), Some(kind.summary()));
+    schema
+}
+
+fn of_kind(schema: &mut Value, kind: &str, summary: Option<&str>) {
+    let more = summary.map_or_else(String::new, |summary| format!(": {summary}"));
     schema["title"] = json!(format!("{kind} job"));
-    schema["description"] = json!(format!("A job of the kind `{kind}`: {}.", kind.summary()));
-    schema["properties"]["kind"] =
-        json!({ "const": kind.name(), "description": "What the job does." });
+    schema["description"] = json!(format!("A job of the kind `{kind}`{more}."));
+    schema["properties"]["kind"] = json!({ "const": kind, "description": "What the job does." });
+}
+
+/// The schema of a job file of any external kind, as far as it is the same for all.
+pub fn external() -> &'static Value {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+        let mut schema = schema_of::<WrittenJob<ExternalParams>>();
+        schema["title"] = json!("Job of an external kind");
+        schema["description"] = json!("A job whose kind is a plugin.");
+        schema
+    });
+    &SCHEMA
+}
+
+/// The schema of a job file of this external kind, whose plugin has these settings.
+pub fn external_job(kind: &str, summary: Option<&str>, settings: &Value) -> Value {
+    let mut schema = external().clone();
+    of_kind(&mut schema, kind, summary);
+    let mut settings = settings.clone();
+    if settings.get("description").is_none() {
+        settings["description"] = json!("The plugin's own settings.");
+    }
+    // What has keys that must be there must be there itself.
+    if settings["required"]
+        .as_array()
+        .is_some_and(|names| !names.is_empty())
+    {
+        schema["properties"]["params"]["required"] = json!(["settings"]);
+        schema["required"] = json!(["kind", "params"]);
+    }
+    schema["properties"]["params"]["properties"]["settings"] = settings;
     schema
 }
 
@@ -224,6 +264,7 @@ impl Check<'_> {
                         &below,
                     );
                 }
+                (None, Value::Bool(true)) => {}
                 (None, _) => self.unknown_key(known, name, key.span(), path),
             }
         }

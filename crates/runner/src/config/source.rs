@@ -10,7 +10,7 @@ use toml::{
 };
 
 /// A file's text, and the `--set` options behind it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
     /// How the file is called in messages.
     file: String,
@@ -19,7 +19,7 @@ pub(super) struct Source {
 }
 
 /// A `--set` option that has been taken.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Override {
     /// As it was given.
     option: String,

@@ -1,5 +1,6 @@
 //! The shipped files, and what people are told when theirs are wrong.
 
+mod events;
 mod notify;
 mod remediation;
 

@@ -30,27 +30,35 @@ struct Known {
     config: Arc<Loaded>,
     /// Jobs whose file is wrong now, and what is wrong.
     broken: BTreeMap<String, String>,
-    /// Whether nothing could be read when it was tried last.
-    is_unreadable: bool,
+    /// Why nothing could be read when it was tried last.
+    unreadable: Option<String>,
     /// What was read last: a difference is read again.
-    files: Vec<(PathBuf, Vec<u8>)>,
+    files: Files,
     /// Jobs whose files were missing for the first time when they were read last. They are in force until they are missing again:
     /// directories are mounted and changed piece by piece.
     missing: BTreeSet<String>,
+}
+
+/// What definitions depend on.
+#[derive(PartialEq)]
+struct Files {
+    contents: Vec<(PathBuf, Vec<u8>)>,
+    /// A job whose plugin is missing is wrong until the plugin is there.
+    plugins: Vec<(String, PathBuf)>,
 }
 
 impl Definitions {
     pub(super) fn new(config: &Arc<Loaded>, sets: Vec<String>) -> Self {
         let broken = broken(config);
         let directory = config.dir.clone();
-        let files = files(&directory);
+        let files = files(config);
         Self {
             directory,
             sets,
             known: RwLock::new(Known {
                 config: Arc::clone(config),
                 broken,
-                is_unreadable: false,
+                unreadable: None,
                 files,
                 missing: BTreeSet::new(),
             }),
@@ -65,6 +73,14 @@ impl Definitions {
     /// The jobs whose file is wrong now, and what is wrong.
     pub(super) fn broken(&self) -> BTreeMap<String, String> {
         self.known.read().broken.clone()
+    }
+
+    /// What is wrong now: with the files of jobs, by job, and with the configuration as a whole, of the job without a name.
+    pub(super) fn wrong(&self) -> BTreeMap<String, String> {
+        let known = self.known.read();
+        let whole = known.unreadable.iter();
+        let whole = whole.map(|errors| (String::new(), errors.clone()));
+        known.broken.clone().into_iter().chain(whole).collect()
     }
 
     /// The names of the jobs that are in force now.
@@ -91,7 +107,7 @@ impl Definitions {
 
     /// Whether the configuration as a whole is wrong now, so that what was read before is in force.
     pub(super) fn is_unreadable(&self) -> bool {
-        self.known.read().is_unreadable
+        self.known.read().unreadable.is_some()
     }
 
     /// Reads them again when a file has changed or `reload` ends. Never ends.
@@ -108,7 +124,7 @@ impl Definitions {
     pub(super) fn read_what_has_changed(&self) {
         let is_another = {
             let known = self.known.read();
-            !known.missing.is_empty() || files(&self.directory) != known.files
+            !known.missing.is_empty() || files(&known.config) != known.files
         };
         if is_another {
             self.read();
@@ -116,11 +132,11 @@ impl Definitions {
     }
 
     fn read(&self) {
-        let files = files(&self.directory);
+        let files = files(&self.current());
         let mut known = self.known.write();
         known.files = files;
         let read = Config::load(&self.directory, &self.sets);
-        known.is_unreadable = read.is_err();
+        known.unreadable = read.as_ref().err().map(ToString::to_string);
         let read = match read {
             Ok(read) => read,
             Err(errors) => {
@@ -179,8 +195,9 @@ fn broken(config: &Loaded) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The files that definitions are read from, with their contents.
-fn files(directory: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
+/// The files that definitions are read from, with their contents, and the plugins that there are.
+fn files(config: &Loaded) -> Files {
+    let directory = &config.dir;
     let jobs = std::fs::read_dir(directory.join("jobs"))
         .into_iter()
         .flatten();
@@ -193,11 +210,12 @@ fn files(directory: &std::path::Path) -> Vec<(PathBuf, Vec<u8>)> {
         .collect();
     paths.push(directory.join("runner.toml"));
     paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
-            let content = std::fs::read(&path).unwrap_or_default();
-            (path, content)
-        })
-        .collect()
+    let contents = paths.into_iter().map(|path| {
+        let content = std::fs::read(&path).unwrap_or_default();
+        (path, content)
+    });
+    Files {
+        contents: contents.collect(),
+        plugins: config.plugins(),
+    }
 }

@@ -14,10 +14,11 @@ use crate::{
         run_span,
     },
     home::Home,
-    jobs::{self, Request},
+    jobs::{self, Request, TakenUp},
     notify,
     report::{json, table},
-    state::{State, StateError, Taken, Told},
+    schedule::Skipped,
+    state::{EVENT, State, StateError, Taken, Told},
     telemetry::metrics,
 };
 
@@ -133,11 +134,17 @@ impl Executor {
             let run = taken.run;
             let Some(job) = job else {
                 let why = "there is no such job any more";
-                let ended = state.end_unbegun(run, "failed", 2, why, Timestamp::now());
+                let ended = state.end_unbegun(run, "failed", 2, why, &[], Timestamp::now());
                 told(ended.await);
                 return;
             };
-            let span = run_span(run.id, &job.name, job.kind().name());
+            if let Some(why) = skipped(&state, &job, &taken.woken_by).await {
+                tracing::warn!(run.id = %run.id, job.name = job.name, why, "events are skipped");
+                let ended = state.end_unbegun(run, "skipped", 0, &why, &[], Timestamp::now());
+                told(ended.await);
+                return;
+            }
+            let span = run_span(run.id, &job.name, job.kind());
             let served = served(home, &job, taken, interrupt);
             served.instrument(span).await;
         }
@@ -153,7 +160,7 @@ async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
         Ok(report) => {
             if let Some(refusal) = report.unbegun() {
                 let now = Timestamp::now();
-                let ended = state.end_unbegun(run, "refused", 4, &refusal.message, now);
+                let ended = state.end_unbegun(run, "refused", 4, &refusal.message, &[], now);
                 told(ended.await);
             }
             tell(&report);
@@ -168,12 +175,37 @@ async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
             span.record("run.status", RunStatus::Failed.code());
             span.record("otel.status_code", "ERROR");
             span.record("otel.status_description", &why);
-            metrics::run_unbegun(&job.name, job.kind().name());
-            let ended = state.end_unbegun(run, "failed", exit(&error), &why, Timestamp::now());
+            metrics::run_unbegun(&job.name, job.kind());
+            let routes = home.config.runner.routes();
+            let tell = notify::could_not_begin(&routes, job, run.id, &why);
+            let (exit, now) = (exit(&error), Timestamp::now());
+            let ended = state.end_unbegun(run, "failed", exit, &why, &tell, now);
             told(ended.await);
-            notify::could_not_begin(&home, job, run.id, &why).await;
         }
     }
+}
+
+/// Why a run that events ask for is left out, as the ticks of the job are.
+async fn skipped(state: &State, job: &JobFile, woken_by: &str) -> Option<String> {
+    if woken_by != EVENT {
+        return None;
+    }
+    if !job.enabled {
+        return Some("disabled: the job's file says enabled = false".to_owned());
+    }
+    match paused(state, &job.name).await {
+        Ok(by) => by.map(|by| Skipped::Paused(by).to_string()),
+        // The run itself finds the state as it is.
+        Err(error) => {
+            tracing::error!(%error, "whether the job is paused is not known");
+            None
+        }
+    }
+}
+
+async fn paused(state: &State, job: &str) -> Result<Option<String>, StateError> {
+    let mut standings = state.standings().await?;
+    Ok(standings.remove(job).and_then(|standing| standing.paused))
 }
 
 async fn begun(
@@ -186,14 +218,15 @@ async fn begun(
         dry_run: false,
         asked: taken.asked,
         given: None,
-        taken: Some((
-            Claim {
+        taken: Some(TakenUp {
+            claim: Claim {
                 key: taken.run,
                 hold: taken.hold,
                 span: Span::current(),
             },
-            taken.woken_by,
-        )),
+            woken_by: taken.woken_by,
+            asked_in: taken.asked_in,
+        }),
     };
     let home = home.renewed().await?;
     let job = with_nobodys_word(job);

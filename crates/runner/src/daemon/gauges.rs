@@ -197,7 +197,7 @@ impl Samples {
         for job in jobs {
             let name = ("job.name", job.name.as_str());
             let schedule = job.schedule.as_ref().filter(|_| job.enabled);
-            let kind = ("job.kind", job.kind().name());
+            let kind = ("job.kind", job.kind());
             self.add(
                 &catalog::JOB_ENABLED,
                 &[name, kind],

@@ -33,7 +33,7 @@ pub(super) async fn apply_steps<J: Job>(
             .iter()
             .map(|step| apply_step(job, run, step, ledger, options).boxed());
         stream::iter(applied)
-            .buffer_unordered(options.concurrency.max(1))
+            .buffer_unordered(options.concurrency.min(job.most_at_once()).max(1))
             .collect::<()>()
             .await;
     }

@@ -1,6 +1,6 @@
 //! What the engine gives a job: who it runs for, the time, whether to go on, and a place for what must be remembered.
 
-use std::{ops::Deref, sync::Arc};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -35,6 +35,7 @@ pub(super) struct Shared {
     pub(super) run_id: RunId,
     pub(super) job: String,
     pub(super) dry_run: bool,
+    pub(super) memos: BTreeMap<String, Value>,
     pub(super) clock: Clock,
     pub(super) interrupt: Interrupt,
     pub(super) background: CancellationToken,
@@ -65,6 +66,12 @@ impl RunContext {
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
         self.shared.dry_run
+    }
+
+    /// What steps that never ended had written down when the run began, by step id.
+    #[must_use]
+    pub fn memos(&self) -> &BTreeMap<String, Value> {
+        &self.shared.memos
     }
 
     /// What is going on.

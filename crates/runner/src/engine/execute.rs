@@ -55,10 +55,15 @@ pub struct RunOptions {
     pub tick: Option<i64>,
     /// The run, when it waited in the journal until now.
     pub claim: Option<Claim>,
+    /// The spans that asked for it (W3C traceparent).
+    pub asked_in: Vec<String>,
     /// Whether a signal only puts the job off: it is asked for once more, for whoever comes next.
     pub is_put_off_by_signals: bool,
     /// Only observe and plan.
     pub dry_run: bool,
+    /// Whether that is so by the job's definition, and not because somebody only wants to see: people are told of it, and what it finds
+    /// is what the job finds.
+    pub only_looks: bool,
     /// What was asked for beside the job's definition.
     pub asked: Asked,
     /// Whether the steps may be applied.
@@ -92,8 +97,10 @@ impl RunOptions {
             trigger: "operator".to_owned(),
             tick: None,
             claim: None,
+            asked_in: Vec::new(),
             is_put_off_by_signals: false,
             dry_run: false,
+            only_looks: false,
             asked: Asked::default(),
             consent: Consent::NotNeeded,
             concurrency: Self::CONCURRENCY,
@@ -134,6 +141,7 @@ pub async fn execute<J: Job>(job: &J, journal: Arc<dyn Journal>, options: RunOpt
         |claim| claim.span.clone(),
     );
     span.record("run.dry_run", options.dry_run);
+    telemetry::link(&span, &options.asked_in);
     let report = Box::pin(run(job, journal, &options, run_id))
         .instrument(span.clone())
         .await;
@@ -169,7 +177,7 @@ async fn run<J: Job>(
     let mut report = RunReport {
         run_id,
         job: options.job.clone(),
-        kind: job.kind(),
+        kind: job.kind().to_owned(),
         dry_run: options.dry_run,
         plan_before: None,
         plan_after: None,
@@ -188,7 +196,7 @@ async fn run<J: Job>(
         id: run_id,
         claim: options.claim.clone(),
         job: options.job.clone(),
-        kind: job.kind(),
+        kind: job.kind().to_owned(),
         trigger: options.trigger.clone(),
         tick: options.tick,
         dry_run: options.dry_run,
@@ -208,11 +216,15 @@ async fn run<J: Job>(
     for dead in &begun.interrupted {
         tracing::warn!(run.id = %dead, "an earlier run of this job ended without saying so; its unfinished steps are taken up");
     }
+    let mut memos = begun.memos;
+    // A null is a memo that was forgotten.
+    memos.retain(|_, memo| !memo.is_null());
     let cx = RunContext {
         shared: Arc::new(Shared {
             run_id,
             job: options.job.clone(),
             dry_run: options.dry_run,
+            memos: memos.clone(),
             clock: options.clock.clone(),
             interrupt: options.interrupt.clone(),
             background: CancellationToken::new(),
@@ -238,7 +250,7 @@ async fn run<J: Job>(
         }
         () = options.interrupt.abandoned() => {}
         () = stages.watch_for_cancellation() => {}
-        () = stages.run(begun.memos, &mut report) => {}
+        () = stages.run(memos, &mut report) => {}
     }
     report.interrupted |= options.interrupt.is_abandoned();
     let steps = report.plan_before.as_ref().map_or(&[][..], |p| &p.steps);
@@ -271,8 +283,6 @@ struct Stages<'a, J> {
 
 impl<J: Job> Stages<'_, J> {
     async fn run(&self, mut memos: BTreeMap<String, Value>, report: &mut RunReport) {
-        // A null is a memo that was forgotten.
-        memos.retain(|_, memo| !memo.is_null());
         if let Some((guard, message)) = self.void() {
             report.engine_refusals.push(Refusal {
                 guard: guard.to_owned(),
@@ -612,8 +622,10 @@ async fn end(
         return;
     }
     let error = report.error.as_ref().map(JobError::chain);
-    let looked = report.error.is_none() && !report.dry_run && report.plan().is_some();
-    let notifications = telling::notifications(journal, &options.routes, report, looked, cx.now());
+    let counts = !options.dry_run || options.only_looks;
+    let looked = report.error.is_none() && counts && report.plan().is_some();
+    let routes = if counts { &*options.routes } else { &[] };
+    let notifications = telling::notifications(journal, routes, report, looked, cx.now());
     let notifications = notifications.await;
     let end = RunEnd {
         status: report.status(),

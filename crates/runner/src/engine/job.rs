@@ -67,7 +67,7 @@ pub trait Job: Send + Sync {
     type Observed: Send + Sync;
 
     /// The kind's name in kebab case, as in job files.
-    fn kind(&self) -> &'static str;
+    fn kind(&self) -> &str;
 
     /// Looks at the world and checks prerequisites (identity, trusted access, token). Reads only. Called again after the
     /// steps to verify; `cx.phase()` says which.
@@ -79,6 +79,11 @@ pub trait Job: Send + Sync {
     /// What its steps are about, so that a plan that was made earlier can be compared with one that is made now.
     fn consent(&self) -> &dyn onboarding_core::plan::consent::Consent {
         &onboarding_core::plan::consent::Exactly
+    }
+
+    /// How many steps of one order are applied side by side at most, as far as it is the job that limits that. Asked after `observe`.
+    fn most_at_once(&self) -> usize {
+        usize::MAX
     }
 
     /// Applies one step. Idempotent: called again after a retryable error, a requeue, or a crash. An effect that must not

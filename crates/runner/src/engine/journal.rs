@@ -94,7 +94,7 @@ pub struct NewRun {
     /// The job's name.
     pub job: String,
     /// The job's kind.
-    pub kind: &'static str,
+    pub kind: String,
     /// What woke it: `operator`, `schedule`, `event`.
     pub trigger: String,
     /// The scheduled moment that it is for, in Unix milliseconds; unique within a job.
@@ -176,7 +176,7 @@ pub struct RunEnd<'a> {
     pub summary: Summary,
     /// What a person should know.
     pub findings: &'a [Finding],
-    /// Whether those are all that there are now: the run looked at everything, and is no dry run.
+    /// Whether those are all that there are now: the run looked at everything, and is none by which somebody only wants to see.
     pub looked: bool,
     /// What guard rails refused.
     pub refusals: &'a [Refusal],

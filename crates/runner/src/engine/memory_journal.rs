@@ -44,6 +44,7 @@ struct Rows {
     unfrozen_for: Option<usize>,
     known: BTreeMap<String, i64>,
     told: Vec<Notification>,
+    looks: usize,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +70,11 @@ impl MemoryJournal {
     /// What targets are told.
     pub(super) fn told(&self) -> Vec<Notification> {
         self.0.lock().told.clone()
+    }
+
+    /// How many runs have found all that there is.
+    pub(super) fn looks(&self) -> usize {
+        self.0.lock().looks
     }
 
     pub(super) fn writes(&self) -> usize {
@@ -241,6 +247,7 @@ impl Journal for MemoryJournal {
             row.state = end.status.code().to_owned();
             row.touched = end.accounts.len();
             rows.told.extend_from_slice(end.notifications);
+            rows.looks += usize::from(end.looked);
         })
     }
 }

@@ -110,7 +110,7 @@ pub struct RunReport {
     /// The job's name.
     pub job: String,
     /// The job's kind.
-    pub kind: &'static str,
+    pub kind: String,
     /// Whether it only planned.
     pub dry_run: bool,
     /// The plan before the steps; none when observing or planning failed.

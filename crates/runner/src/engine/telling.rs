@@ -18,7 +18,7 @@ pub(super) async fn notifications(
     looked: bool,
     at: i64,
 ) -> Vec<Notification> {
-    if routes.is_empty() || report.dry_run {
+    if routes.is_empty() {
         return Vec::new();
     }
     let known = match looked && !report.findings().is_empty() {
@@ -39,7 +39,7 @@ pub(super) async fn notifications(
     let ended = RunEnded {
         run: &run,
         job: &report.job,
-        kind: report.kind,
+        kind: &report.kind,
         status: status.code(),
         is_failed: matches!(status, RunStatus::Failed | RunStatus::Refused),
         at,

@@ -13,15 +13,14 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use onboarding_core::{
     custom_resource::{Naming, NamingError},
-    drift::Drift,
     drift_audit::{self, AuditObserved, Detection, HomePlace, Suppression, TokenAge},
     enroll,
-    ids::AwsAccountId,
     plan::{Plan, Step, consent::Consent},
     stackset_sync::SyncConsent,
 };
 use parking_lot::Mutex;
 
+use self::truth::{AggregatorSource, Read};
 use super::stackset_sync::{StackSetSync, unplannable};
 use crate::{
     config::{AuditDepth, CallAs, Product, ProfileConfig, RenameRule},
@@ -43,8 +42,10 @@ pub struct OnAccounts {
     pub(super) detection: Option<Detection>,
     /// After how many seconds the Spot token should have been renewed.
     pub(super) token_max_age: Option<i64>,
+    /// The aggregator of AWS Config that tells what IAM has; none where it is read in the accounts.
+    pub(super) aggregator: Option<AggregatorSource>,
     /// What this run read in IAM before its steps.
-    pub(super) read: Mutex<BTreeMap<AwsAccountId, Vec<Drift>>>,
+    pub(super) read: Mutex<Read>,
 }
 
 /// What is planned with what was read.
@@ -134,21 +135,24 @@ impl Job for OnAccounts {
                 .map_err(spot_error)?;
             Some(registered.into_iter().map(|one| one.account_id).collect())
         };
-        let drifts = match self.depth {
-            AuditDepth::Coverage => None,
+        let (drifts, seen) = match self.depth {
+            AuditDepth::Coverage => (None, None),
             AuditDepth::Full => {
-                let drifts = self.drifts(&sync).await?;
-                let before = std::mem::replace(&mut *self.read.lock(), drifts.clone());
+                let read = self.drifts(&sync, cx.phase()).await?;
+                let before = std::mem::replace(&mut *self.read.lock(), read.clone());
                 if let Some(run) = run.filter(|_| cx.phase() == Phase::Verify) {
-                    self.settle_repairs(&sync, run, &before, &drifts).await?;
+                    self.settle_repairs(&sync, run, &before.drifts, &read.drifts)
+                        .await?;
                 }
-                Some(drifts)
+                let Read { drifts, seen } = read;
+                (Some(drifts), self.aggregator.is_some().then_some(seen))
             }
         };
         let aws = &self.sync.home.config.runner.aws;
         let mut observed = AuditObserved {
             sync,
             drifts,
+            seen,
             cost_intelligence,
             namings: self.namings()?,
             wants_cost_intelligence,

@@ -40,6 +40,7 @@ pub fn basis(home: &Home, job: &JobFile, asked: Asked) -> Result<Basis, JobError
         JobParams::Enroll(params) => json(params)?,
         JobParams::OrphanCleanup(params) => json(params)?,
         JobParams::PolicyRollout(params) => json(params)?,
+        JobParams::External(job) => json(&job.params)?,
     };
     let profiles = job.params.profiles();
     let mut digests = BTreeMap::from([
@@ -50,7 +51,7 @@ pub fn basis(home: &Home, job: &JobFile, asked: Asked) -> Result<Basis, JobError
         ),
         (
             "the job's definition".to_owned(),
-            canonical::digest(&json!({"kind": job.kind().name(), "params": params})),
+            canonical::digest(&json!({"kind": job.kind(), "params": params})),
         ),
     ]);
     let desired = config
@@ -79,16 +80,32 @@ pub fn basis(home: &Home, job: &JobFile, asked: Asked) -> Result<Basis, JobError
             digests.insert(format!("the policy {}", file.display()), digest);
         }
     }
+    if let JobParams::External(job) = &job.params {
+        let digest = program(&job.program)?;
+        digests.insert(format!("the plugin {}", job.kind), digest);
+    }
     Ok(Basis {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         job: job.name.clone(),
-        kind: job.kind().name().to_owned(),
+        kind: job.kind().to_owned(),
         home_account: home.identity.account,
         region: config.runner.aws.region.0.clone(),
         spot: home.spot.address().to_owned(),
         asked,
         digests,
     })
+}
+
+/// The digest of a plugin: another one may do something else with the same step.
+fn program(file: &Path) -> Result<String, JobError> {
+    let read = std::fs::read(file).map_err(|error| {
+        JobError::new(
+            ErrorClass::Invalid,
+            format!("the plugin {} cannot be read", file.display()),
+        )
+        .with_source(error)
+    });
+    Ok(canonical::digest_of_bytes(&read?))
 }
 
 /// The digest of a policy by what it says, not how it is written.

@@ -45,6 +45,8 @@ impl OnAccounts {
             depth: params.depth,
             ask_spot: params.ask_spot,
             concurrency: params.concurrency,
+            // It mends what it finds, which only the accounts themselves can tell.
+            aggregator: None,
             read: Mutex::default(),
         })
     }

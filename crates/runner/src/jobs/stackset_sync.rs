@@ -162,7 +162,7 @@ impl StackSetSync {
         profiles.any(|profile| profile.management.is_some())
     }
 
-    fn plan_of(&self, observed: &SyncObserved) -> Result<Plan, JobError> {
+    pub(super) fn plan_of(&self, observed: &SyncObserved) -> Result<Plan, JobError> {
         let planned =
             stackset_sync::plan(observed, &self.desired).map_err(|error| unplannable(&error));
         planned.map(|mut plan| {

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
-use aws_ops::Aws;
-use jiff::Timestamp;
+use aws_ops::{Aws, ErrorClass};
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use onboarding_core::{
     ids::TopicArn,
     notify::{Notice, TemplateError, Told},
@@ -25,9 +25,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long one attempt may take.
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(10);
-
-/// Findings that a webhook is told; the others are counted.
-const FINDINGS: usize = 50;
 
 /// Most characters of the subject of a message of SNS (SNS API reference, Publish).
 const SUBJECT: usize = 100;
@@ -51,6 +48,8 @@ pub struct SendError {
     why: String,
     /// The earliest moment for another attempt, as the target told.
     pub(super) retry_after: Option<Duration>,
+    /// Whether the target refuses what this one says, and may take others.
+    pub(super) is_of_content: bool,
 }
 
 impl SendError {
@@ -58,13 +57,17 @@ impl SendError {
         Self {
             why: why.into(),
             retry_after: None,
+            is_of_content: false,
         }
     }
 }
 
 impl From<TemplateError> for SendError {
     fn from(error: TemplateError) -> Self {
-        Self::new(error.to_string())
+        Self {
+            is_of_content: true,
+            ..Self::new(error.to_string())
+        }
     }
 }
 
@@ -128,15 +131,9 @@ impl Sender {
         text: &str,
         at: &str,
     ) -> Result<(), SendError> {
-        let Some(source) = &target.secret else {
-            return Err(SendError::new("the webhook has no secret to sign with"));
-        };
-        let secret = secret::read(source, &self.aws).await;
-        let secret = secret.map_err(SendError::new)?;
         let body = document(message, text, at).to_string();
         let now = Timestamp::now().as_second();
-        let signature = signature::sign(&secret, &message.id, now, &body)
-            .map_err(|error| SendError::new(error.to_string()))?;
+        let signature = self.signatures(target, (&message.id, now, &body)).await?;
         let request = self.client(url.is_loopback())?.post(url.url().clone());
         let request = request
             .header(CONTENT_TYPE, "application/json")
@@ -145,6 +142,42 @@ impl Sender {
             .header("webhook-signature", signature)
             .body(body);
         accepted(request.send().await)
+    }
+
+    /// A signature by the secret, and one by the secret before where receivers may still have that.
+    async fn signatures(
+        &self,
+        target: &NotifyConfig,
+        signed: (&str, i64, &str),
+    ) -> Result<String, SendError> {
+        let Some(source) = &target.secret else {
+            return Err(SendError::new("the webhook has no secret to sign with"));
+        };
+        let signature = self.signature(source, signed).await;
+        let signature = signature.map_err(SendError::new)?;
+        let Some(source) = &target.previous_secret else {
+            return Ok(signature);
+        };
+        Ok(match self.signature(source, signed).await {
+            Ok(previous) => format!("{signature} {previous}"),
+            Err(why) => {
+                tracing::warn!(
+                    notify.target = target.name,
+                    why,
+                    "nothing is signed with the secret before; take notify.previous_secret away when nobody needs it any more"
+                );
+                signature
+            }
+        })
+    }
+
+    async fn signature(
+        &self,
+        source: &TokenSource,
+        (id, at, body): (&str, i64, &str),
+    ) -> Result<String, String> {
+        let secret = secret::read(source, &self.aws).await?;
+        signature::sign(&secret, id, at, body).map_err(|error| error.to_string())
     }
 
     async fn slack(&self, source: &TokenSource, text: &str) -> Result<(), SendError> {
@@ -161,15 +194,14 @@ impl Sender {
     }
 
     async fn topic(&self, topic: &TopicArn, notice: &Notice, text: &str) -> Result<(), SendError> {
-        let attributes = BTreeMap::from([
-            ("event".to_owned(), notice.event.code().to_owned()),
-            ("job".to_owned(), notice.job.clone()),
-        ]);
         let subject = subject(notice);
         self.aws
-            .publish(topic, &subject, text, &attributes)
+            .publish(topic, &subject, text, &attributes(notice))
             .await
-            .map_err(|error| SendError::new(error.to_string()))
+            .map_err(|error| SendError {
+                is_of_content: error.class() == ErrorClass::Invalid,
+                ..SendError::new(error.to_string())
+            })
     }
 
     /// Redirects are not followed: they could lead anywhere.
@@ -201,7 +233,6 @@ impl Sender {
 /// What a webhook is told, in the form that Standard Webhooks suggests.
 fn document(message: &Message, text: &str, at: &str) -> Value {
     let notice = &message.notice;
-    let findings = &notice.findings[..notice.findings.len().min(FINDINGS)];
     json!({
         "type": notice.event.code(),
         "timestamp": at,
@@ -215,8 +246,8 @@ fn document(message: &Message, text: &str, at: &str) -> Value {
             "what": notice.what,
             "command": notice.command,
             "summary": notice.summary,
-            "findings": findings,
-            "findings_left_off": notice.findings.len() - findings.len(),
+            "findings": notice.findings,
+            "findings_left_off": notice.findings_left_off,
         },
     })
 }
@@ -236,8 +267,8 @@ fn accepted(answer: Result<Response, reqwest::Error>) -> Result<(), SendError> {
     if status.is_success() {
         return Ok(());
     }
-    let seconds = answer.headers().get(RETRY_AFTER);
-    let seconds = seconds.and_then(|value| value.to_str().ok()?.parse().ok());
+    let asked = answer.headers().get(RETRY_AFTER);
+    let asked = asked.and_then(|value| wait(value.to_str().ok()?, Timestamp::now()));
     let hint = match status.as_u16() {
         300..=399 => "; redirects are not followed, so name the place that it leads to",
         401 | 403 => "; is the secret the same on both sides?",
@@ -246,8 +277,27 @@ fn accepted(answer: Result<Response, reqwest::Error>) -> Result<(), SendError> {
     };
     Err(SendError {
         why: format!("it answered {status}{hint}"),
-        retry_after: seconds.map(Duration::from_secs),
+        is_of_content: asked.is_none() && matches!(status.as_u16(), 400 | 413 | 422),
+        retry_after: asked,
     })
+}
+
+/// How long to wait by the header `Retry-After`: so many seconds, or until a moment (RFC 9110, section 10.2.3).
+fn wait(asked: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = asked.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = DateTimeParser::new().parse_timestamp(asked.trim()).ok()?;
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
+}
+
+/// What subscriptions to a topic can filter by. SNS takes none without a value.
+fn attributes(notice: &Notice) -> BTreeMap<String, String> {
+    let all = [("event", notice.event.code()), ("job", notice.job.as_str())];
+    let given = all.into_iter().filter(|(_, value)| !value.is_empty());
+    given
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// A text in which nothing means a link, a mention or a channel to Slack.
@@ -289,9 +339,37 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_is_asked_for_in_seconds_or_as_a_moment() {
+        let now: Timestamp = "2027-01-15T08:00:00Z".parse().unwrap();
+        for (asked, wanted) in [
+            ("60", Some(60)),
+            (" 0 ", Some(0)),
+            ("Fri, 15 Jan 2027 08:01:30 GMT", Some(90)),
+            ("Fri, 15 Jan 2027 07:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            let seconds = wait(asked, now).map(|wait| wait.as_secs());
+            assert_eq!(seconds, wanted, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_no_job_has_no_attribute_for_it() {
+        let names = |job: &str| -> Vec<String> {
+            let notice = Notice::new(Event::Test, job, 0, String::new(), "");
+            attributes(&notice).into_keys().collect()
+        };
+        assert_eq!(names("sync"), ["event", "job"]);
+        assert_eq!(names(""), ["event"]);
+    }
+
+    #[test]
     fn a_webhook_is_told_how_many_findings_it_does_not_see() {
         let mut notice = Notice::new(Event::NewFindings, "audit", 0, String::new(), "");
-        notice.findings = vec![Finding::default(); FINDINGS + 3];
+        notice.findings = vec![Finding::default(); 2];
+        notice.findings_left_off = 3;
         let message = Message {
             id: "id".to_owned(),
             notice,
@@ -300,10 +378,7 @@ mod tests {
         let document = document(&message, "text", &moment(1_800_000_000_000));
         assert_eq!(document["type"], "new-findings");
         assert_eq!(document["timestamp"], "2027-01-15T08:00:00Z");
-        assert_eq!(
-            document["data"]["findings"].as_array().unwrap().len(),
-            FINDINGS
-        );
+        assert_eq!(document["data"]["findings"].as_array().unwrap().len(), 2);
         assert_eq!(document["data"]["findings_left_off"], 3);
         assert_eq!(document["data"]["run_id"], Value::Null);
     }

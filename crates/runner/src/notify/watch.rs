@@ -1,11 +1,16 @@
 //! What no run tells of itself: that the file of a job is wrong, that runs died again and again, that one could not even begin.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use onboarding_core::notify::{Event, Notice, route};
+use onboarding_core::notify::{Event, Notice, Notification, Route, route};
 
-use crate::{config::JobFile, engine::RunId, home::Home};
+use crate::{
+    config::JobFile,
+    engine::RunId,
+    home::Home,
+    state::{State, StateError},
+};
 
 /// The time between two looks.
 const LOOK: Duration = Duration::from_secs(10);
@@ -13,55 +18,93 @@ const LOOK: Duration = Duration::from_secs(10);
 /// How long ago a run may have died for somebody to be told by a daemon that has just begun.
 const RECENT: Duration = Duration::from_secs(3600);
 
-/// Tells what it sees, each thing once for as long as it lasts. `broken` gives the jobs whose file is wrong, with what is wrong. Never
-/// ends.
-pub(crate) async fn keep_watching(home: Home, broken: impl Fn() -> BTreeMap<String, String>) {
-    if home.config.runner.notify.is_empty() {
+/// Tells what it sees, each thing once for as long as it lasts. `wrong` gives what is wrong with definitions, by job; what is wrong with
+/// `runner.toml` is of the job without a name. Never ends.
+pub(crate) async fn keep_watching(home: Home, wrong: impl Fn() -> BTreeMap<String, String>) {
+    let routes = home.config.runner.routes();
+    if routes.is_empty() {
         return std::future::pending().await;
     }
-    let mut told_broken = BTreeMap::new();
-    let mut told_dead: BTreeMap<String, String> = BTreeMap::new();
+    let mut watch = Watch {
+        state: home.state.clone(),
+        routes,
+        wrong: Seen::default(),
+        dying: Seen::default(),
+    };
     loop {
-        let now = broken();
-        for (job, errors) in &now {
-            if told_broken.get(job) != Some(errors) {
-                tell(&home, &is_broken(job, errors)).await;
-            }
-        }
-        told_broken = now;
-        let since = Timestamp::now() - RECENT;
-        match home.state.dying_jobs(since.as_millisecond()).await {
-            Ok(dying) => {
-                for (job, run) in &dying {
-                    if told_dead.get(job) != Some(run) {
-                        tell(&home, &is_dying(job, run)).await;
-                    }
-                }
-                told_dead = dying;
-            }
-            Err(error) => {
-                tracing::error!(%error, "runs that died could not be looked for; it is tried again");
-            }
+        if let Err(error) = watch.look(wrong()).await {
+            tracing::error!(%error, "what needs somebody could not be looked for, or not be told; it is tried again");
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// Tells that a run that was due could not begin.
-pub(crate) async fn could_not_begin(home: &Home, job: &JobFile, run: RunId, why: &str) {
+struct Watch {
+    state: State,
+    routes: Arc<[Route]>,
+    wrong: Seen,
+    dying: Seen,
+}
+
+impl Watch {
+    /// Looks once. What could not be written down is new at the next look.
+    async fn look(&mut self, wrong: BTreeMap<String, String>) -> Result<(), StateError> {
+        for (job, errors) in self.wrong.untold(wrong) {
+            self.tell(&is_wrong(&job, &errors)).await?;
+            self.wrong.told(job, errors);
+        }
+        let since = Timestamp::now() - RECENT;
+        let dying = self.state.dying_jobs(since.as_millisecond()).await?;
+        for (job, run) in self.dying.untold(dying) {
+            self.tell(&is_dying(&job, &run)).await?;
+            self.dying.told(job, run);
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, notice: &Notice) -> Result<(), StateError> {
+        let notifications = route(&self.routes, std::slice::from_ref(notice));
+        self.state.notify(&notifications, notice.at).await
+    }
+}
+
+/// What was told, by job.
+#[derive(Debug, Default)]
+struct Seen(BTreeMap<String, String>);
+
+impl Seen {
+    /// What nobody was told of what there is. What is over is forgotten.
+    fn untold(&mut self, now: BTreeMap<String, String>) -> Vec<(String, String)> {
+        self.0.retain(|job, _| now.contains_key(job));
+        let is_new = |(job, what): &(String, String)| self.0.get(job) != Some(what);
+        now.into_iter().filter(is_new).collect()
+    }
+
+    fn told(&mut self, job: String, what: String) {
+        self.0.insert(job, what);
+    }
+}
+
+/// What is told of a run that was due and could not begin.
+pub(crate) fn could_not_begin(
+    routes: &[Route],
+    job: &JobFile,
+    run: RunId,
+    why: &str,
+) -> Vec<Notification> {
     let now = Timestamp::now().as_millisecond();
     let what = format!("It could not begin: {why}");
     let notice = Notice {
-        kind: Some(job.kind().name().to_owned()),
+        kind: Some(job.kind().to_owned()),
         run: Some(run.to_string()),
         status: Some("failed".to_owned()),
         command: format!("runner runs show {run}"),
         ..Notice::new(Event::RunFailed, &job.name, now, what, why)
     };
-    tell(home, &notice).await;
+    route(routes, &[notice])
 }
 
-fn is_broken(job: &str, errors: &str) -> Notice {
+fn is_wrong(job: &str, errors: &str) -> Notice {
     let now = Timestamp::now().as_millisecond();
     Notice {
         command: "runner jobs validate".to_owned(),
@@ -80,10 +123,64 @@ fn is_dying(job: &str, run: &str) -> Notice {
     }
 }
 
-async fn tell(home: &Home, notice: &Notice) {
-    let notifications = route(&home.config.runner.routes(), std::slice::from_ref(notice));
-    let told = home.state.notify(&notifications, notice.at).await;
-    if let Err(error) = told {
-        tracing::error!(%error, event = %notice.event, job.name = notice.job, "nobody could be told");
+#[cfg(test)]
+mod tests {
+    use onboarding_core::plan::Severity;
+
+    use super::*;
+
+    fn broken(jobs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let jobs = jobs.iter();
+        jobs.map(|(job, what)| ((*job).to_owned(), (*what).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_told_is_new_again_when_it_was_over_or_is_another() {
+        let mut seen = Seen::default();
+        let one = broken(&[("a", "x")]);
+        assert_eq!(seen.untold(one.clone()).len(), 1);
+        // Not told yet.
+        assert_eq!(seen.untold(one.clone()).len(), 1);
+        seen.told("a".to_owned(), "x".to_owned());
+        assert_eq!(seen.untold(one.clone()), []);
+        assert_eq!(seen.untold(broken(&[("a", "y")])).len(), 1);
+        assert_eq!(seen.untold(BTreeMap::new()), []);
+        assert_eq!(seen.untold(one).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_down_is_told_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("state.db").display());
+        let state = State::open(&url).await.unwrap();
+        let all = Route {
+            target: "all".to_owned(),
+            events: Event::ALL.into(),
+            jobs: std::collections::BTreeSet::new(),
+            severity: Severity::Warning,
+            quiet: 1,
+            give_up_after: 1_000,
+        };
+        let mut watch = Watch {
+            state: state.clone(),
+            routes: Arc::new([all]),
+            wrong: Seen::default(),
+            dying: Seen::default(),
+        };
+        let wrong = broken(&[("sync", "line 3"), ("", "line 4")]);
+        state.refuse_notifications().await;
+        watch.look(wrong.clone()).await.unwrap_err();
+        assert_eq!(state.notifications(9).await.unwrap(), []);
+        state.allow_notifications().await;
+        watch.look(wrong.clone()).await.unwrap();
+        watch.look(wrong).await.unwrap();
+        let told = state.notifications(9).await.unwrap();
+        let told: Vec<(&str, i64)> = told.iter().map(|row| (&*row.job, row.count)).collect();
+        assert_eq!(told.len(), 2);
+        assert!(
+            told.contains(&("sync", 1)) && told.contains(&("", 1)),
+            "{told:?}"
+        );
     }
 }

@@ -8,11 +8,11 @@ use onboarding_core::{
     ids::AwsAccountId,
     inventory::StackDrift,
     orphan_cleanup,
-    plan::{Finding, Severity},
+    plan::{Finding, Recorded, Severity},
     stackset_sync::past_links::is_about_links,
 };
 
-use crate::engine::RunReport;
+use crate::{config::JobKind, engine::RunReport};
 
 /// How old findings are, as reports count them: a name, and less than how many days.
 pub const AGES: [(&str, i64); 4] = [
@@ -50,7 +50,8 @@ pub fn shows_accounts(report: &RunReport) -> bool {
         orphan_cleanup::KIND,
         orphan_cleanup::undo::KIND,
     ];
-    kinds.contains(&report.kind)
+    // What a plugin finds is nowhere else.
+    kinds.contains(&report.kind.as_str()) || JobKind::from_name(&report.kind).is_none()
 }
 
 /// The findings by reason, the worst first.
@@ -119,6 +120,18 @@ pub fn said(drift: StackDrift) -> String {
     match drift.checked_at.and_then(moment) {
         Some(at) => format!("{} (checked {at})", drift.status.code()),
         None => drift.status.code().to_owned(),
+    }
+}
+
+/// Until when what AWS Config told is known (UTC).
+#[must_use]
+pub fn as_recorded(recorded: Recorded) -> String {
+    let collected = moment(recorded.collected_at).unwrap_or_default();
+    match recorded.captured_at.and_then(moment) {
+        Some(captured) => {
+            format!("as AWS Config saw it at {captured} (collected until {collected})")
+        }
+        None => format!("as AWS Config has it (collected until {collected})"),
     }
 }
 

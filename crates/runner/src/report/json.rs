@@ -22,7 +22,7 @@ pub struct RunDocument<'a> {
     /// The job's name.
     pub job: &'a str,
     /// The job's kind.
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// `done`, `pending`, `planned`, `waiting`, `failed`, `refused` or `interrupted`.
     pub status: &'static str,
     /// Whether it only planned.
@@ -183,7 +183,7 @@ pub fn document(report: &RunReport) -> RunDocument<'_> {
     RunDocument {
         run_id: report.run_id.to_string(),
         job: &report.job,
-        kind: report.kind,
+        kind: &report.kind,
         status: report.status().code(),
         waits: report.waits(),
         dry_run: report.dry_run,

@@ -31,22 +31,30 @@ pub fn text(plan: &Plan, how: Option<&str>) -> String {
     text.push_str(&table::coverage(&plan.accounts));
     text.push_str(&table::problems(&plan.accounts));
     text.push('\n');
-    text.push_str(&table::of_links(&plan.findings));
-    text.push_str(&table::general(&plan.findings));
+    if table::is_of_plugin(&plan.accounts) {
+        text.push_str(&table::grouped(plan.findings.iter()));
+    } else {
+        text.push_str(&table::of_links(&plan.findings));
+        text.push_str(&table::general(&plan.findings));
+    }
     text.push_str(&table::refusals(&plan.refusals));
     let is_void = plan.refusals.iter().any(|refusal| refusal.whole_plan);
     if plan.steps.is_empty() && !is_void {
         text.push_str("Nothing to do.\n");
     } else if !plan.steps.is_empty() {
         let of = |risk: Risk| plan.steps.iter().filter(|step| step.risk == risk).count();
+        let total = total(plan);
+        let takes = match total.is_nothing() {
+            true => String::new(),
+            false => format!(": {}", takes(total)),
+        };
         let _ = writeln!(
             text,
-            "{} steps ({} of high, {} of medium, {} of low risk): {}",
+            "{} steps ({} of high, {} of medium, {} of low risk){takes}",
             plan.steps.len(),
             of(Risk::High),
             of(Risk::Medium),
             of(Risk::Low),
-            takes(total(plan))
         );
         if let Some(how) = how {
             let _ = writeln!(text, "Apply it: {how}");

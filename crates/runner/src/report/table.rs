@@ -58,13 +58,22 @@ fn number(count: usize) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
+/// Whether it is a plugin that says where accounts stand.
+pub(super) fn is_of_plugin(rows: &[AccountRow]) -> bool {
+    rows.iter().any(|row| row.reason.is_of_plugin())
+}
+
 /// Coverage by organizational unit, with a line of totals.
 #[must_use]
 pub fn coverage(rows: &[AccountRow]) -> String {
+    let fine = match is_of_plugin(rows) {
+        true => "settled",
+        false => "enrolled",
+    };
     let mut table = table(&[
         "organizational unit",
         "accounts",
-        "enrolled",
+        fine,
         "pending",
         "failed",
         "skipped",
@@ -209,7 +218,7 @@ pub fn of_links(findings: &[Finding]) -> String {
 }
 
 /// Findings, the worst first: what was found, since when it is there, and what mends it.
-fn grouped<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
+pub(super) fn grouped<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
     let mut text = String::new();
     for group in findings::groups(findings) {
         let (severity, count) = (findings::severity(group.severity), group.findings.len());
@@ -225,6 +234,9 @@ fn grouped<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
                 let _ = write!(text, "since {since}");
             }
             let _ = writeln!(text, "\n      {}", shortened(&finding.message));
+            if let Some(recorded) = finding.recorded {
+                let _ = writeln!(text, "      {}", findings::as_recorded(recorded));
+            }
             if let Some(drift) = finding.cloudformation {
                 let _ = writeln!(text, "      CloudFormation says {}", findings::said(drift));
             }
@@ -259,12 +271,21 @@ pub fn findings(report: &RunReport) -> String {
         asked,
         read,
         unreadable,
+        by_aggregator,
     }) = report.plan().and_then(|plan| plan.audited)
     {
-        let _ = writeln!(
-            text,
-            "IAM was read in {read} of the {asked} accounts that are enrolled by us and current; {unreadable} could not be read"
-        );
+        let accounts =
+            format!("{read} of the {asked} accounts that are enrolled by us and current");
+        let _ = match by_aggregator {
+            true => writeln!(
+                text,
+                "AWS Config told what IAM has in {accounts}; of {unreadable} it could not be known"
+            ),
+            false => writeln!(
+                text,
+                "IAM was read in {accounts}; {unreadable} could not be read"
+            ),
+        };
     }
     if let Some(plan) = report.plan() {
         text.push_str(&verdicts(&plan.verdicts));

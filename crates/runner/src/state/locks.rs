@@ -177,16 +177,7 @@ impl State {
 
     /// The lock of a job; none when somebody runs it, or when it cannot be had, which is told: one job must not stop the others.
     pub(super) async fn lock_job_or_tell(&self, job: &str) -> Option<Lock> {
-        let locked = match &self.place {
-            Place::File(_) => self.lock_job(job).await,
-            // To look costs less than to wait for a lock that somebody has.
-            Place::Server(_) => match self.is_run(job).await {
-                Ok(true) => return None,
-                Ok(false) => self.lock_job(job).await,
-                Err(error) => Err(error),
-            },
-        };
-        match locked {
+        match self.lock_job(job).await {
             Ok(lock) => Some(lock),
             Err(JournalError::AlreadyRunning { .. }) => None,
             Err(error) => {

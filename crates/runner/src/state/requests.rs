@@ -8,9 +8,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use onboarding_core::notify::Notification;
 use sqlx::{Any as AnyDatabase, Row as _, Transaction, any::AnyRow};
 
-use super::{State, StateError, error::write, job_ends};
+use super::{State, StateError, error::write, job_ends, notifications};
 use crate::{
     engine::{Asked, Hold, JournalError, RunId, RunKey},
     schedule::{Decision, Standing},
@@ -22,13 +23,15 @@ pub struct NewRequest<'a> {
     /// The job.
     pub job: &'a str,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// What asks: `operator`, `event`, `resume`.
     pub woken_by: &'a str,
     /// What is asked for beside the job's definition.
     pub asked: Asked,
     /// Not before.
     pub due_at: Timestamp,
+    /// The span that asks (W3C traceparent), when it is traced.
+    pub asked_in: Option<String>,
 }
 
 /// What is told of a run to whoever asked for it.
@@ -66,6 +69,8 @@ pub struct Taken {
     pub tick: Option<i64>,
     /// What is asked for beside the job's definition.
     pub asked: Asked,
+    /// The spans that asked for it (W3C traceparent).
+    pub asked_in: Vec<String>,
     /// The job's lock.
     pub hold: Arc<dyn Hold>,
 }
@@ -76,7 +81,7 @@ pub struct Looked {
     /// The job.
     pub job: String,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: String,
     /// Its schedule.
     pub schedule: String,
     /// Until when ticks had been dealt with before.
@@ -184,6 +189,7 @@ impl State {
             woken_by: request.woken_by,
             asked: Some(&asked),
             due_at: request.due_at,
+            asked_in: request.asked_in.as_deref(),
         };
         let mut tx = self.write().await.map_err(&failed)?;
         let id = insert_request(&mut tx, &row, now).await.map_err(&failed)?;
@@ -281,7 +287,7 @@ impl State {
         Ok(None)
     }
 
-    /// Ends a run that was taken up and could not be begun.
+    /// Ends a run that was taken up and could not be begun, with what targets are told of it.
     ///
     /// # Errors
     /// When it cannot be written, or the run is not ours any more.
@@ -291,6 +297,7 @@ impl State {
         state: &str,
         exit: u8,
         why: &str,
+        told: &[Notification],
         now: Timestamp,
     ) -> Result<(), JournalError> {
         let failed = write("the end of a run that did not begin");
@@ -314,6 +321,9 @@ impl State {
                 .await
                 .map_err(&failed)?;
         }
+        notifications::note(&mut tx, told, now.as_millisecond())
+            .await
+            .map_err(&failed)?;
         tx.commit().await.map_err(failed)
     }
 
@@ -332,6 +342,9 @@ impl State {
         let mut dead = Vec::new();
         for row in rows {
             let job: String = row.try_get("job").map_err(&failed)?;
+            if matches!(self.is_run(&job).await, Ok(true)) {
+                continue;
+            }
             let Some(_alone) = self.lock_job_or_tell(&job).await else {
                 continue;
             };
@@ -600,7 +613,7 @@ async fn insert_tick(
     )
     .bind(RunId::new().to_string())
     .bind(&look.job)
-    .bind(look.kind)
+    .bind(&look.kind)
     .bind(tick.as_millisecond())
     .bind(state)
     .bind(now)
@@ -619,6 +632,7 @@ struct RequestRow<'a> {
     woken_by: &'a str,
     asked: Option<&'a str>,
     due_at: Timestamp,
+    asked_in: Option<&'a str>,
 }
 
 async fn insert_request(
@@ -628,8 +642,8 @@ async fn insert_request(
 ) -> Result<RunId, sqlx::Error> {
     let id = RunId::new();
     sqlx::query(
-        "INSERT INTO runs (id, job, kind, woken_by, dry_run, state, started_at, due_at, asked, fence) \
-         VALUES ($1, $2, $3, $4, 0, 'queued', $5, $6, $7, 0)",
+        "INSERT INTO runs (id, job, kind, woken_by, dry_run, state, started_at, due_at, asked, asked_in, fence) \
+         VALUES ($1, $2, $3, $4, 0, 'queued', $5, $6, $7, $8, 0)",
     )
     .bind(id.to_string())
     .bind(request.job)
@@ -638,6 +652,7 @@ async fn insert_request(
     .bind(now.as_millisecond())
     .bind(request.due_at.as_millisecond())
     .bind(request.asked)
+    .bind(request.asked_in)
     .execute(&mut **tx)
     .await?;
     Ok(id)
@@ -696,12 +711,14 @@ async fn again(
     let job: String = dead.try_get("job").map_err(&failed)?;
     let kind: String = dead.try_get("kind").map_err(&failed)?;
     let asked: Option<String> = dead.try_get("asked").map_err(&failed)?;
+    let asked_in: Option<String> = dead.try_get("asked_in").map_err(&failed)?;
     let row = RequestRow {
         job: &job,
         kind: &kind,
         woken_by: "resume",
         asked: asked.as_deref(),
         due_at: now,
+        asked_in: asked_in.as_deref(),
     };
     insert_request(tx, &row, now).await.map_err(failed)?;
     Ok(())
@@ -723,7 +740,10 @@ fn taken_row(row: &AnyRow) -> Result<Taken, JournalError> {
     let id: String = row.try_get("id").map_err(&failed)?;
     let asked: Option<String> = row.try_get("asked").map_err(&failed)?;
     let asked = asked.map(|asked| serde_json::from_str(&asked)).transpose();
+    let asked_in: Option<String> = row.try_get("asked_in").map_err(&failed)?;
+    let asked_in = asked_in.unwrap_or_default();
     Ok(Taken {
+        asked_in: asked_in.split_whitespace().map(str::to_owned).collect(),
         run: RunKey {
             id: RunId::from_str(&id).map_err(write("that a run is taken up"))?,
             fence: row.try_get("fence").map_err(&failed)?,

@@ -2,14 +2,17 @@
 
 use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
-use onboarding_core::plan::{Finding, Refusal, Summary};
+use onboarding_core::{
+    events::Woken,
+    plan::{Finding, Refusal, Summary},
+};
 use serde_json::Value;
 use sqlx::{Row as _, Transaction, any::AnyRow};
 
 use super::{
     State, StateError,
     error::write,
-    findings, job_ends, notifications,
+    events, findings, job_ends, notifications,
     plans::{self, PlanRow},
     requests,
     steps::{StepRow, fenced},
@@ -27,6 +30,9 @@ pub struct RunRow {
     pub kind: String,
     /// What woke it.
     pub woken_by: String,
+    /// The events that did, when it was events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<Woken>,
     /// Whether it only planned.
     pub dry_run: bool,
     /// `running`, or how it ended.
@@ -122,7 +128,7 @@ impl State {
         )
         .bind(run.id.to_string())
         .bind(&run.job)
-        .bind(run.kind)
+        .bind(&run.kind)
         .bind(&run.trigger)
         .bind(run.tick)
         .bind(i64::from(run.dry_run))
@@ -360,6 +366,7 @@ fn run_row(row: &AnyRow) -> Result<RunRow, StateError> {
         job: row.try_get("job").map_err(&failed)?,
         kind: row.try_get("kind").map_err(&failed)?,
         woken_by: row.try_get("woken_by").map_err(&failed)?,
+        events: events::woken(row)?,
         dry_run: dry_run != 0,
         state: row.try_get("state").map_err(&failed)?,
         started_at: row.try_get("started_at").map_err(&failed)?,

@@ -130,6 +130,10 @@ metrics! {
         "For how long the oldest of them waits; 0 when none does";
     NOTIFICATIONS_GIVEN_UP = "runner.notifications.given_up.timestamp", "s", Kind::Gauge, ["notify.target"],
         "When a notification was given up last, in Unix seconds; nothing when none was";
+    EVENTS = "runner.events", "", Kind::Counter, ["event.kind", "event.outcome"],
+        "Messages of the wake-up queue that this process took, by what happened (`none` where none of that) and what became of them: `wakes` a job; `no-job`, as none is woken by it; `of-a-run`, as a stack set tells what a run of ours did; `repeated`; `of-no-interest`; `not-understood`";
+    EVENTS_NEWEST = "runner.events.newest.timestamp", "s", Kind::Gauge, [],
+        "When the newest event happened that this process took, in Unix seconds; 0 before the first";
     RUNS = "runner.runs", "", Kind::Counter, ["job.name", "job.kind", "run.status"],
         "Runs that ended in this process, by job, kind and status; those that could not begin are `failed`";
     RUN_DURATION = "runner.run.duration", "s", WORK, ["job.name", "job.kind", "run.status"],

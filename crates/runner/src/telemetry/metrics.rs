@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, sync::LazyLock, time::Duration};
 
-use onboarding_core::{custom_resource::Status, governor::spot::WindowSnapshot};
+use onboarding_core::{custom_resource::Status, events::EventKind, governor::spot::WindowSnapshot};
 use onboarding_provider::{Event, Phase, Refusal};
 use opentelemetry::{
     KeyValue, global,
@@ -26,6 +26,7 @@ struct Instruments {
     spot_retries: Counter<u64>,
     answers: Counter<u64>,
     refused: Counter<u64>,
+    events: Counter<u64>,
 }
 
 /// Made at first use, which is after [`super::init`] has installed the meter provider.
@@ -39,6 +40,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
     spot_retries: counter(&catalog::SPOT_RETRIES),
     answers: counter(&catalog::PROVIDER_ANSWERS),
     refused: counter(&catalog::PROVIDER_REFUSED),
+    events: counter(&catalog::EVENTS),
 });
 
 fn counter(metric: &'static Metric) -> Counter<u64> {
@@ -110,11 +112,61 @@ pub fn begin() {
     for answer in [SUCCESS, FAILED, UNDELIVERABLE] {
         INSTRUMENTS.answers.add(0, &[provider_answer(answer)]);
     }
+    for kind in EventKind::ALL {
+        INSTRUMENTS
+            .events
+            .add(0, &event_labels(Some(kind), EventOutcome::Wakes));
+    }
+    for outcome in [EventOutcome::OfNoInterest, EventOutcome::NotUnderstood] {
+        INSTRUMENTS.events.add(0, &event_labels(None, outcome));
+    }
+}
+
+/// What became of a message of the wake-up queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// A run is asked for.
+    Wakes,
+    /// No job is woken by it.
+    NoJob,
+    /// A run of ours made it.
+    OfARun,
+    /// It was dealt with before.
+    Repeated,
+    /// It tells nothing that matters.
+    OfNoInterest,
+    /// It is no event.
+    NotUnderstood,
+}
+
+impl EventOutcome {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Wakes => "wakes",
+            Self::NoJob => "no-job",
+            Self::OfARun => "of-a-run",
+            Self::Repeated => "repeated",
+            Self::OfNoInterest => "of-no-interest",
+            Self::NotUnderstood => "not-understood",
+        }
+    }
+}
+
+/// A message of the wake-up queue was dealt with.
+pub fn event(kind: Option<EventKind>, outcome: EventOutcome) {
+    INSTRUMENTS.events.add(1, &event_labels(kind, outcome));
+}
+
+fn event_labels(kind: Option<EventKind>, outcome: EventOutcome) -> [KeyValue; 2] {
+    [
+        KeyValue::new("event.kind", kind.map_or("none", EventKind::code)),
+        KeyValue::new("event.outcome", outcome.code()),
+    ]
 }
 
 /// A run ended.
 pub fn run_ended(report: &RunReport) {
-    let labels = run_labels(&report.job, report.kind, report.status());
+    let labels = run_labels(&report.job, &report.kind, report.status());
     INSTRUMENTS.runs.add(1, &labels);
     INSTRUMENTS
         .run_seconds
@@ -137,9 +189,9 @@ fn run_labels(job: &str, kind: &str, status: RunStatus) -> [KeyValue; 3] {
 }
 
 /// A step ended.
-pub fn step_ended(kind: &'static str, action: &str, outcome: StepOutcome, duration: Duration) {
+pub fn step_ended(kind: &str, action: &str, outcome: StepOutcome, duration: Duration) {
     let labels = [
-        KeyValue::new("job.kind", kind),
+        KeyValue::new("job.kind", kind.to_owned()),
         KeyValue::new("step.action", action.to_owned()),
         KeyValue::new("step.outcome", outcome.code()),
     ];
@@ -150,9 +202,9 @@ pub fn step_ended(kind: &'static str, action: &str, outcome: StepOutcome, durati
 }
 
 /// An attempt of a step failed and is repeated.
-pub fn step_retried(kind: &'static str, action: &str, class: ErrorClass) {
+pub fn step_retried(kind: &str, action: &str, class: ErrorClass) {
     let labels = [
-        KeyValue::new("job.kind", kind),
+        KeyValue::new("job.kind", kind.to_owned()),
         KeyValue::new("step.action", action.to_owned()),
         error_type(class.code()),
     ];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::errors;
 use super::input::{self, Owner};
+use crate::events;
 use crate::stack_sets::model::{AutoDeployment, OperationAction, Overrides};
 use crate::stack_sets::targets::Targets;
 use crate::stack_sets::{self, NewOperation, StackSet};
@@ -201,7 +202,8 @@ pub(super) fn create(
         drift: None,
     };
     let id = set.id();
-    world.stack_sets.add(set);
+    let key = world.stack_sets.add(set);
+    events::stack_set_changed(world, key);
     Ok(set_id(&id))
 }
 
@@ -350,5 +352,6 @@ pub(super) fn delete(
         return Err(errors::stack_set_not_empty());
     }
     set.active = false;
+    events::stack_set_changed(world, key);
     Ok(Xml::new().into())
 }

@@ -16,7 +16,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// A policy document as IAM answers it: URL-encoded (RFC 3986).
-pub(super) fn encode(document: &str) -> String {
+pub(crate) fn encode(document: &str) -> String {
     utf8_percent_encode(document, RESERVED).to_string()
 }
 

@@ -1,6 +1,8 @@
 //! The SNS API (Query protocol).
 
-use super::topics::{Subscription, Topic, allowed, not_found, publish};
+use serde_json::{Map, Value, json};
+
+use super::topics::{Published, Subscription, Topic, allowed, not_found, publish};
 use crate::wire::Call;
 use crate::wire::errors::AwsError;
 use crate::wire::query::QueryRequest;
@@ -163,7 +165,7 @@ fn topic_attributes(
         topic.subscriptions.len().to_string(),
     );
     let default = || {
-        serde_json::json!({"Version": "2008-10-17", "Statement": [{
+        json!({"Version": "2008-10-17", "Statement": [{
             "Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["SNS:Publish", "SNS:GetTopicAttributes"],
             "Resource": arn, "Condition": {"StringEquals": {"AWS:SourceOwner": topic.owner.to_string()}},
         }]})
@@ -200,10 +202,38 @@ fn publish_message(
 ) -> Result<QueryReply, AwsError> {
     let arn = required(request, "TopicArn").or_else(|_| required(request, "TargetArn"))?;
     let message = required(request, "Message")?;
-    let id = publish(world, &call.caller, arn, request.get("Subject"), message)?;
+    let published = Published {
+        subject: request.get("Subject"),
+        message,
+        attributes: message_attributes(request)?,
+    };
+    let id = publish(world, &call.caller, arn, &published)?;
     let mut xml = Xml::new();
     xml.text("MessageId", id);
     Ok(xml.into())
+}
+
+/// `MessageAttributes.entry.N`, as they are delivered: by name, with type and value. None may be empty.
+fn message_attributes(request: &QueryRequest) -> Result<Map<String, Value>, AwsError> {
+    let mut attributes = Map::new();
+    for number in 1.. {
+        let of = |name: &str| request.get(&format!("MessageAttributes.entry.{number}.{name}"));
+        let Some(name) = of("Name") else { break };
+        let data_type = of("Value.DataType").unwrap_or_default();
+        let value = of("Value.StringValue").or_else(|| of("Value.BinaryValue"));
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            return Err(AwsError::new(
+                400,
+                "ParameterValueInvalid",
+                format!(
+                    "The message attribute '{name}' must contain non-empty message attribute value for message attribute type \
+                     '{data_type}'."
+                ),
+            ));
+        };
+        attributes.insert(name.to_owned(), json!({"Type": data_type, "Value": value}));
+    }
+    Ok(attributes)
 }
 
 fn subscribe(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Event;
 use crate::caller::{Caller, Identity};
@@ -103,6 +103,14 @@ fn of_session(arn: &str) -> String {
     }
 }
 
+/// What is published.
+pub(crate) struct Published<'a> {
+    pub(crate) subject: Option<&'a str>,
+    pub(crate) message: &'a str,
+    /// By name, with type and value. What is delivered raw has none of them here.
+    pub(crate) attributes: Map<String, Value>,
+}
+
 /// Publishes to a topic; returns the message's id. That the message was accepted says nothing about
 /// whether anybody gets it.
 ///
@@ -112,8 +120,11 @@ pub(crate) fn publish(
     world: &mut World,
     caller: &Caller,
     arn: &str,
-    subject: Option<&str>,
-    message: &str,
+    Published {
+        subject,
+        message,
+        attributes,
+    }: &Published<'_>,
 ) -> Result<String, AwsError> {
     let topic = world.messaging.topics.get(arn).ok_or_else(not_found)?;
     if !allowed(
@@ -151,7 +162,7 @@ pub(crate) fn publish(
     let mut deliveries = Vec::new();
     for subscription in &world.messaging.topics[arn].subscriptions {
         let body = if subscription.raw {
-            message.to_owned()
+            (*message).to_owned()
         } else {
             let mut envelope = json!({
                 "Type": "Notification",
@@ -165,14 +176,17 @@ pub(crate) fn publish(
                 "UnsubscribeURL": format!("{}/?Action=Unsubscribe&SubscriptionArn={}", world.endpoint, subscription.arn),
             });
             if let Some(subject) = subject {
-                envelope["Subject"] = subject.into();
+                envelope["Subject"] = (*subject).into();
+            }
+            if !attributes.is_empty() {
+                envelope["MessageAttributes"] = attributes.clone().into();
             }
             envelope.to_string()
         };
         deliveries.push((subscription.queue.clone(), body));
     }
     for (queue, body) in deliveries {
-        if !queue_accepts(world, &queue, arn) {
+        if !queue_accepts(world, &queue, ("sns.amazonaws.com", arn)) {
             continue;
         }
         let times = if world.ids.chance(world.scenario.messaging.duplicates) {
@@ -193,8 +207,8 @@ pub(crate) fn publish(
     Ok(id)
 }
 
-/// Whether a queue's policy lets SNS send for this topic.
-fn queue_accepts(world: &World, queue: &str, topic: &str) -> bool {
+/// Whether a queue's policy lets a service send for one of its sources: SNS for a topic, EventBridge for a rule.
+pub(super) fn queue_accepts(world: &World, queue: &str, (service, source): (&str, &str)) -> bool {
     let Some(policy) = world
         .messaging
         .queues
@@ -203,12 +217,12 @@ fn queue_accepts(world: &World, queue: &str, topic: &str) -> bool {
     else {
         return false;
     };
-    let owner = topic.split(':').nth(4).unwrap_or_default();
+    let owner = source.split(':').nth(4).unwrap_or_default();
     let request = Request {
-        principal: Principal::Service("sns.amazonaws.com"),
+        principal: Principal::Service(service),
         action: "sqs:SendMessage",
         resource: queue,
-        context: &[("aws:SourceArn", topic), ("aws:SourceAccount", owner)],
+        context: &[("aws:SourceArn", source), ("aws:SourceAccount", owner)],
     };
     evaluate(policy, &request) == Decision::Allow
 }

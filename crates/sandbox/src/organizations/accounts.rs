@@ -9,6 +9,7 @@ use super::input::{account_id, constraint, invalid_input, optional, parent, patt
 use super::tags;
 use super::tree::{Account, OuIndex, ROOT, State};
 use crate::clock::SimTime;
+use crate::events;
 use crate::ids::AccountId;
 use crate::stack_sets;
 use crate::timers;
@@ -47,6 +48,7 @@ pub(crate) fn on_event(world: &mut World, event: Event) {
         Event::Created { request } => created(world, &request),
         Event::Closed(id) => {
             world.organization.set_state(id, State::Closed);
+            events::account_closed(world, id);
             let stays = world.scenario.organization.closed_account_stays;
             world.schedule(stays, timers::Event::Organizations(Event::Gone(id)));
         }
@@ -56,14 +58,20 @@ pub(crate) fn on_event(world: &mut World, event: Event) {
                 .account(id)
                 .is_some_and(|account| account.state == State::Closed)
             {
-                remove_account(world, id);
+                take_out(world, id, "CLEANED");
             }
         }
     }
 }
 
-/// Adds an account to the root at once, as the admin API does.
+/// Creates an account at once, as the admin API does; it comes to the root.
 pub(crate) fn create_account(world: &mut World, name: &str, email: Option<&str>) -> AccountId {
+    let id = add_account(world, name, email);
+    events::account_created(world, None, id);
+    id
+}
+
+fn add_account(world: &mut World, name: &str, email: Option<&str>) -> AccountId {
     let id = world.organization.unused_account_id(&mut world.ids);
     let joined = world.now();
     world.organization.insert(Account {
@@ -78,6 +86,7 @@ pub(crate) fn create_account(world: &mut World, name: &str, email: Option<&str>)
         custom_email: email.map(Into::into),
         tags: BTreeMap::new(),
     });
+    events::account_joined(world, id);
     stack_sets::account_joined(world, id);
     id
 }
@@ -89,6 +98,12 @@ pub(crate) fn move_account(world: &mut World, id: AccountId, to: OuIndex) {
     };
     if from != to {
         world.organization.relocate(id, to);
+        let asked = json!({
+            "accountId": id.to_string(),
+            "sourceParentId": world.organization.ou(from).id,
+            "destinationParentId": world.organization.ou(to).id,
+        });
+        events::called(world, "MoveAccount", asked, Value::Null);
         stack_sets::account_moved(world, id, from, to);
     }
 }
@@ -96,13 +111,22 @@ pub(crate) fn move_account(world: &mut World, id: AccountId, to: OuIndex) {
 /// Starts to close an account.
 pub(crate) fn close_account(world: &mut World, id: AccountId) {
     world.organization.set_state(id, State::PendingClosure);
+    let asked = json!({ "accountId": id.to_string() });
+    events::called(world, "CloseAccount", asked, Value::Null);
     let time = world.scenario.organization.close_account_time;
     world.schedule(time, timers::Event::Organizations(Event::Closed(id)));
 }
 
-/// Takes an account out of the organization and tells the stack sets.
+/// Removes an account from the organization and tells the stack sets.
 pub(crate) fn remove_account(world: &mut World, id: AccountId) {
+    let asked = json!({ "accountId": id.to_string() });
+    events::called(world, "RemoveAccountFromOrganization", asked, Value::Null);
+    take_out(world, id, "REMOVED");
+}
+
+fn take_out(world: &mut World, id: AccountId, method: &str) {
     if let Some(account) = world.organization.remove(id) {
+        events::account_left(world, id, method);
         stack_sets::account_left(world, id, account.parent);
     }
 }
@@ -139,6 +163,8 @@ pub(super) fn create_unit_call(world: &mut World, input: &Value) -> Result<JsonR
     let id = format!("ou-{suffix}-{}", world.ids.lower(8));
     let unit = world.organization.insert_ou(id, name.to_owned(), of);
     let mut out = String::from("{\"OrganizationalUnit\":");
+    let asked = json!({ "parentId": world.organization.ou(of).id, "name": name });
+    events::called(world, "CreateOrganizationalUnit", asked, Value::Null);
     let organization = &world.organization;
     super::write::unit(
         &mut out,
@@ -227,6 +253,8 @@ pub(super) fn create_call(world: &mut World, input: &Value) -> Result<JsonReply,
         .organization
         .creations
         .insert(request.clone(), creation);
+    let answered = json!({ "createAccountStatus": { "id": request, "state": "IN_PROGRESS" } });
+    events::called(world, "CreateAccount", Value::Null, answered);
     let time = world.scenario.organization.create_account_time;
     world.schedule(
         time,
@@ -335,9 +363,12 @@ fn created(world: &mut World, request: &str) {
         .accounts()
         .any(|account| account.email(&world.organization.id) == creation.email);
     let outcome = if taken {
-        Err("EMAIL_ALREADY_EXISTS")
+        let reason = "EMAIL_ALREADY_EXISTS";
+        events::creation_failed(world, request, reason);
+        Err(reason)
     } else {
-        let id = create_account(world, &creation.name, Some(&creation.email));
+        let id = add_account(world, &creation.name, Some(&creation.email));
+        events::account_created(world, Some(request), id);
         if let Some(account) = world.organization.account_mut(id) {
             account.tags = creation.tags;
         }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::input::{constraint, invalid_input, optional, required};
 use super::lists::empty_page;
 use super::pages::Page;
+use crate::events;
 use crate::wire::errors::AwsError;
 use crate::wire::json::JsonReply;
 use crate::world::World;
@@ -39,7 +40,13 @@ pub(super) fn tag(world: &mut World, input: &Value) -> Result<JsonReply, AwsErro
             "You have exceeded the number of tags allowed on this resource.",
         ));
     }
-    replace(world, input, tags)
+    let keys: Vec<Value> = tags_in(input)
+        .map(|tag| json!({ "key": tag["Key"] }))
+        .collect();
+    let asked = json!({ "resourceId": input["ResourceId"], "tags": keys });
+    let reply = replace(world, input, tags)?;
+    events::called(world, "TagResource", asked, Value::Null);
+    Ok(reply)
 }
 
 /// UntagResource.
@@ -56,18 +63,16 @@ pub(super) fn untag(world: &mut World, input: &Value) -> Result<JsonReply, AwsEr
             tags.remove(key);
         }
     }
-    replace(world, input, tags)
+    let asked = json!({ "resourceId": input["ResourceId"], "tagKeys": input["TagKeys"] });
+    let reply = replace(world, input, tags)?;
+    events::called(world, "UntagResource", asked, Value::Null);
+    Ok(reply)
 }
 
 /// The `Tags` member of a request.
 pub(super) fn read(input: &Value) -> Result<BTreeMap<String, String>, AwsError> {
     let mut tags = BTreeMap::new();
-    for tag in input
-        .get("Tags")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for tag in tags_in(input) {
         let (key, value) = (
             required(tag, "Key")?,
             optional(tag, "Value")?.unwrap_or_default(),
@@ -87,6 +92,11 @@ pub(super) fn read(input: &Value) -> Result<BTreeMap<String, String>, AwsError> 
         }
     }
     Ok(tags)
+}
+
+fn tags_in(input: &Value) -> impl Iterator<Item = &Value> {
+    let tags = input.get("Tags").and_then(Value::as_array);
+    tags.into_iter().flatten()
 }
 
 /// Keys that begin with `aws:` are AWS's own.

@@ -1,4 +1,4 @@
-//! The smaller sections: IAM, stack sets, messaging, the provider, latencies and faults.
+//! The smaller sections: IAM, stack sets, messaging, events, the provider, latencies and faults.
 
 use std::time::Duration;
 
@@ -85,6 +85,29 @@ impl Default for MessagingScenario {
     }
 }
 
+/// `[events]`: what services tell EventBridge, at best effort.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsScenario {
+    /// Probability that an event is never heard of.
+    pub lost: f64,
+    /// Probability that an event comes twice.
+    pub duplicates: f64,
+    /// Simulated time from what happened to the event bus.
+    #[serde(deserialize_with = "duration")]
+    pub delivery: Duration,
+}
+
+impl Default for EventsScenario {
+    fn default() -> Self {
+        Self {
+            lost: 0.0,
+            duplicates: 0.0,
+            delivery: ZERO,
+        }
+    }
+}
+
 /// `[provider]`: what `runner bootstrap` would have made in the management account.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -129,6 +152,9 @@ pub struct Latency {
     /// SQS.
     #[serde(deserialize_with = "optional")]
     pub sqs: Option<Duration>,
+    /// AWS Config.
+    #[serde(deserialize_with = "optional")]
+    pub config: Option<Duration>,
     /// Spot.
     #[serde(deserialize_with = "optional")]
     pub spot: Option<Duration>,
@@ -144,6 +170,7 @@ impl Latency {
             "sts" => self.sts,
             "sns" => self.sns,
             "sqs" => self.sqs,
+            "config" => self.config,
             "spot" => self.spot,
             _ => None,
         }
@@ -155,7 +182,7 @@ impl Latency {
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
-    /// `organizations`, `cloudformation`, `iam`, `sts`, `sns`, `sqs`, `spot`, or `*`.
+    /// `organizations`, `cloudformation`, `iam`, `sts`, `sns`, `sqs`, `config`, `spot`, or `*`.
     pub service: String,
     /// An operation (`ListAccounts`), or a Spot route (`POST /setup/account`), or `*`.
     #[serde(default = "any")]

@@ -13,7 +13,7 @@ use crate::wire::Call;
 use crate::wire::errors::AwsError;
 use crate::wire::json::JsonReply;
 use crate::world::{SharedWorld, World};
-use crate::{cloudformation, iam, messaging, organizations, sts};
+use crate::{cloudformation, config_service, iam, messaging, organizations, sts};
 
 /// The services, with what their protocol needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub(super) enum Service {
     Sts,
     Sns,
     Sqs,
+    Config,
 }
 
 impl Service {
@@ -35,6 +36,7 @@ impl Service {
             Self::Sts => "sts",
             Self::Sns => "sns",
             Self::Sqs => "sqs",
+            Self::Config => "config",
         }
     }
 
@@ -48,7 +50,7 @@ impl Service {
             Self::Iam => Some((iam::VERSION, "https://iam.amazonaws.com/doc/2010-05-08/")),
             Self::Sts => Some((sts::VERSION, "https://sts.amazonaws.com/doc/2011-06-15/")),
             Self::Sns => Some(("2010-03-31", "http://sns.amazonaws.com/doc/2010-03-31/")),
-            Self::Organizations | Self::Sqs => None,
+            Self::Organizations | Self::Sqs | Self::Config => None,
         }
     }
 
@@ -62,6 +64,7 @@ impl Service {
             .with_field("Type", "RATE_LIMIT_EXCEEDED"),
             Self::Sqs => AwsError::new(400, "RequestThrottled", "Rate exceeded")
                 .with_query_code("RequestThrottled;Sender"),
+            Self::Config => AwsError::new(400, "ThrottlingException", "Rate exceeded"),
             _ => AwsError::new(400, "Throttling", "Rate exceeded"),
         }
     }
@@ -211,6 +214,7 @@ async fn answer(
                     Service::Organizations => {
                         organizations::handle(&mut world, call, operation, input)
                     }
+                    Service::Config => config_service::handle(&mut world, call, operation, input),
                     _ => messaging::handle_sqs(&mut world, call, operation, input),
                 }?
             };
@@ -257,6 +261,7 @@ fn render(service: Service, request_id: &str, answer: Result<String, AwsError>) 
         (Err(error), None) if service == Service::Sqs => {
             error.to_json("com.amazonaws.sqs#", "message")
         }
+        (Err(error), None) if service == Service::Config => error.to_json("", "message"),
         (Err(error), None) => error.to_json("", "Message"),
     };
     *response.body_mut() = axum::body::Body::from(text);

@@ -27,6 +27,7 @@ pub(super) fn parse(incoming: &Incoming) -> Result<Parsed, (Service, AwsError)> 
     let json = match target.split_once('.') {
         Some(("AWSOrganizationsV20161128", operation)) => Some((Service::Organizations, operation)),
         Some(("AmazonSQS", operation)) => Some((Service::Sqs, operation)),
+        Some(("StarlingDoveService", operation)) => Some((Service::Config, operation)),
         Some(_) => {
             return Err((
                 Service::Organizations,

@@ -8,6 +8,7 @@ use super::model::{
     DetailedStatus, Instance, InstanceKey, InstanceStatus, InstanceTask, Operation,
     OperationAction, Overrides, RowStatus, StackSet,
 };
+use crate::events;
 use crate::ids::AccountId;
 use crate::organizations::{OuIndex, State};
 use crate::stacks::model::{OnFailure, StackKey};
@@ -89,7 +90,9 @@ pub(super) fn start(world: &mut World, task: InstanceTask) {
     {
         instance.detailed = DetailedStatus::Running;
     }
-    if let Some(outcome) = work(world, task, key, action, retain) {
+    let outcome = work(world, task, key, action, retain);
+    events::instance_changed(world, task, None);
+    if let Some(outcome) = outcome {
         let delay = world.scenario.stack_sets.resource_time;
         world.schedule(
             delay,

@@ -11,6 +11,7 @@ use super::targets::Targets;
 use super::{Event, instances, progress, rows};
 use crate::clock::SimTime;
 use crate::cloudformation::errors;
+use crate::events;
 use crate::organizations::Organization;
 use crate::timers;
 use crate::wire::errors::AwsError;
@@ -102,9 +103,11 @@ pub(super) fn submit_as(
     set.operation_ids.insert(id.clone(), index);
     if waits {
         set.queue.push_back(index);
+        events::operation_changed(world, key, index);
         let delay = world.scenario.stack_sets.operation_start;
         world.schedule(delay, timers::Event::StackSets(Event::Dequeue { set: key }));
     } else {
+        events::operation_changed(world, key, index);
         start_operation(world, key, index);
     }
     Ok(id)
@@ -143,6 +146,7 @@ pub(super) fn start_queued(world: &mut World, key: SetKey) {
         let set = &mut world.stack_sets[key];
         set.queue.pop_front();
         set.operations[index as usize].set_status(now, OperationStatus::Running);
+        events::operation_changed(world, key, index);
         start_operation(world, key, index);
     }
 }
@@ -292,6 +296,7 @@ pub(crate) fn stop(world: &mut World, key: SetKey, id: &str) -> Result<(), AwsEr
             )));
         }
     }
+    events::operation_changed(world, key, index);
     Ok(())
 }
 

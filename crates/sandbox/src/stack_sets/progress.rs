@@ -7,6 +7,7 @@ use super::model::{
     SetKey,
 };
 use super::{Event, instances};
+use crate::events;
 use crate::timers;
 use crate::world::World;
 
@@ -64,6 +65,7 @@ fn next_row(operation: &mut Operation) -> Option<u32> {
 /// A row has its outcome.
 pub(super) fn row_done(world: &mut World, task: InstanceTask, outcome: &instances::RowOutcome) {
     let now = world.now();
+    let stack = events::heard_stack(world, task);
     let (status, reason) = instances::finish(world, task, outcome);
     let set = &mut world.stack_sets[task.set];
     let operation = &mut set.operations[task.operation as usize];
@@ -88,6 +90,7 @@ pub(super) fn row_done(world: &mut World, task: InstanceTask, outcome: &instance
     if exceeded {
         cancel_unstarted(world, task.set, task.operation, TOLERANCE_EXCEEDED);
     }
+    events::instance_changed(world, task, stack);
     pump(world, task.set, task.operation);
 }
 
@@ -140,7 +143,9 @@ fn end(world: &mut World, key: SetKey, index: u32) {
         });
     }
     set.running.retain(|running| *running != index);
-    if !set.queue.is_empty() {
+    let has_more = !set.queue.is_empty();
+    events::operation_changed(world, key, index);
+    if has_more {
         let delay = world.scenario.stack_sets.operation_start;
         world.schedule(delay, timers::Event::StackSets(Event::Dequeue { set: key }));
     }

@@ -232,8 +232,12 @@ fn send(world: &mut World, key: StackKey, index: usize, request: &Request<'_>) -
     } else {
         let body = Value::Object(message).to_string();
         const SUBJECT: &str = "AWS CloudFormation custom resource request";
-        if let Err(error) = messaging::publish(world, &caller, service_token, Some(SUBJECT), &body)
-        {
+        let published = messaging::Published {
+            subject: Some(SUBJECT),
+            message: &body,
+            attributes: serde_json::Map::new(),
+        };
+        if let Err(error) = messaging::publish(world, &caller, service_token, &published) {
             return Performed::failed(error.message);
         }
     }

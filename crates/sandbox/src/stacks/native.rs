@@ -1,4 +1,4 @@
-//! Resources that CloudFormation makes itself. Those of IAM, SNS and SQS are real here; some others are
+//! Resources that CloudFormation makes itself. Those of IAM, SNS and SQS and rules for events are real here; some others are
 //! recorded, with an id and attributes and nothing behind them; all others are refused rather than
 //! pretended.
 
@@ -6,6 +6,7 @@ mod iam;
 mod kinds;
 mod messaging;
 mod recorded;
+mod rules;
 
 use serde_json::Value;
 
@@ -174,6 +175,7 @@ fn make(
         kind if kind.starts_with("AWS::SNS::") || kind.starts_with("AWS::SQS::") => {
             messaging::make(world, place, name, properties)
         }
+        "AWS::Events::Rule" => rules::make(world, place, name, properties).map(Some),
         _ => Ok(recorded::make(world, place, name, properties)),
     }
 }
@@ -197,6 +199,9 @@ fn change(
         }
         kind if kind.starts_with("AWS::SNS::") || kind.starts_with("AWS::SQS::") => {
             messaging::change(world, &place, physical_id, properties)
+        }
+        "AWS::Events::Rule" => {
+            rules::make(world, &place, physical_id.to_owned(), properties).map(drop)
         }
         _ => Ok(()),
     }
@@ -231,6 +236,10 @@ pub(super) fn remove(world: &mut World, key: StackKey, index: usize) -> Performe
         }
         kind if kind.starts_with("AWS::SNS::") || kind.starts_with("AWS::SQS::") => {
             messaging::remove(world, &place, &physical_id, &properties);
+            Ok(())
+        }
+        "AWS::Events::Rule" => {
+            rules::remove(world, &place, &physical_id);
             Ok(())
         }
         _ => Ok(()),

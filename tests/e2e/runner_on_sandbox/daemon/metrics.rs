@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use super::*;
 
 /// What is served, as Prometheus reads it.
-struct Scraped {
+pub(super) struct Scraped {
     /// By name, without what histograms add to it.
     kinds: BTreeMap<String, String>,
     /// By name and labels as they are written.
@@ -19,7 +19,7 @@ struct Scraped {
 }
 
 impl Scraped {
-    fn value(&self, series: &str) -> Option<f64> {
+    pub(super) fn value(&self, series: &str) -> Option<f64> {
         self.values.get(series).copied()
     }
 
@@ -80,7 +80,12 @@ fn scrape(daemon: &Daemon, rehearsal: &Rehearsal) -> Scraped {
 
 /// Scrapes until a series has this value.
 #[track_caller]
-fn until_is(daemon: &mut Daemon, rehearsal: &Rehearsal, series: &str, wanted: f64) -> Scraped {
+pub(super) fn until_is(
+    daemon: &mut Daemon,
+    rehearsal: &Rehearsal,
+    series: &str,
+    wanted: f64,
+) -> Scraped {
     rehearsal.until(&format!("{series} is {wanted}"), || {
         daemon.process.check().unwrap();
         let scraped = scrape(daemon, rehearsal);
@@ -326,7 +331,7 @@ fn tell_what_people_do(daemon: &mut Daemon, rehearsal: &Rehearsal) -> Scraped {
 }
 
 /// A daemon whose environment names a collector.
-fn start_with_collector(
+pub(super) fn start_with_collector(
     rehearsal: &mut Rehearsal,
     endpoint: &str,
     more: &[(&str, &str)],

@@ -2,6 +2,7 @@
 //! begins.
 
 use super::*;
+use crate::runner_on_sandbox::notify::{Got, Receiver, always_ok};
 
 #[test]
 fn a_gate_that_is_not_passed_halts_and_the_way_back_is_a_plan() {
@@ -155,6 +156,35 @@ fn an_account_in_which_the_update_is_denied_halts_the_wave_and_can_be_resumed() 
     let done = rehearsal.roll(0);
     assert_eq!(count(&done, "ok"), 12, "{done:#}");
     assert_eq!(having_next(&rehearsal.all_in_iam()).len(), 12);
+}
+
+#[test]
+fn a_rollout_that_is_halted_is_told_once_and_not_as_a_run_that_failed() {
+    let rehearsal = enrolled(&[]);
+    let receiver = Receiver::start(&rehearsal, always_ok);
+    let target = receiver.by_file(&rehearsal, "on-call", "");
+    audited(&rehearsal, &target, "");
+    let denied = &rehearsal.members()[0];
+    let first = format!("accounts = [{denied:?}]");
+    rehearsal.define_rollout("", &[("one", &first), ("all", "")]);
+    rehearsal.roll(0);
+    rehearsal.widen();
+    rehearsal.post(&format!("accounts/{denied}/scp"), &json!({"blocked": true}));
+    let halted = rehearsal.roll(1);
+    assert_eq!(rehearsal.rollout()["phase"], "halted", "{halted:#}");
+    // It stays so.
+    rehearsal.roll(4);
+    let got = receiver.got();
+    let told: Vec<Value> = got.iter().map(Got::document).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    got[0].assert_signed();
+    assert_eq!(told[0]["type"], "rollout-halted", "{told:#?}");
+    let data = &told[0]["data"];
+    assert_eq!(data["run_id"], halted["run_id"]);
+    assert!(
+        text(&data["text"]).contains("the rollout is halted"),
+        "{data:#}"
+    );
 }
 
 #[test]

@@ -89,19 +89,15 @@ fn a_disk_that_is_full_stops_effects_and_the_daemon_goes_on_when_there_is_room_a
         fs::remove_file(&ballast).unwrap();
     }
     let members = rehearsal.members();
-    process::until(SETTLED, "every account is linked", || {
+    let found = format!("ok={} ", members.len());
+    let settled = process::until(SETTLED, "a run finds everything done", || {
         daemon.check()?;
-        Ok((rehearsal.linked() >= members.len()).then_some(()))
-    })
-    .unwrap();
-    process::until(SETTLED, "a run finds everything done", || {
-        daemon.check()?;
-        let said = daemon.stderr()?;
-        Ok(said
-            .contains(&format!("ok={} ", members.len()))
-            .then_some(()))
-    })
-    .unwrap();
+        let is_linked = rehearsal.linked() >= members.len();
+        Ok((is_linked && daemon.stderr()?.contains(&found)).then_some(()))
+    });
+    if let Err(error) = settled {
+        panic!("{error:#}\n{}", daemon.stderr().unwrap());
+    }
     daemon.signal(Signal::TERM).unwrap();
     assert_eq!(
         daemon.wait(LIMIT).unwrap(),

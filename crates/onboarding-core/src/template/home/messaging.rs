@@ -34,6 +34,12 @@ const DEAD: (&str, &str) = ("DeadLetters", "-dlq");
 const WAKE_UP_DEAD: (&str, &str) = ("WakeUpDeadLetters", "-wake-up-dlq");
 const UNDELIVERED: (&str, &str) = ("Undelivered", "-undelivered");
 
+/// The name of the wake-up queue that goes with a topic.
+#[must_use]
+pub fn wake_up_queue_name(topic_name: &str) -> String {
+    format!("{topic_name}{}", WAKE_UP.1)
+}
+
 /// What the names of the provider's queue and of those with its dead letters end with.
 pub(crate) const PROVIDER_QUEUE_ENDINGS: [&str; 3] = [QUEUE.1, DEAD.1, UNDELIVERED.1];
 

@@ -268,6 +268,7 @@ impl Model {
         AuditObserved {
             sync,
             drifts: Some(self.all_drifts()),
+            seen: None,
             cost_intelligence: Some(on.map(|(spot, _)| spot.parse().unwrap()).collect()),
             namings: names
                 .clone()

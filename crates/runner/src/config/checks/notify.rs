@@ -38,6 +38,13 @@ pub(super) fn targets(config: &RunnerConfig, checks: &mut Checks<'_>) {
                 "a webhook is signed with a secret, such as secret = { env = \"WEBHOOK_SECRET\" }; nothing else is",
             );
         }
+        if target.previous_secret.is_some() && target.secret.is_none() {
+            checks.report(
+                &["notify", &index, "name"],
+                format!("the target {name:?} has a `previous_secret` without a `secret`"),
+                "`secret` is the one that receivers are to use; the one before stands beside it while they change",
+            );
+        }
         if target.give_up_after.get().is_zero() {
             checks.report(
                 &["notify", &index, "give_up_after"],

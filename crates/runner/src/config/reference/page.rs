@@ -25,7 +25,9 @@ pub(super) fn configuration() -> String {
             ", [`jobs/{kind}.json`](../../schemas/jobs/{kind}.json)"
         );
     }
-    page.push_str(". `runner jobs schema [KIND]` prints them.\n\n## runner.toml\n\n");
+    page.push_str(
+        ", [`jobs/external.json`](../../schemas/jobs/external.json). `runner jobs schema [KIND]` prints them.\n\n## runner.toml\n\n",
+    );
     section(&mut page, schema::runner(), "");
     for kind in JobKind::ALL {
         let _ = write!(
@@ -35,6 +37,10 @@ pub(super) fn configuration() -> String {
         );
         section(&mut page, schema::job(kind), "");
     }
+    page.push_str(
+        "## Jobs of external kinds\n\nA job whose kind is a [plugin](../plugins.md).\n\n",
+    );
+    section(&mut page, schema::external(), "");
     page.push_str(
         "## --set\n\n`--set key=value` changes one key for one command, such as `--set enrollment.consumers=4`. The key \
          is a path with dots and says by itself which file is meant; the value is TOML, and a plain word needs no \

@@ -27,6 +27,14 @@ fn a_target_is_one_place_with_what_that_needs() {
             &*format!("{topic}\ngive_up_after = \"0s\""),
             "nothing would be tried again",
         ),
+        (
+            &*format!("{topic}\nprevious_secret = {{ env = \"A\" }}"),
+            "a `previous_secret` without a `secret`",
+        ),
+        (
+            &*topic.replace(":a\"", ":a.fifo\""),
+            "is not the ARN of an SNS topic",
+        ),
         (&*format!("{topic}\nevents = []"), "must not be empty"),
         (
             &*format!("{topic}\nevents = [\"run-faild\"]"),
@@ -62,6 +70,7 @@ fn a_target_is_told_what_it_chooses_in_its_words() {
     let routes = loaded.runner.routes();
     assert_eq!(routes[0].events, BTreeSet::from(Event::ALL));
     assert_eq!(routes[0].quiet, 300_000);
+    assert_eq!(routes[0].give_up_after, 86_400_000);
     let target = &loaded.runner.notify[0];
     for event in Event::ALL {
         let is_own = event == Event::RunsDied;

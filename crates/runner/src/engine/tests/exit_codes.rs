@@ -16,7 +16,7 @@ fn nothing_wrong() -> RunReport {
     RunReport {
         run_id: RunId::new(),
         job: "job".to_owned(),
-        kind: "test",
+        kind: "test".to_owned(),
         dry_run: false,
         plan_before: Some(Plan::default()),
         moved: Vec::new(),

@@ -19,6 +19,7 @@ fn routes() -> Arc<[Route]> {
         jobs: BTreeSet::new(),
         severity: Severity::Warning,
         quiet: 1,
+        give_up_after: 1_000,
     };
     Arc::new([all])
 }
@@ -103,7 +104,7 @@ async fn findings_are_new_when_the_run_before_did_not_have_them_and_all_were_loo
     let report = RunReport {
         run_id: RunId::new(),
         job: "job".to_owned(),
-        kind: "test",
+        kind: "test".to_owned(),
         dry_run: false,
         plan_before: Some(Plan {
             findings: vec![finding("known"), finding("new")],
@@ -131,10 +132,37 @@ async fn findings_are_new_when_the_run_before_did_not_have_them_and_all_were_loo
             assert_eq!((one.notice.event, ids), (Event::NewFindings, vec!["new"]));
         }
     }
-    let dry = RunReport {
-        dry_run: true,
-        ..report
+}
+
+#[tokio::test]
+async fn a_job_that_is_defined_to_change_nothing_is_told_of_and_a_persons_look_is_not() {
+    let finding = Finding {
+        id: "new".to_owned(),
+        severity: Severity::Error,
+        ..Finding::default()
     };
-    let all = telling::notifications(&journal, &routes(), &dry, true, 1).await;
-    assert_eq!(all, []);
+    for (only_looks, wanted) in [
+        (true, &[Event::NewFindings, Event::RunFailed][..]),
+        (false, &[]),
+    ] {
+        let job = TestJob {
+            findings: vec![finding.clone()],
+            ..TestJob::new(Mode::PerAccount, 1)
+        };
+        let journal = Arc::default();
+        let looking = RunOptions {
+            only_looks,
+            ..with_routes(true)
+        };
+        job.run_with(&journal, looking.clone()).await;
+        job.world
+            .lock()
+            .observe_failures
+            .extend([ErrorClass::Failed]);
+        let report = job.run_with(&journal, looking).await;
+        assert!(report.error.is_some());
+        let told: Vec<Event> = told(&journal).into_iter().map(|(event, _)| event).collect();
+        assert_eq!(told, wanted);
+        assert_eq!(journal.looks(), usize::from(only_looks));
+    }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use onboarding_core::{
     ids::AwsAccountId,
-    plan::{AccountRow, Plan, Refusal, Risk, Step},
+    plan::{AccountRow, Finding, Plan, Refusal, Risk, Step},
     status::{Reason, Standing},
 };
 use parking_lot::Mutex;
@@ -63,6 +63,7 @@ pub(super) struct TestJob {
     pub(super) accounts: u64,
     pub(super) mode: Mode,
     pub(super) refusals: Vec<Refusal>,
+    pub(super) findings: Vec<Finding>,
     /// Signals this after so many looks at an operation.
     pub(super) interrupt_after: Option<(u32, Interrupt)>,
 }
@@ -74,6 +75,7 @@ impl TestJob {
             accounts,
             mode,
             refusals: Vec::new(),
+            findings: Vec::new(),
             interrupt_after: None,
         }
     }
@@ -245,7 +247,7 @@ impl Job for TestJob {
         Ok(Plan {
             accounts: accounts.into_iter().map(row).collect(),
             steps,
-            findings: Vec::new(),
+            findings: self.findings.clone(),
             refusals: self.refusals.clone(),
             ..Plan::default()
         })

@@ -1,5 +1,7 @@
 //! What IAM has in each enrolled account, compared as it is read.
 
+mod aggregator;
+mod judge;
 mod management;
 
 use std::{
@@ -7,12 +9,11 @@ use std::{
     sync::Arc,
 };
 
+pub(in crate::jobs) use aggregator::AggregatorSource;
 use aws_ops::AccountAccess;
 use futures_util::{StreamExt as _, stream};
 use onboarding_core::{
-    drift::{
-        self, CompareContext, Drift, DriftKind, Fix, Meanings, RoleTruth, TruthReading, Unused,
-    },
+    drift::{Drift, DriftKind, Meanings, RoleTruth, SeenAt, TruthReading},
     ids::{AwsAccountId, ExternalId, RoleArn, SpotAccountId, StackId},
     inventory::{AccountState, InstanceStatus, StackInstance},
     stackset_sync::{
@@ -24,7 +25,7 @@ use onboarding_core::{
 use onboarding_provider::Intents as _;
 
 use super::OnAccounts;
-use crate::engine::{ErrorClass, JobError};
+use crate::engine::{ErrorClass, JobError, Phase};
 
 /// An account that is asked.
 struct Subject {
@@ -41,13 +42,14 @@ struct Subject {
 /// How an account is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Through the audit role.
+    /// Through the audit role, or an aggregator of AWS Config.
     Member,
     /// As ourselves: the management account, whose credentials we have.
     Management,
 }
 
 /// What Spot uses an account with, as far as it is known.
+#[derive(Clone)]
 struct Used {
     role: RoleArn,
     /// The role that the account's own stack made, where that is known.
@@ -56,29 +58,70 @@ struct Used {
     linked_at: Option<i64>,
 }
 
+/// What was read of the accounts that were asked.
+#[derive(Clone, Default)]
+pub(in crate::jobs) struct Read {
+    /// How each differs; empty where nothing does.
+    pub(in crate::jobs) drifts: BTreeMap<AwsAccountId, Vec<Drift>>,
+    /// When AWS Config saw that, where its aggregator told of a difference.
+    pub(in crate::jobs) seen: BTreeMap<AwsAccountId, SeenAt>,
+}
+
 impl OnAccounts {
     /// How IAM's truth differs in the accounts that are enrolled by us, active, and current. One that cannot be read is a
     /// difference of its own and never ends the audit.
+    ///
+    /// What AWS Config tells is from earlier: after steps it tells nothing of what they did, so that IAM is read in the account.
     pub(in crate::jobs) async fn drifts(
         &self,
         sync: &SyncObserved,
-    ) -> Result<BTreeMap<AwsAccountId, Vec<Drift>>, JobError> {
-        let Some(access) = &self.sync.home.access else {
+        phase: Phase,
+    ) -> Result<Read, JobError> {
+        if self.sync.home.access.is_none() && self.aggregator.is_none() {
             return Err(JobError::new(
                 ErrorClass::Invalid,
-                "depth = \"full\" needs a role to read the accounts through; set audit.enabled in runner.toml",
+                "depth = \"full\" needs a role to read the accounts through, or an aggregator of AWS Config; set audit.enabled in \
+                 runner.toml, or params.aggregator",
             ));
+        }
+        let aggregator = match (&self.aggregator, phase) {
+            // Nothing was mended, and it tells nothing newer.
+            (Some(_), Phase::Verify) if !self.writes() => return Ok(self.read.lock().clone()),
+            (Some(aggregator), Phase::Observe | Phase::Apply) => Some(aggregator),
+            (_, Phase::Verify) | (None, _) => None,
         };
+        let (mut read, subjects) = self.subjects(sync).await?;
+        match aggregator {
+            Some(aggregator) => {
+                let told = self.in_aggregator(aggregator, subjects, sync.now).await?;
+                read.drifts.extend(told.drifts);
+                read.seen.extend(told.seen);
+            }
+            None => {
+                let subjects: Vec<&Subject> = subjects.iter().collect();
+                read.drifts.extend(self.in_accounts(&subjects).await);
+            }
+        }
+        Ok(read)
+    }
+
+    /// The accounts that are to be read, beside what is known of the others.
+    async fn subjects(&self, sync: &SyncObserved) -> Result<(Read, Vec<Subject>), JobError> {
         let meanings = sync
             .profiles
             .iter()
             .map(|profile| self.meanings(profile))
             .collect::<Result<Vec<_>, _>>()?;
         let links = SpotLinks::new(&sync.spot_accounts);
-        // What was as it should be before the steps is not read again after them: none of them works on it.
-        let sound = |account: AwsAccountId| {
+        // What was as it should be before the steps is not read again after them: none of them works on it. Nor on what nobody
+        // could confirm.
+        let is_settled = |drifts: &Vec<Drift>| {
+            drifts.is_empty() || (self.aggregator.is_some() && is_unreadable(drifts))
+        };
+        let settled = |account: AwsAccountId| {
             let read = self.read.lock();
-            read.get(&account).is_some_and(Vec::is_empty)
+            let drifts = read.drifts.get(&account);
+            drifts.filter(|drifts| is_settled(drifts)).cloned()
         };
         let owned = self.sync.home.state.owned_links().await?;
         let stacks: BTreeSet<&str> = sync
@@ -95,7 +138,7 @@ impl OnAccounts {
                 instance.stack_id.as_deref() == Some(owner) || !stacks.contains(owner)
             })
         };
-        let mut read = BTreeMap::new();
+        let mut read = Read::default();
         let mut subjects = Vec::new();
         for (profile, meanings) in sync.profiles.iter().zip(&meanings) {
             let Some(meanings) = meanings else { continue };
@@ -109,8 +152,8 @@ impl OnAccounts {
                 let Some(spot) = spot.filter(|_| is_the_links(instance)) else {
                     continue;
                 };
-                if sound(instance.account) {
-                    read.insert(instance.account, Vec::new());
+                if let Some(drifts) = settled(instance.account) {
+                    read.drifts.insert(instance.account, drifts);
                 } else {
                     subjects.push(Subject {
                         account: instance.account,
@@ -124,28 +167,37 @@ impl OnAccounts {
                 }
             }
         }
-        match self.management(sync, &links) {
-            Some((account, _)) if sound(account) => {
-                read.insert(account, Vec::new());
+        if let Some((account, subject)) = self.management(sync, &links) {
+            match (settled(account), subject) {
+                (Some(drifts), _) => {
+                    read.drifts.insert(account, drifts);
+                }
+                (None, Ok(subject)) => subjects.push(subject),
+                (None, Err(why)) => {
+                    let drifts = vec![Drift::unreadable(account, why)];
+                    read.drifts.insert(account, drifts);
+                }
             }
-            Some((_, Ok(subject))) => subjects.push(subject),
-            Some((account, Err(why))) => {
-                read.insert(account, vec![Drift::unreadable(account, why)]);
-            }
-            None => {}
         }
-        let at_once = usize::try_from(self.concurrency).unwrap_or(1).max(1);
-        let compared: Vec<_> = stream::iter(subjects)
-            .map(|subject| async move {
-                let drifts = self.compared(access, &subject).await?;
+        Ok((read, subjects))
+    }
+
+    /// How the accounts differ, each read in itself.
+    async fn in_accounts(&self, subjects: &[&Subject]) -> BTreeMap<AwsAccountId, Vec<Drift>> {
+        stream::iter(0..subjects.len())
+            .map(|index| async move {
+                let subject = subjects[index];
+                let drifts = self.compared(subject).await?;
                 Some((subject.account, drifts))
             })
-            .buffer_unordered(at_once)
+            .buffer_unordered(self.at_once())
             .filter_map(std::future::ready)
             .collect()
-            .await;
-        read.extend(compared);
-        Ok(read)
+            .await
+    }
+
+    fn at_once(&self) -> usize {
+        usize::try_from(self.concurrency).unwrap_or(1).max(1)
     }
 
     /// What a profile's stack set means, as it is now: an update that is due is a finding of its own.
@@ -172,69 +224,32 @@ impl OnAccounts {
     }
 
     /// What differs in one account; none when its stack makes no role.
-    async fn compared(&self, access: &AccountAccess, subject: &Subject) -> Option<Vec<Drift>> {
+    async fn compared(&self, subject: &Subject) -> Option<Vec<Drift>> {
+        let access = self.sync.home.access.as_ref();
         let account = subject.account;
         let used = self.used(access, subject).await;
-        let external_id = used.as_ref().and_then(|used| used.external_id.clone());
-        let meaning =
-            subject
-                .meanings
-                .for_account(account, &subject.overrides, external_id.as_ref());
-        let meaning = match meaning {
-            Ok(Some(meaning)) => meaning,
-            Ok(None) => return None,
-            Err(error) => return Some(vec![Drift::unreadable(account, error.to_string())]),
+        let meant = match subject.meant(used)? {
+            Ok(meant) => meant,
+            Err(drifts) => return Some(drifts),
         };
-        // Somebody may have pointed Spot at another role: the stack's own is what is compared.
-        let own = used.as_ref().and_then(|used| used.own.clone());
-        let name = match (&used, &meaning.role_name) {
-            (Some(used), _) => own.as_ref().unwrap_or(&used.role).role_name().to_owned(),
-            (None, Some(name)) => name.clone(),
-            (None, None) => {
-                let why = "neither Spot nor the state tells which role Spot uses";
-                return Some(vec![Drift::unreadable(account, why.to_owned())]);
-            }
-        };
-        let truth = match (subject.place, &self.sync.home.remediation) {
-            (Place::Management, _) => self.read_management(access, account, &name).await,
-            (Place::Member, None) => read(access, account, &name).await,
-            (Place::Member, Some(remediation)) => {
-                let truth = read(access, account, &name).await;
+        let name = &meant.name;
+        let truth = match (subject.place, access, &self.sync.home.remediation) {
+            (Place::Management, _, _) => self.read_management(access, account, name).await,
+            (Place::Member, None, _) => TruthReading::Denied(
+                "there is no role to read it through; set audit.enabled in runner.toml".to_owned(),
+            ),
+            (Place::Member, Some(access), None) => read(access, account, name).await,
+            (Place::Member, Some(access), Some(remediation)) => {
+                let truth = read(access, account, name).await;
                 remediation.complete(truth).await
             }
         };
-        let unused_after = self.unused_after;
-        let context = CompareContext {
-            linked_at: used.as_ref().and_then(|used| used.linked_at),
-            unused: unused_after.map(|after| Unused {
-                now: subject.now,
-                after,
-            }),
-            spot_principal: self.sync.desired.spot_principal.clone(),
-            stored_role: used.map(|used| used.role),
-            external_id,
-        };
-        match (&truth, own, &context.stored_role) {
-            // Spot has a way in by the other one, which a new stack would end: a person says whether it may.
-            (TruthReading::Absent, Some(own), Some(stored)) if own != *stored => {
-                let look = format!("aws iam get-role --role-name {}", stored.role_name());
-                Some(vec![Drift {
-                    kind: DriftKind::RoleMissing,
-                    resource: own.to_string(),
-                    expected: "the role that the stack makes".to_owned(),
-                    actual: format!("no such role; Spot uses {stored}"),
-                    verdict: None,
-                    changes: Vec::new(),
-                    fix: Fix::NeedsPerson(look),
-                }])
-            }
-            _ => Some(drift::compare(&meaning, &truth, &context)),
-        }
+        Some(self.judged(subject, meant, &truth, self.unused_after))
     }
 
     /// The role that Spot uses and its external ID: from the state, or from Spot where that is asked for or the state has
     /// nothing.
-    async fn used(&self, access: &AccountAccess, subject: &Subject) -> Option<Used> {
+    async fn used(&self, access: Option<&AccountAccess>, subject: &Subject) -> Option<Used> {
         let (account, spot) = (subject.account, &subject.spot);
         let home = &self.sync.home;
         let database = home.state.database();
@@ -259,9 +274,10 @@ impl OnAccounts {
             }
         };
         let external_id = home.spot.external_id(spot).await.ok().flatten();
-        let own = match owner {
-            Some(owner) => Some(owner.role),
-            None => own_role(access, subject).await,
+        let own = match (owner, access) {
+            (Some(owner), _) => Some(owner.role),
+            (None, Some(access)) => own_role(access, subject).await,
+            (None, None) => None,
         };
         Some(Used {
             role,
@@ -270,6 +286,12 @@ impl OnAccounts {
             linked_at,
         })
     }
+}
+
+/// Whether nobody could read what there is.
+fn is_unreadable(drifts: &[Drift]) -> bool {
+    let mut drifts = drifts.iter();
+    drifts.any(|drift| drift.kind == DriftKind::RoleUnreadable)
 }
 
 /// The role of an account's stack, by its output.

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     config::{self, AuditDepth, DriftAuditParams},
-    engine::{Applied, Asked, ErrorClass, StepContext, StepError},
+    engine::{Applied, Asked, ErrorClass, Phase, StepContext, StepError},
     jobs::{accounts::OnAccounts, stackset_sync::StackSetSync},
 };
 
@@ -175,7 +175,7 @@ impl PolicyRollout {
             ..DriftAuditParams::default()
         };
         let audit = OnAccounts::audit(sync.home.clone(), &params, Asked::default())?;
-        let drifts = audit.drifts(&observed).await?;
+        let drifts = audit.drifts(&observed, Phase::Observe).await?.drifts;
         // One that was unlinked is read as well; its link is gone all the same.
         let links = SpotLinks::new(&observed.spot_accounts);
         let linked = drifts

@@ -173,6 +173,9 @@ fn findings(report: &RunReport, ended: Timestamp) -> Markup {
                             td { (findings::since(finding).unwrap_or_default()) }
                             td {
                                 (finding.message)
+                                @if let Some(recorded) = finding.recorded {
+                                    br; (findings::as_recorded(recorded))
+                                }
                                 @if let Some(drift) = finding.cloudformation {
                                     br; "CloudFormation says " (findings::said(drift))
                                 }

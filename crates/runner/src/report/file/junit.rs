@@ -59,8 +59,10 @@ fn described(found: &[&Finding]) -> String {
     let lines = found.iter().map(|finding| {
         let severity = findings::severity(finding.severity);
         let since = findings::since(finding).unwrap_or_default();
+        let recorded = finding.recorded.map(findings::as_recorded);
+        let recorded = recorded.map_or_else(String::new, |recorded| format!("; {recorded}"));
         format!(
-            "{severity} {} since {since}: {}",
+            "{severity} {} since {since}: {}{recorded}",
             finding.reason, finding.message
         )
     });

@@ -75,7 +75,7 @@ fn report() -> RunReport {
     RunReport {
         run_id: RunId::new(),
         job: "nightly".to_owned(),
-        kind: "stackset-sync",
+        kind: "stackset-sync".to_owned(),
         dry_run: false,
         plan_before: Some(plan),
         moved: Vec::new(),

@@ -62,7 +62,7 @@ impl Ended {
             id: RunId::new(),
             claim: None,
             job: self.job.to_owned(),
-            kind: "test",
+            kind: "test".to_owned(),
             trigger: self.woken_by.to_owned(),
             tick: None,
             dry_run: self.dry_run,
@@ -406,6 +406,7 @@ async fn runs_that_wait_and_go_on_and_pauses_are_counted(place: Place) {
             woken_by: "event",
             asked: Asked::default(),
             due_at: now,
+            asked_in: None,
         };
         state.ask_for_run(&request, now).await.unwrap();
     }

@@ -16,7 +16,7 @@ async fn finds(state: &State, job: &str, ids: &[&str], second: i64, looked: bool
         id: RunId::new(),
         claim: None,
         job: job.to_owned(),
-        kind: "test",
+        kind: "test".to_owned(),
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,

@@ -23,7 +23,7 @@ fn new_run(job: &str) -> NewRun {
         id: RunId::new(),
         claim: None,
         job: job.to_owned(),
-        kind: "test",
+        kind: "test".to_owned(),
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,

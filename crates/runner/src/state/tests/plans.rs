@@ -27,7 +27,7 @@ fn run(plan: Option<&str>) -> NewRun {
         id: RunId::new(),
         claim: None,
         job: "job".to_owned(),
-        kind: "test",
+        kind: "test".to_owned(),
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,

@@ -14,7 +14,7 @@ use crate::{
         Asked, AttemptStart, Journal as _, NewRun, RunEnd, RunId, RunKey, RunStatus, StepEnd,
         StepOutcome,
     },
-    state::{Prunable, State},
+    state::{NextNotification, Prunable, State},
 };
 
 on_both! {
@@ -36,7 +36,7 @@ async fn begin(state: &State, job: &str, day: i64, dry_run: bool) -> RunKey {
         id: RunId::new(),
         claim: None,
         job: job.to_owned(),
-        kind: "test",
+        kind: "test".to_owned(),
         trigger: "operator".to_owned(),
         tick: Some(day * DAY).filter(|_| !dry_run),
         dry_run,
@@ -48,7 +48,7 @@ async fn begin(state: &State, job: &str, day: i64, dry_run: bool) -> RunKey {
     state.begin_run(&run).await.unwrap().key
 }
 
-fn step(action: &str) -> Step {
+pub(super) fn step(action: &str) -> Step {
     Step {
         id: format!("{action}:1"),
         kind: "test".to_owned(),
@@ -266,15 +266,15 @@ async fn links_that_ended_of_stacks_that_are_gone_and_clocks_that_nobody_asks_fo
             target: target.to_owned(),
             notice: notice.clone(),
             quiet: 1,
+            give_up_after: 1,
         };
         state.notify(&[notification], 1).await.unwrap();
-        let taken = state
-            .take_notification(target, 1, 2)
-            .await
-            .unwrap()
-            .unwrap();
+        let taken = state.take_notification(target, 1, 1, 2).await.unwrap();
+        let NextNotification::One(taken) = taken else {
+            panic!("{taken:?}");
+        };
         if let Some(at) = sent_at {
-            state.notification_sent(&taken.id, at).await.unwrap();
+            state.notification_sent(&taken, at).await.unwrap();
         }
     }
     let pruned = prune(&state).await;

@@ -1,7 +1,10 @@
 //! Requests for runs, on both databases.
 
 use jiff::{Timestamp, ToSpan as _};
-use onboarding_core::plan::Summary;
+use onboarding_core::{
+    notify::{Event, Notice, Notification},
+    plan::Summary,
+};
 
 use super::{Place, on_both};
 use crate::{
@@ -35,7 +38,7 @@ fn now() -> Timestamp {
 fn look(before: Option<&str>, decisions: Vec<Decision>) -> Looked {
     Looked {
         job: "sync".to_owned(),
-        kind: "stackset-sync",
+        kind: "stackset-sync".to_owned(),
         schedule: "@every 15m UTC".to_owned(),
         before: before.map(at),
         until: now(),
@@ -60,6 +63,7 @@ fn request(job: &str) -> NewRequest<'_> {
             fix: false,
         },
         due_at: now(),
+        asked_in: None,
     }
 }
 
@@ -68,7 +72,7 @@ fn new_run(job: &str) -> NewRun {
         id: RunId::new(),
         claim: None,
         job: job.to_owned(),
-        kind: "stackset-sync",
+        kind: "stackset-sync".to_owned(),
         trigger: "operator".to_owned(),
         tick: None,
         dry_run: false,
@@ -184,7 +188,7 @@ async fn what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time(place: Plac
     assert!(take(&one).await.is_none());
     assert!(take(&other).await.is_none());
     for taken in taken {
-        let ended = one.end_unbegun(taken.run, "skipped", 0, "over", now());
+        let ended = one.end_unbegun(taken.run, "skipped", 0, "over", &[], now());
         ended.await.unwrap();
     }
     let second = loop {
@@ -221,10 +225,17 @@ async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
         state.begin_run(&stale).await,
         Err(JournalError::Fenced(_))
     ));
+    let told = [Notification {
+        target: "a".to_owned(),
+        notice: Notice::new(Event::RunFailed, "sync", 0, "it broke".to_owned(), ""),
+        quiet: 1,
+        give_up_after: 1,
+    }];
     state
-        .end_unbegun(taken.run, "failed", 5, "no credentials", now())
+        .end_unbegun(taken.run, "failed", 5, "no credentials", &told, now())
         .await
         .unwrap();
+    assert_eq!(state.notifications(9).await.unwrap()[0].count, 1);
     assert_eq!(
         states(&state).await,
         [("failed".to_owned(), Some("no credentials".to_owned()))]
@@ -232,9 +243,11 @@ async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
     let figures = state.figures().await.unwrap();
     assert_eq!(figures.jobs["sync"].ends.exit_code, Some(5));
     let again = state
-        .end_unbegun(taken.run, "failed", 5, "again", now())
+        .end_unbegun(taken.run, "failed", 5, "again", &told, now())
         .await;
+    // Whoever has it now tells of it.
     assert!(matches!(again, Err(JournalError::Fenced(_))));
+    assert_eq!(state.notifications(9).await.unwrap()[0].count, 1);
 }
 
 /// The runs that are found dead once a process has ended.

@@ -36,10 +36,6 @@ pub(super) fn make(
             (id, attributes(&made))
         }
         "AWS::KMS::Alias" => (name, Vec::new()),
-        "AWS::Events::Rule" => {
-            let made = [("Arn", arn("events", &format!("rule/{name}")))];
-            (name, attributes(&made))
-        }
         "AWS::CloudWatch::Alarm" => {
             let made = [("Arn", arn("cloudwatch", &format!("alarm:{name}")))];
             (name, attributes(&made))

@@ -67,7 +67,7 @@ impl OnAccounts {
     /// Its role with all policies. An audit role that every account has may be there, too, where our own identity may not read.
     pub(super) async fn read_management(
         &self,
-        access: &AccountAccess,
+        access: Option<&AccountAccess>,
         account: AwsAccountId,
         name: &str,
     ) -> TruthReading {
@@ -84,9 +84,10 @@ impl OnAccounts {
             ""
         };
         let why = format!("it is read as ourselves, and {error}{advice}");
-        if !(denied && home.config.runner.audit.role_name.is_some()) {
+        let named = home.config.runner.audit.role_name.is_some();
+        let Some(access) = access.filter(|_| denied && named) else {
             return TruthReading::Denied(why);
-        }
+        };
         match read(access, account, name).await {
             TruthReading::Denied(other) => TruthReading::Denied(format!("{why}; and {other}")),
             read => read,

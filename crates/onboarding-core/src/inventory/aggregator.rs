@@ -1,0 +1,57 @@
+//! What an aggregator of AWS Config tells: where it has its data from, and IAM's roles and managed policies as AWS Config captured
+//! them last.
+
+use std::collections::BTreeMap;
+
+use super::{LiveRole, PolicyReading};
+use crate::ids::{AwsAccountId, Region};
+
+/// Where an aggregator has data from, and how that went the last time (AWS Config API reference, AggregatedSourceStatus).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AggregatedSource {
+    /// The account; none for the organization as a whole.
+    pub account: Option<AwsAccountId>,
+    /// The Region in which AWS Config recorded it.
+    pub region: Region,
+    /// How it went.
+    pub status: SourceStatus,
+    /// When that was, in Unix seconds.
+    pub updated: Option<i64>,
+    /// What went wrong, in AWS's words.
+    pub error: Option<String>,
+}
+
+/// How collecting from a source went (AWS Config API reference, AggregatedSourceStatus, LastUpdateStatus).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceStatus {
+    /// The data was moved.
+    Succeeded,
+    /// The data is not the most recent.
+    Outdated,
+    /// The data could not be moved, or AWS says something that we do not know.
+    Failed,
+}
+
+/// A role as AWS Config captured it last. It does not tell when the role was last used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedRole {
+    /// When it was captured, in Unix seconds: it may have been changed since.
+    pub captured: i64,
+    /// The role itself.
+    pub role: LiveRole,
+    /// The managed policies that are attached to it: name by ARN.
+    pub attached: BTreeMap<String, String>,
+    /// Its inline policies: each document as JSON text, by the policy's name.
+    pub inline: BTreeMap<String, String>,
+}
+
+/// A managed policy of an account's own as AWS Config captured it last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedPolicy {
+    /// When it was captured, in Unix seconds.
+    pub captured: i64,
+    /// Its ARN.
+    pub arn: String,
+    /// Its default version.
+    pub document: PolicyReading,
+}

@@ -1,0 +1,239 @@
+//! Runs that events ask for, on both databases.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, ToSpan as _};
+use onboarding_core::events::{About, EventKind, Hint, Woken};
+
+use super::{Place, on_both};
+use crate::{
+    engine::{Asked, Journal as _, NewRun, RunEnd, RunId, RunStatus},
+    state::{EVENT, Pace, RunRow, State, Taken, WakeUp},
+};
+
+on_both!(
+    a_burst_makes_one_run_whoever_hears_of_it,
+    a_stream_of_events_cannot_put_a_run_off,
+    what_comes_while_the_job_runs_waits_for_its_end,
+    a_run_makes_room_where_the_job_says_so,
+    the_spans_that_asked_are_kept_and_no_more_than_a_few,
+    what_a_run_of_ours_changes_is_told_from_what_others_do,
+);
+
+const PACE: Pace = Pace {
+    quiet: Duration::from_secs(30),
+    longest: Duration::from_secs(300),
+};
+
+fn now() -> Timestamp {
+    "2027-01-01T10:15:01Z".parse().unwrap()
+}
+
+fn hint(account: u64) -> Hint {
+    Hint {
+        kind: EventKind::AccountJoined,
+        about: About::Account(format!("{account:012}").parse().unwrap()),
+        id: None,
+        time: None,
+    }
+}
+
+fn job<'a>(name: &'a str, hints: &[Hint], at: Timestamp) -> WakeUp<'a> {
+    WakeUp {
+        job: name,
+        kind: "stackset-sync",
+        woken: Woken::by(hints, at.as_millisecond()),
+        replaces: false,
+    }
+}
+
+async fn wake(state: &State, hints: &[Hint], at: Timestamp) {
+    state
+        .wake(&[job("sync", hints, at)], PACE, None, at)
+        .await
+        .unwrap();
+}
+
+async fn take(state: &State, at: Timestamp) -> Option<Taken> {
+    let known = ["sync", "enroll"].map(str::to_owned).into();
+    state.take_up(at, "test", &known).await.unwrap()
+}
+
+async fn runs(state: &State) -> Vec<RunRow> {
+    let mut runs = state.list_runs(None, 100).await.unwrap();
+    runs.sort_by(|a, b| a.id.cmp(&b.id));
+    runs
+}
+
+async fn a_burst_makes_one_run_whoever_hears_of_it(place: Place) {
+    let (one, other) = (place.open().await, place.open().await);
+    let hints: Vec<Hint> = (0..100).map(hint).collect();
+    // Both at once, again and again.
+    for (number, pair) in hints.chunks(2).enumerate() {
+        let at = now() + i64::try_from(number).unwrap().milliseconds();
+        tokio::join!(wake(&one, &pair[..1], at), wake(&other, &pair[1..], at));
+    }
+    one.wake(&[job("enroll", &hints[..1], now())], PACE, None, now())
+        .await
+        .unwrap();
+    let waiting = runs(&one).await;
+    assert_eq!(waiting.len(), 2, "{waiting:?}");
+    let sync = waiting.iter().find(|run| run.job == "sync").unwrap();
+    assert_eq!((&*sync.woken_by, &*sync.state), (EVENT, "queued"));
+    let events = sync.events.clone().unwrap();
+    assert_eq!(events.to_string(), "100 account-joined");
+    assert_eq!(events.since, now().as_millisecond());
+
+    // Half a minute after the last of them, once.
+    assert!(take(&one, now() + 29.seconds()).await.is_none());
+    let later = now() + 31.seconds();
+    let taken = [
+        take(&one, later).await.unwrap(),
+        take(&other, later).await.unwrap(),
+    ];
+    assert_ne!(taken[0].job, taken[1].job);
+    assert!(taken.iter().all(|taken| taken.woken_by == EVENT));
+    assert!(take(&one, later).await.is_none());
+}
+
+async fn a_stream_of_events_cannot_put_a_run_off(place: Place) {
+    let state = place.open().await;
+    for second in (0..290).step_by(10) {
+        wake(&state, &[hint(1)], now() + i64::from(second).seconds()).await;
+        assert!(
+            take(&state, now() + i64::from(second).seconds())
+                .await
+                .is_none()
+        );
+    }
+    wake(&state, &[hint(1)], now() + 299.seconds()).await;
+    assert!(take(&state, now() + 300.seconds()).await.is_some());
+    assert_eq!(runs(&state).await.len(), 1);
+}
+
+async fn what_comes_while_the_job_runs_waits_for_its_end(place: Place) {
+    let state = place.open().await;
+    wake(&state, &[hint(1)], now()).await;
+    let first = take(&state, now() + 30.seconds()).await.unwrap();
+    // It may have looked already: the next look is not this one's.
+    wake(&state, &[hint(2)], now() + 31.seconds()).await;
+    wake(&state, &[hint(3)], now() + 32.seconds()).await;
+    let late = now() + 10.minutes();
+    assert!(take(&state, late).await.is_none());
+    state
+        .end_unbegun(first.run, "done", 0, "", &[], late)
+        .await
+        .unwrap();
+    drop(first);
+    assert!(take(&state, late).await.is_some());
+    let kinds: Vec<String> = runs(&state)
+        .await
+        .iter()
+        .map(|run| run.events.clone().unwrap().to_string())
+        .collect();
+    assert_eq!(kinds, ["1 account-joined", "2 account-joined"]);
+}
+
+async fn a_run_makes_room_where_the_job_says_so(place: Place) {
+    let state = place.open().await;
+    wake(&state, &[hint(1)], now()).await;
+    let goes_on = take(&state, now() + 30.seconds()).await.unwrap();
+    let asked_to_end = async || state.cancelled_by(goes_on.run).await.unwrap();
+    wake(&state, &[hint(2)], now() + 31.seconds()).await;
+    assert_eq!(asked_to_end().await, None);
+    let hints = [hint(3)];
+    let replacing = WakeUp {
+        replaces: true,
+        ..job("sync", &hints, now())
+    };
+    state
+        .wake(&[replacing], PACE, None, now() + 32.seconds())
+        .await
+        .unwrap();
+    assert_eq!(asked_to_end().await.as_deref(), Some("an event"));
+}
+
+async fn the_spans_that_asked_are_kept_and_no_more_than_a_few(place: Place) {
+    let state = place.open().await;
+    wake(&state, &[hint(1)], now()).await;
+    let span = |number: usize| format!("00-{number:032}-{number:016}-01");
+    for number in 0..12 {
+        let hints = [hint(1)];
+        let waking = [job("sync", &hints, now())];
+        state
+            .wake(&waking, PACE, Some(&span(number)), now())
+            .await
+            .unwrap();
+    }
+    let taken = take(&state, now() + 30.seconds()).await.unwrap();
+    let kept: Vec<String> = (0..8).map(span).collect();
+    assert_eq!(taken.asked_in, kept);
+}
+
+/// A run of ten minutes from `now` on, with a step where it changes something.
+async fn run(state: &State, name: &str, changes: bool) {
+    let run = NewRun {
+        id: RunId::new(),
+        claim: None,
+        job: name.to_owned(),
+        kind: "stackset-sync",
+        trigger: "schedule".to_owned(),
+        tick: None,
+        dry_run: false,
+        plan: None,
+        at: now().as_millisecond(),
+        trace_id: None,
+        asked: Asked::default(),
+    };
+    let begun = state.begin_run(&run).await.unwrap();
+    if changes {
+        let steps = [super::prune::step("create")];
+        state
+            .plan_run(begun.key, &steps, &Default::default())
+            .await
+            .unwrap();
+    }
+    let end = RunEnd {
+        status: RunStatus::Done,
+        exit: 0,
+        summary: Default::default(),
+        findings: &[],
+        looked: false,
+        refusals: &[],
+        accounts: Vec::new(),
+        error: None,
+        notifications: &[],
+        plan: None,
+        again: false,
+        at: (now() + 10.minutes()).as_millisecond(),
+    };
+    let going_on = state
+        .was_changing(now() + 1.minute(), Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(going_on, changes, "{name}");
+    state.end_run(begun.key, end).await.unwrap();
+}
+
+async fn what_a_run_of_ours_changes_is_told_from_what_others_do(place: Place) {
+    let state = place.open().await;
+    run(&state, "looks", false).await;
+    run(&state, "changes", true).await;
+    let grace = Duration::from_secs(300);
+    for (at, expected) in [
+        (now() - 1.second(), false),
+        (now(), true),
+        (now() + 10.minutes(), true),
+        (now() + 15.minutes(), true),
+        (now() + 15.minutes() + 1.second(), false),
+    ] {
+        assert_eq!(
+            state.was_changing(at, grace).await.unwrap(),
+            expected,
+            "{at}"
+        );
+    }
+    // What waits has done nothing yet.
+    wake(&state, &[hint(1)], now()).await;
+    assert!(!state.was_changing(now() + 1.hour(), grace).await.unwrap());
+}
