@@ -58,7 +58,7 @@ pub(super) async fn run(
         "ask",
         otel.kind = "producer",
         job.name = job.name,
-        job.kind = job.kind().name(),
+        job.kind = job.kind(),
         run.id = Empty
     );
     let request = NewRequest {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     duration::{self, HumanDuration},
-    job::JobKind,
+    job::JobParams,
     runner::{ProviderKind, RunnerConfig},
     text::Text,
 };
@@ -103,13 +103,16 @@ impl fmt::Display for WakeOn {
     }
 }
 
-impl JobKind {
+impl JobParams {
     /// What wakes a job of this kind whose file does not say: those that bring accounts to enrolled are woken by whatever may make an
-    /// account need it. An audit costs a look at every account, and a removal waits for its grace period anyway.
-    pub(super) fn wakes_on(self) -> &'static [EventKind] {
+    /// account need it. An audit costs a look at every account, a removal waits for its grace period anyway, and of a plugin nobody knows.
+    pub(super) fn wakes_on(&self) -> &'static [EventKind] {
         match self {
-            Self::StacksetSync | Self::Enroll => &EventKind::ALL,
-            Self::DriftAudit | Self::OrphanCleanup | Self::PolicyRollout => &[],
+            Self::StacksetSync(_) | Self::Enroll(_) => &EventKind::ALL,
+            Self::DriftAudit(_)
+            | Self::OrphanCleanup(_)
+            | Self::PolicyRollout(_)
+            | Self::External(_) => &[],
         }
     }
 }

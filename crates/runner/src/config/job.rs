@@ -248,7 +248,7 @@ impl<P: Default> WrittenJob<P> {
         };
         job.wake_on = match self.wake_on {
             Some(wake_on) => wake_on.into_iter().map(EventKind::from).collect(),
-            None => job.kind().wakes_on().iter().copied().collect(),
+            None => job.params.wakes_on().iter().copied().collect(),
         };
         job
     }

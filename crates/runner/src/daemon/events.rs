@@ -225,7 +225,7 @@ impl Events {
             let hints = waking.get(job.name.as_str())?;
             Some(WakeUp {
                 job: &job.name,
-                kind: job.kind().name(),
+                kind: job.kind(),
                 woken: Woken::by(hints.iter().copied(), now.as_millisecond()),
                 replaces: job.overlap == Overlap::Replace,
             })

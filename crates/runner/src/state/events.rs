@@ -22,7 +22,7 @@ pub struct WakeUp<'a> {
     /// The job.
     pub job: &'a str,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// By what.
     pub woken: Woken,
     /// Whether its run that goes on now is to end first.

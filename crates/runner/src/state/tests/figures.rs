@@ -17,8 +17,8 @@ use super::{Place, on_both};
 use crate::{
     engine::{Asked, Begun, Journal as _, NewRun, RunEnd, RunId, RunStatus},
     state::{
-        Figures, JobEnds, JobFigures, Looked, MIGRATIONS, MendFailure, NewRequest, State,
-        TargetFigures, figures,
+        Figures, JobEnds, JobFigures, Looked, MIGRATIONS, MendFailure, NewRequest,
+        NextNotification, State, TargetFigures, figures,
     },
 };
 
@@ -306,7 +306,7 @@ async fn a_schedule_is_in_force_since_it_changed_last(place: Place) {
     let second = |second| Timestamp::from_second(second).unwrap();
     let look = |schedule: &str, before: Option<i64>, until: i64| Looked {
         job: "sync".to_owned(),
-        kind: "stackset-sync",
+        kind: "stackset-sync".to_owned(),
         schedule: schedule.to_owned(),
         before: before.map(second),
         until: second(until),
@@ -360,15 +360,15 @@ async fn what_waits_to_be_told_is_as_old_as_the_oldest(place: Place) {
             target: target.to_owned(),
             notice: Notice::new(Event::RunFailed, "sync", 0, "failed".to_owned(), cause),
             quiet: 1,
+            give_up_after: if target == "chat" { 100 } else { 10_000 },
         };
         state.notify(&[notification], at).await.unwrap();
     };
     notify("ops", "first", 100).await;
     notify("ops", "second", 200).await;
     notify("chat", "first", 300).await;
-    let taken = state.take_notification("chat", 400, 500).await.unwrap();
-    let id = taken.unwrap().id;
-    state.notification_given_up(&id, "gone", 450).await.unwrap();
+    let given_up = state.give_up_overdue(Some("chat"), 450).await.unwrap();
+    assert_eq!(given_up.len(), 1);
     let expected = BTreeMap::from([
         (
             "ops".to_owned(),
@@ -389,9 +389,11 @@ async fn what_waits_to_be_told_is_as_old_as_the_oldest(place: Place) {
     ]);
     assert_eq!(told(&state).await.targets, expected);
     // One that got through waits no more.
-    let taken = state.take_notification("ops", 600, 700).await.unwrap();
-    let id = taken.unwrap().id;
-    state.notification_sent(&id, 650).await.unwrap();
+    let taken = state.take_notification("ops", 30, 600, 700).await.unwrap();
+    let NextNotification::One(taken) = taken else {
+        panic!("{taken:?}");
+    };
+    state.notification_sent(&taken, 650).await.unwrap();
     let ops = told(&state).await.targets["ops"];
     assert_eq!((ops.waiting, ops.oldest), (1, Some(200)));
 }
