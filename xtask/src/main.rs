@@ -48,7 +48,7 @@ enum Task {
     Dist,
     /// Fuzz what reads events, from the committed seeds.
     Fuzz(fuzz::Options),
-    /// Faults that go on: daemons killed at random moments, databases that go away, full disks.
+    /// Faults that go on: daemons killed at random moments, databases that go away.
     Soak(soak::Options),
     /// Prove in a real AWS Organization, with two accounts, what no simulator can: docs/live-check.md.
     LiveCheck(live_check::Options),

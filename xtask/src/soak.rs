@@ -8,7 +8,7 @@ use crate::test;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// How often a daemon is killed at a random moment, with and without a Spot and an AWS that fail; how often one of two is
-    /// killed or paused. A database and a disk fail once in fifty.
+    /// killed or paused. A database fails once in fifty.
     #[arg(long, default_value_t = 200)]
     faults: u32,
     /// How many accounts are enrolled meanwhile.

@@ -1,9 +1,8 @@
 //! Faults that go on: daemons that are killed at random moments, one after the other, also beside a Spot and an AWS that fail; two
-//! daemons of which one is killed or paused, again and again; a database that goes away; a disk that is full. Here for a short time;
+//! daemons of which one is killed or paused, again and again; a database that goes away. Here for a short time;
 //! `cargo xtask soak` says how often, with how many accounts, and with which seed.
 
 mod crowd;
-mod disk;
 mod replicas;
 
 use std::{env, thread};
