@@ -32,6 +32,9 @@ fn jobs_of_the_same_second_have_one_run_each_and_the_daemon_answers_meanwhile() 
         );
     }
     let mut daemon = start(&rehearsal, &rehearsal.runner);
+    rehearsal.until("it looks", || {
+        (daemon.get(&rehearsal, "/readyz") == 200).then_some(())
+    });
     assert!(Timestamp::now() < tick, "it has begun to look in time");
     let mut slowest = Duration::ZERO;
     let all = process::until(SETTLED, "every job has run", || {
