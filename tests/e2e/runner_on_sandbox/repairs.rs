@@ -194,7 +194,8 @@ fn what_waits_at_spot_holds_nothing_back_in_iam_and_is_forgotten_once_somebody_m
     let account = rehearsal.members()[0].clone();
     let name = rehearsal.links_of(&account)[0].name.clone();
     rehearsal.in_state(&format!(
-        "INSERT INTO mend_retry VALUES ('default', '{account}', 'rename', 1, 9999999999, 'refused', 'another run')"
+        "INSERT INTO mend_retry (profile, account, mend, failures, next_due, reason, run_id) \
+         VALUES ('default', '{account}', 'rename', 1, 9999999999, 'refused', 'another run')"
     ));
     rehearsal.rename_at_spot(&account, "somebody-elses");
     rehearsal.let_others_in(&account);
