@@ -94,9 +94,9 @@ pub(super) async fn run(
         )),
     }
     let exit = ended.exit.and_then(|exit| u8::try_from(exit).ok());
-    // A run that was taken away has no exit code of its own.
+    // A run that did nothing, and of which nothing is told, is no success.
     let is_done = ended.told.is_some() || ended.state == "done";
-    Ok(exit.filter(|_| is_done).unwrap_or(1))
+    Ok(exit.filter(|exit| *exit != 0 || is_done).unwrap_or(1))
 }
 
 /// Waits until the run has ended and is told of.

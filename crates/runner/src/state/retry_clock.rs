@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use onboarding_core::{ids::AwsAccountId, retry_clock, stackset_sync::RetryState};
-use sqlx::{Row as _, any::AnyRow};
+use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
 use super::{State, StateError};
 use crate::engine::RunId;
@@ -91,12 +91,7 @@ impl State {
             .iter()
             .filter(|account| earlier.contains_key(account))
         {
-            sqlx::query("DELETE FROM account_retry WHERE profile = $1 AND account = $2")
-                .bind(profile)
-                .bind(account.to_string())
-                .execute(&mut *tx)
-                .await
-                .map_err(&error)?;
+            forget(&mut tx, profile, *account).await.map_err(&error)?;
         }
         tx.commit().await.map_err(error)
     }
@@ -116,12 +111,7 @@ impl State {
         let error = StateError::query("writing retry clocks");
         let mut tx = self.write().await.map_err(&error)?;
         for account in accounts {
-            sqlx::query("DELETE FROM account_retry WHERE profile = $1 AND account = $2")
-                .bind(profile)
-                .bind(account.to_string())
-                .execute(&mut *tx)
-                .await
-                .map_err(&error)?;
+            forget(&mut tx, profile, *account).await.map_err(&error)?;
         }
         tx.commit().await.map_err(error)
     }
@@ -158,6 +148,20 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Stops the clock of an account.
+async fn forget(
+    tx: &mut Transaction<'_, Any>,
+    profile: &str,
+    account: AwsAccountId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM account_retry WHERE profile = $1 AND account = $2")
+        .bind(profile)
+        .bind(account.to_string())
+        .execute(&mut **tx)
+        .await
+        .map(drop)
 }
 
 fn clock(row: &AnyRow, run: Option<&str>) -> Result<(AwsAccountId, RetryState), StateError> {
