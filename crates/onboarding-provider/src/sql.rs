@@ -6,6 +6,7 @@
 //! yet, by an upsert that changes nothing.
 
 mod answers;
+mod clock;
 mod freezes;
 mod intents;
 mod leases;

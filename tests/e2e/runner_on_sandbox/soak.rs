@@ -3,6 +3,7 @@
 //! `cargo xtask soak` says how often, with how many accounts, and with which seed.
 
 mod crowd;
+mod disk;
 mod replicas;
 
 use std::{env, thread};
@@ -168,7 +169,7 @@ fn killed_at_random(extent: &Extent, faults: &str) {
 
 #[test]
 fn daemons_that_are_killed_at_random_moments_enroll_every_account_once() {
-    killed_at_random(&Extent::at_least(30, 24), "");
+    killed_at_random(&Extent::at_least(12, 16), "");
 }
 
 #[test]
@@ -185,5 +186,5 @@ fn and_so_they_do_while_spot_fails_creations_lose_their_answers_and_aws_throttle
         rule("cloudformation", "*", "throttle", 0.1),
         rule("sqs", "*", "throttle", 0.1),
     ];
-    killed_at_random(&Extent::at_least(10, 8), &faults.concat());
+    killed_at_random(&Extent::at_least(5, 8), &faults.concat());
 }

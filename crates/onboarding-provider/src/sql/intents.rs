@@ -1,9 +1,10 @@
-//! Claims and intents: one row for each AWS account, which is the lock between all who work on it.
+//! Claims and intents: one row for each AWS account, which is the lock between all who work on it. Claims are held for a while by the
+//! database's clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use onboarding_core::{
     custom_resource::{Holder, ResourceResponse},
     ids::{AwsAccountId, SpotAccountId, StackId},
@@ -11,11 +12,38 @@ use onboarding_core::{
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
-use super::{Database, PATIENCE, VERSION, store};
+use super::{
+    Database, PATIENCE, VERSION,
+    clock::{Timed, timed},
+    store,
+};
 use crate::intents::{
     Assignment, Claim, Departed, Departure, Freeze, Intent, Intents, IntentsError, Owner,
     RememberedExternalId, SendIntent, Tombstone,
 };
+
+/// Makes, takes over or prolongs a claim, unless somebody else holds it.
+const CLAIM: Timed = timed!(
+    "INSERT INTO intents (account, holder, held_until) VALUES ($1, $2, ",
+    " + $3) ON CONFLICT (account) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until \
+     WHERE intents.holder IS NULL OR intents.holder = excluded.holder OR intents.held_until <= ",
+    " RETURNING *",
+);
+
+/// How much longer a claim is held.
+const LEFT: Timed = timed!("SELECT held_until - ", " FROM intents WHERE account = $1");
+
+const WRITE_INTENT: Timed = timed!(
+    "UPDATE intents SET sent = $3 WHERE account = $1 AND holder = $2 AND held_until > ",
+    "",
+);
+
+/// Locks the row of an account, makes it when it is missing, and reads it.
+const LOCK: Timed = timed!(
+    "INSERT INTO intents (account) VALUES ($1) \
+     ON CONFLICT (account) DO UPDATE SET account = excluded.account RETURNING *, ",
+    " AS now",
+);
 
 #[async_trait]
 impl Intents for Database {
@@ -35,32 +63,25 @@ impl Intents for Database {
         holder: &str,
         until: Timestamp,
     ) -> Result<Claim, IntentsError> {
-        let claimed = sqlx::query(
-            "INSERT INTO intents (account, holder, held_until) VALUES ($1, $2, $3) \
-             ON CONFLICT (account) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until \
-             WHERE intents.holder IS NULL OR intents.holder = excluded.holder OR intents.held_until <= $4 \
-             RETURNING *",
-        )
-        .bind(account.to_string())
-        .bind(holder)
-        .bind(until.as_millisecond())
-        .bind(Timestamp::now().as_millisecond())
-        .fetch_optional(&self.pool)
-        .await
-        .map_err(store)?;
+        let claimed = sqlx::query(self.text(&CLAIM))
+            .bind(account.to_string())
+            .bind(holder)
+            .bind(until.as_millisecond() - Timestamp::now().as_millisecond())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(store)?;
         if let Some(row) = claimed {
             return intent_of(&row).map(Claim::Held);
         }
-        let held_until: Option<i64> =
-            sqlx::query_scalar("SELECT held_until FROM intents WHERE account = $1")
-                .bind(account.to_string())
-                .fetch_one(&self.pool)
-                .await
-                .map_err(store)?;
+        let left: Option<i64> = sqlx::query_scalar(self.text(&LEFT))
+            .bind(account.to_string())
+            .fetch_one(&self.pool)
+            .await
+            .map_err(store)?;
         // Given back between the two statements: the claimant may come again at once.
-        let until = held_until.map_or_else(|| Ok(Timestamp::now()), Timestamp::from_millisecond);
+        let left = left.unwrap_or_default().max(0);
         Ok(Claim::Busy {
-            until: until.map_err(store)?,
+            until: Timestamp::now() + SignedDuration::from_millis(left),
         })
     }
 
@@ -92,16 +113,13 @@ impl Intents for Database {
         holder: &str,
         intent: &SendIntent,
     ) -> Result<(), IntentsError> {
-        let written = sqlx::query(
-            "UPDATE intents SET sent = $3 WHERE account = $1 AND holder = $2 AND held_until > $4",
-        )
-        .bind(account.to_string())
-        .bind(holder)
-        .bind(serde_json::to_string(intent).map_err(store)?)
-        .bind(Timestamp::now().as_millisecond())
-        .execute(&self.pool)
-        .await
-        .map_err(store)?;
+        let written = sqlx::query(self.text(&WRITE_INTENT))
+            .bind(account.to_string())
+            .bind(holder)
+            .bind(serde_json::to_string(intent).map_err(store)?)
+            .execute(&self.pool)
+            .await
+            .map_err(store)?;
         match written.rows_affected() {
             0 => Err(IntentsError::ClaimLost(account)),
             _ => Ok(()),
@@ -124,7 +142,7 @@ impl Intents for Database {
         assignment: &Assignment,
     ) -> Result<bool, IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
-        let mut intent = intent_of(&locked(&mut tx, account).await?)?;
+        let mut intent = intent_of(&self.locked(&mut tx, account).await?)?;
         let held = intent.assign(assignment);
         write(&mut tx, account, &intent).await?;
         tx.commit().await.map_err(store)?;
@@ -138,9 +156,9 @@ impl Intents for Database {
         assignment: &Assignment,
     ) -> Result<bool, IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
-        let row = locked(&mut tx, account).await?;
+        let row = self.locked(&mut tx, account).await?;
         let mut intent = intent_of(&row)?;
-        if is_claimed(&row, Timestamp::now())? || intent != *seen || !intent.assign(assignment) {
+        if is_claimed(&row)? || intent != *seen || !intent.assign(assignment) {
             return Ok(false);
         }
         write(&mut tx, account, &intent).await?;
@@ -157,10 +175,10 @@ impl Intents for Database {
     ) -> Result<bool, IntentsError> {
         let now = Timestamp::now();
         let mut tx = self.write().await.map_err(store)?;
-        let row = locked(&mut tx, account).await?;
+        let row = self.locked(&mut tx, account).await?;
         let mut intent = intent_of(&row)?;
         let before = intent.clone();
-        if is_claimed(&row, now)? || !intent.hold(spot_account, holder, asked, now) {
+        if is_claimed(&row)? || !intent.hold(spot_account, holder, asked, now) {
             return Ok(false);
         }
         if intent != before {
@@ -176,7 +194,7 @@ impl Intents for Database {
         departure: &Departure,
     ) -> Result<Intent, IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
-        let mut intent = intent_of(&locked(&mut tx, account).await?)?;
+        let mut intent = intent_of(&self.locked(&mut tx, account).await?)?;
         intent.let_go(departure);
         write(&mut tx, account, &intent).await?;
         tx.commit().await.map_err(store)?;
@@ -190,7 +208,7 @@ impl Intents for Database {
         departure: Option<&Departure>,
     ) -> Result<(), IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
-        let mut intent = intent_of(&locked(&mut tx, account).await?)?;
+        let mut intent = intent_of(&self.locked(&mut tx, account).await?)?;
         intent.forget(spot_account, departure);
         write(&mut tx, account, &intent).await?;
         super::tombstones::forget(&mut tx, spot_account).await?;
@@ -245,25 +263,26 @@ impl Intents for Database {
     }
 }
 
-/// The row of an AWS account, made when it is missing, and locked until the transaction ends.
-pub(super) async fn locked(
-    tx: &mut Transaction<'static, Any>,
-    account: AwsAccountId,
-) -> Result<AnyRow, IntentsError> {
-    sqlx::query(
-        "INSERT INTO intents (account) VALUES ($1) \
-         ON CONFLICT (account) DO UPDATE SET account = excluded.account RETURNING *",
-    )
-    .bind(account.to_string())
-    .fetch_one(&mut **tx)
-    .await
-    .map_err(store)
+impl Database {
+    /// The row of an AWS account, made when it is missing, and locked until the transaction ends.
+    pub(super) async fn locked(
+        &self,
+        tx: &mut Transaction<'static, Any>,
+        account: AwsAccountId,
+    ) -> Result<AnyRow, IntentsError> {
+        sqlx::query(self.text(&LOCK))
+            .bind(account.to_string())
+            .fetch_one(&mut **tx)
+            .await
+            .map_err(store)
+    }
 }
 
-/// Whether somebody holds the claim of a row.
-pub(super) fn is_claimed(row: &AnyRow, now: Timestamp) -> Result<bool, IntentsError> {
+/// Whether somebody holds the claim of a locked row.
+pub(super) fn is_claimed(row: &AnyRow) -> Result<bool, IntentsError> {
     let held_until: Option<i64> = row.try_get("held_until").map_err(store)?;
-    Ok(held_until.is_some_and(|until| until > now.as_millisecond()))
+    let now: i64 = row.try_get("now").map_err(store)?;
+    Ok(held_until.is_some_and(|until| until > now))
 }
 
 /// One who has been deleted, as it is written.

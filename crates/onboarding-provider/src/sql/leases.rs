@@ -5,35 +5,21 @@ use std::{error::Error, time::Duration};
 use async_trait::async_trait;
 use spot_api::SharedLocks;
 
-use super::{Backend, Database};
+use super::{
+    Database,
+    clock::{Timed, timed},
+};
 
-/// Makes, takes over or prolongs a lock, unless somebody else holds it; `$now` is the clock in milliseconds.
-macro_rules! take {
-    ($now:literal) => {
-        concat!(
-            "INSERT INTO leases (name, holder, held_until) VALUES ($1, $2, ",
-            $now,
-            " + $3) ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until \
-             WHERE leases.holder = excluded.holder OR leases.held_until <= ",
-            $now,
-            " RETURNING name"
-        )
-    };
-}
+/// Makes, takes over or prolongs a lock, unless somebody else holds it.
+const TAKE: Timed = timed!(
+    "INSERT INTO leases (name, holder, held_until) VALUES ($1, $2, ",
+    " + $3) ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until \
+     WHERE leases.holder = excluded.holder OR leases.held_until <= ",
+    " RETURNING name",
+);
 
 /// How much longer a lock is held.
-macro_rules! left {
-    ($now:literal) => {
-        concat!("SELECT held_until - ", $now, " FROM leases WHERE name = $1")
-    };
-}
-
-const TAKE_ON_POSTGRES: &str =
-    take!("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)");
-const TAKE_ON_SQLITE: &str = take!("CAST(unixepoch('subsec') * 1000 AS INTEGER)");
-const LEFT_ON_POSTGRES: &str =
-    left!("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)");
-const LEFT_ON_SQLITE: &str = left!("CAST(unixepoch('subsec') * 1000 AS INTEGER)");
+const LEFT: Timed = timed!("SELECT held_until - ", " FROM leases WHERE name = $1");
 
 #[async_trait]
 impl SharedLocks for Database {
@@ -43,11 +29,7 @@ impl SharedLocks for Database {
         holder: &str,
         lease: Duration,
     ) -> Result<Option<Duration>, Box<dyn Error + Send + Sync>> {
-        let (take, left) = match self.backend {
-            Backend::Postgres => (TAKE_ON_POSTGRES, LEFT_ON_POSTGRES),
-            Backend::Sqlite => (TAKE_ON_SQLITE, LEFT_ON_SQLITE),
-        };
-        let taken = sqlx::query(take)
+        let taken = sqlx::query(self.text(&TAKE))
             .bind(name)
             .bind(holder)
             .bind(i64::try_from(lease.as_millis())?)
@@ -56,7 +38,7 @@ impl SharedLocks for Database {
         if taken.is_some() {
             return Ok(None);
         }
-        let left: Option<i64> = sqlx::query_scalar(left)
+        let left: Option<i64> = sqlx::query_scalar(self.text(&LEFT))
             .bind(name)
             .fetch_optional(&self.pool)
             .await?;

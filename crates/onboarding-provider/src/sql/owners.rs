@@ -4,11 +4,7 @@ use jiff::Timestamp;
 use onboarding_core::ids::SpotAccountId;
 use sqlx::{Row as _, any::AnyRow};
 
-use super::{
-    Database,
-    intents::{is_claimed, locked},
-    store,
-};
+use super::{Database, intents::is_claimed, store};
 use crate::intents::{IntentsError, Owner, RememberedExternalId};
 
 impl Database {
@@ -32,9 +28,9 @@ impl Database {
     ) -> Result<(), IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
         // The account's row before all others, as where a Spot account is forgotten: so these two never wait for each other.
-        let row = locked(&mut tx, owner.account).await?;
+        let row = self.locked(&mut tx, owner.account).await?;
         let holds: Option<String> = row.try_get("holder").map_err(store)?;
-        if holds.as_deref() != Some(holder) || !is_claimed(&row, Timestamp::now())? {
+        if holds.as_deref() != Some(holder) || !is_claimed(&row)? {
             return Err(IntentsError::ClaimLost(owner.account));
         }
         sqlx::query("DELETE FROM tombstones WHERE spot_account = $1")

@@ -7,15 +7,17 @@ use onboarding_core::governor::spot::shared::SharedWindow;
 use spot_api::{SharedWindows, WindowChange};
 use sqlx::Row as _;
 
-use super::{Backend, Database};
+use super::{
+    Database,
+    clock::{Timed, timed},
+};
 
 /// Locks the row of a route, makes it when it is missing, and reads it with the database's clock in milliseconds.
-const LOCK_ON_POSTGRES: &str = "INSERT INTO spot_windows (route, value) VALUES ($1, '') \
-    ON CONFLICT (route) DO UPDATE SET route = excluded.route \
-    RETURNING value, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now";
-const LOCK_ON_SQLITE: &str = "INSERT INTO spot_windows (route, value) VALUES ($1, '') \
-    ON CONFLICT (route) DO UPDATE SET route = excluded.route \
-    RETURNING value, CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now";
+const LOCK: Timed = timed!(
+    "INSERT INTO spot_windows (route, value) VALUES ($1, '') \
+     ON CONFLICT (route) DO UPDATE SET route = excluded.route RETURNING value, ",
+    " AS now",
+);
 
 #[async_trait]
 impl SharedWindows for Database {
@@ -25,10 +27,7 @@ impl SharedWindows for Database {
         change: WindowChange<'_>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let mut tx = self.write().await?;
-        let lock = match self.backend {
-            Backend::Postgres => sqlx::query(LOCK_ON_POSTGRES),
-            Backend::Sqlite => sqlx::query(LOCK_ON_SQLITE),
-        };
+        let lock = sqlx::query(self.text(&LOCK));
         let row = lock.bind(route).fetch_one(&mut *tx).await?;
         let (value, now): (String, i64) = (row.try_get("value")?, row.try_get("now")?);
         // A new one, or of another version: it costs nothing but politeness.

@@ -32,8 +32,8 @@ struct Known {
     broken: BTreeMap<String, String>,
     /// Why nothing could be read when it was tried last.
     unreadable: Option<String>,
-    /// What was read last: a difference is read again.
-    files: Files,
+    /// What was read last: a difference is read again. Nothing at first: a file may have changed since it was read for the start.
+    files: Option<Files>,
     /// Jobs whose files were missing for the first time when they were read last. They are in force until they are missing again:
     /// directories are mounted and changed piece by piece.
     missing: BTreeSet<String>,
@@ -49,17 +49,14 @@ struct Files {
 
 impl Definitions {
     pub(super) fn new(config: &Arc<Loaded>, sets: Vec<String>) -> Self {
-        let broken = broken(config);
-        let directory = config.dir.clone();
-        let files = files(config);
         Self {
-            directory,
+            directory: config.dir.clone(),
             sets,
             known: RwLock::new(Known {
                 config: Arc::clone(config),
-                broken,
+                broken: broken(config),
                 unreadable: None,
-                files,
+                files: None,
                 missing: BTreeSet::new(),
             }),
         }
@@ -124,7 +121,7 @@ impl Definitions {
     pub(super) fn read_what_has_changed(&self) {
         let is_another = {
             let known = self.known.read();
-            !known.missing.is_empty() || files(&known.config) != known.files
+            !known.missing.is_empty() || known.files.as_ref() != Some(&files(&known.config))
         };
         if is_another {
             self.read();
@@ -134,7 +131,7 @@ impl Definitions {
     fn read(&self) {
         let files = files(&self.current());
         let mut known = self.known.write();
-        known.files = files;
+        known.files = Some(files);
         let read = Config::load(&self.directory, &self.sets);
         known.unreadable = read.as_ref().err().map(ToString::to_string);
         let read = match read {
@@ -217,5 +214,24 @@ fn files(config: &Loaded) -> Files {
     Files {
         contents: contents.collect(),
         plugins: config.plugins(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_between_reading_and_beginning_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let jobs = directory.path().join("jobs");
+        std::fs::create_dir(&jobs).unwrap();
+        let runner = "[aws]\nregion = \"us-east-1\"\n[[profiles]]\nname = \"default\"\n[profiles.targets]\nous = [\"root\"]\n";
+        std::fs::write(directory.path().join("runner.toml"), runner).unwrap();
+        let config = Config::load(directory.path(), &[]).unwrap();
+        std::fs::write(jobs.join("late.toml"), "kind = \"stackset-sink\"\n").unwrap();
+        let definitions = Definitions::new(&Arc::new(config), Vec::new());
+        definitions.read_what_has_changed();
+        assert!(definitions.is_broken("late"));
     }
 }

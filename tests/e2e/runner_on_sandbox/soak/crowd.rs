@@ -15,7 +15,7 @@ fn soon() -> (Timestamp, String) {
 
 #[test]
 fn jobs_of_the_same_second_have_one_run_each_and_the_daemon_answers_meanwhile() {
-    let crowd = Extent::crowd(30);
+    let crowd = Extent::crowd(15);
     let extent = Extent {
         accounts: 2,
         ..Extent::at_least(1, 2)

@@ -26,7 +26,7 @@ fn two_daemons_of_which_one_is_killed_or_paused_again_and_again_enroll_every_acc
     let Some(database) = postgres::database().unwrap() else {
         return;
     };
-    let extent = Extent::at_least(8, 24);
+    let extent = Extent::at_least(4, 16);
     let rehearsal = on(&database, &extent);
     let before = rehearsal.spot_accounts();
     let mut random = extent.random();

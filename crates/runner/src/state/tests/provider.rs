@@ -14,6 +14,8 @@ use onboarding_provider::{
     RememberedExternalId, ResourceResponse, SendIntent, SentCall, Tombstone,
 };
 
+use sqlx::Connection as _;
+
 use super::{Place, State, on_both};
 
 const STACK: &str = "arn:aws:cloudformation:eu-west-1:000000000001:stack/s/uuid";
@@ -116,13 +118,13 @@ async fn one_holder_at_a_time_works_on_an_account(place: Place) {
         .await
         .unwrap();
     assert_eq!(held, Claim::Held(Intent::default()));
-    assert_eq!(
-        other
-            .database()
-            .claim(account(), "two", later)
-            .await
-            .unwrap(),
-        Claim::Busy { until: later }
+    let busy = other.database().claim(account(), "two", later).await;
+    let Claim::Busy { until } = busy.unwrap() else {
+        panic!("two hold it")
+    };
+    assert!(
+        (later.as_second() - until.as_second()).abs() < 10,
+        "{until}"
     );
     assert!(matches!(
         other
@@ -598,4 +600,55 @@ async fn answers_that_nobody_can_ask_for_any_more_are_forgotten(place: Place) {
     }
     let marks = state.answered(DirectEnrollment::MARK).await.unwrap();
     assert_eq!(marks[&account()], BTreeSet::from([finished]));
+}
+
+#[tokio::test]
+async fn a_claim_goes_by_the_clock_of_the_database() {
+    let Some(place) = Place::server().await else {
+        return;
+    };
+    place.open().await.close().await;
+    // Its clock is an hour ahead of ours from the next connection on.
+    let mut connection = sqlx::PgConnection::connect(&place.url()).await.unwrap();
+    let ahead = "CREATE SCHEMA ahead; CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS \
+                 $$ SELECT pg_catalog.clock_timestamp() + interval '1 hour' $$";
+    sqlx::raw_sql(ahead).execute(&mut connection).await.unwrap();
+    let search = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, ahead, pg_catalog', current_database()); END $$";
+    sqlx::raw_sql(search)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let state = place.open().await;
+    let database = state.database();
+    let until = now() + 1.minute();
+    let held = database.claim(account(), "one", until).await.unwrap();
+    assert!(matches!(held, Claim::Held(_)));
+    let by_the_database: i64 = sqlx::query_scalar("SELECT held_until FROM intents")
+        .fetch_one(state.pool())
+        .await
+        .unwrap();
+    let ahead = by_the_database - until.as_millisecond();
+    assert!((3_500_000..3_700_000).contains(&ahead), "{ahead}");
+    // What it holds is told and asked by the same clock.
+    let sent = send_intent();
+    let written = database.write_intent(account(), "one", &sent);
+    written.await.unwrap();
+    let busy = database.claim(account(), "two", until).await.unwrap();
+    let Claim::Busy { until: busy } = busy else {
+        panic!("two hold it")
+    };
+    assert!((until.as_second() - busy.as_second()).abs() < 10, "{busy}");
+    let found = assignment(None);
+    let intent = database.intent(account()).await.unwrap();
+    assert!(
+        !database
+            .take_over(account(), &intent, &found)
+            .await
+            .unwrap()
+    );
+    // One that is over by the database's clock, and an hour ahead of ours.
+    let ended = "UPDATE intents SET held_until = held_until - 120000";
+    sqlx::query(ended).execute(state.pool()).await.unwrap();
+    let lost = database.write_intent(account(), "one", &sent).await;
+    assert!(matches!(lost, Err(IntentsError::ClaimLost(_))));
 }
