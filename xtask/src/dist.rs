@@ -10,8 +10,10 @@ use anyhow::{Context, Result, ensure};
 use crate::build::cargo;
 use crate::{paths, process};
 
-/// Static; its relocations are packed, which takes more than a megabyte off and needs glibc 2.36 to link with.
-const FLAGS: &str = "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs";
+/// Static; its relocations are packed, which takes more than a megabyte off and needs glibc 2.36 to link with; functions of the same
+/// code are there once, which the toolchain's linker does.
+const FLAGS: &str =
+    "-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs,--icf=all";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const BINARIES: [&str; 2] = ["runner", "bootstrap"];
 const SIZE_LIMIT_BYTES: u64 = 30 * 1024 * 1024;
