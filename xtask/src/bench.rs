@@ -4,6 +4,7 @@
 mod audit;
 mod bootstrap;
 mod bound;
+mod idle;
 mod inventory;
 mod measure;
 mod policy;
@@ -37,16 +38,23 @@ pub(crate) enum Bench {
         #[arg(long)]
         smoke: bool,
     },
+    /// A daemon at rest that is scraped: its memory and CPU time.
+    Idle {
+        /// A moment and the dev profile; figures are printed but not held against their limits.
+        #[arg(long)]
+        smoke: bool,
+    },
 }
 
 impl Bench {
     /// What continuous integration runs.
-    pub(crate) fn smoke() -> [Self; 4] {
+    pub(crate) fn smoke() -> [Self; 5] {
         [
             Self::Inventory { smoke: true },
             Self::Policy { smoke: true },
             Self::Audit { smoke: true },
             Self::Bootstrap { smoke: true },
+            Self::Idle { smoke: true },
         ]
     }
 }
@@ -58,5 +66,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Policy { smoke } => policy::run(*smoke),
         Bench::Audit { smoke } => audit::run(*smoke),
         Bench::Bootstrap { smoke } => bootstrap::run(*smoke),
+        Bench::Idle { smoke } => idle::run(*smoke),
     }
 }

@@ -7,6 +7,7 @@ mod demo;
 mod dist;
 mod fuzz;
 mod generate;
+mod http;
 mod lint;
 mod live_check;
 mod paths;

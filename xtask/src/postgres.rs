@@ -1,13 +1,16 @@
 //! One throwaway PostgreSQL for all tests of a run: to start one takes longer than most of them.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::paths;
 use crate::process::Background;
+
+/// How long it may take to make a cluster and to listen.
+const START: Duration = Duration::from_secs(120);
 
 /// A running server; dropped, it ends and leaves nothing.
 pub(crate) struct Postgres {
@@ -25,9 +28,7 @@ pub(crate) fn start(venv: &Path) -> Result<Postgres> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped()),
     )?;
-    let stdout = process.child().stdout.take().context("it has no stdout")?;
-    let mut url = String::new();
-    BufReader::new(stdout).read_line(&mut url)?;
+    let url = process.first_line(START)?;
     process.check()?;
     Ok(Postgres {
         url: url.trim().to_owned(),

@@ -1,6 +1,9 @@
 //! Running other programs: in the foreground, checked; or in the background, ended by process id.
 
+use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,6 +47,9 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         .with_context(|| format!("`{}` did not print UTF-8", line(command)))
 }
 
+/// What Linux counts CPU time in for programs: its USER_HZ is 100.
+const TICK: Duration = Duration::from_millis(10);
+
 /// A program in the background. It is ended, by its id, when this is dropped.
 pub(crate) struct Background {
     name: &'static str,
@@ -59,9 +65,41 @@ impl Background {
         Ok(Self { name, child })
     }
 
-    /// The child, for its pipes.
-    pub(crate) fn child(&mut self) -> &mut Child {
-        &mut self.child
+    /// The first line of its stdout, which is piped: what a server says when it listens.
+    pub(crate) fn first_line(&mut self, limit: Duration) -> Result<String> {
+        let name = self.name;
+        let stdout = self.child.stdout.take();
+        let stdout = stdout.with_context(|| format!("{name} has no stdout"))?;
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(stdout).read_line(&mut line);
+            // The receiver is gone when we have given up on it.
+            drop(sender.send(read.map(|_| line)));
+        });
+        let line = receiver
+            .recv_timeout(limit)
+            .with_context(|| format!("{name} did not say where it listens"))??;
+        Ok(line)
+    }
+
+    /// One of its figures of memory in /proc/PID/status, in bytes; none where the operating system does not tell.
+    pub(crate) fn memory(&self, figure: &str) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(figure))?;
+        let kib = line.trim_start_matches(':').trim().strip_suffix("kB")?;
+        Some(kib.trim().parse::<u64>().ok()? * 1024)
+    }
+
+    /// The CPU time that it has had, in its own code and in the kernel.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
+        // Its name, which may have blanks, is in brackets; user and system time are the 12th and 13th field behind it.
+        let (_, fields) = stat.rsplit_once(')').context("no name in it")?;
+        let fields = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+        Ok(TICK * u32::try_from(ticks)?)
     }
 
     /// Fails when the program has ended by itself.

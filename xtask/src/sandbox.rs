@@ -1,25 +1,20 @@
 //! `runner sandbox` as a child process, and the calls of its admin API that demo and bench make.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::http;
 use crate::process::Background;
 
 /// How long the sandbox may take to listen.
 const START: Duration = Duration::from_secs(20);
-/// How long the admin API may take to answer.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// A running sandbox; dropped, it is stopped.
 pub(crate) struct Sandbox {
@@ -47,21 +42,7 @@ impl Sandbox {
                 .stdout(Stdio::piped())
                 .stderr(log),
         )?;
-        let stdout = process
-            .child()
-            .stdout
-            .take()
-            .context("the sandbox has no stdout")?;
-        let (sender, receiver) = mpsc::channel();
-        thread::spawn(move || {
-            let mut line = String::new();
-            let read = BufReader::new(stdout).read_line(&mut line);
-            // The receiver is gone when we have given up on the sandbox.
-            drop(sender.send(read.map(|_| line)));
-        });
-        let line = receiver
-            .recv_timeout(START)
-            .context("the sandbox did not say where it listens")??;
+        let line = process.first_line(START)?;
         let listening =
             serde_json::from_str(&line).with_context(|| format!("the sandbox said {line:?}"))?;
         Ok(Self { listening, process })
@@ -74,13 +55,7 @@ impl Sandbox {
 
     /// Its greatest resident memory so far, in bytes; none where the operating system does not tell.
     pub(crate) fn peak_rss_bytes(&mut self) -> Option<u64> {
-        let status = format!("/proc/{}/status", self.process.child().id());
-        let status = fs::read_to_string(status).ok()?;
-        let peak = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: u64 = peak.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib * 1024)
+        self.process.memory("VmHWM")
     }
 
     /// The environment variables that point a program at it.
@@ -124,30 +99,10 @@ impl Sandbox {
         }
     }
 
-    /// One HTTP/1.1 request on a connection of its own; xtask needs no HTTP client for more.
     fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let host = self
-            .endpoint()
-            .trim_start_matches("http://")
-            .trim_end_matches('/');
         let body = body.map(Value::to_string).unwrap_or_default();
-        let mut stream =
-            TcpStream::connect(host).with_context(|| format!("could not connect to {host}"))?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer
-            .split_once("\r\n\r\n")
-            .context("the sandbox sent no HTTP answer")?;
-        let status = head.split_whitespace().nth(1).unwrap_or_default();
-        if !status.starts_with('2') {
-            bail!("{method} {path}: {status} {body}");
-        }
-        serde_json::from_str(body).with_context(|| format!("{method} {path} answered {body:?}"))
+        let answer = http::request(self.endpoint(), method, path, &body)?;
+        serde_json::from_str(&answer)
+            .with_context(|| format!("{method} {path} answered {answer:?}"))
     }
 }

@@ -3,6 +3,7 @@
 mod clocks;
 mod moment;
 mod outcomes;
+mod terminal;
 
 use super::{
     audits::{in_account, linked_role},

@@ -1,0 +1,34 @@
+//! One HTTP request to a program of ours on the loopback interface; xtask needs no HTTP client for more.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Sends it on a connection of its own, with a body of JSON or none, and returns the body of the answer; fails unless its status is
+/// one of success.
+pub(crate) fn request(endpoint: &str, method: &str, path: &str, body: &str) -> Result<String> {
+    let host = endpoint.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream =
+        TcpStream::connect(host).with_context(|| format!("could not connect to {host}"))?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .with_context(|| format!("{host} sent no HTTP answer"))?;
+    let status = head.split_whitespace().nth(1).unwrap_or_default();
+    if !status.starts_with('2') {
+        bail!("{method} {path}: {status} {body}");
+    }
+    Ok(body.to_owned())
+}
