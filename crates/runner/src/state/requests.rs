@@ -658,7 +658,7 @@ async fn insert_request(
     Ok(id)
 }
 
-/// Asks for the same run once more, unless one of its job waits already.
+/// Asks for the same run once more, unless one of its job waits already, or somebody has ended it: that is wanted no more.
 pub(super) async fn ask_again(
     tx: &mut Transaction<'_, AnyDatabase>,
     run: RunKey,
@@ -666,7 +666,7 @@ pub(super) async fn ask_again(
 ) -> Result<(), JournalError> {
     let failed = write("a run in place of one that was put off");
     let row = sqlx::query(
-        "SELECT * FROM runs WHERE id = $1 AND NOT EXISTS \
+        "SELECT * FROM runs WHERE id = $1 AND cancelled_by IS NULL AND NOT EXISTS \
          (SELECT 1 FROM runs other WHERE other.job = runs.job AND other.state = 'queued')",
     )
     .bind(run.id.to_string())

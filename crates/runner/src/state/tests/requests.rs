@@ -21,6 +21,7 @@ on_both!(
     a_dry_run_of_a_daemon_is_found_dead_like_any_other,
     what_somebody_cancelled_is_not_asked_for_again_when_it_dies,
     a_run_that_was_put_off_is_asked_for_again,
+    what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off,
     what_nobody_knows_waits_for_somebody_who_does_and_not_forever,
     what_a_clock_that_was_ahead_has_missed_is_still_to_come,
     a_run_that_waits_is_taken_away_and_one_that_goes_on_is_told,
@@ -339,6 +340,21 @@ async fn a_run_that_was_put_off_is_asked_for_again(place: Place) {
     state.end_run(key, put_off()).await.unwrap();
     let runs = state.list_runs(Some("audit"), 10).await.unwrap();
     assert_eq!(runs.len(), 2, "{runs:?}");
+}
+
+async fn what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off(place: Place) {
+    let state = place.open().await;
+    state.ask_for_run(&request("sync"), now()).await.unwrap();
+    let taken = take(&state).await.unwrap();
+    let key = state.begin_run(&begun(&taken)).await.unwrap().key;
+    // The daemon is told to end before its run has seen that.
+    let id = key.id.to_string();
+    let cancelled = state.cancel_run(&id, "alice", now());
+    assert_eq!(cancelled.await.unwrap(), Some(Cancelled::Running));
+    state.end_run(key, put_off()).await.unwrap();
+    let runs = state.list_runs(None, 10).await.unwrap();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert_eq!(state.standings().await.unwrap().get("sync"), None);
 }
 
 fn put_off() -> RunEnd<'static> {
