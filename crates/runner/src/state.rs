@@ -228,6 +228,12 @@ impl State {
         &self.database
     }
 
+    /// Whether several machines may have it: it is a database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.place, Place::Server(_))
+    }
+
     /// What time it is, in Unix milliseconds: by the clock of the database where several machines have one, for theirs differ.
     ///
     /// # Errors

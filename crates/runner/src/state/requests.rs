@@ -542,16 +542,19 @@ async fn note_look(
     look: &Looked,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    // A replica that lacks the job, or has another schedule for it, may have written its own since. What this one has in force is
+    // in force for as long as before; only a look that puts it into force, which decides nothing, says otherwise.
     let ours = sqlx::query(
         "INSERT INTO schedules (job, looked_until, schedule, in_force_since) VALUES ($1, $2, $4, $2) \
          ON CONFLICT (job) DO UPDATE SET looked_until = excluded.looked_until, schedule = excluded.schedule, \
-         in_force_since = CASE WHEN schedules.schedule = excluded.schedule THEN schedules.in_force_since \
-         ELSE excluded.in_force_since END WHERE schedules.looked_until = $3",
+         in_force_since = CASE WHEN schedules.in_force_since IS NOT NULL AND ($5 = 0 OR schedules.schedule = excluded.schedule) \
+         THEN schedules.in_force_since ELSE excluded.in_force_since END WHERE schedules.looked_until = $3",
     )
     .bind(&look.job)
     .bind(look.until.as_millisecond())
     .bind(look.before.map(Timestamp::as_millisecond))
     .bind(&look.schedule)
+    .bind(i64::from(look.decisions.is_empty()))
     .execute(&mut **tx)
     .await?;
     if ours.rows_affected() == 0 {
