@@ -5,6 +5,7 @@
 use std::{
     fs::{File, TryLockError},
     io::{Read as _, Write as _},
+    path::Path,
     time::Duration,
 };
 
@@ -16,6 +17,9 @@ const SERVING: &str = "serving";
 
 /// What the daemon of a file holds.
 const DAEMON: &str = "daemon";
+
+/// How the name of a job's lock ends.
+const JOB: &str = ".lock";
 
 /// How often a daemon tries to be the only one, and the pause in between.
 const DAEMON_TRIES: u32 = 20;
@@ -164,7 +168,7 @@ impl State {
         match &self.place {
             Place::File(path) => {
                 let failed = error::write("the lock of the job");
-                let file = lock_file(path, &format!("{}.lock", file_name(job))).map_err(&failed)?;
+                let file = lock_file(path, &format!("{}{JOB}", file_name(job))).map_err(&failed)?;
                 match file.try_lock() {
                     Ok(()) => Ok(Lock::File { _file: file }),
                     Err(TryLockError::WouldBlock) => Err(running()),
@@ -219,6 +223,25 @@ impl State {
                 .map_err(error::write("the lock of the job")),
         }
     }
+}
+
+/// Whether processes that had opened the state's file have left their locks beside it.
+pub(super) fn are_beside(state: &Path) -> std::io::Result<bool> {
+    let (Some(directory), Some(name)) = (state.parent(), state.file_name()) else {
+        return Ok(false);
+    };
+    let name = format!("{}.", name.to_string_lossy());
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?.file_name();
+        let suffix = entry.to_str().and_then(|entry| entry.strip_prefix(&name));
+        let is_lock = |suffix: &str| {
+            [SERVING, DAEMON].contains(&suffix) || suffix.ends_with(JOB) && suffix.len() > JOB.len()
+        };
+        if suffix.is_some_and(is_lock) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A job's name as part of a file name: whatever could leave the directory is escaped.
