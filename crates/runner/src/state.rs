@@ -23,6 +23,7 @@ mod mend_clocks;
 mod notifications;
 mod organization_cache;
 mod orphans;
+mod patience;
 mod plans;
 mod prune;
 mod requests;

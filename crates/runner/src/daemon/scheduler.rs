@@ -40,7 +40,7 @@ impl Scheduler {
             tracing::warn!(%error, "the scheduler looks every {} seconds only", LOOK.as_secs());
         }
         loop {
-            match self.look(Timestamp::now()).await {
+            match self.state.in_time(self.look(Timestamp::now())).await {
                 Ok(()) => self.health.looked(),
                 Err(error) => {
                     tracing::error!(%error, "what is due could not be looked at; it is tried again")
