@@ -123,7 +123,7 @@ impl Scheduler {
             let text = schedule.to_string();
             let standing = standings.get(*name);
             let looked_at = standing.and_then(|standing| standing.schedule.as_ref());
-            let is_known = known.get(*name) == Some(&text) || looked_at == Some(&text);
+            let is_known = known(name) == Some(&text) || looked_at == Some(&text);
             let before = standing.and_then(|standing| standing.looked_until);
             let ahead = before.filter(|before| *before > now + CLOCKS_DIFFER);
             if let Some(ahead) = ahead {
@@ -326,7 +326,7 @@ mod tests {
         let known = daemon.definitions.names();
         let taken = world
             .state
-            .take_up(noon() + 2.minutes(), "test", &known)
+            .take_up(noon() + 2.minutes(), "test", &known, || false)
             .await
             .unwrap()
             .unwrap();
@@ -360,7 +360,12 @@ mod tests {
         let mut jobs = std::collections::BTreeSet::new();
         while let Some(taken) = world
             .state
-            .take_up(noon() + 61.minutes(), "test", &daemon.definitions.names())
+            .take_up(
+                noon() + 61.minutes(),
+                "test",
+                &daemon.definitions.names(),
+                || false,
+            )
             .await
             .unwrap()
         {

@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Place, Server, State, StateError, advisory::Advisory, error, lock_file};
+use super::{
+    Place, Server, State, StateError,
+    advisory::{Advisory, Wait},
+    error, lock_file,
+};
 use crate::engine::{Hold, JournalError};
 
 /// What a provider that serves holds.
@@ -162,6 +166,10 @@ impl State {
 
     /// Takes the lock of a job.
     pub(super) async fn lock_job(&self, job: &str) -> Result<Lock, JournalError> {
+        self.lock_job_or_wait(job, Wait::AMoment).await
+    }
+
+    async fn lock_job_or_wait(&self, job: &str, wait: Wait) -> Result<Lock, JournalError> {
         let running = || JournalError::AlreadyRunning {
             job: job.to_owned(),
         };
@@ -175,13 +183,16 @@ impl State {
                     Err(TryLockError::Error(source)) => Err(failed(source)),
                 }
             }
-            Place::Server(server) => self.lock_job_on(server, job).await?.ok_or_else(running),
+            Place::Server(server) => {
+                let lock = self.lock_job_on(server, job, wait).await?;
+                lock.ok_or_else(running)
+            }
         }
     }
 
     /// The lock of a job; none when somebody runs it, or when it cannot be had, which is told: one job must not stop the others.
-    pub(super) async fn lock_job_or_tell(&self, job: &str) -> Option<Lock> {
-        match self.lock_job(job).await {
+    pub(super) async fn lock_job_or_tell(&self, job: &str, wait: Wait) -> Option<Lock> {
+        match self.lock_job_or_wait(job, wait).await {
             Ok(lock) => Some(lock),
             Err(JournalError::AlreadyRunning { .. }) => None,
             Err(error) => {
@@ -192,11 +203,16 @@ impl State {
         }
     }
 
-    async fn lock_job_on(&self, server: &Server, job: &str) -> Result<Option<Lock>, JournalError> {
+    async fn lock_job_on(
+        &self,
+        server: &Server,
+        job: &str,
+        wait: Wait,
+    ) -> Result<Option<Lock>, JournalError> {
         let failed = error::write("the lock of the job");
         let name = job_lock(job);
-        let take = || Advisory::exclusive(&server.url, &name, server.lease);
-        if let Some(session) = take().await.map_err(&failed)? {
+        let take = |wait| Advisory::exclusive(&server.url, &name, server.lease, wait);
+        if let Some(session) = take(wait).await.map_err(&failed)? {
             return Ok(Some(Lock::Advisory(session)));
         }
         if !Advisory::expel(self.pool(), &name).await.map_err(&failed)? {
@@ -206,7 +222,7 @@ impl State {
             job.name = job,
             "a process that had the job's lock has not renewed it in time; it is taken from it"
         );
-        let session = take().await.map_err(failed)?;
+        let session = take(Wait::AMoment).await.map_err(failed)?;
         Ok(session.map(Lock::Advisory))
     }
 

@@ -1,5 +1,7 @@
 //! Requests for runs, on both databases.
 
+use std::time::{Duration, Instant};
+
 use jiff::{Timestamp, ToSpan as _};
 use onboarding_core::{
     notify::{Event, Notice, Notification},
@@ -16,6 +18,7 @@ use crate::{
 on_both!(
     a_tick_gets_one_run_whoever_looks,
     what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time,
+    what_another_one_is_taking_up_keeps_nobody_from_the_next,
     a_run_that_was_taken_up_is_begun_under_its_fence,
     a_run_that_died_is_asked_for_again_and_not_forever,
     a_dry_run_of_a_daemon_is_found_dead_like_any_other,
@@ -100,7 +103,8 @@ fn begun(taken: &Taken) -> NewRun {
 
 async fn take(state: &State) -> Option<Taken> {
     let known = ["sync", "audit", "later"].map(str::to_owned).into();
-    state.take_up(now(), "test", &known).await.unwrap()
+    let taken = state.take_up(now(), "test", &known, || false);
+    taken.await.unwrap()
 }
 
 /// The states of the runs of all jobs, the newest last, with why.
@@ -200,6 +204,37 @@ async fn what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time(place: Plac
         tokio::task::yield_now().await;
     };
     assert_ne!(second.run.id, first);
+}
+
+async fn what_another_one_is_taking_up_keeps_nobody_from_the_next(place: Place) {
+    let (one, other) = (place.open().await, place.open().await);
+    let jobs = ["a", "b", "c", "d", "e", "last"];
+    for (at, job) in jobs.iter().enumerate() {
+        let due_at = now() - i64::try_from(jobs.len() - at).unwrap().seconds();
+        let request = NewRequest {
+            due_at,
+            ..request(job)
+        };
+        other.ask_for_run(&request, now()).await.unwrap();
+    }
+    let known = jobs.map(str::to_owned).into();
+    let mut locks = Vec::new();
+    for job in &jobs[..5] {
+        locks.push(one.lock_job(job).await.unwrap());
+    }
+    // Waiting for one of them takes two seconds.
+    let begun = Instant::now();
+    let taken = other.take_up(now(), "other", &known, || false);
+    let taken = taken.await.unwrap().unwrap();
+    let took = begun.elapsed();
+    assert_eq!(taken.job, "last");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // With nothing else to do, the first one is waited for, unless we are to end.
+    let ending = other.take_up(now(), "other", &known, || true);
+    assert!(ending.await.unwrap().is_none());
+    let waiting = other.take_up(now(), "other", &known, || false);
+    let (taken, ()) = tokio::join!(waiting, async { locks.clear() });
+    assert_eq!(taken.unwrap().unwrap().job, "a");
 }
 
 async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
