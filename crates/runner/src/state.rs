@@ -8,6 +8,7 @@
 mod account_tags;
 mod advisory;
 mod answered;
+mod compact;
 mod deletions;
 mod deployed_units;
 mod error;
@@ -72,8 +73,10 @@ pub use steps::{AttemptRow, StepRow};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// How an SQLite file is used. A write waits for another process's for 10 seconds.
-const PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+/// How an SQLite file is used. A write waits for another process's for 10 seconds. That free pages can be given back has to be said
+/// before anything is written.
+const PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA auto_vacuum = INCREMENTAL; \
+                       PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
                        PRAGMA foreign_keys = ON";
 
 /// How long the connection to a file is waited for by those who share it.
