@@ -16,6 +16,7 @@ mod prune;
 mod requests;
 mod rollouts;
 mod server;
+mod upgrades;
 mod windows;
 
 use std::time::{Duration, Instant};

@@ -71,7 +71,7 @@ fn request(job: &str) -> NewRequest<'_> {
     }
 }
 
-fn new_run(job: &str) -> NewRun {
+pub(super) fn new_run(job: &str) -> NewRun {
     NewRun {
         id: RunId::new(),
         claim: None,
