@@ -13,6 +13,7 @@ mod candidates;
 mod clock;
 mod fresh;
 mod instances;
+mod late;
 mod limits;
 mod observed;
 pub mod protection;
@@ -23,6 +24,7 @@ mod verdict;
 pub use action::{CleanupAction, CleanupConsent};
 pub use clock::OrphanClock;
 pub use fresh::{Evidence, OutsideEvidence, still_orphan, still_outside};
+pub use late::add_late;
 pub use limits::{allowance, most_a_day};
 pub use observed::{
     CleanupObserved, CleanupRules, Deleted, EmptyPattern, Known, KnownOwner, KnownTombstone,

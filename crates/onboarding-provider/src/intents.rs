@@ -153,6 +153,24 @@ impl Intent {
         self.give(&assignment.holder, assignment.asked)
     }
 
+    /// Assigns what was created under a claim, unless another one has been assigned since that was `seen`. `holds`: whether
+    /// nobody else has had the claim since.
+    pub fn assign_created(
+        &mut self,
+        holds: bool,
+        seen: &Self,
+        assignment: &Assignment,
+    ) -> Assigned {
+        let is_given_another = self.assigned.is_some() && self.assigned != seen.assigned;
+        if !holds || is_given_another {
+            return Assigned::Late(self.assigned.clone());
+        }
+        match self.assign(assignment) {
+            true => Assigned::Held,
+            false => Assigned::Ended,
+        }
+    }
+
     /// Gives somebody the Spot account; false when that is deleted, or may be, or when who `asked` is. A deletion that has had
     /// no effect is settled by this, so a caller looks at Spot first.
     pub fn hold(
@@ -243,6 +261,17 @@ impl Intent {
         }
         self.removed = Some(spot_account.clone());
     }
+}
+
+/// What became of the assignment of a Spot account that was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assigned {
+    /// It is assigned, and its holder has it.
+    Held,
+    /// It is assigned, and its holder does not get it: that has been deleted since it asked.
+    Ended,
+    /// Somebody else has had the AWS account since the creation was sent, so nothing is changed. This is assigned.
+    Late(Option<SpotAccountId>),
 }
 
 /// The answer to a claim.
@@ -344,13 +373,15 @@ pub trait Intents: Send + Sync {
     /// Writes down that the call certainly had no effect; nothing happens when the claim is not held any more.
     async fn clear_intent(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError>;
 
-    /// Assigns a Spot account that was created for an AWS account, see [`Intent::assign`]. No claim is needed: what exists,
-    /// exists.
+    /// Assigns a Spot account that was created for an AWS account, see [`Intent::assign_created`]. The claim may have run out
+    /// meanwhile: only when somebody else has had it since, or the AWS account has got another one than was `seen`, it is late.
     async fn assign(
         &self,
         account: AwsAccountId,
+        holder: &str,
+        seen: &Intent,
         assignment: &Assignment,
-    ) -> Result<bool, IntentsError>;
+    ) -> Result<Assigned, IntentsError>;
 
     /// Assigns a Spot account that was found, unless the state has anything else for the AWS account by now than was `seen`, or
     /// somebody holds the claim: then it may be gone. False then, and when its holder does not get it.

@@ -34,7 +34,7 @@ pub mod wire;
 pub use directory::{AccountDetails, AccountDirectory, DirectoryError};
 pub use events::{Event, EventSink, Phase};
 pub use intents::{
-    Assignment, Claim, Departed, Departure, Freeze, Intent, Intents, IntentsError, Owner,
+    Assigned, Assignment, Claim, Departed, Departure, Freeze, Intent, Intents, IntentsError, Owner,
     RememberedExternalId, SendIntent, SentCall, Tombstone,
 };
 pub use lambda::{Invocation, InvocationError};

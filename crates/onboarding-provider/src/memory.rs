@@ -14,7 +14,7 @@ use onboarding_core::{
 use parking_lot::Mutex;
 
 use crate::intents::{
-    Assignment, Claim, Departure, Freeze, Intent, Intents, IntentsError, Owner,
+    Assigned, Assignment, Claim, Departure, Freeze, Intent, Intents, IntentsError, Owner,
     RememberedExternalId, SendIntent, Tombstone,
 };
 
@@ -135,15 +135,14 @@ impl Intents for MemoryIntents {
     async fn assign(
         &self,
         account: AwsAccountId,
+        holder: &str,
+        seen: &Intent,
         assignment: &Assignment,
-    ) -> Result<bool, IntentsError> {
+    ) -> Result<Assigned, IntentsError> {
         let mut tables = self.0.lock();
-        Ok(tables
-            .rows
-            .entry(account)
-            .or_default()
-            .intent
-            .assign(assignment))
+        let row = tables.rows.entry(account).or_default();
+        let holds = row.is_held_by(holder);
+        Ok(row.intent.assign_created(holds, seen, assignment))
     }
 
     async fn take_over(

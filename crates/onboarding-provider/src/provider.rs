@@ -12,7 +12,7 @@ use onboarding_core::{
 };
 use parking_lot::Mutex;
 use spot_api::SpotClient;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, field::Empty};
 
 use crate::{
@@ -175,13 +175,24 @@ impl Provider {
     async fn answer(&self, request: &ResourceRequest, deadline: Timestamp) -> ResourceResponse {
         let mut response = self.served(request, deadline).await;
         if request.request_type == RequestType::Delete && response.status == Status::Failed {
-            response = Box::pin(self.not_deleted(request, &response.reason)).await;
+            let left = Box::pin(self.not_deleted(request, &response.reason));
+            let left = timeout(last_word(deadline), left).await;
+            response = left.unwrap_or_else(|_| {
+                tracing::error!("no tombstone could be left: the state does not answer");
+                let reason = format!("nothing was deleted at Spot: {}", response.reason);
+                ResourceResponse::unchanged(request, reason)
+            });
         }
-        match self.intents.remember_answer(&response).await {
-            Ok(stays) => stays,
-            Err(error) => {
-                // The answer is right all the same; a repeated request is evaluated again.
+        let remembered = self.intents.remember_answer(&response);
+        // The answer is right all the same; a repeated request is evaluated again.
+        match timeout(last_word(deadline), remembered).await {
+            Ok(Ok(stays)) => stays,
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "the answer is not remembered");
+                response
+            }
+            Err(_) => {
+                tracing::warn!("the answer is not remembered: the state does not answer");
                 response
             }
         }
@@ -202,7 +213,7 @@ impl Provider {
             Instant::now() + left,
             self.attempts(request, deadline, &waiting_for),
         );
-        let served = tokio::time::timeout(left, attempts).await;
+        let served = timeout(left, attempts).await;
         served.unwrap_or_else(|_| {
             let last = waiting_for.into_inner();
             let last = if last.is_empty() {
@@ -274,6 +285,15 @@ impl Provider {
             // Never without a pause: another holder or a clock may be slightly off.
             tokio::time::sleep(wait.max(Duration::from_millis(10))).await;
         }
+    }
+}
+
+/// How long the state may take with what comes after a request was worked on: half of what is left until its deadline. After that it
+/// keeps nobody waiting who listens.
+fn last_word(deadline: Timestamp) -> Duration {
+    match time_until(deadline) {
+        Duration::ZERO => Duration::from_secs(10),
+        left => left / 2,
     }
 }
 

@@ -33,10 +33,13 @@ pub use postgres::{PostgresUrl, PostgresUrlError, redacted};
 use crate::intents::IntentsError;
 
 /// The newest migration that this code was written for.
-pub const VERSION: i64 = 26;
+pub const VERSION: i64 = 27;
 
 /// How long a connection is waited for, and a row that another transaction has locked.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection that nobody uses any more may take to answer.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
 
 /// Said on every connection to PostgreSQL. A process whose machine is gone lets go of its locks within a minute.
 const SESSION: &str = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'; \
@@ -126,6 +129,14 @@ impl Database {
                 Box::pin(async {
                     sqlx::raw_sql(SESSION).execute(connection).await?;
                     Ok(())
+                })
+            })
+            // One that somebody gave up waiting for may be without a server: it must not keep its place until TCP notices.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    let answered = tokio::time::timeout(LAST_ANSWER, connection.ping()).await;
+                    answered.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+                    Ok(true)
                 })
             })
             .connect_with(options)

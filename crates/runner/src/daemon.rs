@@ -82,6 +82,7 @@ pub async fn run<R: Future<Output = ()>>(
         .state
         .be_the_daemon(&home.config.runner.digest())
         .await?;
+    home.state.check_intact().await?;
     let settings = home.config.runner.daemon.clone();
     let token = match &settings.token {
         None => None,

@@ -8,12 +8,14 @@
 mod account_tags;
 mod advisory;
 mod answered;
+mod compact;
 mod deletions;
 mod deployed_units;
 mod error;
 mod events;
 mod figures;
 mod findings;
+mod intact;
 mod job_ends;
 mod journal;
 mod links;
@@ -22,6 +24,7 @@ mod mend_clocks;
 mod notifications;
 mod organization_cache;
 mod orphans;
+mod patience;
 mod plans;
 mod prune;
 mod requests;
@@ -70,8 +73,10 @@ pub use steps::{AttemptRow, StepRow};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// How an SQLite file is used. A write waits for another process's for 10 seconds.
-const PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+/// How an SQLite file is used. A write waits for another process's for 10 seconds. That free pages can be given back has to be said
+/// before anything is written.
+const PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA auto_vacuum = INCREMENTAL; \
+                       PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
                        PRAGMA foreign_keys = ON";
 
 /// How long the connection to a file is waited for by those who share it.
@@ -150,7 +155,7 @@ impl State {
     }
 
     async fn open_file(path: PathBuf) -> Result<Self, StateError> {
-        create_private(&path).map_err(|source| StateError::Create {
+        let is_new = create_private(&path).map_err(|source| StateError::Create {
             path: path.clone(),
             source,
         })?;
@@ -163,6 +168,9 @@ impl State {
         let _alone = opening(&path)
             .await
             .map_err(|source| StateError::lock(&path, source))?;
+        if !is_new {
+            intact::not_emptied(&path)?;
+        }
         let open = |source| StateError::Open {
             path: path.clone(),
             source,
@@ -172,8 +180,13 @@ impl State {
         // Alone first: a pool would try a file that is no database again and again, until its patience ends.
         let mut first = AnyConnection::connect_with(&options).await.map_err(open)?;
         let set_up = sqlx::raw_sql(PRAGMAS).execute(&mut first).await;
-        set_up.map_err(open)?;
-        first.close().await.map_err(open)?;
+        let looked = match set_up {
+            Ok(_) => intact::look_through(&path, &mut first).await,
+            Err(error) => Err(open(error)),
+        };
+        // Whatever was found, nothing of the file stays open.
+        let closed = first.close().await.map_err(open);
+        looked.and(closed)?;
         let pool = AnyPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(PATIENCE)
@@ -226,6 +239,12 @@ impl State {
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Whether several machines may have it: it is a database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.place, Place::Server(_))
     }
 
     /// What time it is, in Unix milliseconds: by the clock of the database where several machines have one, for theirs differ.
@@ -289,8 +308,8 @@ fn lock_file(state: &Path, suffix: &str) -> std::io::Result<File> {
     }
 }
 
-/// Makes the file, readable by its owner only, unless it is there. SQLite gives its side files the same mode.
-fn create_private(path: &Path) -> std::io::Result<()> {
+/// Makes the file, readable by its owner only, unless it is there. SQLite gives its side files the same mode. Gives whether it was made.
+fn create_private(path: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::OpenOptionsExt as _;
     if let Some(parent) = path
         .parent()
@@ -298,11 +317,18 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     {
         std::fs::create_dir_all(parent)?;
     }
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map(drop)
+    let options = |is_new| {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(is_new).mode(0o600);
+        options
+    };
+    match options(true).open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            // A link to a file that is not there yet is there itself.
+            let opened = options(false).create(true).open(path);
+            opened.map(|_| false)
+        }
+        Err(error) => Err(error),
+    }
 }

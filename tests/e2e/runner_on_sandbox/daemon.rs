@@ -5,7 +5,7 @@ mod metrics;
 
 use rustix::process::Signal;
 
-use super::*;
+use super::{plain_stacks::StateFile, *};
 
 /// A job that is due each second.
 fn often(more: &str) -> String {
@@ -223,6 +223,16 @@ fn people_pause_cancel_and_change_jobs_beside_a_daemon() {
         said.contains("last good version stays in force")
             .then_some(())
     });
+    let listed = rehearsal.run(&["jobs", "list"]);
+    assert_eq!(listed.code, 0, "{}", listed.stderr);
+    assert!(
+        listed.stdout.contains("broken: see `runner jobs validate`"),
+        "{}",
+        listed.stdout
+    );
+    let status = rehearsal.run(&["status"]);
+    assert_eq!(status.code, 0, "{}", status.stderr);
+    assert!(status.stderr.contains("sometimes"), "{}", status.stderr);
     let seen = runs(&rehearsal).len();
     assert_eq!(rehearsal.run(&["jobs", "resume", "sync"]).code, 0);
     rehearsal.until("it runs again", || {
@@ -327,6 +337,101 @@ fn a_run_by_hand_beside_a_daemon_is_the_daemons_and_told_like_any_other() {
     assert_eq!(refused.code, 2, "{}", refused.stderr);
     daemon.process.signal(Signal::TERM).unwrap();
     assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+}
+
+/// A job that is not due in our time.
+const FAR: &str = "kind = \"stackset-sync\"\nschedule = { cron = \"0 0 0 1 1 * 2099\" }\n";
+
+#[test]
+fn a_plan_is_approved_and_applied_beside_a_daemon() {
+    let rehearsal = with_job(SMALL, &format!("{FAR}approval = \"required\"\n"));
+    let before = rehearsal.spot_accounts();
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let asked = rehearsal.run(&["--output", "json", "exec", "sync"]);
+    assert_eq!(asked.code, 4, "{}", asked.stderr);
+    assert!(
+        asked.stderr.contains("the daemon runs it"),
+        "{}",
+        asked.stderr
+    );
+    assert_eq!(rehearsal.spot_accounts(), before);
+    let run = text(&asked.json().unwrap()["run_id"]);
+    let approved = rehearsal.run(&["--output", "json", "runs", "approve", &run, "--as", "ana"]);
+    assert_eq!(approved.code, 0, "{}", approved.stderr);
+    assert_eq!(count(&approved.json().unwrap(), "changed"), 8);
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
+    // The daemon goes on.
+    let again = rehearsal.run(&["exec", "sync"]);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+}
+
+#[test]
+fn a_daemon_ends_when_another_version_has_changed_the_tables() {
+    let rehearsal = with_job(SMALL, FAR);
+    let Some(state) = StateFile::of(&rehearsal) else {
+        return;
+    };
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    state.rows(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         SELECT 9999, description, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1",
+    );
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 5);
+    let said = daemon.process.stderr().unwrap();
+    assert!(said.contains("start that version"), "{said}");
+}
+
+/// Somebody asks a daemon for a run, whose job is busy. Before that is free, something happens. How the command ended.
+fn asked_for_before(
+    profile: &str,
+    sections: &str,
+    happens: impl FnOnce(&Rehearsal, &Daemon),
+) -> (i32, String) {
+    let rehearsal = with_job(SMALL, FAR);
+    let policy = json!({ "Version": "2012-10-17", "Statement": [
+        { "Effect": "Allow", "Action": "ce:GetCostAndUsage", "Resource": "*" },
+    ] });
+    rehearsal.write("config/cost.json", &policy.to_string());
+    rehearsal.write("token", &rehearsal.environment["SPOTINST_TOKEN"]);
+    rehearsal.configure(&format!("{sections}{DAEMON}"), profile, "ous = [\"root\"]");
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let busy = fs::File::create(rehearsal.path("runner.db.sync.lock")).unwrap();
+    busy.lock().unwrap();
+    let mut asking = rehearsal.runner.start(&["exec", "sync"]).unwrap();
+    rehearsal.until("the run waits", || {
+        asking.check().unwrap();
+        run_in(&rehearsal, "queued")
+    });
+    happens(&rehearsal, &daemon);
+    drop(busy);
+    let code = asking.wait(LIMIT).unwrap();
+    let said = asking.stderr().unwrap();
+    daemon.process.signal(Signal::TERM).unwrap();
+    assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
+    (code, said)
+}
+
+#[test]
+fn a_run_by_hand_that_the_daemon_cannot_begin_ends_as_it_would_without_one() {
+    let profile = "policies = { cost-intelligence = \"cost.json\" }";
+    let (code, said) = asked_for_before(profile, "", |rehearsal, _| {
+        fs::remove_file(rehearsal.path("config/cost.json")).unwrap();
+    });
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("cost.json"), "{said}");
+}
+
+#[test]
+fn a_run_by_hand_without_a_token_for_spot_ends_as_it_would_without_a_daemon() {
+    let token = "[spot]\ntoken = { file = \"token\" }\n";
+    let (code, said) = asked_for_before("", token, |rehearsal, daemon| {
+        fs::remove_file(rehearsal.path("token")).unwrap();
+        daemon.process.signal(Signal::HUP).unwrap();
+    });
+    assert_eq!(code, 5, "{said}");
+    assert!(said.contains("token"), "{said}");
 }
 
 #[test]

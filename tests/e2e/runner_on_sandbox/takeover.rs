@@ -1,5 +1,7 @@
 //! Two daemons on one PostgreSQL: what one that is paused or killed had begun, the other one finishes, once.
 
+use std::time::Instant;
+
 use e2e::postgres;
 use rustix::process::Signal;
 
@@ -10,6 +12,12 @@ use super::{
 
 /// Longer than a claim of an account in the state, which one that is paused may have.
 const TAKEN_OVER: Duration = Duration::from_secs(300);
+
+/// How long a lock is good that nobody renews.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// How long after it was decided a Spot account may still be created or deleted.
+const SEND_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Two runners with the same configuration on one database.
 struct Replicas {
@@ -26,8 +34,9 @@ fn replicas() -> Option<Replicas> {
         "kind = \"stackset-sync\"\nschedule = { cron = \"@every 1s\" }\n",
     );
     let sections = format!(
-        "[state]\nurl = {database:?}\nlease = \"5s\"\n[daemon]\nlisten = \"127.0.0.1:0\"\n\
-         [enrollment]\nserved_by = \"provider\"\n[stack_set]\nmax_concurrent = 1\n"
+        "[state]\nurl = {database:?}\nlease = \"{}s\"\n[daemon]\nlisten = \"127.0.0.1:0\"\n\
+         [enrollment]\nserved_by = \"provider\"\n[stack_set]\nmax_concurrent = 1\n",
+        LEASE.as_secs()
     );
     one.configure(&sections, "", "ous = [\"root\"]");
     let other = Runner::new(one.environment.clone()).unwrap();
@@ -77,6 +86,19 @@ impl Replicas {
         self.copy();
     }
 
+    /// The other one takes up what the first one had begun, soon enough after that was struck.
+    fn taken_over_by(&self, daemon: &mut Daemon, struck: Instant, how: &str) {
+        process::until(TAKEN_OVER, "the other one takes over", || {
+            daemon.process.check()?;
+            let taken_up = |run: &Value| run["woken_by"] == "resume" && run["state"] != "queued";
+            Ok(runs(&self.one).iter().any(taken_up).then_some(()))
+        })
+        .unwrap();
+        let took = struck.elapsed();
+        println!("{how}: taken over after {:.1} s", took.as_secs_f64());
+        assert!(took <= 2 * LEASE + SEND_DEADLINE, "{how}: {took:?}");
+    }
+
     /// The other one takes over and comes to the end. Gives its run.
     fn finished_by(&self, daemon: &mut Daemon) -> Value {
         process::until(TAKEN_OVER, "the other one comes to the end", || {
@@ -95,11 +117,13 @@ fn a_daemon_that_is_paused_past_its_lease_has_lost_its_run() {
     let rehearsal = &replicas.one;
     let before = rehearsal.spot_accounts();
     let mut paused = replicas.in_the_middle();
-    paused.process.signal(Signal::STOP).unwrap();
     replicas.never_due_again();
+    let mut other = start(rehearsal, &replicas.other);
+    paused.process.signal(Signal::STOP).unwrap();
+    let struck = Instant::now();
     let running = run_in(rehearsal, "running").unwrap();
 
-    let mut other = start(rehearsal, &replicas.other);
+    replicas.taken_over_by(&mut other, struck, "paused");
     let done = replicas.finished_by(&mut other);
     assert_eq!(done["woken_by"], "resume");
     paused.process.signal(Signal::CONT).unwrap();
@@ -131,7 +155,9 @@ fn a_daemon_that_is_killed_is_followed_by_the_other_one() {
     replicas.never_due_again();
     let mut other = start(rehearsal, &replicas.other);
     killed.process.signal(Signal::KILL).unwrap();
+    let struck = Instant::now();
     assert!(killed.process.wait(LIMIT).is_err(), "a signal ended it");
+    replicas.taken_over_by(&mut other, struck, "killed");
     replicas.finished_by(&mut other);
     other.process.signal(Signal::TERM).unwrap();
     assert_eq!(other.process.wait(LIMIT).unwrap(), 0);

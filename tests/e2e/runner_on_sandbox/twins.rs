@@ -115,6 +115,48 @@ fn another_one_is_killed(hold: Hold) {
     ));
     member.assert_shared(&rehearsal, &state, before);
     other.check().unwrap();
+    if hold == Hold::Request {
+        spot_takes_it_late(&rehearsal, &relay, &member);
+    }
+}
+
+/// The creation that nobody waits for any more arrives at Spot. What it made is cleaned up, and nothing else.
+fn spot_takes_it_late(rehearsal: &Rehearsal, relay: &Relay, member: &Member<'_>) {
+    let linked = member.link();
+    let before = rehearsal.spot_accounts();
+    relay.release();
+    let late = rehearsal.until("Spot takes the creation", || {
+        let mut listed = rehearsal.spot_accounts().into_iter();
+        listed.find(|spot| before.iter().all(|one| one.id != spot.id))
+    });
+    let clean_up = |params: &str| {
+        let job = format!("kind = \"orphan-cleanup\"\n[params]\n{params}\n");
+        rehearsal.write("config/jobs/orphan-cleanup.toml", &job);
+        let arguments = ["--output", "json", "exec", "orphan-cleanup", "--yes"];
+        let ended = rehearsal.run(&arguments);
+        assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+        ended.json().unwrap()
+    };
+    // With the grace period as it is, it waits; both listings have been seen then.
+    let waits = clean_up("apply = true\nmax_percent = \"100%\"");
+    assert_eq!(waits["steps"], json!([]), "{waits:#}");
+    let done = clean_up("apply = true\ngrace_period = \"0s\"\nmax_percent = \"100%\"");
+    let steps: Vec<String> = done["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| text(&step["id"]))
+        .collect();
+    assert_eq!(steps, [format!("delete-spot-account:{}", late.id)]);
+    // One repair, and one Spot account of the AWS account.
+    assert_eq!(
+        rehearsal.calls()["spot:DELETE /setup/account/{accountId}"],
+        1
+    );
+    assert_eq!(rehearsal.spot_accounts(), before);
+    assert_eq!(member.link(), linked);
+    let again = clean_up("apply = true\ngrace_period = \"0s\"\nmax_percent = \"100%\"");
+    assert_eq!(again["steps"], json!([]), "{again:#}");
 }
 
 #[test]

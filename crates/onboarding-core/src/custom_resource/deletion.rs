@@ -68,10 +68,12 @@ pub enum TombstoneReason {
     CreateFailed,
     /// Spot refused, or could not be asked in time.
     NotDone,
+    /// Spot made it after somebody else had worked on its AWS account.
+    Late,
 }
 
 impl TombstoneReason {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Reconcile,
         Self::Adopted,
         Self::HeldByAnother,
@@ -83,6 +85,7 @@ impl TombstoneReason {
         Self::Running,
         Self::CreateFailed,
         Self::NotDone,
+        Self::Late,
     ];
 
     /// Its name in the state and in reports.
@@ -100,6 +103,7 @@ impl TombstoneReason {
             Self::Running => "running",
             Self::CreateFailed => "create-failed",
             Self::NotDone => "not-done",
+            Self::Late => "late",
         }
     }
 
@@ -120,6 +124,7 @@ impl TombstoneReason {
             Self::Running => "Elastigroups or Ocean clusters run in it",
             Self::CreateFailed => "its creation had failed; the next one takes it",
             Self::NotDone => "Spot did not delete it",
+            Self::Late => "it was made after another request had worked on its AWS account",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onboarding_core::{
     inventory::{AccountState, SpotAccountRecord},
-    orphan_cleanup::{Deleted, OrphanClock, Why, most_a_day, unclear_stacks},
+    orphan_cleanup::{Deleted, OrphanClock, Why, add_late, most_a_day, unclear_stacks},
     plan::Severity,
     status::Reason,
 };
@@ -382,6 +382,41 @@ fn one_that_was_never_linked_goes_when_its_account_does_not_need_it() {
     world.is_untargeted(7);
     world.without_instance(7);
     assert!(deleted(&world.plan()).is_empty());
+}
+
+#[test]
+fn what_was_made_late_for_an_account_that_has_another_one_is_ours_and_goes() {
+    let named = |number: u64, name: String, unlinked: bool| SpotAccountRecord {
+        id: spot(number),
+        name: name.into(),
+        aws_account: None,
+        unlinked,
+    };
+    let mut world = World::new(30);
+    let late = [
+        named(90, id(7).to_string(), true),
+        named(91, format!("aws-{}", id(8)), true),
+        // Of another cloud, with another name, or for an account that our state has nothing for.
+        named(92, id(9).to_string(), false),
+        named(93, format!("{}-old", id(10)), true),
+        named(94, id(77).to_string(), true),
+    ];
+    world.observed.sync.spot_accounts.extend(late);
+    for number in 90..=94 {
+        world.observed.running.insert(spot(number), Vec::new());
+    }
+    assert!(deleted(&world.plan()).is_empty());
+    let observed = &mut world.observed;
+    add_late(&mut observed.known, &observed.sync.spot_accounts);
+    assert!(deleted(&world.plan_now()).is_empty(), "the grace period");
+    assert_eq!(world.clocks().len(), 2);
+    assert_eq!(deleted(&world.plan()), [90, 91]);
+    // While its AWS account has no linked one, the next enrollment may take it.
+    let record = world.record(7);
+    record.aws_account = None;
+    record.unlinked = true;
+    world.observed.known.get_mut(&spot(7)).unwrap().owner = None;
+    assert_eq!(deleted(&world.plan()), [91]);
 }
 
 #[test]

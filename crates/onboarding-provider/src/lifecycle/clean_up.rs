@@ -186,6 +186,12 @@ impl Provider {
         if orphan.is_account_gone {
             return Ok(None);
         }
+        // What is linked to nothing is used only by those whose AWS account has it assigned.
+        let assigned = seen.assigned.as_ref();
+        let has_another = assigned.is_some_and(|assigned| *assigned != orphan.spot_account);
+        if has_another && !orphan.may_be_linked {
+            return Ok(None);
+        }
         let stacks = seen.holders.iter().map(|holder| &holder.stack);
         // What the runner asked for by itself is no stack that would stay.
         let is_other = |stack: &&StackId| stack.is_real() && Some(*stack) != orphan.owner.as_ref();

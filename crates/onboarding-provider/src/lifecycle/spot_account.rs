@@ -1,8 +1,9 @@
 //! `Custom::SpotAccount`: finds the Spot account of an AWS account, or creates it, once.
 //!
 //! The order of creation, each step committed before the next: wait for the rate governor; claim the AWS account; check
-//! that nothing changed since we looked; write the intent; send, unless the send deadline has passed; assign. Whoever
-//! finds an unsettled intent looks at Spot first: what is there is used at once, what is not there counts as missing only
+//! that nothing changed since we looked; write the intent; send, unless the send deadline has passed; assign, unless somebody
+//! else has had the AWS account meanwhile: a process may be paused past its claim, and Spot may take its one call late. What
+//! that made is left with a tombstone then, for orphan-cleanup. Whoever finds an unsettled intent looks at Spot first: what is there is used at once, what is not there counts as missing only
 //! after the moment from which a listing shows the outcome.
 
 use std::time::SystemTime;
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use super::{Patience, Trouble, asked_at, claim::holder_name};
 use crate::{
     directory::AccountDetails,
-    intents::{Assignment, Claim, Intent, SendIntent, SentCall},
+    intents::{Assigned, Assignment, Claim, Intent, SendIntent, SentCall},
     listings::Listing,
     provider::{Provider, from_now, time_until},
 };
@@ -257,13 +258,14 @@ impl Provider {
         }
         self.intents.write_intent(account, &holder, &intent).await?;
         let result = slot.send(name, SystemTime::from(send_by)).await;
-        let mut held = true;
+        let mut assigned = Assigned::Held;
         match &result {
             Ok(created) => {
                 *self.names_need_letters.lock() = Some(*name == lettered);
                 let created_by = Some(request.stack_id.clone());
                 let assignment = assignment(request, &created.id, created_by);
-                held = self.intents.assign(account, &assignment).await?;
+                let assigning = self.intents.assign(account, &holder, seen, &assignment);
+                assigned = assigning.await?;
             }
             Err(error) if error.class() == ErrorClass::Ambiguous => {
                 // The request has ended on our side, so a listing tells earlier than after a crash.
@@ -277,10 +279,29 @@ impl Provider {
         }
         self.intents.release(account, &holder).await?;
         let created = result.map_err(|error| self.not_created(error, *name == plain))?;
-        if !held {
-            return Err(self.created_too_late(request, created.id).await?);
+        match assigned {
+            Assigned::Held => Ok(created),
+            Assigned::Ended => Err(self.created_too_late(request, created.id).await?),
+            Assigned::Late(assigned) => Err(self.overtaken(request, created.id, assigned).await?),
         }
-        Ok(created)
+    }
+
+    /// Leaves a Spot account behind that was created while somebody else worked on its AWS account. The next attempt takes what
+    /// the AWS account has; this one only when it has no other.
+    async fn overtaken(
+        &self,
+        request: &ResourceRequest,
+        created: SpotAccountId,
+        assigned: Option<SpotAccountId>,
+    ) -> Result<Trouble, Trouble> {
+        self.listings.forget();
+        if assigned.as_ref() != Some(&created) {
+            self.leave_tombstone(request, &created, TombstoneReason::Late)
+                .await?;
+        }
+        Ok(Trouble::Passing(format!(
+            "Spot account {created} was created while another request worked on the AWS account"
+        )))
     }
 
     /// Leaves a Spot account to the next stack that was created while its resource was deleted.

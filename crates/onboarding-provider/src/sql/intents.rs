@@ -18,7 +18,7 @@ use super::{
     store,
 };
 use crate::intents::{
-    Assignment, Claim, Departed, Departure, Freeze, Intent, Intents, IntentsError, Owner,
+    Assigned, Assignment, Claim, Departed, Departure, Freeze, Intent, Intents, IntentsError, Owner,
     RememberedExternalId, SendIntent, Tombstone,
 };
 
@@ -80,8 +80,9 @@ impl Intents for Database {
             .map_err(store)?;
         // Given back between the two statements: the claimant may come again at once.
         let left = left.unwrap_or_default().max(0);
+        let until = Timestamp::now().checked_add(SignedDuration::from_millis(left));
         Ok(Claim::Busy {
-            until: Timestamp::now() + SignedDuration::from_millis(left),
+            until: until.unwrap_or(Timestamp::MAX),
         })
     }
 
@@ -139,14 +140,22 @@ impl Intents for Database {
     async fn assign(
         &self,
         account: AwsAccountId,
+        holder: &str,
+        seen: &Intent,
         assignment: &Assignment,
-    ) -> Result<bool, IntentsError> {
+    ) -> Result<Assigned, IntentsError> {
         let mut tx = self.write().await.map_err(store)?;
-        let mut intent = intent_of(&self.locked(&mut tx, account).await?)?;
-        let held = intent.assign(assignment);
+        let row = self.locked(&mut tx, account).await?;
+        let held_by: Option<String> = row.try_get("holder").map_err(store)?;
+        let mut intent = intent_of(&row)?;
+        let holds = held_by.as_deref() == Some(holder);
+        let assigned = intent.assign_created(holds, seen, assignment);
+        if let Assigned::Late(_) = assigned {
+            return Ok(assigned);
+        }
         write(&mut tx, account, &intent).await?;
         tx.commit().await.map_err(store)?;
-        Ok(held)
+        Ok(assigned)
     }
 
     async fn take_over(

@@ -7,8 +7,8 @@ use onboarding_core::{
     template::Deletion,
 };
 use onboarding_provider::{
-    AdoptRule, Assignment, Event, Intents as _, Owner, Provider, ProviderSettings, Refusal,
-    ResourceResponse, events::no_events,
+    AdoptRule, Assigned, Assignment, Event, Intent, Intents as _, Owner, Provider,
+    ProviderSettings, Refusal, ResourceResponse, events::no_events,
 };
 
 use parking_lot::Mutex;
@@ -421,7 +421,11 @@ async fn what_an_earlier_version_gave_to_a_stack_is_deleted_only_when_the_whole_
             asked: now,
             created_by: None,
         };
-        assert!(home.intents.assign(account, &assignment).await.unwrap());
+        let until = now + std::time::Duration::from_secs(60);
+        home.intents.claim(account, "link", until).await.unwrap();
+        let seen = Intent::default();
+        let assigned = home.intents.assign(account, "link", &seen, &assignment);
+        assert_eq!(assigned.await.unwrap(), Assigned::Held);
         let owner = Owner {
             stack_id: event.stack_id,
             account,
@@ -429,8 +433,6 @@ async fn what_an_earlier_version_gave_to_a_stack_is_deleted_only_when_the_whole_
             adopted: false,
             linked_at: now,
         };
-        let until = now + std::time::Duration::from_secs(60);
-        home.intents.claim(account, "link", until).await.unwrap();
         home.intents
             .set_owner(&assignment.spot_account, &owner, "link")
             .await

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -15,8 +15,8 @@ use onboarding_core::{
     ids::{AwsAccountId, SpotAccountId, StackId},
 };
 use onboarding_provider::{
-    Assignment, Claim, Departure, Freeze, Intent, Intents, IntentsError, MemoryIntents, Owner,
-    RememberedExternalId, ResourceResponse, SendIntent, Tombstone,
+    Assigned, Assignment, Claim, Departure, Freeze, Intent, Intents, IntentsError, MemoryIntents,
+    Owner, RememberedExternalId, ResourceResponse, SendIntent, Tombstone,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -30,6 +30,11 @@ pub(crate) struct Writes {
     faults: Mutex<BTreeMap<usize, Fault>>,
     /// How often the state still says that it is of this version, and then that it is not; always, when nothing is said.
     pub(crate) current_for: Mutex<Option<usize>>,
+    /// No write comes to an end, and none fails.
+    pub(crate) gone: AtomicBool,
+    /// The next one who hears of its creation is stopped, until it is told to go on.
+    pub(crate) stopped: AtomicBool,
+    pub(crate) go_on: Notify,
 }
 
 impl Writes {
@@ -39,6 +44,12 @@ impl Writes {
         faults.clear();
         if let Some((after, fault)) = fate {
             faults.insert(self.made.load(Ordering::Relaxed) + after, fault);
+        }
+    }
+
+    async fn stop(&self) {
+        if self.stopped.swap(false, Ordering::Relaxed) {
+            self.go_on.notified().await;
         }
     }
 
@@ -61,6 +72,9 @@ impl Faulty {
         &self,
         written: impl Future<Output = Result<T, IntentsError>> + Send,
     ) -> Result<T, IntentsError> {
+        if self.writes.gone.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
         let number = self.writes.made.fetch_add(1, Ordering::Relaxed);
         let fault = self.writes.faults.lock().remove(&number);
         let failed = || Err(IntentsError::Store("the database is gone".into()));
@@ -134,9 +148,13 @@ impl Intents for Faulty {
     async fn assign(
         &self,
         account: AwsAccountId,
+        holder: &str,
+        seen: &Intent,
         assignment: &Assignment,
-    ) -> Result<bool, IntentsError> {
-        self.write(self.state.assign(account, assignment)).await
+    ) -> Result<Assigned, IntentsError> {
+        self.writes.stop().await;
+        self.write(self.state.assign(account, holder, seen, assignment))
+            .await
     }
 
     async fn take_over(

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Failure, Global, load, print, print_json, telemetry};
-use crate::{config::HumanDuration, notify, report::Output, state::State};
+use crate::{config::HumanDuration, engine::JobError, notify, report::Output, state::State};
 
 /// Forget runs that ended long ago, as the daemon does once a day.
 ///
@@ -17,6 +17,19 @@ pub struct Prune {
     /// Only count; forget nothing.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// Gives back what is free in the file. What was forgotten is forgotten, whatever becomes of that.
+async fn smaller(state: &State) {
+    let made = match state.write_anew().await {
+        Ok(true) => Ok(()),
+        Ok(false) => state.compact().await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = made {
+        let error = JobError::from(error).chain();
+        tracing::warn!(error, "the state's file does not get smaller");
+    }
 }
 
 impl Prune {
@@ -38,7 +51,9 @@ impl Prune {
             true => state.prunable(before, quarantine_after, now).await?,
             false => {
                 notify::give_up(&state, None).await?;
-                state.prune(before, quarantine_after, now).await?
+                let pruned = state.prune(before, quarantine_after, now).await?;
+                smaller(&state).await;
+                pruned
             }
         };
         state.close().await;

@@ -78,6 +78,22 @@ fn errors_of(sections: &str, profile: &str) -> String {
 }
 
 #[test]
+fn each_kind_of_job_has_its_page() {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/jobs");
+    for kind in JobKind::ALL {
+        let name = kind.name();
+        let page = std::fs::read_to_string(pages.join(format!("{name}.md")));
+        let page = page.unwrap_or_else(|error| panic!("docs/jobs/{name}.md: {error}"));
+        let heading = page.lines().next().unwrap_or_default();
+        assert_eq!(heading, format!("# {name}"));
+    }
+    assert_eq!(
+        std::fs::read_dir(pages).unwrap().count(),
+        JobKind::ALL.len()
+    );
+}
+
+#[test]
 fn the_shipped_files_load_and_render() {
     let loaded = Config::load(shipped(), &[]).unwrap();
     assert_eq!(loaded.broken_jobs, []);

@@ -25,7 +25,8 @@ use crate::{
 /// The longest time between two looks for runs that wait.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The time between two looks for runs that died with their process.
+/// The longest time between two looks for runs that died with their process. With a short lease it is half of that, so that a run is
+/// taken over within two leases.
 const DEAD_LOOK: Duration = Duration::from_secs(10);
 
 /// How long a run waits for a daemon that knows its job: those of a rollout read new files one after the other.
@@ -52,6 +53,8 @@ impl Executor {
     /// Runs what waits until `interrupt` drains and everything that was taken up has ended.
     pub(super) async fn run(&self, interrupt: &Interrupt) {
         let owner = format!("daemon process {}", std::process::id());
+        let lease = self.home.config.runner.state.lease.get();
+        let dead_look = DEAD_LOOK.min(lease / 2);
         // Tasks of their own: a run that has the connection of a file must go on while we wait for it.
         let mut runs = JoinSet::new();
         let mut looked_for_dead = None;
@@ -62,14 +65,16 @@ impl Executor {
                 }
                 return;
             }
-            if looked_for_dead.is_none_or(|at: tokio::time::Instant| at.elapsed() >= DEAD_LOOK) {
+            if looked_for_dead.is_none_or(|at: tokio::time::Instant| at.elapsed() >= dead_look) {
                 self.ask_again_for_dead().await;
                 looked_for_dead = Some(tokio::time::Instant::now());
             }
             let known = self.definitions.names();
             while runs.len() < self.most && !interrupt.is_draining() {
-                let taken = self.home.state.take_up(Timestamp::now(), &owner, &known);
-                match taken.await {
+                let ends = || interrupt.is_draining();
+                let state = &self.home.state;
+                let taken = state.take_up(Timestamp::now(), &owner, &known, ends);
+                match state.in_time(taken).await {
                     Ok(Some(taken)) => {
                         runs.spawn_local(self.serve(taken, interrupt.child()));
                     }
@@ -93,7 +98,8 @@ impl Executor {
     }
 
     async fn ask_again_for_dead(&self) {
-        match self.home.state.ask_again_for_dead(Timestamp::now()).await {
+        let (state, now) = (&self.home.state, Timestamp::now());
+        match state.in_time(state.ask_again_for_dead(now)).await {
             Ok(dead) => {
                 for run in dead {
                     tracing::warn!(run.id = %run, "a run died with its process; the job is run again");
@@ -103,7 +109,7 @@ impl Executor {
                 tracing::error!(%error, "runs that died could not be looked for; it is tried again")
             }
         }
-        if let Err(error) = self.tidy(Timestamp::now()).await {
+        if let Err(error) = state.in_time(self.tidy(now)).await {
             tracing::error!(%error, "runs that nobody will run could not be looked for; it is tried again");
         }
     }

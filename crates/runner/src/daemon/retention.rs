@@ -62,6 +62,9 @@ async fn forget(home: &Home) {
             tracing::error!(%error, "old runs could not be forgotten; it is tried again tomorrow");
         }
     }
+    if let Err(error) = home.state.compact().await {
+        tracing::error!(%error, "what is free in the state's file could not be given back; it is tried again tomorrow");
+    }
 }
 
 #[cfg(test)]

@@ -27,8 +27,8 @@ pub(super) struct Scheduler {
     pub(super) health: Arc<Health>,
     /// Told that runs wait.
     pub(super) queued: Nudge,
-    /// The schedules that this process knows to be in force, by job.
-    pub(super) in_force: Mutex<BTreeMap<String, String>>,
+    /// The schedules that this process knows to be in force, by job; none before it has looked.
+    pub(super) in_force: Mutex<Option<BTreeMap<String, String>>>,
 }
 
 impl Scheduler {
@@ -40,7 +40,7 @@ impl Scheduler {
             tracing::warn!(%error, "the scheduler looks every {} seconds only", LOOK.as_secs());
         }
         loop {
-            match self.look(Timestamp::now()).await {
+            match self.state.in_time(self.look(Timestamp::now())).await {
                 Ok(()) => self.health.looked(),
                 Err(error) => {
                     tracing::error!(%error, "what is due could not be looked at; it is tried again")
@@ -91,10 +91,10 @@ impl Scheduler {
         if !looks.is_empty() {
             self.state.note_looks(&looks, now).await?;
         }
-        *self.in_force.lock() = scheduled
-            .iter()
-            .map(|(name, (_, schedule))| ((*name).to_owned(), schedule.to_string()))
-            .collect();
+        let in_force = scheduled.iter();
+        let in_force =
+            in_force.map(|(name, (_, schedule))| ((*name).to_owned(), schedule.to_string()));
+        *self.in_force.lock() = Some(in_force.collect());
         if looks.iter().all(|look| look.decisions.is_empty()) {
             return Ok(());
         }
@@ -117,12 +117,13 @@ impl Scheduler {
         standings: &BTreeMap<String, Standing>,
         now: Timestamp,
     ) -> Vec<Looked> {
-        let known = self.in_force.lock();
+        let in_force = self.in_force.lock();
+        let known = |name: &str| in_force.as_ref().and_then(|known| known.get(name));
         let new = scheduled.iter().filter_map(|(name, (job, schedule))| {
             let text = schedule.to_string();
             let standing = standings.get(*name);
             let looked_at = standing.and_then(|standing| standing.schedule.as_ref());
-            let is_known = known.get(*name) == Some(&text) || looked_at == Some(&text);
+            let is_known = known(name) == Some(&text) || looked_at == Some(&text);
             let before = standing.and_then(|standing| standing.looked_until);
             let ahead = before.filter(|before| *before > now + CLOCKS_DIFFER);
             if let Some(ahead) = ahead {
@@ -144,7 +145,8 @@ impl Scheduler {
         new.collect()
     }
 
-    /// Schedules that are not in force any more: what would have been due meanwhile is not missed.
+    /// Schedules that are not in force any more: what would have been due meanwhile is not missed. Where several daemons look, another one
+    /// may have a job that this one lacks. So after its first look, this one takes out what it had in force itself.
     fn out_of_force<'a>(
         &self,
         scheduled: &BTreeMap<&str, (&JobFile, &Schedule)>,
@@ -153,8 +155,14 @@ impl Scheduler {
         let known = standings.iter();
         let known = known.filter(|(_, standing)| standing.schedule.is_some());
         let names = known.map(|(name, _)| name.as_str());
+        let in_force = self.in_force.lock();
+        let may_be_anothers = |name: &str| {
+            let had = in_force.as_ref().map(|had| had.contains_key(name));
+            self.state.is_shared() && had == Some(false)
+        };
         names
             .filter(|name| !scheduled.contains_key(name) && !self.definitions.is_broken(name))
+            .filter(|name| !may_be_anothers(name))
             .collect()
     }
 }
@@ -205,11 +213,29 @@ mod tests {
     impl World {
         async fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
+            let url = format!("sqlite://{}", directory.path().join("state.db").display());
+            Self::on(directory, &url).await
+        }
+
+        /// None where PostgreSQL is not installed, which is said.
+        async fn on_server() -> Option<Self> {
+            let database = tokio::task::spawn_blocking(e2e::postgres::database);
+            let url = database.await.unwrap().unwrap()?;
+            Some(Self::on(tempfile::tempdir().unwrap(), &url).await)
+        }
+
+        async fn on(directory: tempfile::TempDir, url: &str) -> Self {
             std::fs::create_dir(directory.path().join("jobs")).unwrap();
             std::fs::write(directory.path().join("runner.toml"), RUNNER).unwrap();
-            let url = format!("sqlite://{}", directory.path().join("state.db").display());
-            let state = State::open(&url).await.unwrap();
+            let state = State::open(url).await.unwrap();
             Self { directory, state }
+        }
+
+        /// Since when its job is in force.
+        async fn in_force_since(&self) -> Option<Timestamp> {
+            let figures = self.state.figures().await.unwrap();
+            let since = figures.jobs["sync"].in_force_since?;
+            Some(Timestamp::from_millisecond(since).unwrap())
         }
 
         fn job(&self, text: &str) {
@@ -300,7 +326,7 @@ mod tests {
         let known = daemon.definitions.names();
         let taken = world
             .state
-            .take_up(noon() + 2.minutes(), "test", &known)
+            .take_up(noon() + 2.minutes(), "test", &known, || false)
             .await
             .unwrap()
             .unwrap();
@@ -334,13 +360,62 @@ mod tests {
         let mut jobs = std::collections::BTreeSet::new();
         while let Some(taken) = world
             .state
-            .take_up(noon() + 61.minutes(), "test", &daemon.definitions.names())
+            .take_up(
+                noon() + 61.minutes(),
+                "test",
+                &daemon.definitions.names(),
+                || false,
+            )
             .await
             .unwrap()
         {
             assert!(jobs.insert(taken.job), "once");
         }
         assert_eq!(jobs.len(), 1000);
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_lacks_a_job_leaves_its_schedule_to_those_that_have_it() {
+        let Some(world) = World::on_server().await else {
+            return;
+        };
+        world.job(HOURLY);
+        let has = world.starts();
+        has.look(noon()).await.unwrap();
+        std::fs::remove_file(world.directory.path().join("jobs/sync.toml")).unwrap();
+        let lacks = world.starts();
+        for minute in 1..=181 {
+            lacks.look(noon() + minute.minutes()).await.unwrap();
+            has.look(noon() + minute.minutes()).await.unwrap();
+        }
+        assert_eq!(world.runs().await, ["queued", "skipped", "skipped"]);
+        assert_eq!(world.in_force_since().await, Some(noon()));
+        // One that starts again with the job finds it in force, and catches up.
+        world.job(HOURLY);
+        lacks.look(noon() + 182.minutes()).await.unwrap();
+        world.starts().look(noon() + 241.minutes()).await.unwrap();
+        assert_eq!(world.runs().await.len(), 4);
+        assert_eq!(world.in_force_since().await, Some(noon()));
+        // Who had it in force itself takes it out, and so does one that starts without it.
+        for known in [
+            Some(BTreeMap::from([("sync".to_owned(), HOURLY.to_owned())])),
+            None,
+        ] {
+            let standings = world.state.standings().await.unwrap();
+            assert!(standings["sync"].schedule.is_some());
+            std::fs::remove_file(world.directory.path().join("jobs/sync.toml")).unwrap();
+            let lost = Scheduler {
+                in_force: Mutex::new(known),
+                ..world.starts()
+            };
+            lost.look(noon() + 242.minutes()).await.unwrap();
+            let standings = world.state.standings().await.unwrap();
+            assert_eq!(standings["sync"].schedule, None);
+            world.job(HOURLY);
+            world.starts().look(noon() + 243.minutes()).await.unwrap();
+        }
+        let since = Some(noon() + 243.minutes());
+        assert_eq!(world.in_force_since().await, since);
     }
 
     #[tokio::test]

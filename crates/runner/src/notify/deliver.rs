@@ -113,7 +113,7 @@ impl Delivery {
         }
         let mut busy = Busy::default();
         while !self.ending.is_cancelled() {
-            if let Err(error) = self.begin(&mut busy).await {
+            if let Err(error) = self.state.in_time(self.begin(&mut busy)).await {
                 tracing::error!(%error, "what is to be told could not be looked at; it is tried again");
             }
             tokio::select! {

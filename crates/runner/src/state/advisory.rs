@@ -30,6 +30,8 @@ const NOT_AVAILABLE: &str = "55P03";
 // Locks are of a whole database; ours are of the schema that the state is in.
 const EXCLUSIVE: &str =
     "SELECT pg_advisory_lock(hashtextextended(current_schema() || '/' || $1, 0))";
+const AT_ONCE: &str =
+    "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '/' || $1, 0))";
 const SHARED: &str =
     "SELECT pg_advisory_lock_shared(hashtextextended(current_schema() || '/' || $1, 0))";
 const HOLDERS: &str = "FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
@@ -37,6 +39,15 @@ const HOLDERS: &str = "FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 
     AND ((classid::bigint << 32) | objid::bigint) = hashtextextended(current_schema() || '/' || $1, 0)";
 /// By the database's clock: those of machines differ.
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// Whether a lock that somebody has is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Not at all.
+    No,
+    /// For two seconds: its last holder may have ended, which the server has not noticed yet.
+    AMoment,
+}
 
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
@@ -80,14 +91,15 @@ impl Advisory {
         url: &PostgresUrl,
         name: &str,
         lease: Duration,
+        wait: Wait,
     ) -> Result<Option<Self>, sqlx::Error> {
-        Self::take(Terms {
+        let terms = Terms {
             url: url.clone(),
             name: name.to_owned(),
             is_shared: false,
             lease,
-        })
-        .await
+        };
+        Self::take(terms, wait).await
     }
 
     /// Takes a lock that others can have at the same time.
@@ -96,17 +108,18 @@ impl Advisory {
         name: &str,
         lease: Duration,
     ) -> Result<Self, sqlx::Error> {
-        let taken = Self::take(Terms {
+        let terms = Terms {
             url: url.clone(),
             name: name.to_owned(),
             is_shared: true,
             lease,
-        });
+        };
+        let taken = Self::take(terms, Wait::AMoment);
         taken.await?.ok_or(sqlx::Error::PoolTimedOut)
     }
 
-    async fn take(terms: Terms) -> Result<Option<Self>, sqlx::Error> {
-        let Some((session, moment)) = take(&terms).await? else {
+    async fn take(terms: Terms, wait: Wait) -> Result<Option<Self>, sqlx::Error> {
+        let Some((session, moment)) = take(&terms, wait).await? else {
             return Ok(None);
         };
         let good_until = Arc::new(Mutex::new(moment));
@@ -149,8 +162,17 @@ impl Advisory {
 }
 
 /// A connection that holds the lock, and until when; none when somebody else does.
-async fn take(terms: &Terms) -> Result<Option<(PgConnection, Moment)>, sqlx::Error> {
+async fn take(terms: &Terms, wait: Wait) -> Result<Option<(PgConnection, Moment)>, sqlx::Error> {
     let mut session = Database::session(&terms.url).await?;
+    if wait == Wait::No && !terms.is_shared {
+        let taken = sqlx::query_scalar(AT_ONCE).bind(&terms.name);
+        let is_taken: bool = taken.fetch_one(&mut session).await?;
+        if !is_taken {
+            return Ok(None);
+        }
+        let moment = renew(&mut session, terms).await?;
+        return Ok(Some((session, moment)));
+    }
     sqlx::raw_sql(PATIENCE).execute(&mut session).await?;
     let sql = if terms.is_shared { SHARED } else { EXCLUSIVE };
     let taken = sqlx::query(sql)
@@ -201,7 +223,7 @@ async fn keep(mut session: PgConnection, terms: Terms, good_until: Arc<Mutex<Mom
         // The server frees the lock when it sees the end of the connection.
         drop(session);
         session = loop {
-            let taken = tokio::time::timeout(check, take(&terms)).await;
+            let taken = tokio::time::timeout(check, take(&terms, Wait::AMoment)).await;
             if !terms.is_shared && good_until.lock().is_over() {
                 tracing::error!(
                     lock = terms.name,

@@ -49,6 +49,17 @@ pub enum StateError {
         #[source]
         source: sqlx::Error,
     },
+    /// The file is not as SQLite left it.
+    #[error(
+        "the state file {path} is damaged: {why}; put the last copy of it in its place, or move it away with its -wal and \
+         -shm files: then runs begin with a new one, and take links that this one knew for somebody else's"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A newer version of this program wrote it.
     #[error(
         "the state {place} was written by a newer version (migration {version}); use that version"
@@ -184,6 +195,7 @@ impl StateError {
             Self::Database(_)
             | Self::Create { .. }
             | Self::Open { .. }
+            | Self::Damaged { .. }
             | Self::Newer { .. }
             | Self::Migrate { .. }
             | Self::OtherDaemon { .. }
@@ -215,6 +227,7 @@ impl From<StateError> for JobError {
             }
             StateError::Url(_)
             | StateError::Database(_)
+            | StateError::Damaged { .. }
             | StateError::Newer { .. }
             | StateError::DayUsedUp { .. }
             | StateError::DeletedBefore { .. }

@@ -5,10 +5,15 @@
 use std::{
     fs::{File, TryLockError},
     io::{Read as _, Write as _},
+    path::Path,
     time::Duration,
 };
 
-use super::{Place, Server, State, StateError, advisory::Advisory, error, lock_file};
+use super::{
+    Place, Server, State, StateError,
+    advisory::{Advisory, Wait},
+    error, lock_file,
+};
 use crate::engine::{Hold, JournalError};
 
 /// What a provider that serves holds.
@@ -16,6 +21,9 @@ const SERVING: &str = "serving";
 
 /// What the daemon of a file holds.
 const DAEMON: &str = "daemon";
+
+/// How the name of a job's lock ends.
+const JOB: &str = ".lock";
 
 /// How often a daemon tries to be the only one, and the pause in between.
 const DAEMON_TRIES: u32 = 20;
@@ -158,26 +166,33 @@ impl State {
 
     /// Takes the lock of a job.
     pub(super) async fn lock_job(&self, job: &str) -> Result<Lock, JournalError> {
+        self.lock_job_or_wait(job, Wait::AMoment).await
+    }
+
+    async fn lock_job_or_wait(&self, job: &str, wait: Wait) -> Result<Lock, JournalError> {
         let running = || JournalError::AlreadyRunning {
             job: job.to_owned(),
         };
         match &self.place {
             Place::File(path) => {
                 let failed = error::write("the lock of the job");
-                let file = lock_file(path, &format!("{}.lock", file_name(job))).map_err(&failed)?;
+                let file = lock_file(path, &format!("{}{JOB}", file_name(job))).map_err(&failed)?;
                 match file.try_lock() {
                     Ok(()) => Ok(Lock::File { _file: file }),
                     Err(TryLockError::WouldBlock) => Err(running()),
                     Err(TryLockError::Error(source)) => Err(failed(source)),
                 }
             }
-            Place::Server(server) => self.lock_job_on(server, job).await?.ok_or_else(running),
+            Place::Server(server) => {
+                let lock = self.lock_job_on(server, job, wait).await?;
+                lock.ok_or_else(running)
+            }
         }
     }
 
     /// The lock of a job; none when somebody runs it, or when it cannot be had, which is told: one job must not stop the others.
-    pub(super) async fn lock_job_or_tell(&self, job: &str) -> Option<Lock> {
-        match self.lock_job(job).await {
+    pub(super) async fn lock_job_or_tell(&self, job: &str, wait: Wait) -> Option<Lock> {
+        match self.lock_job_or_wait(job, wait).await {
             Ok(lock) => Some(lock),
             Err(JournalError::AlreadyRunning { .. }) => None,
             Err(error) => {
@@ -188,11 +203,16 @@ impl State {
         }
     }
 
-    async fn lock_job_on(&self, server: &Server, job: &str) -> Result<Option<Lock>, JournalError> {
+    async fn lock_job_on(
+        &self,
+        server: &Server,
+        job: &str,
+        wait: Wait,
+    ) -> Result<Option<Lock>, JournalError> {
         let failed = error::write("the lock of the job");
         let name = job_lock(job);
-        let take = || Advisory::exclusive(&server.url, &name, server.lease);
-        if let Some(session) = take().await.map_err(&failed)? {
+        let take = |wait| Advisory::exclusive(&server.url, &name, server.lease, wait);
+        if let Some(session) = take(wait).await.map_err(&failed)? {
             return Ok(Some(Lock::Advisory(session)));
         }
         if !Advisory::expel(self.pool(), &name).await.map_err(&failed)? {
@@ -202,7 +222,7 @@ impl State {
             job.name = job,
             "a process that had the job's lock has not renewed it in time; it is taken from it"
         );
-        let session = take().await.map_err(failed)?;
+        let session = take(Wait::AMoment).await.map_err(failed)?;
         Ok(session.map(Lock::Advisory))
     }
 
@@ -219,6 +239,25 @@ impl State {
                 .map_err(error::write("the lock of the job")),
         }
     }
+}
+
+/// Whether processes that had opened the state's file have left their locks beside it.
+pub(super) fn are_beside(state: &Path) -> std::io::Result<bool> {
+    let (Some(directory), Some(name)) = (state.parent(), state.file_name()) else {
+        return Ok(false);
+    };
+    let name = format!("{}.", name.to_string_lossy());
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?.file_name();
+        let suffix = entry.to_str().and_then(|entry| entry.strip_prefix(&name));
+        let is_lock = |suffix: &str| {
+            [SERVING, DAEMON].contains(&suffix) || suffix.ends_with(JOB) && suffix.len() > JOB.len()
+        };
+        if suffix.is_some_and(is_lock) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A job's name as part of a file name: whatever could leave the directory is escaped.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use onboarding_core::{
+    custom_resource::TombstoneReason,
     ids::{AwsAccountId, OrganizationId, SpotAccountId, StackId},
     inventory::{AccountState, OrganizationSnapshot},
     orphan_cleanup::{Known, KnownOwner, KnownTombstone, OrphanClock, Place, Why},
@@ -51,6 +52,8 @@ impl State {
         for tombstone in self.tombstones().await? {
             let entry = known.entry(tombstone.spot_account).or_default();
             entry.account = Some(tombstone.account);
+            // Its creation was sent, and answered when somebody else had worked on the AWS account.
+            entry.is_created |= tombstone.reason == TombstoneReason::Late;
             entry.tombstone = Some(KnownTombstone {
                 stack: tombstone.stack_id,
                 at: tombstone.at.as_second(),

@@ -11,6 +11,13 @@ use super::{State, StateError};
 /// Runs that are forgotten in one transaction: each may have tens of thousands of steps.
 const BATCH: i64 = 10;
 
+/// Ticks that were skipped, which have no steps.
+const BATCH_OF_SKIPPED: i64 = 1_000;
+
+/// Nothing of what stays is among them, so they need not be looked for in all that.
+const SKIPPED: &str = "DELETE FROM runs WHERE id IN \
+                       (SELECT id FROM runs WHERE state = 'skipped' AND ended_at < $1 ORDER BY ended_at LIMIT $2)";
+
 /// What has been forgotten, or would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Prunable {
@@ -107,6 +114,18 @@ impl State {
     ) -> Result<Prunable, StateError> {
         let failed = StateError::query("forgetting old runs");
         let mut pruned = Prunable::default();
+        loop {
+            let gone = sqlx::query(SKIPPED)
+                .bind(before)
+                .bind(BATCH_OF_SKIPPED)
+                .execute(self.pool())
+                .await
+                .map_err(&failed)?;
+            if gone.rows_affected() == 0 {
+                break;
+            }
+            pruned.runs += gone.rows_affected();
+        }
         loop {
             let gone = sqlx::query(of_old_runs!(
                 "DELETE FROM runs WHERE id IN (SELECT id",

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use onboarding_core::notify::Notification;
 use sqlx::{Any as AnyDatabase, Row as _, Transaction, any::AnyRow};
 
-use super::{State, StateError, error::write, job_ends, notifications};
+use super::{
+    State, StateError, advisory::Wait, error::write, job_ends, locks::Lock, notifications,
+};
 use crate::{
     engine::{Asked, Hold, JournalError, RunId, RunKey},
     schedule::{Decision, Standing},
@@ -237,7 +239,8 @@ impl State {
         })
     }
 
-    /// Takes up the run that waits longest of those that are due, whose job is one of these, and which nobody runs.
+    /// Takes up the run that waits longest of those that are due, whose job is one of these, and which nobody runs. None as soon as
+    /// `ends` says so.
     ///
     /// # Errors
     /// When the state cannot be read or written.
@@ -246,6 +249,7 @@ impl State {
         now: Timestamp,
         owner: &str,
         known: &BTreeSet<String>,
+        ends: impl Fn() -> bool,
     ) -> Result<Option<Taken>, JournalError> {
         let failed = write("that a run is taken up");
         let now = now.as_millisecond();
@@ -258,33 +262,59 @@ impl State {
         .fetch_all(self.pool())
         .await
         .map_err(&failed)?;
+        let mut had = None;
         for row in jobs {
             let job: String = row.try_get("job").map_err(&failed)?;
             if !known.contains(&job) {
                 continue;
             }
-            let Some(lock) = self.lock_job_or_tell(&job).await else {
+            if ends() {
+                return Ok(None);
+            }
+            // What another one takes up at this moment is not waited for: it goes through the same jobs in the same order.
+            let Some(lock) = self.lock_job_or_tell(&job, Wait::No).await else {
+                had.get_or_insert(job);
                 continue;
             };
-            let taken = sqlx::query(
-                "UPDATE runs SET state = 'running', started_at = $2, lease_owner = $3, fence = fence + 1 \
-                 WHERE state = 'queued' AND id = (SELECT id FROM runs WHERE job = $1 AND state = 'queued' AND due_at <= $2 \
-                 ORDER BY due_at, id LIMIT 1) RETURNING *",
-            )
-            .bind(&job)
-            .bind(now)
-            .bind(owner)
-            .fetch_optional(self.pool())
-            .await
-            .map_err(&failed)?;
-            if let Some(row) = taken {
-                return Ok(Some(Taken {
-                    hold: Arc::new(lock),
-                    ..taken_row(&row)?
-                }));
+            if let Some(taken) = self.take_up_of(&job, lock, now, owner).await? {
+                return Ok(Some(taken));
             }
         }
+        // Who has it may have ended just now.
+        if let Some(job) = had.filter(|_| !ends())
+            && let Some(lock) = self.lock_job_or_tell(&job, Wait::AMoment).await
+        {
+            return self.take_up_of(&job, lock, now, owner).await;
+        }
         Ok(None)
+    }
+
+    /// Takes up the run of a job that waits longest, under the job's lock.
+    async fn take_up_of(
+        &self,
+        job: &str,
+        lock: Lock,
+        now: i64,
+        owner: &str,
+    ) -> Result<Option<Taken>, JournalError> {
+        let taken = sqlx::query(
+            "UPDATE runs SET state = 'running', started_at = $2, lease_owner = $3, fence = fence + 1 \
+             WHERE state = 'queued' AND id = (SELECT id FROM runs WHERE job = $1 AND state = 'queued' AND due_at <= $2 \
+             ORDER BY due_at, id LIMIT 1) RETURNING *",
+        )
+        .bind(job)
+        .bind(now)
+        .bind(owner)
+        .fetch_optional(self.pool())
+        .await
+        .map_err(write("that a run is taken up"))?;
+        let taken = taken.map(|row| {
+            Ok(Taken {
+                hold: Arc::new(lock),
+                ..taken_row(&row)?
+            })
+        });
+        taken.transpose()
     }
 
     /// Ends a run that was taken up and could not be begun, with what targets are told of it.
@@ -345,7 +375,7 @@ impl State {
             if matches!(self.is_run(&job).await, Ok(true)) {
                 continue;
             }
-            let Some(_alone) = self.lock_job_or_tell(&job).await else {
+            let Some(_alone) = self.lock_job_or_tell(&job, Wait::AMoment).await else {
                 continue;
             };
             let mut tx = self.write().await.map_err(&failed)?;
@@ -542,16 +572,19 @@ async fn note_look(
     look: &Looked,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    // A replica that lacks the job, or has another schedule for it, may have written its own since. What this one has in force is
+    // in force for as long as before; only a look that puts it into force, which decides nothing, says otherwise.
     let ours = sqlx::query(
         "INSERT INTO schedules (job, looked_until, schedule, in_force_since) VALUES ($1, $2, $4, $2) \
          ON CONFLICT (job) DO UPDATE SET looked_until = excluded.looked_until, schedule = excluded.schedule, \
-         in_force_since = CASE WHEN schedules.schedule = excluded.schedule THEN schedules.in_force_since \
-         ELSE excluded.in_force_since END WHERE schedules.looked_until = $3",
+         in_force_since = CASE WHEN schedules.in_force_since IS NOT NULL AND ($5 = 0 OR schedules.schedule = excluded.schedule) \
+         THEN schedules.in_force_since ELSE excluded.in_force_since END WHERE schedules.looked_until = $3",
     )
     .bind(&look.job)
     .bind(look.until.as_millisecond())
     .bind(look.before.map(Timestamp::as_millisecond))
     .bind(&look.schedule)
+    .bind(i64::from(look.decisions.is_empty()))
     .execute(&mut **tx)
     .await?;
     if ours.rows_affected() == 0 {
@@ -658,7 +691,7 @@ async fn insert_request(
     Ok(id)
 }
 
-/// Asks for the same run once more, unless one of its job waits already.
+/// Asks for the same run once more, unless one of its job waits already, or somebody has ended it: that is wanted no more.
 pub(super) async fn ask_again(
     tx: &mut Transaction<'_, AnyDatabase>,
     run: RunKey,
@@ -666,7 +699,7 @@ pub(super) async fn ask_again(
 ) -> Result<(), JournalError> {
     let failed = write("a run in place of one that was put off");
     let row = sqlx::query(
-        "SELECT * FROM runs WHERE id = $1 AND NOT EXISTS \
+        "SELECT * FROM runs WHERE id = $1 AND cancelled_by IS NULL AND NOT EXISTS \
          (SELECT 1 FROM runs other WHERE other.job = runs.job AND other.state = 'queued')",
     )
     .bind(run.id.to_string())

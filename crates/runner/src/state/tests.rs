@@ -16,6 +16,7 @@ mod prune;
 mod requests;
 mod rollouts;
 mod server;
+mod upgrades;
 mod windows;
 
 use std::time::{Duration, Instant};
@@ -203,6 +204,72 @@ async fn what_is_not_a_state_is_refused() {
     .unwrap();
     let error = State::open(&place.url()).await.unwrap_err();
     assert!(matches!(error, StateError::Open { .. }), "{error}");
+}
+
+/// A state that a job has run on, closed, as the bytes of its file.
+async fn used(place: &Place) -> (std::path::PathBuf, Vec<u8>) {
+    let Place::File(directory) = place else {
+        unreachable!("it is a file")
+    };
+    let state = place.open().await;
+    drop(state.lock_job("sync").await.unwrap());
+    state.close().await;
+    let path = directory.path().join("state.db");
+    let bytes = std::fs::read(&path).unwrap();
+    (path, bytes)
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_off_is_damaged() {
+    let place = Place::file();
+    let (path, bytes) = used(&place).await;
+    // At pages, in the middle of one, and with rubbish in a page.
+    let half = bytes.len() / 2;
+    let mut rubbish = bytes.clone();
+    rubbish[half..half + 4096].fill(7);
+    for damaged in [
+        &bytes[..half / 4096 * 4096],
+        &bytes[..half + 100],
+        &bytes[..4096],
+        &rubbish[..],
+    ] {
+        std::fs::write(&path, damaged).unwrap();
+        let error = State::open(&place.url()).await.unwrap_err();
+        let said = error.to_string();
+        assert!(
+            matches!(error, StateError::Damaged { .. } | StateError::Open { .. }),
+            "{said}"
+        );
+        assert!(said.contains("move it away"), "{said}");
+    }
+    std::fs::write(&path, &bytes).unwrap();
+    place.open().await.close().await;
+}
+
+#[tokio::test]
+async fn an_empty_file_is_a_new_state_only_where_nothing_has_run() {
+    let place = Place::file();
+    let (path, bytes) = used(&place).await;
+    std::fs::write(&path, "").unwrap();
+    let error = State::open(&place.url()).await.unwrap_err();
+    let said = error.to_string();
+    assert!(matches!(error, StateError::Damaged { .. }), "{said}");
+    assert!(
+        said.contains("it is empty") && said.contains("last copy"),
+        "{said}"
+    );
+    // Whoever takes it away begins anew, and nothing stands against the copy.
+    std::fs::remove_file(&path).unwrap();
+    place.open().await.close().await;
+    std::fs::write(&path, &bytes).unwrap();
+    place.open().await.close().await;
+    // One that was only made has had no runs.
+    let place = Place::file();
+    let Place::File(directory) = &place else {
+        unreachable!("it is a file")
+    };
+    std::fs::write(directory.path().join("state.db"), "").unwrap();
+    place.open().await.close().await;
 }
 
 #[test]

@@ -44,11 +44,13 @@ impl OrphanCleanup {
             Some(listing) => (Some(listing.count), listing.organization),
             None => (None, None),
         };
+        let mut known = state.known_spot_accounts().await?;
+        orphan_cleanup::add_late(&mut known, &sync.spot_accounts);
         let mut observed = CleanupObserved {
             sync,
             previous_spot_count,
             previous_organization,
-            known: state.known_spot_accounts().await?,
+            known,
             clocks: state.orphan_clocks().await?,
             places: state.places().await?,
             running: BTreeMap::new(),

@@ -56,7 +56,8 @@ async fn wake(state: &State, hints: &[Hint], at: Timestamp) {
 
 async fn take(state: &State, at: Timestamp) -> Option<Taken> {
     let known = ["sync", "enroll"].map(str::to_owned).into();
-    state.take_up(at, "test", &known).await.unwrap()
+    let taken = state.take_up(at, "test", &known, || false);
+    taken.await.unwrap()
 }
 
 async fn runs(state: &State) -> Vec<RunRow> {

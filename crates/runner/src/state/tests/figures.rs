@@ -16,6 +16,7 @@ use sqlx::Row as _;
 use super::{Place, on_both};
 use crate::{
     engine::{Asked, Begun, Journal as _, NewRun, RunEnd, RunId, RunStatus},
+    schedule::Decision,
     state::{
         Figures, JobEnds, JobFigures, Looked, MIGRATIONS, MendFailure, NewRequest,
         NextNotification, State, TargetFigures, figures,
@@ -330,6 +331,20 @@ async fn a_schedule_is_in_force_since_it_changed_last(place: Place) {
     let looks = [look("@every 2h", before, 500)];
     state.note_looks(&looks, second(500)).await.unwrap();
     assert_eq!(job(&state, "sync").await.in_force_since, Some(500_000));
+    // Replicas that know the job by different schedules, or not at all, look in turn.
+    before = Some(500);
+    for (schedule, until) in [("@every 1h", 600), ("@every 2h", 700)] {
+        let tick = second(until);
+        let decisions = vec![Decision::Queue { tick, due_at: tick }];
+        let looked = Looked {
+            decisions,
+            ..look(schedule, before, until)
+        };
+        state.note_looks(&[looked], tick).await.unwrap();
+        state.forget_schedules(&["sync"]).await.unwrap();
+        assert_eq!(job(&state, "sync").await.in_force_since, Some(500_000));
+        before = Some(until);
+    }
 }
 
 async fn freezes_are_told_with_when_they_began_and_ended(place: Place) {
@@ -413,7 +428,8 @@ async fn runs_that_wait_and_go_on_and_pauses_are_counted(place: Place) {
         state.ask_for_run(&request, now).await.unwrap();
     }
     let known = ["sync".to_owned()].into();
-    let _taken = state.take_up(now, "us", &known).await.unwrap().unwrap();
+    let taken = state.take_up(now, "us", &known, || false);
+    let _taken = taken.await.unwrap().unwrap();
     state.pause_job("sync", "ana", None, now).await.unwrap();
     let sync = job(&state, "sync").await;
     assert_eq!((sync.queued, sync.running), (1, 1));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use onboarding_core::{
-    custom_resource::Holder,
+    custom_resource::{Holder, TombstoneReason},
     ids::{AwsAccountId, SpotAccountId, StackId},
     inventory::{Account, AccountState, OrganizationSnapshot},
     orphan_cleanup::{
@@ -12,7 +12,7 @@ use onboarding_core::{
         undo::{DeletionRecord, Undone},
     },
 };
-use onboarding_provider::{Assignment, Intents as _};
+use onboarding_provider::{Assigned, Assignment, Intent, Intents as _, Tombstone};
 
 use super::{
     super::{SpotListing, State, StateError},
@@ -156,8 +156,11 @@ async fn who_made_a_spot_account_is_known(place: Place) {
             created_by: created_by.clone(),
         };
         let account = AwsAccountId::from_number(number).unwrap();
-        let assigned = state.database().assign(account, &assignment);
-        assert!(assigned.await.unwrap());
+        let (database, until) = (state.database(), Timestamp::MAX);
+        database.claim(account, "one", until).await.unwrap();
+        let seen = Intent::default();
+        let assigned = database.assign(account, "one", &seen, &assignment);
+        assert_eq!(assigned.await.unwrap(), Assigned::Held);
         let known = state.known_spot_accounts().await.unwrap();
         let known = &known[&spot(number)];
         assert_eq!(
@@ -165,6 +168,21 @@ async fn who_made_a_spot_account_is_known(place: Place) {
             (Some(account), created_by.is_some())
         );
         assert_eq!((&known.owner, &known.tombstone), (&None, &None));
+    }
+    // What was made too late is ours as well.
+    for (number, reason) in [(3, TombstoneReason::Late), (4, TombstoneReason::Reconcile)] {
+        let tombstone = Tombstone {
+            spot_account: spot(number),
+            account: account(),
+            stack_id: stack.clone(),
+            at: Timestamp::now(),
+            reason,
+        };
+        let left = state.database().leave_tombstone(&tombstone);
+        left.await.unwrap();
+        let known = state.known_spot_accounts().await.unwrap();
+        let is_late = reason == TombstoneReason::Late;
+        assert_eq!(known[&spot(number)].is_created, is_late);
     }
 }
 

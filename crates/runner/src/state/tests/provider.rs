@@ -10,7 +10,7 @@ use onboarding_core::{
     stackset_sync::spot_links::HostedLink,
 };
 use onboarding_provider::{
-    Assignment, Claim, Departed, Departure, Intent, Intents as _, IntentsError, Owner,
+    Assigned, Assignment, Claim, Departed, Departure, Intent, Intents as _, IntentsError, Owner,
     RememberedExternalId, ResourceResponse, SendIntent, SentCall, Tombstone,
 };
 
@@ -94,8 +94,10 @@ fn send_intent() -> SendIntent {
 
 on_both! {
     one_holder_at_a_time_works_on_an_account,
+    a_claim_for_longer_than_there_is_time_is_one,
     a_claim_that_ran_out_is_lost_to_the_next_with_its_intent,
     an_assignment_settles_the_creation_and_makes_the_account_ours,
+    an_assignment_is_late_when_somebody_else_has_had_the_account,
     owners_and_external_ids_are_the_last_ones,
     the_first_answer_stays_and_an_adoption_is_known_until_we_link,
     a_hosted_link_is_remembered_and_a_newer_one_wins,
@@ -156,6 +158,20 @@ async fn one_holder_at_a_time_works_on_an_account(place: Place) {
             .unwrap(),
         Claim::Held(_)
     ));
+}
+
+async fn a_claim_for_longer_than_there_is_time_is_one(place: Place) {
+    let state = place.open().await;
+    let (database, until) = (state.database(), now() + 1.minute());
+    database.claim(account(), "one", until).await.unwrap();
+    // As a clock may leave it that was far ahead.
+    sqlx::query("UPDATE intents SET held_until = 9223372036854775807")
+        .execute(state.pool())
+        .await
+        .unwrap();
+    let busy = database.claim(account(), "two", until).await.unwrap();
+    let until = Timestamp::MAX;
+    assert_eq!(busy, Claim::Busy { until });
 }
 
 async fn a_claim_that_ran_out_is_lost_to_the_next_with_its_intent(place: Place) {
@@ -227,8 +243,9 @@ async fn an_assignment_settles_the_creation_and_makes_the_account_ours(place: Pl
         .await
         .unwrap();
     let created = assignment(Some(stack()));
-    let held = state.database().assign(account(), &created).await;
-    assert!(held.unwrap());
+    let seen = Intent::default();
+    let assigned = state.database().assign(account(), "one", &seen, &created);
+    assert_eq!(assigned.await.unwrap(), Assigned::Held);
     let expected = Intent {
         assigned: Some(spot_account()),
         assigned_at: Some(created.at),
@@ -245,6 +262,49 @@ async fn an_assignment_settles_the_creation_and_makes_the_account_ours(place: Pl
             .owned
             .contains_key(&account())
     );
+}
+
+async fn an_assignment_is_late_when_somebody_else_has_had_the_account(place: Place) {
+    let state = place.open().await;
+    let (database, later) = (state.database(), now() + 1.minute());
+    let (seen, created) = (Intent::default(), assignment(Some(stack())));
+    let assign = async |holder: &str, created: &Assignment| {
+        let assigned = database.assign(account(), holder, &seen, created);
+        assigned.await.unwrap()
+    };
+    let late = |assigned: Option<&SpotAccountId>| Assigned::Late(assigned.cloned());
+    // The claim of the first one has run out, and the other one is about to create.
+    let past = now() - 1.second();
+    database.claim(account(), "one", past).await.unwrap();
+    database.claim(account(), "two", later).await.unwrap();
+    let sent = send_intent();
+    let written = database.write_intent(account(), "two", &sent);
+    written.await.unwrap();
+    assert_eq!(assign("one", &created).await, late(None));
+    let intent = database.intent(account()).await.unwrap();
+    assert_eq!((intent.assigned, intent.sent), (None, Some(sent)));
+    // It has created, and given the claim back.
+    let other = Assignment {
+        spot_account: "act-5678efab".parse().unwrap(),
+        ..created.clone()
+    };
+    assert_eq!(assign("two", &other).await, Assigned::Held);
+    database.release(account(), "two").await.unwrap();
+    let before = database.intent(account()).await.unwrap();
+    assert_eq!(
+        assign("one", &created).await,
+        late(Some(&other.spot_account))
+    );
+    assert_eq!(database.intent(account()).await.unwrap(), before);
+    // A leftover was taken over without a claim.
+    database.claim(account(), "three", past).await.unwrap();
+    assert_eq!(
+        assign("three", &created).await,
+        late(Some(&other.spot_account))
+    );
+    // Nobody has worked on it since the claim ran out.
+    let assigned = database.assign(account(), "three", &before, &created);
+    assert_eq!(assigned.await.unwrap(), Assigned::Held);
 }
 
 async fn owners_and_external_ids_are_the_last_ones(place: Place) {
@@ -368,11 +428,13 @@ async fn nobody_is_given_what_is_being_deleted_and_what_is_deleted_is_forgotten(
             .await
             .unwrap()
     };
-    state
-        .database()
-        .assign(account(), &assignment(None))
-        .await
-        .unwrap();
+    let (database, given) = (state.database(), assignment(None));
+    let until = now() + 1.minute();
+    database.claim(account(), "one", until).await.unwrap();
+    let seen = Intent::default();
+    let assigned = database.assign(account(), "one", &seen, &given);
+    assert_eq!(assigned.await.unwrap(), Assigned::Held);
+    database.release(account(), "one").await.unwrap();
     assert!(hold(&other).await);
     let intent = state.database().intent(account()).await.unwrap();
     assert_eq!(intent.holders.len(), 2);

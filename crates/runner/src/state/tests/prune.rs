@@ -1,6 +1,9 @@
 //! Runs that ended long ago are forgotten, and nothing that anybody still needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use onboarding_core::{
     notify::{Event, Notice, Notification},
@@ -20,6 +23,7 @@ use crate::{
 on_both! {
     old_runs_go_with_all_that_they_did_and_the_last_ones_of_each_job_stay,
     what_somebody_still_needs_stays,
+    ticks_that_were_skipped_go_however_many_there_are,
     links_that_ended_of_stacks_that_are_gone_and_clocks_that_nobody_asks_for_go,
 }
 
@@ -109,6 +113,69 @@ async fn applied(state: &State, job: &str, day: i64, status: RunStatus, action: 
     state.end_step(key, ended).await.unwrap();
     end(state, key, status, day).await;
     key.id.to_string()
+}
+
+/// As many ticks as a job has in a month that is due each minute, all of them skipped.
+async fn skipped(state: &State, ticks: i64) {
+    let sql = "WITH RECURSIVE ticks (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM ticks WHERE n < $1) \
+               INSERT INTO runs (id, job, kind, woken_by, tick, dry_run, state, started_at, ended_at, error, fence) \
+               SELECT 'skipped-' || n, 'often', 'test', 'schedule', n, 0, 'skipped', n, n, 'paused by a person who had a reason', 0 \
+               FROM ticks";
+    let made = sqlx::query(sql).bind(ticks).execute(state.pool()).await;
+    assert_eq!(made.unwrap().rows_affected(), ticks.unsigned_abs());
+}
+
+async fn ticks_that_were_skipped_go_however_many_there_are(place: Place) {
+    let state = place.open().await;
+    let last = ran(&state, "often", 1, RunStatus::Done).await;
+    let ticks = 43_200;
+    skipped(&state, ticks).await;
+    let begun = Instant::now();
+    let pruned = prune(&state).await;
+    let took = begun.elapsed();
+    assert_eq!(pruned.runs, ticks.unsigned_abs());
+    assert_eq!(known(&state).await, [last].into());
+    assert!(took < Duration::from_secs(30), "{took:?}");
+}
+
+#[tokio::test]
+async fn what_is_forgotten_makes_a_file_smaller() {
+    let place = Place::file();
+    let Place::File(directory) = &place else {
+        unreachable!("it is a file")
+    };
+    // Written to the file itself when the last connection to it is closed.
+    let size = async |state: State| {
+        state.close().await;
+        let file = std::fs::metadata(directory.path().join("state.db"));
+        file.unwrap().len()
+    };
+    let before = size(place.open().await).await;
+    let fill = async || {
+        let state = place.open().await;
+        skipped(&state, 5_000).await;
+        let full = size(state).await;
+        assert!(full > before + 500_000, "{before} {full}");
+    };
+    fill().await;
+    let state = place.open().await;
+    assert_eq!(prune(&state).await.runs, 5_000);
+    state.compact().await.unwrap();
+    let after = size(state).await;
+    assert!(after < before + 100_000, "{before} {after}");
+    // Written anew, unless somebody serves.
+    fill().await;
+    let state = place.open().await;
+    assert_eq!(prune(&state).await.runs, 5_000);
+    let serving = state.serve().await.unwrap();
+    assert!(!state.write_anew().await.unwrap());
+    drop(serving);
+    let daemon = state.be_the_daemon("").await.unwrap();
+    assert!(!state.write_anew().await.unwrap());
+    drop(daemon);
+    assert!(state.write_anew().await.unwrap());
+    let anew = size(state).await;
+    assert!(anew <= before, "{before} {anew}");
 }
 
 async fn known(state: &State) -> BTreeSet<String> {

@@ -1,5 +1,7 @@
 //! Requests for runs, on both databases.
 
+use std::time::{Duration, Instant};
+
 use jiff::{Timestamp, ToSpan as _};
 use onboarding_core::{
     notify::{Event, Notice, Notification},
@@ -16,11 +18,13 @@ use crate::{
 on_both!(
     a_tick_gets_one_run_whoever_looks,
     what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time,
+    what_another_one_is_taking_up_keeps_nobody_from_the_next,
     a_run_that_was_taken_up_is_begun_under_its_fence,
     a_run_that_died_is_asked_for_again_and_not_forever,
     a_dry_run_of_a_daemon_is_found_dead_like_any_other,
     what_somebody_cancelled_is_not_asked_for_again_when_it_dies,
     a_run_that_was_put_off_is_asked_for_again,
+    what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off,
     what_nobody_knows_waits_for_somebody_who_does_and_not_forever,
     what_a_clock_that_was_ahead_has_missed_is_still_to_come,
     a_run_that_waits_is_taken_away_and_one_that_goes_on_is_told,
@@ -67,7 +71,7 @@ fn request(job: &str) -> NewRequest<'_> {
     }
 }
 
-fn new_run(job: &str) -> NewRun {
+pub(super) fn new_run(job: &str) -> NewRun {
     NewRun {
         id: RunId::new(),
         claim: None,
@@ -99,7 +103,8 @@ fn begun(taken: &Taken) -> NewRun {
 
 async fn take(state: &State) -> Option<Taken> {
     let known = ["sync", "audit", "later"].map(str::to_owned).into();
-    state.take_up(now(), "test", &known).await.unwrap()
+    let taken = state.take_up(now(), "test", &known, || false);
+    taken.await.unwrap()
 }
 
 /// The states of the runs of all jobs, the newest last, with why.
@@ -199,6 +204,37 @@ async fn what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time(place: Plac
         tokio::task::yield_now().await;
     };
     assert_ne!(second.run.id, first);
+}
+
+async fn what_another_one_is_taking_up_keeps_nobody_from_the_next(place: Place) {
+    let (one, other) = (place.open().await, place.open().await);
+    let jobs = ["a", "b", "c", "d", "e", "last"];
+    for (at, job) in jobs.iter().enumerate() {
+        let due_at = now() - i64::try_from(jobs.len() - at).unwrap().seconds();
+        let request = NewRequest {
+            due_at,
+            ..request(job)
+        };
+        other.ask_for_run(&request, now()).await.unwrap();
+    }
+    let known = jobs.map(str::to_owned).into();
+    let mut locks = Vec::new();
+    for job in &jobs[..5] {
+        locks.push(one.lock_job(job).await.unwrap());
+    }
+    // Waiting for one of them takes two seconds.
+    let begun = Instant::now();
+    let taken = other.take_up(now(), "other", &known, || false);
+    let taken = taken.await.unwrap().unwrap();
+    let took = begun.elapsed();
+    assert_eq!(taken.job, "last");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // With nothing else to do, the first one is waited for, unless we are to end.
+    let ending = other.take_up(now(), "other", &known, || true);
+    assert!(ending.await.unwrap().is_none());
+    let waiting = other.take_up(now(), "other", &known, || false);
+    let (taken, ()) = tokio::join!(waiting, async { locks.clear() });
+    assert_eq!(taken.unwrap().unwrap().job, "a");
 }
 
 async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
@@ -339,6 +375,21 @@ async fn a_run_that_was_put_off_is_asked_for_again(place: Place) {
     state.end_run(key, put_off()).await.unwrap();
     let runs = state.list_runs(Some("audit"), 10).await.unwrap();
     assert_eq!(runs.len(), 2, "{runs:?}");
+}
+
+async fn what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off(place: Place) {
+    let state = place.open().await;
+    state.ask_for_run(&request("sync"), now()).await.unwrap();
+    let taken = take(&state).await.unwrap();
+    let key = state.begin_run(&begun(&taken)).await.unwrap().key;
+    // The daemon is told to end before its run has seen that.
+    let id = key.id.to_string();
+    let cancelled = state.cancel_run(&id, "alice", now());
+    assert_eq!(cancelled.await.unwrap(), Some(Cancelled::Running));
+    state.end_run(key, put_off()).await.unwrap();
+    let runs = state.list_runs(None, 10).await.unwrap();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert_eq!(state.standings().await.unwrap().get("sync"), None);
 }
 
 fn put_off() -> RunEnd<'static> {

@@ -1,9 +1,19 @@
 //! What only a server can do to us.
 
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
 use onboarding_provider::sql::{Database, DatabaseError};
 use sqlx::Executor as _;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::watch,
+};
+use url::Url;
 
-use super::{Place, State, StateError};
+use super::{super::CONNECTIONS, Place, State, StateError};
 use crate::engine::{Asked, Journal as _, JournalError, NewRun, RunId};
 
 fn run() -> NewRun {
@@ -38,6 +48,81 @@ async fn a_run_whose_lock_was_lost_with_its_connection_can_no_longer_write() {
     assert_eq!(second.interrupted, [first.key.id]);
     let late = one.plan_run(first.key, &[], &second.memos).await;
     assert!(matches!(late, Err(JournalError::Fenced(_))));
+}
+
+/// The name of a server's socket (PostgreSQL manual, unix_socket_directories).
+const SOCKET: &str = ".s.PGSQL.5432";
+
+/// What goes through a socket of this directory to the server stops without a word when that is asked for, as where packets are dropped.
+/// What is connected later gets through.
+fn relay(directory: &Path, to: PathBuf) -> watch::Sender<()> {
+    let listener = UnixListener::bind(directory.join(SOCKET)).unwrap();
+    let (silence, silenced) = watch::channel(());
+    tokio::spawn(async move {
+        while let Ok((mut caller, _)) = listener.accept().await {
+            let (to, mut silenced) = (to.clone(), silenced.clone());
+            silenced.mark_unchanged();
+            tokio::spawn(async move {
+                let mut server = UnixStream::connect(to).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut caller, &mut server) => {}
+                    Ok(()) = silenced.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    silence
+}
+
+#[tokio::test]
+async fn who_looks_goes_on_when_the_server_vanishes_without_a_word() {
+    let Some(place) = Place::server().await else {
+        return;
+    };
+    let beside = place.open().await;
+    let url: Url = place.url().parse().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    // The directory of a socket is a host, with its slashes escaped.
+    let there = url.host_str().unwrap().to_owned();
+    let here = directory.path().display().to_string().replace('/', "%2F");
+    let silence = relay(
+        directory.path(),
+        Path::new(&there.replace("%2F", "/")).join(SOCKET),
+    );
+    let url = place.url().replacen(&there, &here, 1);
+    let state = State::open(&url).await.unwrap();
+    let state = state.with_lease(Duration::from_secs(2));
+    // All connections have a statement under way.
+    let under_way = (0..CONNECTIONS).map(|_| {
+        state.in_time(async {
+            let query = sqlx::query("SELECT pg_sleep(30)").execute(state.pool());
+            query.await.map_err(StateError::query("sleeping"))
+        })
+    });
+    let begun = Instant::now();
+    let vanishes = async {
+        let asked = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+                     AND query = 'SELECT pg_sleep(30)' AND state = 'active'";
+        loop {
+            let asleep: i64 = sqlx::query_scalar(asked)
+                .fetch_one(beside.pool())
+                .await
+                .unwrap();
+            if asleep == i64::from(CONNECTIONS) {
+                return silence.send(()).unwrap();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "{asleep}");
+        }
+    };
+    let (looked, ()) = tokio::join!(futures_util::future::join_all(under_way), vanishes);
+    for looked in looked {
+        let why = crate::engine::JobError::from(looked.unwrap_err()).chain();
+        assert!(why.contains("did not answer within 4 s"), "{why}");
+    }
+    // It is there again, at the same address.
+    while let Err(error) = state.in_time(state.standings()).await {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{error}");
+    }
 }
 
 #[tokio::test]
