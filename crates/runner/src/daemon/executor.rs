@@ -8,7 +8,7 @@ use tracing::{Instrument as _, Span};
 
 use super::{Nudge, definitions::Definitions};
 use crate::{
-    config::{Approval, JobFile, JobParams},
+    config::{Approval, JobFile, JobParams, Overlap},
     engine::{
         Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, RunStatus, exit_code,
         run_span,
@@ -66,6 +66,7 @@ impl Executor {
                 self.ask_again_for_dead().await;
                 looked_for_dead = Some(tokio::time::Instant::now());
             }
+            self.make_room(Timestamp::now()).await;
             let known = self.definitions.names();
             while runs.len() < self.most && !interrupt.is_draining() {
                 let taken = self.home.state.take_up(Timestamp::now(), &owner, &known);
@@ -88,6 +89,27 @@ impl Executor {
                     outlived(ended);
                     self.ended.notify_one();
                 }
+            }
+        }
+    }
+
+    /// Ends runs in whose place one that events ask for is due, of the jobs that say so.
+    async fn make_room(&self, now: Timestamp) {
+        let config = self.definitions.current();
+        let jobs = config.jobs.iter();
+        let jobs = jobs.filter(|job| job.enabled && job.overlap == Overlap::Replace);
+        let jobs: Vec<&str> = jobs.map(|job| job.name.as_str()).collect();
+        match self.home.state.make_room(&jobs, now).await {
+            Ok(ended) => {
+                for job in ended {
+                    tracing::info!(
+                        job.name = job,
+                        "a run ends for one that events ask for (overlap = \"replace\")"
+                    );
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "runs could not be ended for those that events ask for; it is tried again");
             }
         }
     }
