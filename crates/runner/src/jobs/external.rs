@@ -20,7 +20,9 @@ use tokio::sync::OnceCell;
 use super::stackset_sync::StackSetSync;
 use crate::{
     config::{ExternalJob, Grant, Text},
-    engine::{Applied, ErrorClass, Interrupt, Job, JobError, RunContext, StepContext, StepError},
+    engine::{
+        Applied, ErrorClass, Interrupt, Job, JobError, Memos, RunContext, StepContext, StepError,
+    },
     home::Home,
     plugin::{
         Environment, Plugin, Pool,
@@ -224,6 +226,10 @@ impl Job for External {
 
     fn consent(&self) -> &dyn Consent {
         &SameStep
+    }
+
+    fn memos(&self) -> Memos {
+        Memos::Kept
     }
 
     fn most_at_once(&self) -> usize {
