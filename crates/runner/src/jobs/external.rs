@@ -25,7 +25,7 @@ use crate::{
     },
     home::Home,
     plugin::{
-        Environment, Plugin, Pool,
+        Granted, Plugin, Pool,
         protocol::{AccountView, ApplyRequest, PhaseView, PlanRequest, RunView, WrittenStep},
     },
 };
@@ -86,8 +86,8 @@ impl External {
                 .check(&description.asking)
                 .map_err(|errors| JobError::new(ErrorClass::Invalid, errors.to_string()))?;
             let granted = description.granted(self.job.grants());
-            let environment = Environment::granted(&self.sync.home, &granted).await?;
-            Ok::<_, JobError>(Pool::new(self.plugin.clone(), description, environment))
+            let granted = Granted::new(self.sync.home.clone(), granted);
+            Ok::<_, JobError>(Pool::new(self.plugin.clone(), description, granted))
         };
         self.pool.get_or_try_init(begin).await
     }
