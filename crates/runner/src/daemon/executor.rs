@@ -145,13 +145,14 @@ impl Executor {
 
     /// One run, to its end.
     fn serve(&self, taken: Taken, interrupt: Interrupt) -> impl Future<Output = ()> + use<> {
-        if taken.woken_by == BY_HAND {
-            // Who waits for it has just read the files, too.
-            self.definitions.read_what_has_changed();
-        }
-        let home = self.home.with_config(self.definitions.current());
-        let job = self.definitions.job(&taken.job);
+        let (home, definitions) = (self.home.clone(), Arc::clone(&self.definitions));
         async move {
+            if taken.woken_by == BY_HAND {
+                // Who waits for it has just read the files, too.
+                definitions.read_what_has_changed().await;
+            }
+            let home = home.with_config(definitions.current());
+            let job = definitions.job(&taken.job);
             let state = home.state.clone();
             let run = taken.run;
             let Some(job) = job else {
