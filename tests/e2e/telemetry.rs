@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
+    components,
     otlp::{OtlpReceiver, Received, attribute, message},
     runner::Runner,
     tap::Tap,
@@ -211,6 +212,62 @@ async fn run_directly_and_look() -> Result<()> {
             .iter()
             .all(|call| steps.iter().any(|step| is_below(&received, call, step))),
         "a call is not below a step"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_a_plugin_is_asked_is_in_the_trace_of_its_run() {
+    tls::install();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(ask_a_plugin_and_look()).unwrap();
+}
+
+async fn ask_a_plugin_and_look() -> Result<()> {
+    let sandbox = Sandbox::start(Scenario::parse(SCENARIO)?, "127.0.0.1:0".parse()?).await?;
+    let receiver = OtlpReceiver::start().await?;
+    let mut environment = sandbox.environment().clone();
+    environment.insert(
+        "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
+        receiver.endpoint.clone(),
+    );
+    environment.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), "grpc".to_owned());
+    let runner = Runner::new(environment)?;
+    let config = runner.directory().join("config");
+    let text = "[aws]\nregion = \"us-east-1\"\n[plugins]\npath = [\"plugins\"]\n[[profiles]]\nname = \"default\"\n\
+                [profiles.targets]\nous = [\"root\"]\n";
+    std::fs::write(config.join("runner.toml"), text)?;
+    let job = "kind = \"rogue-refused\"\n[params.settings]\ndirectory = \".\"\nlog = \"log\"\n";
+    std::fs::write(config.join("jobs/refused.toml"), job)?;
+    std::fs::create_dir(config.join("plugins"))?;
+    let rogue = components::checkout().join("tests/plugins/runner-job-rogue");
+    std::os::unix::fs::symlink(rogue, config.join("plugins/runner-job-rogue-refused"))?;
+    let arguments = ["--output", "json", "exec", "refused"];
+    let ended = tokio::task::spawn_blocking(move || runner.run(&arguments)).await??;
+    ensure!(ended.code == 1, "{}\n{}", ended.stdout, ended.stderr);
+
+    let received = receiver.received();
+    let steps: Vec<&Span> = received.named("step").collect();
+    let calls: Vec<&Span> = received.named("plugin").collect();
+    let mut asked: BTreeMap<&str, usize> = BTreeMap::new();
+    for call in calls {
+        ensure!(call.kind() == SpanKind::Client, "{call:?}");
+        ensure!(attribute(call, "plugin.kind") == Some("rogue-refused"));
+        let what = attribute(call, "plugin.call").context("no call")?;
+        *asked.entry(what).or_default() += 1;
+        let status = call.status.clone().unwrap_or_default().code();
+        let is_failed = status == StatusCode::Error;
+        ensure!(is_failed == (what == "apply"), "{call:?}");
+        if what == "apply" {
+            let id = attribute(call, "step.id");
+            let mut above = steps.iter().filter(|step| is_below(&received, call, step));
+            ensure!(above.any(|step| attribute(step, "step.id") == id) && id.is_some());
+        }
+    }
+    ensure!(asked.get("apply") == Some(&steps.len()), "{asked:?}");
+    ensure!(
+        asked.contains_key("plan") && asked.contains_key("describe"),
+        "{asked:?}"
     );
     Ok(())
 }

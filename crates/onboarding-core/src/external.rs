@@ -102,6 +102,7 @@ pub fn plan(offer: &Offer<'_>, answer: Answer) -> Result<Plan, AnswerError> {
         steps: guarded.steps,
         findings,
         refusals: guarded.refusals,
+        withheld: guarded.withheld,
         ..Plan::default()
     })
 }

@@ -3,7 +3,10 @@
 
 pub mod consent;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -210,6 +213,9 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// What guard rails refuse.
     pub refusals: Vec<Refusal>,
+    /// The ids of steps that would be done but for guard rails, where what such a step wrote down is kept for the next run.
+    #[serde(skip)]
+    pub withheld: BTreeSet<String>,
     /// How many accounts IAM was read in; none when that was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audited: Option<Audited>,

@@ -329,6 +329,10 @@ fn nothing_is_done_in_a_protected_account_nor_what_builds_on_that() {
     let plan = given.steps(steps).unwrap();
     let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids, ["write:1"]);
+    assert_eq!(
+        plan.withheld,
+        ["link:2", "write:2"].map(str::to_owned).into()
+    );
     assert_eq!(plan.refusals[0].guard, "protected-accounts");
     assert!(!plan.refusals[0].whole_plan);
     for id in ["write:2", "link:2"] {
@@ -355,6 +359,8 @@ fn nothing_is_removed_unless_the_job_says_so_and_every_limit_is_kept() {
         ]
     };
     let two = || three().into_iter().take(3).collect::<Vec<_>>();
+    // It is accounts that count, and not the steps that they are put into.
+    let many = || vec![step("write:4", &[4]), removal("r:123", &[1, 2, 3])];
     let cases = [
         (
             Given {
@@ -381,6 +387,7 @@ fn nothing_is_removed_unless_the_job_says_so_and_every_limit_is_kept() {
             Some("shrink-guard"),
         ),
         (Given::default(), three(), Some("max-removals")),
+        (Given::default(), many(), Some("max-removals")),
         (Given::default(), two(), None),
         // Protected accounts do not count: nothing is removed there anyway.
         (
@@ -405,6 +412,11 @@ fn nothing_is_removed_unless_the_job_says_so_and_every_limit_is_kept() {
             None | Some("protected-accounts") => assert_eq!(removes, 2),
             Some(_) => assert_eq!(removes, 0),
         }
+        let said = plan.refusals.iter().find(|one| one.guard == "max-removals");
+        if let Some(said) = said {
+            assert!(said.message.contains(": 3 accounts"), "{said:?}");
+        }
+        assert_eq!(plan.withheld.is_empty(), guard.is_none());
         // What removes nothing goes on.
         assert!(plan.steps.iter().any(|step| step.id == "write:4"));
     }

@@ -35,7 +35,7 @@ pub use context::{Clock, RunContext, StepContext, system_clock};
 pub use error::{ErrorClass, JobError, StepError};
 pub use execute::{RunOptions, execute, run_span};
 pub use interrupt::Interrupt;
-pub use job::{Applied, Job, Phase};
+pub use job::{Applied, Job, Memos, Phase};
 pub use journal::{
     AttemptEnd, AttemptStart, Begun, Claim, Hold, Journal, JournalError, NewRun, RunEnd, RunId,
     RunKey, StepEnd,

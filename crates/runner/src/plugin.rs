@@ -2,7 +2,9 @@
 //!
 //! - `protocol`: what is said, from which the JSON Schemas are made; `docs/plugins.md` tells it;
 //! - `process`: the process, in a process group of its own, and its end;
+//! - `scratch`: its directory, and those that killed runners left behind;
 //! - `environment`: what it sees of ours, which is nothing but what it was granted;
+//! - `redactor`: takes what was granted out of its words;
 //! - `lines`: what it writes to stdout, as far as its limits go;
 //! - `said`: what it writes to stderr, in our log;
 //! - `session`: requests and answers;
@@ -19,13 +21,16 @@ mod lines;
 mod pool;
 mod process;
 pub mod protocol;
+mod redactor;
 mod said;
+mod scratch;
 mod session;
 
 use std::{path::PathBuf, time::Duration};
 
 pub use description::Description;
-pub(crate) use environment::Environment;
+use environment::Environment;
+pub(crate) use environment::Granted;
 pub use error::PluginError;
 pub(crate) use pool::Pool;
 

@@ -32,6 +32,8 @@ pub struct Guards<'a> {
 pub(super) struct Guarded {
     pub(super) steps: Vec<Step>,
     pub(super) refusals: Vec<Refusal>,
+    /// The steps that were taken out.
+    pub(super) withheld: BTreeSet<String>,
     /// The accounts of steps that were taken out, with why.
     pub(super) left_out: BTreeMap<AwsAccountId, (Reason, &'static str)>,
 }
@@ -42,6 +44,7 @@ impl Guards<'_> {
         let mut guarded = Guarded {
             steps,
             refusals: Vec::new(),
+            withheld: BTreeSet::new(),
             left_out: BTreeMap::new(),
         };
         let is_protected = |step: &Step| {
@@ -60,7 +63,9 @@ impl Guards<'_> {
             is_protected,
             say,
         );
-        let removals = guarded.steps.iter().filter(|step| removes(step)).count();
+        let removing = guarded.steps.iter().filter(|step| removes(step));
+        // One that names no account removes something all the same.
+        let removals = removing.map(|step| step.accounts.len().max(1)).sum();
         if let Some((guard, why)) = self.against_removals(removals) {
             guarded.take_out(
                 guard,
@@ -73,7 +78,7 @@ impl Guards<'_> {
         guarded
     }
 
-    /// The guard rail that refuses so many removals, and why.
+    /// The guard rail that refuses removals in so many accounts, and why.
     fn against_removals(&self, removals: usize) -> Option<(&'static str, String)> {
         if removals == 0 {
             return None;
@@ -93,7 +98,8 @@ impl Guards<'_> {
         let most = self.removal.max_removals;
         (removals > most).then(|| {
             let why = format!(
-                "{removals} of them are more than removal.max_removals allows ({most}); look at them, then raise the limit"
+                "{removals} accounts, where a step that names none counts as one, are more than removal.max_removals allows ({most}); \
+                 look at them, then raise the limit"
             );
             ("max-removals", why)
         })
@@ -146,6 +152,7 @@ impl Guarded {
             whole_plan: false,
         });
         for step in refused.iter().chain(&groundless) {
+            self.withheld.insert(step.id.clone());
             for account in &step.accounts {
                 self.left_out.insert(*account, (reason, why));
             }

@@ -136,6 +136,19 @@ impl JobKind {
         }
     }
 
+    /// Whether steps of its jobs change stack sets, so that what stack sets tell meanwhile is their doing. An audit has steps only
+    /// where it is asked to fix something.
+    #[must_use]
+    pub fn changes_stack_sets(self) -> bool {
+        match self {
+            Self::StacksetSync
+            | Self::DriftAudit
+            | Self::Enroll
+            | Self::OrphanCleanup
+            | Self::PolicyRollout => true,
+        }
+    }
+
     /// The kind of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

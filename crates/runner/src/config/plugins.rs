@@ -30,7 +30,7 @@ pub struct PluginsConfig {
     pub call_timeout: Text<HumanDuration>,
     /// How long a plugin that is told to cancel, or whose work is over, may take to end before it is killed.
     pub cancel_grace: Text<HumanDuration>,
-    /// Most steps that a plugin may plan.
+    /// Most steps that a plugin may plan, and most findings that it may tell with them.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_steps: u32,
     /// Most bytes of one line that a plugin writes.

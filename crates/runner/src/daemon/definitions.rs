@@ -1,12 +1,14 @@
 //! The job definitions: read again when asked to and when their files have changed. A file that is wrong keeps the last good
-//! version of its job, and is said aloud for as long as it is wrong.
+//! version of its job, and is said aloud for as long as it is wrong. So does one that its plugin does not take.
+
+mod plugins;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::RwLock;
@@ -17,12 +19,17 @@ use crate::config::{Config, JobFile, Loaded};
 /// How often files are looked at. Mounted ConfigMaps are changed by swapping links, which notifications miss.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How long after a plugin did not take a file it is asked again: it may have been the plugin that could not say so.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+
 /// See the module documentation.
 pub(super) struct Definitions {
     directory: PathBuf,
     /// The `--set` options, which stand above the files.
     sets: Vec<String>,
     known: RwLock<Known>,
+    /// Held by who reads them.
+    reading: tokio::sync::Mutex<()>,
 }
 
 struct Known {
@@ -37,6 +44,8 @@ struct Known {
     /// Jobs whose files were missing for the first time when they were read last. They are in force until they are missing again:
     /// directories are mounted and changed piece by piece.
     missing: BTreeSet<String>,
+    /// When plugins are asked again, which did not take what they were asked about last.
+    ask_again: Option<Instant>,
 }
 
 /// What definitions depend on.
@@ -58,7 +67,9 @@ impl Definitions {
                 unreadable: None,
                 files: None,
                 missing: BTreeSet::new(),
+                ask_again: None,
             }),
+            reading: tokio::sync::Mutex::default(),
         }
     }
 
@@ -111,28 +122,41 @@ impl Definitions {
     pub(super) async fn keep<R: Future<Output = ()>>(&self, mut reload: impl FnMut() -> R) {
         loop {
             tokio::select! {
-                () = reload() => self.read(),
-                () = tokio::time::sleep(LOOK) => self.read_what_has_changed(),
+                () = reload() => {
+                    let _one = self.reading.lock().await;
+                    self.read().await;
+                }
+                () = tokio::time::sleep(LOOK) => self.read_what_has_changed().await,
             }
         }
     }
 
     /// Reads them again when a file has changed.
-    pub(super) fn read_what_has_changed(&self) {
+    pub(super) async fn read_what_has_changed(&self) {
+        let _one = self.reading.lock().await;
         let is_another = {
             let known = self.known.read();
-            !known.missing.is_empty() || known.files.as_ref() != Some(&files(&known.config))
+            !known.missing.is_empty()
+                || known.files.as_ref() != Some(&files(&known.config))
+                || known.ask_again.is_some_and(|at| at <= Instant::now())
         };
         if is_another {
-            self.read();
+            self.read().await;
         }
     }
 
-    fn read(&self) {
-        let files = files(&self.current());
+    /// Only one reads at a time.
+    async fn read(&self) {
+        let in_force = self.current();
+        let files = files(&in_force);
+        let read = Config::load(&self.directory, &self.sets);
+        let not_taken = match &read {
+            Ok(read) => plugins::wrong(read, &in_force.jobs).await,
+            Err(_) => BTreeMap::new(),
+        };
         let mut known = self.known.write();
         known.files = Some(files);
-        let read = Config::load(&self.directory, &self.sets);
+        known.ask_again = (!not_taken.is_empty()).then(|| Instant::now() + ASK_AGAIN);
         known.unreadable = read.as_ref().err().map(ToString::to_string);
         let read = match read {
             Ok(read) => read,
@@ -145,9 +169,10 @@ impl Definitions {
             tracing::warn!("runner.toml has changed: restart the daemon to have it in force");
         }
         known.broken = broken(&read);
-        let mut jobs: BTreeMap<String, JobFile> = read
-            .jobs
-            .iter()
+        known.broken.extend(not_taken);
+        let jobs = read.jobs.iter();
+        let mut jobs: BTreeMap<String, JobFile> = jobs
+            .filter(|job| !known.broken.contains_key(&job.name))
             .map(|job| (job.name.clone(), job.clone()))
             .collect();
         for (name, errors) in &known.broken {
@@ -221,17 +246,66 @@ fn files(config: &Loaded) -> Files {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_changed_between_reading_and_beginning_is_read() {
+    /// A configuration without jobs, which may have plugins.
+    fn configured() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
-        let jobs = directory.path().join("jobs");
-        std::fs::create_dir(&jobs).unwrap();
-        let runner = "[aws]\nregion = \"us-east-1\"\n[[profiles]]\nname = \"default\"\n[profiles.targets]\nous = [\"root\"]\n";
+        for name in ["jobs", "plugins"] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        let runner = "[aws]\nregion = \"us-east-1\"\n[plugins]\npath = [\"plugins\"]\n[[profiles]]\nname = \"default\"\n\
+                      [profiles.targets]\nous = [\"root\"]\n";
         std::fs::write(directory.path().join("runner.toml"), runner).unwrap();
+        directory
+    }
+
+    fn definitions(directory: &tempfile::TempDir) -> Definitions {
         let config = Config::load(directory.path(), &[]).unwrap();
-        std::fs::write(jobs.join("late.toml"), "kind = \"stackset-sink\"\n").unwrap();
-        let definitions = Definitions::new(&Arc::new(config), Vec::new());
-        definitions.read_what_has_changed();
+        Definitions::new(&Arc::new(config), Vec::new())
+    }
+
+    #[tokio::test]
+    async fn what_changed_between_reading_and_beginning_is_read() {
+        let directory = configured();
+        let definitions = definitions(&directory);
+        let late = directory.path().join("jobs/late.toml");
+        std::fs::write(late, "kind = \"stackset-sink\"\n").unwrap();
+        definitions.read_what_has_changed().await;
         assert!(definitions.is_broken("late"));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_its_plugin_does_not_take_leaves_the_last_good_version_in_force() {
+        let directory = configured();
+        let rogue = e2e::components::checkout().join("tests/plugins/runner-job-rogue");
+        let program = directory.path().join("plugins/runner-job-rogue-fine");
+        std::os::unix::fs::symlink(rogue, program).unwrap();
+        let write = |job: &str, settings: &str| {
+            let text = format!("kind = \"rogue-fine\"\n[params.settings]\n{settings}\n");
+            std::fs::write(directory.path().join(format!("jobs/{job}.toml")), text).unwrap();
+        };
+        let good = |log: &str| format!("directory = \"made\"\nlog = {log:?}");
+        let definitions = definitions(&directory);
+        let log = |job: &str| match definitions.job(job)?.params {
+            crate::config::JobParams::External(job) => Some(job.params.settings["log"].clone()),
+            other => panic!("{other:?}"),
+        };
+        write("files", &good("one"));
+        definitions.read_what_has_changed().await;
+        assert_eq!(log("files").unwrap(), "one");
+        write("files", "dirctory = \"made\"\nlog = \"two\"");
+        write("new", "directory = 7");
+        definitions.read_what_has_changed().await;
+        assert_eq!(log("files").unwrap(), "one");
+        assert_eq!(log("new"), None);
+        let broken = definitions.broken();
+        assert!(broken["files"].contains("dirctory"), "{broken:?}");
+        assert!(broken.contains_key("new"), "{broken:?}");
+        for job in ["files", "new"] {
+            write(job, &good("three"));
+        }
+        definitions.read_what_has_changed().await;
+        assert_eq!(log("files").unwrap(), "three");
+        assert_eq!(log("new").unwrap(), "three");
+        assert!(definitions.broken().is_empty());
     }
 }

@@ -4,6 +4,7 @@
 //! costs a look. One that is not understood is counted and deleted: what comes behind it matters more.
 
 mod recent;
+mod trouble;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_ops::{ErrorClass, queue::QueueMessage};
+use aws_ops::{AwsError, ErrorClass, queue::QueueMessage};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use onboarding_core::events::{EventKind, Hint, Reading, Woken, read};
@@ -22,7 +23,7 @@ use tracing::Instrument as _;
 
 use super::definitions::Definitions;
 use crate::{
-    config::{Loaded, Overlap, WakeUpQueue},
+    config::{JobKind, Loaded, WakeUpQueue},
     engine::Interrupt,
     home::Home,
     state::{Pace, StateError, WakeUp},
@@ -33,6 +34,7 @@ use crate::{
 };
 
 use recent::Recent;
+use trouble::Trouble;
 
 /// Messages that are received at once: as many as SQS gives.
 const BATCH: u8 = 10;
@@ -40,10 +42,13 @@ const BATCH: u8 = 10;
 /// How long SQS holds a request while the queue is empty: as long as it does.
 const POLL: Duration = Duration::from_secs(20);
 
-/// The pause before something is tried again that AWS or the state refused.
+/// The first pause before something is tried again that AWS or the state refused.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The pause before a queue is looked for again that is not there.
+/// The longest pause before the state is tried again: messages are ours for as long as the queue hides them.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest pause before a queue is looked for again that is not there or cannot be read.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// How often it is told that messages are not understood.
@@ -58,6 +63,8 @@ pub(super) struct Events {
     definitions: Arc<Definitions>,
     /// Those that were dealt with just now: EventBridge and SQS may deliver one twice.
     recent: Recent,
+    /// What they ask for cannot be written down.
+    unwritten: Trouble,
     /// When the newest event happened, in Unix seconds; 0 before the first.
     newest: Arc<AtomicI64>,
     /// When it was told last that something is not understood, and how much was not since.
@@ -77,6 +84,7 @@ impl Events {
             home,
             definitions,
             recent: Recent::default(),
+            unwritten: Trouble::new(PAUSE, LONGEST_PAUSE),
             newest,
             told: None,
             untold: 0,
@@ -96,61 +104,52 @@ impl Events {
 
     /// Never ends.
     async fn take_all(&mut self, queue: &WakeUpQueue) {
-        let mut is_missing = false;
+        let mut trouble = Trouble::new(PAUSE, LOOK_AGAIN);
+        let mut is_told = false;
         loop {
             let url = match queue {
                 WakeUpQueue::Url(url) => Ok(url.clone()),
                 WakeUpQueue::Named(name) => self.home.aws.queue_url(name).await,
             };
-            let (url, wait) = match url {
-                Ok(url) => (Some(url), PAUSE),
-                Err(error) if error.class() == ErrorClass::NotFound => {
-                    if !is_missing {
-                        tracing::warn!(
-                            "events of AWS wake no job: there is no wake-up queue; make it with `runner bootstrap`, name another one in \
-                             events.queue_url, or set events.enabled = false"
-                        );
-                    }
-                    (None, LOOK_AGAIN)
+            let error = match url {
+                Ok(url) => {
+                    let heard = || {
+                        if trouble.is_over() || !is_told {
+                            tracing::info!(queue = url, "events of AWS wake jobs");
+                        }
+                        is_told = true;
+                    };
+                    self.take_from(&url, heard).await
                 }
-                Err(error) => {
-                    if !is_missing {
-                        tracing::warn!(%error, "events of AWS wake no job: the wake-up queue cannot be looked up; it is tried again");
-                    }
-                    (None, LOOK_AGAIN)
-                }
+                Err(error) => error,
             };
-            is_missing = url.is_none();
-            if let Some(url) = url {
-                self.take_from(&url).await;
+            if trouble.is_news(without_request(&error)) {
+                tell(&error);
             }
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(trouble.wait()).await;
         }
     }
 
-    /// Takes events until the queue cannot be read.
-    async fn take_from(&mut self, url: &str) {
-        tracing::info!(queue = url, "events of AWS wake jobs");
+    /// Takes events until the queue cannot be read; why it cannot.
+    async fn take_from(&mut self, url: &str, mut heard: impl FnMut()) -> AwsError {
         loop {
-            let received = self.home.aws.receive_messages(url, BATCH, POLL).await;
-            match received {
-                Ok(messages) if messages.is_empty() => {}
-                Ok(messages) => {
-                    let span = tracing::info_span!(
-                        "events",
-                        otel.kind = "consumer",
-                        messaging.system = "aws_sqs",
-                        messaging.operation.r#type = "process",
-                        messaging.destination.name = url.rsplit('/').next().unwrap_or_default(),
-                        messaging.batch.message_count = messages.len(),
-                    );
-                    self.take(url, messages).instrument(span).await;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the wake-up queue cannot be read; it is tried again");
-                    return;
-                }
+            let messages = match self.home.aws.receive_messages(url, BATCH, POLL).await {
+                Ok(messages) => messages,
+                Err(error) => return error,
+            };
+            heard();
+            if messages.is_empty() {
+                continue;
             }
+            let span = tracing::info_span!(
+                "events",
+                otel.kind = "consumer",
+                messaging.system = "aws_sqs",
+                messaging.operation.r#type = "process",
+                messaging.destination.name = url.rsplit('/').next().unwrap_or_default(),
+                messaging.batch.message_count = messages.len(),
+            );
+            self.take(url, messages).instrument(span).await;
         }
     }
 
@@ -168,11 +167,16 @@ impl Events {
                 Ok(outcomes) => break outcomes,
                 // They are ours for as long as the queue hides them; then they come again.
                 Err(error) => {
-                    tracing::error!(%error, "what events ask for cannot be written down; it is tried again");
-                    tokio::time::sleep(PAUSE).await;
+                    if self.unwritten.is_news(error.to_string()) {
+                        tracing::error!(%error, "what events ask for cannot be written down; it is tried again");
+                    }
+                    tokio::time::sleep(self.unwritten.wait()).await;
                 }
             }
         };
+        if self.unwritten.is_over() {
+            tracing::info!("what events ask for is written down again");
+        }
         for (hint, outcome) in hints.into_iter().zip(outcomes) {
             metrics::event(Some(hint.kind), outcome);
             let happened = moment(&hint).map_or(0, Timestamp::as_second);
@@ -227,7 +231,6 @@ impl Events {
                 job: &job.name,
                 kind: job.kind(),
                 woken: Woken::by(hints.iter().copied(), now.as_millisecond()),
-                replaces: job.overlap == Overlap::Replace,
             })
         });
         // In one order everywhere, so that two processes do not wait for each other.
@@ -249,7 +252,12 @@ impl Events {
     /// Whether a stack set only tells of what a run of ours has done. A clock that is ahead of ours tells of now.
     async fn is_echo(&self, hint: &Hint, now: Timestamp) -> Result<bool, StateError> {
         let at = moment(hint).map_or(now, |at| at.min(now));
-        self.home.state.was_changing(at, ECHO).await
+        let kinds = JobKind::ALL.into_iter();
+        let kinds: Vec<&str> = kinds
+            .filter(|kind| kind.changes_stack_sets())
+            .map(JobKind::name)
+            .collect();
+        self.home.state.was_changing(&kinds, at, ECHO).await
     }
 
     fn not_understood(&mut self, message: &str, why: &'static str) {
@@ -264,6 +272,24 @@ impl Events {
             "messages in the wake-up queue are not understood, and left out: {why}"
         );
         (self.told, self.untold) = (Some(Instant::now()), 0);
+    }
+}
+
+/// What is wrong, which is the same thing when another request has met it.
+fn without_request(error: &AwsError) -> String {
+    let mut error = error.clone();
+    error.request_id = None;
+    error.to_string()
+}
+
+fn tell(error: &AwsError) {
+    if error.class() == ErrorClass::NotFound {
+        tracing::warn!(
+            "events of AWS wake no job: there is no wake-up queue; make it with `runner bootstrap`, name another one in \
+             events.queue_url, or set events.enabled = false"
+        );
+    } else {
+        tracing::warn!(%error, "events of AWS wake no job: the wake-up queue cannot be read; it is tried again");
     }
 }
 

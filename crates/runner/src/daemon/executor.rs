@@ -8,7 +8,7 @@ use tracing::{Instrument as _, Span};
 
 use super::{Nudge, definitions::Definitions};
 use crate::{
-    config::{Approval, JobFile, JobParams},
+    config::{Approval, JobFile, JobParams, Overlap},
     engine::{
         Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, RunStatus, exit_code,
         run_span,
@@ -69,6 +69,7 @@ impl Executor {
                 self.ask_again_for_dead().await;
                 looked_for_dead = Some(tokio::time::Instant::now());
             }
+            self.make_room(Timestamp::now()).await;
             let known = self.definitions.names();
             while runs.len() < self.most && !interrupt.is_draining() {
                 let ends = || interrupt.is_draining();
@@ -93,6 +94,27 @@ impl Executor {
                     outlived(ended);
                     self.ended.notify_one();
                 }
+            }
+        }
+    }
+
+    /// Ends runs in whose place one that events ask for is due, of the jobs that say so.
+    async fn make_room(&self, now: Timestamp) {
+        let config = self.definitions.current();
+        let jobs = config.jobs.iter();
+        let jobs = jobs.filter(|job| job.enabled && job.overlap == Overlap::Replace);
+        let jobs: Vec<&str> = jobs.map(|job| job.name.as_str()).collect();
+        match self.home.state.make_room(&jobs, now).await {
+            Ok(ended) => {
+                for job in ended {
+                    tracing::info!(
+                        job.name = job,
+                        "a run ends for one that events ask for (overlap = \"replace\")"
+                    );
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "runs could not be ended for those that events ask for; it is tried again");
             }
         }
     }
@@ -129,13 +151,14 @@ impl Executor {
 
     /// One run, to its end.
     fn serve(&self, taken: Taken, interrupt: Interrupt) -> impl Future<Output = ()> + use<> {
-        if taken.woken_by == BY_HAND {
-            // Who waits for it has just read the files, too.
-            self.definitions.read_what_has_changed();
-        }
-        let home = self.home.with_config(self.definitions.current());
-        let job = self.definitions.job(&taken.job);
+        let (home, definitions) = (self.home.clone(), Arc::clone(&self.definitions));
         async move {
+            if taken.woken_by == BY_HAND {
+                // Who waits for it has just read the files, too.
+                definitions.read_what_has_changed().await;
+            }
+            let home = home.with_config(definitions.current());
+            let job = definitions.job(&taken.job);
             let state = home.state.clone();
             let run = taken.run;
             let Some(job) = job else {

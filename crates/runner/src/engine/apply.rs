@@ -1,19 +1,23 @@
 //! Applying the steps of a plan: in order, side by side within an order, each with retries, requeues, interruption and
-//! its journal records.
+//! its journal records. A step that waits to be asked again keeps no other one from its turn.
 
 use std::{panic::AssertUnwindSafe, pin::pin, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, stream};
 use onboarding_core::plan::Step;
+use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, sleep, timeout},
+};
 use tracing::{Instrument, field::Empty};
 
 use super::{
     context::{RunContext, StepContext},
     error::{ErrorClass, JobError, StepError},
     execute::RunOptions,
-    job::{Applied, Job},
+    job::{Applied, Job, Memos},
     journal::{AttemptEnd, AttemptStart, StepEnd},
     ledger::Ledger,
     report::StepOutcome,
@@ -28,12 +32,13 @@ pub(super) async fn apply_steps<J: Job>(
     ledger: &Ledger,
     options: &RunOptions,
 ) {
+    let turns = Semaphore::new(job.most_at_once().clamp(1, Semaphore::MAX_PERMITS));
     for same_order in steps.chunk_by(|one, next| one.order == next.order) {
         let applied = same_order
             .iter()
-            .map(|step| apply_step(job, run, step, ledger, options).boxed());
+            .map(|step| apply_step(job, run, step, ledger, options, &turns).boxed());
         stream::iter(applied)
-            .buffer_unordered(options.concurrency.min(job.most_at_once()).max(1))
+            .buffer_unordered(options.concurrency.max(1))
             .collect::<()>()
             .await;
     }
@@ -45,7 +50,10 @@ async fn apply_step<J: Job>(
     step: &Step,
     ledger: &Ledger,
     options: &RunOptions,
+    turns: &Semaphore,
 ) {
+    // What is told of the step begins with its first turn.
+    let first = turn(turns, run).await;
     let account = match &step.accounts[..] {
         [account] => {
             tracing::info_span!("account", run.id = %run.run_id(), cloud.account.id = %account)
@@ -64,7 +72,7 @@ async fn apply_step<J: Job>(
         otel.status_code = Empty,
     );
     let started = Instant::now();
-    let end = attempts(job, run, step, ledger, options)
+    let end = attempts(job, run, step, ledger, options, Turns { turns, first })
         .instrument(span.clone())
         .await;
     span.record("step.outcome", end.outcome.code());
@@ -107,12 +115,43 @@ impl End {
     }
 }
 
+/// The calls of `apply` that a step makes: each has its turn, which it gives back while it waits for something else.
+struct Turns<'a> {
+    turns: &'a Semaphore,
+    first: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Turns<'a> {
+    /// The next turn; none when the run ends before it comes.
+    async fn next(&mut self, run: &RunContext) -> Option<SemaphorePermit<'a>> {
+        match self.first.take() {
+            Some(first) => Some(first),
+            None => turn(self.turns, run).await,
+        }
+    }
+}
+
+async fn turn<'a>(turns: &'a Semaphore, run: &RunContext) -> Option<SemaphorePermit<'a>> {
+    tokio::select! {
+        biased;
+        turn = turns.acquire() => turn.ok(),
+        () = run.interrupt().draining() => None,
+        () = run.shared.recorder.lost() => None,
+    }
+}
+
+/// Whether a step is asked again although the run is interrupted: something of ours may be going on, which is followed to its end.
+fn is_followed<J: Job>(job: &J, memo: &Mutex<Option<Value>>) -> bool {
+    job.memos() == Memos::Followed && memo.lock().is_some()
+}
+
 async fn attempts<J: Job>(
     job: &J,
     run: &RunContext,
     step: &Step,
     ledger: &Ledger,
     options: &RunOptions,
+    mut turns: Turns<'_>,
 ) -> End {
     if let Some(failed) = ledger.unmet_precondition(step) {
         return End {
@@ -128,16 +167,17 @@ async fn attempts<J: Job>(
     let mut stop = Stop::default();
     let mut attempt = 0;
     loop {
-        // With a memo, something of ours may be going on: it is followed to its end even when the run is interrupted.
-        if recorder.is_lost() || (run.is_ending() && memo.lock().is_none()) {
+        let turn = turns.next(run).await;
+        let is_over = recorder.is_lost() || (run.is_ending() && !is_followed(job, &memo));
+        let (Some(turn), false) = (turn, is_over) else {
             return End::pending("not started: the run was ending");
-        }
+        };
         match recorder.frozen().await {
             Ok(None) => {}
             Ok(Some(why)) => {
                 run.interrupt().freeze(why.clone());
                 // What goes on in AWS already is stopped, and followed to its end.
-                if memo.lock().is_none() {
+                if !is_followed(job, &memo) {
                     return End::pending(format!("not started: {why}"));
                 }
             }
@@ -160,7 +200,8 @@ async fn attempts<J: Job>(
             return End::pending(error.to_string());
         }
         ledger.started(&step.id, attempt);
-        let result = one_attempt(job, &cx, step, &mut stop, options).await;
+        turns.first = Some(turn);
+        let result = one_attempt(job, &cx, step, &mut stop, options, &mut turns).await;
         let message = match &result {
             Ok(Applied::Done { note } | Applied::Stopped { note }) => note.clone(),
             Ok(_) => None,
@@ -224,10 +265,21 @@ async fn one_attempt<J: Job>(
     step: &Step,
     stop: &mut Stop,
     options: &RunOptions,
+    turns: &mut Turns<'_>,
 ) -> Result<Applied, StepError> {
     let deadline = Instant::now() + options.operation_timeout;
+    let pending = |after| {
+        Ok(Applied::Requeue {
+            after,
+            progress: None,
+        })
+    };
     loop {
+        let Some(turn) = turns.next(&cx.run).await else {
+            return pending(Duration::ZERO);
+        };
         let applied = call(job, cx, step, stop, options.timeout).await?;
+        drop(turn);
         let Applied::Requeue { after, progress } = applied else {
             return Ok(applied);
         };
@@ -235,17 +287,11 @@ async fn one_attempt<J: Job>(
             cx.progress(progress);
         }
         if cx.run.shared.recorder.is_lost() {
-            return Ok(Applied::Requeue {
-                after,
-                progress: None,
-            });
+            return pending(after);
         }
         if cx.interrupt().is_draining() {
-            if cx.memo().is_none() {
-                return Ok(Applied::Requeue {
-                    after,
-                    progress: None,
-                });
+            if !is_followed(job, &cx.memo) {
+                return pending(after);
             }
             stop.ask(job, cx, step).await;
         }
@@ -264,6 +310,9 @@ async fn one_attempt<J: Job>(
         } else {
             wait_or_end(&cx.run, after).await;
             if cx.interrupt().is_draining() {
+                if job.memos() == Memos::Kept {
+                    return pending(after);
+                }
                 stop.ask(job, cx, step).await;
             }
         }

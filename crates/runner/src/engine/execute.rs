@@ -1,7 +1,7 @@
 //! One run of a job, from the first look to the last record.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::Poll,
@@ -27,7 +27,7 @@ use super::{
     context::{Clock, RunContext, Shared, system_clock},
     error::{ErrorClass, JobError},
     interrupt::Interrupt,
-    job::{Job, Phase},
+    job::{Job, Memos, Phase},
     journal::{Claim, Hold, Journal, JournalError, NewRun, RunEnd, RunId, RunKey},
     ledger::Ledger,
     progress::{NoProgress, ProgressBoard, ProgressSink},
@@ -216,7 +216,11 @@ async fn run<J: Job>(
     for dead in &begun.interrupted {
         tracing::warn!(run.id = %dead, "an earlier run of this job ended without saying so; its unfinished steps are taken up");
     }
-    let mut memos = begun.memos;
+    let mut memos = match job.memos() {
+        Memos::Followed => BTreeMap::new(),
+        Memos::Kept => begun.failed_memos,
+    };
+    memos.extend(begun.memos);
     // A null is a memo that was forgotten.
     memos.retain(|_, memo| !memo.is_null());
     let cx = RunContext {
@@ -337,7 +341,7 @@ impl<J: Job> Stages<'_, J> {
                 }
             }
         }
-        let inherited = memos.clone();
+        let inherited = self.inherited(plan, &report.moved, &memos);
         let recorded = self.journal.plan_run(self.key, &plan.steps, &inherited);
         if let Err(error) = recorded.await {
             report.error = Some(self.cx.shared.recorder.fail(&error));
@@ -399,6 +403,25 @@ impl<J: Job> Stages<'_, J> {
             }
             Consent::NotNeeded | Consent::Needed { .. } => Vec::new(),
         }
+    }
+
+    /// The memos that steps of the plan inherit, and those that stay because their steps were taken out of it.
+    fn inherited(
+        &self,
+        plan: &Plan,
+        moved: &[Moved],
+        memos: &BTreeMap<String, Value>,
+    ) -> BTreeMap<String, Value> {
+        let mut steps: BTreeSet<&str> = plan.steps.iter().map(|step| &*step.id).collect();
+        if self.job.memos() == Memos::Kept {
+            steps.extend(plan.withheld.iter().map(String::as_str));
+            let moved = moved.iter().filter(|moved| moved.is_due);
+            steps.extend(moved.map(|moved| &*moved.step));
+        }
+        let memos = memos.iter().filter(|(step, _)| steps.contains(&***step));
+        memos
+            .map(|(step, memo)| (step.clone(), memo.clone()))
+            .collect()
     }
 
     /// Whether the plan does more than wait for what goes on already.
@@ -518,7 +541,7 @@ impl<J: Job> Stages<'_, J> {
         let plan = catch_unwind(AssertUnwindSafe(|| self.job.plan(cx, observed)));
         let mut plan = plan.unwrap_or_else(|_panic| Err(panicked("planning")))?;
         plan.steps.sort_by_key(|step| step.order);
-        let mut ids = std::collections::BTreeSet::new();
+        let mut ids = BTreeSet::new();
         match plan.steps.iter().find(|step| !ids.insert(&*step.id)) {
             None => Ok(plan),
             Some(twice) => Err(JobError::new(
@@ -663,10 +686,9 @@ fn touched(report: &RunReport) -> Vec<&AccountRow> {
         return Vec::new();
     };
     let started = report.steps.iter().filter(|step| step.attempts > 0);
-    let ids: std::collections::BTreeSet<&str> = started.map(|step| &*step.id).collect();
+    let ids: BTreeSet<&str> = started.map(|step| &*step.id).collect();
     let steps = before.steps.iter().filter(|step| ids.contains(&*step.id));
-    let accounts: std::collections::BTreeSet<_> =
-        steps.flat_map(|step| step.accounts.iter()).collect();
+    let accounts: BTreeSet<_> = steps.flat_map(|step| step.accounts.iter()).collect();
     let rows = report.accounts().iter();
     rows.filter(|row| accounts.contains(&row.account)).collect()
 }

@@ -36,6 +36,17 @@ impl Phase {
     }
 }
 
+/// What the memos of a kind's steps are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memos {
+    /// They name what goes on elsewhere and has an end of its own: it is followed to that end, also when the run is interrupted, and a step
+    /// that failed is begun anew by the next run.
+    Followed,
+    /// They are what a step has to know when it is asked for again, in this run or another one: it has them until it ends well, or is
+    /// not planned any more. Nothing is followed when the run is interrupted.
+    Kept,
+}
+
 /// What became of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Applied {
@@ -81,7 +92,13 @@ pub trait Job: Send + Sync {
         &onboarding_core::plan::consent::Exactly
     }
 
-    /// How many steps of one order are applied side by side at most, as far as it is the job that limits that. Asked after `observe`.
+    /// What the memos of its steps are for.
+    fn memos(&self) -> Memos {
+        Memos::Followed
+    }
+
+    /// How many calls of `apply` go on side by side at most, as far as it is the job that limits that. A step that waits to be asked again
+    /// is none of them. Asked after `observe`.
     fn most_at_once(&self) -> usize {
         usize::MAX
     }

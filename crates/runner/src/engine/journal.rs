@@ -120,6 +120,8 @@ pub struct Begun {
     pub interrupted: Vec<RunId>,
     /// What steps that never ended wrote down, by step id.
     pub memos: BTreeMap<String, Value>,
+    /// What steps wrote down that failed, or were left out because another one did, by step id.
+    pub failed_memos: BTreeMap<String, Value>,
     /// Keeps other processes from running the job; dropped when the run is over.
     pub hold: Option<Arc<dyn Hold>>,
 }
@@ -243,7 +245,7 @@ pub enum JournalError {
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Begins a run: refuses when another process runs the job, marks dead runs of it as interrupted, and returns the
-    /// memos of steps that never ended.
+    /// memos of steps that never ended, and of those that failed.
     async fn begin_run(&self, run: &NewRun) -> Result<Begun, JournalError>;
 
     /// Keeps the plan of a run until somebody approves it, and gives the plan that waits then: an earlier one of the job that
@@ -254,7 +256,8 @@ pub trait Journal: Send + Sync {
         plan: &PlanDocument,
     ) -> Result<PlanDocument, JournalError>;
 
-    /// Records the steps of the plan, with the memos that they inherit. Memos of earlier runs of the job end here.
+    /// Records the steps of the plan, with the memos that they inherit. Memos of earlier runs of the job end here, but for those among
+    /// `memos` of steps that the plan does not have.
     async fn plan_run(
         &self,
         run: RunKey,

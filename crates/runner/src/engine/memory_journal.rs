@@ -121,10 +121,6 @@ impl MemoryJournal {
     }
 }
 
-fn unfinished(step: &StepRow) -> bool {
-    matches!(&*step.state, "planned" | "running" | "pending")
-}
-
 #[async_trait]
 impl Journal for MemoryJournal {
     async fn begin_run(&self, run: &NewRun) -> Result<Begun, JournalError> {
@@ -136,6 +132,7 @@ impl Journal for MemoryJournal {
                 },
                 interrupted: Vec::new(),
                 memos: BTreeMap::new(),
+                failed_memos: BTreeMap::new(),
                 hold: None,
             };
             if !run.dry_run {
@@ -144,10 +141,13 @@ impl Journal for MemoryJournal {
                         earlier.state = "interrupted".to_owned();
                         begun.interrupted.push(*id);
                     }
-                    for (step, row) in earlier.steps.iter().filter(|(_, row)| unfinished(row)) {
-                        if let Some(memo) = &row.memo {
-                            begun.memos.insert(step.clone(), memo.clone());
-                        }
+                    for (step, row) in &earlier.steps {
+                        let memos = match row.state.as_str() {
+                            "planned" | "running" | "pending" => &mut begun.memos,
+                            "failed" | "skipped" => &mut begun.failed_memos,
+                            _ => continue,
+                        };
+                        memos.extend(row.memo.clone().map(|memo| (step.clone(), memo)));
                     }
                 }
             }
@@ -181,8 +181,11 @@ impl Journal for MemoryJournal {
         self.write(|rows| {
             let job = rows.runs[&run.id].job.clone();
             for earlier in rows.runs.values_mut().filter(|row| row.job == job) {
-                for step in earlier.steps.values_mut() {
-                    step.memo = None;
+                for (id, step) in &mut earlier.steps {
+                    let is_planned = steps.iter().any(|step| step.id == *id);
+                    if is_planned || !memos.contains_key(id) {
+                        step.memo = None;
+                    }
                 }
             }
             let steps = steps.iter().map(|step| {

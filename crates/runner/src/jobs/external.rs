@@ -20,10 +20,12 @@ use tokio::sync::OnceCell;
 use super::stackset_sync::StackSetSync;
 use crate::{
     config::{ExternalJob, Grant, Text},
-    engine::{Applied, ErrorClass, Interrupt, Job, JobError, RunContext, StepContext, StepError},
+    engine::{
+        Applied, ErrorClass, Interrupt, Job, JobError, Memos, RunContext, StepContext, StepError,
+    },
     home::Home,
     plugin::{
-        Environment, Plugin, Pool,
+        Granted, Plugin, Pool,
         protocol::{AccountView, ApplyRequest, PhaseView, PlanRequest, RunView, WrittenStep},
     },
 };
@@ -84,8 +86,8 @@ impl External {
                 .check(&description.asking)
                 .map_err(|errors| JobError::new(ErrorClass::Invalid, errors.to_string()))?;
             let granted = description.granted(self.job.grants());
-            let environment = Environment::granted(&self.sync.home, &granted).await?;
-            Ok::<_, JobError>(Pool::new(self.plugin.clone(), description, environment))
+            let granted = Granted::new(self.sync.home.clone(), granted);
+            Ok::<_, JobError>(Pool::new(self.plugin.clone(), description, granted))
         };
         self.pool.get_or_try_init(begin).await
     }
@@ -224,6 +226,10 @@ impl Job for External {
 
     fn consent(&self) -> &dyn Consent {
         &SameStep
+    }
+
+    fn memos(&self) -> Memos {
+        Memos::Kept
     }
 
     fn most_at_once(&self) -> usize {

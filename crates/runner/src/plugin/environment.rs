@@ -1,5 +1,8 @@
-//! What a plugin sees of our environment: a few fixed variables, and what it asked for and was granted.
+//! What a plugin sees of our environment: a few fixed variables, and what it asked for and was granted, as it is when its process starts.
 
+use std::{collections::BTreeSet, time::Duration};
+
+use async_trait::async_trait;
 use onboarding_core::secret::SecretText;
 
 use crate::{
@@ -10,6 +13,43 @@ use crate::{
 
 /// Where a plugin finds programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long a process is asked more that has credentials of AWS, which expire.
+const LIFETIME_OF_CREDENTIALS: Duration = Duration::from_secs(600);
+
+/// Where the environment of each process comes from.
+#[async_trait]
+pub(crate) trait Environments: Send + Sync {
+    /// That of a process that starts now.
+    async fn now(&self) -> Result<Environment, JobError>;
+
+    /// How long a process with it is asked more; for as long as the run goes on, when none.
+    fn lifetime(&self) -> Option<Duration>;
+}
+
+/// What a job grants its plugin.
+pub(crate) struct Granted {
+    home: Home,
+    grants: BTreeSet<Grant>,
+}
+
+impl Granted {
+    pub(crate) fn new(home: Home, grants: BTreeSet<Grant>) -> Self {
+        Self { home, grants }
+    }
+}
+
+#[async_trait]
+impl Environments for Granted {
+    async fn now(&self) -> Result<Environment, JobError> {
+        Environment::granted(&self.home, &self.grants).await
+    }
+
+    fn lifetime(&self) -> Option<Duration> {
+        let has_credentials = self.grants.contains(&Grant::AwsCredentials);
+        has_credentials.then_some(LIFETIME_OF_CREDENTIALS)
+    }
+}
 
 /// The variables of a plugin, but those of its own directory.
 #[derive(Clone)]
@@ -44,7 +84,7 @@ impl Environment {
     ///
     /// # Errors
     /// When something that is granted cannot be had.
-    pub(crate) async fn granted(
+    async fn granted(
         home: &Home,
         grants: impl IntoIterator<Item = &Grant>,
     ) -> Result<Self, JobError> {
@@ -85,9 +125,12 @@ impl Environment {
             self.set(name, home.aws.region());
         }
         // Addresses, where they are not AWS's own.
-        for (name, value) in std::env::vars() {
-            if name.starts_with("AWS_ENDPOINT_URL") {
-                self.set(&name, &value);
+        for (name, value) in std::env::vars_os() {
+            // What is no text is no address.
+            if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
+                && name.starts_with("AWS_ENDPOINT_URL")
+            {
+                self.set(name, value);
             }
         }
         Ok(())

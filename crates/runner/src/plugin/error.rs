@@ -88,10 +88,16 @@ pub(crate) enum Wrong {
         limit: usize,
         doing: Doing,
     },
+    #[error("ended before it could be asked ({how})")]
+    Unheard { how: String },
     #[error(
-        "planned more than {limit} steps, and was killed; raise plugins.max_steps in runner.toml if that is meant"
+        "planned more than {limit} {what}, and was killed; raise plugins.max_steps in runner.toml if that is meant"
     )]
-    TooManySteps { limit: usize },
+    TooMany { what: &'static str, limit: usize },
+    #[error("left out more than the {limit} accounts that it was given, and was killed")]
+    TooManySkips { limit: usize },
+    #[error("put something that it was granted into {0}, which is kept and shown, and was killed")]
+    Told(String),
     #[error(
         "wrote line {line} of its stdout, {excerpt:?}, which is not JSON ({why}); logs belong on stderr"
     )]
@@ -147,7 +153,8 @@ impl PluginError {
     pub fn class(&self) -> ErrorClass {
         match &*self.wrong {
             Wrong::NotStarted(_) => ErrorClass::Prerequisite,
-            Wrong::NoScratch(_) => ErrorClass::Transient,
+            // Nothing was begun.
+            Wrong::NoScratch(_) | Wrong::Unheard { .. } => ErrorClass::Transient,
             Wrong::Failed { class, .. } => (*class).into(),
             Wrong::Version(_) | Wrong::Kind(_) | Wrong::Description(_) => ErrorClass::Invalid,
             Wrong::Stopped { .. } | Wrong::Cancelled { .. } => ErrorClass::Failed,

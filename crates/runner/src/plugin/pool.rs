@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use super::{
     Plugin,
     description::Description,
-    environment::Environment,
+    environment::Environments,
     error::{Doing, PluginError, Wrong},
     protocol::PlanRequest,
     session::Session,
@@ -19,7 +19,7 @@ use crate::engine::{ErrorClass, Interrupt, JobError};
 pub(crate) struct Pool {
     plugin: Plugin,
     pub(crate) description: Description,
-    environment: Environment,
+    environments: Box<dyn Environments>,
     idle: Mutex<Vec<Session>>,
     /// What must come to its end before the run is over.
     tasks: TaskTracker,
@@ -35,22 +35,27 @@ impl Drop for EndsWith {
 }
 
 impl Pool {
-    pub(crate) fn new(plugin: Plugin, description: Description, environment: Environment) -> Self {
+    pub(crate) fn new(
+        plugin: Plugin,
+        description: Description,
+        environments: impl Environments + 'static,
+    ) -> Self {
         Self {
             plugin,
             description,
-            environment,
+            environments: Box::new(environments),
             idle: Mutex::default(),
             tasks: TaskTracker::new(),
         }
     }
 
     /// A process that waits for a request.
-    pub(crate) async fn take(&self) -> Result<Session, PluginError> {
-        if let Some(session) = self.idle.lock().pop() {
+    pub(crate) async fn take(&self) -> Result<Session, JobError> {
+        if let Some(session) = self.idle() {
             return Ok(session);
         }
-        let mut session = Session::start(&self.plugin, &self.environment)?;
+        let environment = self.environments.now().await?;
+        let mut session = Session::start(&self.plugin, &environment)?;
         let described = session.describe(&Interrupt::default()).await?;
         if described == self.description {
             return Ok(session);
@@ -63,7 +68,22 @@ impl Pool {
                 "it says something else than when the run began; was it replaced?".to_owned(),
             )),
             said: Vec::new(),
-        })
+        }
+        .into())
+    }
+
+    /// One that has been asked before and can be asked more. Those that cannot are ended.
+    fn idle(&self) -> Option<Session> {
+        let lifetime = self.environments.lifetime();
+        let mut idle = self.idle.lock();
+        while let Some(session) = idle.pop() {
+            let is_old = lifetime.is_some_and(|lifetime| session.age() >= lifetime);
+            if !is_old && !session.has_ended() {
+                return Some(session);
+            }
+            self.tasks.spawn(session.end());
+        }
+        None
     }
 
     /// Takes a process back, and ends it unless it can be asked more.
@@ -120,5 +140,129 @@ impl Pool {
         }
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::fs::symlink,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::{Duration, Instant},
+    };
+
+    use async_trait::async_trait;
+    use e2e::components;
+
+    use super::*;
+    use crate::{
+        config::PluginsConfig,
+        plugin::{
+            Environment,
+            protocol::{PhaseView, RunView},
+        },
+    };
+
+    /// Counts the processes that are started.
+    struct Counting {
+        started: Arc<AtomicUsize>,
+        lifetime: Option<Duration>,
+    }
+
+    #[async_trait]
+    impl Environments for Counting {
+        async fn now(&self) -> Result<Environment, JobError> {
+            self.started.fetch_add(1, Ordering::Relaxed);
+            Ok(Environment::default())
+        }
+
+        fn lifetime(&self) -> Option<Duration> {
+            self.lifetime
+        }
+    }
+
+    /// A pool of the plugin for tests, with how many processes it has started, and its directory.
+    async fn pool(lifetime: Option<Duration>) -> (Pool, Arc<AtomicUsize>, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("runner-job-rogue-fine");
+        let rogue = components::checkout().join("tests/plugins/runner-job-rogue");
+        symlink(rogue, &program).unwrap();
+        let plugin = Plugin::new("rogue-fine", program, &PluginsConfig::default());
+        let description = plugin.describe(&Interrupt::default()).await.unwrap();
+        let started = Arc::new(AtomicUsize::default());
+        let environments = Counting {
+            started: Arc::clone(&started),
+            lifetime,
+        };
+        let pool = Pool::new(plugin, description, environments);
+        (pool, started, directory)
+    }
+
+    async fn until_ended(session: &Session) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !session.has_ended() {
+            assert!(Instant::now() < deadline, "it does not end");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_environment_is_made_when_a_process_starts_and_an_old_process_is_asked_no_more() {
+        for (lifetime, processes) in [
+            (None, 1),
+            (Some(Duration::from_secs(600)), 1),
+            (Some(Duration::ZERO), 3),
+        ] {
+            let (pool, started, _directory) = pool(lifetime).await;
+            assert_eq!(started.load(Ordering::Relaxed), 0);
+            for _ in 0..3 {
+                let session = pool.take().await.unwrap();
+                pool.give(session).await;
+            }
+            assert_eq!(started.load(Ordering::Relaxed), processes, "{lifetime:?}");
+            pool.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_that_has_ended_is_not_handed_out() {
+        let (pool, started, _directory) = pool(None).await;
+        let session = pool.take().await.unwrap();
+        session.kill();
+        until_ended(&session).await;
+        pool.give(session).await;
+        let session = pool.take().await.unwrap();
+        assert!(!session.has_ended());
+        assert_eq!(started.load(Ordering::Relaxed), 2);
+        pool.give(session).await;
+        pool.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_a_process_that_had_ended_was_not_asked_is_asked_again() {
+        let (pool, _, _directory) = pool(None).await;
+        let mut session = pool.take().await.unwrap();
+        session.kill();
+        until_ended(&session).await;
+        let request = PlanRequest {
+            run: RunView {
+                id: "run".to_owned(),
+                job: "job".to_owned(),
+                dry_run: false,
+            },
+            phase: PhaseView::Observe,
+            settings: serde_json::Map::new(),
+            accounts: Vec::new(),
+            protected_accounts: Vec::new(),
+            memos: Default::default(),
+        };
+        let error = session.plan(request, &Interrupt::default()).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Transient, "{error}");
+        assert!(error.to_string().contains("signal 9"), "{error}");
+        pool.close().await;
     }
 }

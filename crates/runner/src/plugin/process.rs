@@ -1,9 +1,8 @@
 //! The process of a plugin: in a process group of its own, with a directory of its own, and its end.
 
 use std::{
-    fs, io,
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
+    io,
+    path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -14,10 +13,13 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::error::Wrong;
+use super::{error::Wrong, scratch::Scratch};
 
 /// How often it is looked whether a process has ended.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How often that is looked at while it is asked something: its stdout tells it sooner, as a rule.
+const WATCH: Duration = Duration::from_millis(100);
 
 /// A running plugin. When it is dropped, its process group is killed.
 pub(super) struct Process {
@@ -44,8 +46,8 @@ impl Process {
         let mut child = Command::new(program)
             .env_clear()
             .envs(variables.iter().map(|(name, value)| (name, value)))
-            .env("HOME", &scratch.0)
-            .env("TMPDIR", &scratch.0)
+            .env("HOME", scratch.path())
+            .env("TMPDIR", scratch.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -91,8 +93,15 @@ impl Process {
         status.filter(|_| ended)
     }
 
+    /// Ends when it has ended by itself. It is not waited for.
+    pub(super) async fn ended(&self) {
+        while !self.has_ended() {
+            sleep(WATCH).await;
+        }
+    }
+
     /// Whether it has ended by itself. It is not waited for.
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         self.group
             .is_none_or(|pid| !matches!(waitid(WaitId::Pid(pid), options), Ok(None)))
@@ -110,25 +119,5 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-/// A directory for one process, gone with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> io::Result<Self> {
-        let name = format!("runner-plugin-{}", uuid::Uuid::new_v4());
-        let path = std::env::temp_dir().join(name);
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(directory = %self.0.display(), %error, "what a plugin left behind could not be removed");
-        }
     }
 }

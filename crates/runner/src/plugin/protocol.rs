@@ -21,6 +21,9 @@ use crate::{
 /// The version of the protocol that this program speaks.
 pub const VERSION: u32 = 1;
 
+/// The longest time that a plugin may have us wait, in seconds: a day.
+const LONGEST_WAIT: u64 = 86_400;
+
 /// An account's id as it is written.
 pub type WrittenAccount = Text<AwsAccountId>;
 
@@ -79,7 +82,7 @@ pub struct PlanRequest {
     pub accounts: Vec<AccountView>,
     /// Accounts that no step works on, also those that are not (any more) in the organization.
     pub protected_accounts: Vec<WrittenAccount>,
-    /// What steps of earlier runs wrote down (`memo`) that never came to an end, by step id.
+    /// What steps of earlier runs wrote down (`memo`) that have not ended well since, by step id.
     pub memos: BTreeMap<String, Value>,
 }
 
@@ -140,7 +143,7 @@ pub struct ApplyRequest {
     pub step: WrittenStep,
     /// Which attempt this is, counted from 1.
     pub attempt: u32,
-    /// What this step wrote down last, in this run or in one that never ended it.
+    /// What this step wrote down last, in this run or in an earlier one, unless it has ended well since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memo: Option<Value>,
 }
@@ -172,7 +175,7 @@ pub struct WrittenStep {
     /// What it changes, in words.
     #[serde(default)]
     pub changes: Vec<String>,
-    /// What the plugin needs to do it.
+    /// What the plugin needs to do it; nothing that was granted may be in it.
     #[serde(default)]
     pub payload: Value,
 }
@@ -277,7 +280,7 @@ pub enum Answer {
     Memo {
         /// The id of the request.
         id: u64,
-        /// Anything; this step gets it when it is asked for again.
+        /// Anything but what was granted; this step gets it whenever it is asked for again, until it ends well or is not planned any more.
         memo: Value,
     },
     /// The step is done, and something changed.
@@ -319,6 +322,7 @@ pub enum Answer {
         message: String,
         /// When trying again is sensible, in seconds.
         #[serde(default)]
+        #[schemars(range(min = 1, max = 86_400))]
         retry_after_seconds: Option<u64>,
     },
 }
@@ -340,6 +344,27 @@ impl Answer {
             | Self::Stopped { id, .. }
             | Self::Failed { id, .. } => *id,
         }
+    }
+
+    /// Checks the times that it names.
+    ///
+    /// # Errors
+    /// Which one is out of its range.
+    pub fn check(&self) -> Result<(), String> {
+        let (name, seconds) = match self {
+            Self::Requeue { after_seconds, .. } => ("after_seconds", *after_seconds),
+            Self::Failed {
+                retry_after_seconds: Some(seconds),
+                ..
+            } => ("retry_after_seconds", *seconds),
+            _ => return Ok(()),
+        };
+        if (1..=LONGEST_WAIT).contains(&seconds) {
+            return Ok(());
+        }
+        Err(format!(
+            "`{name}` is {seconds}, and must be 1 to {LONGEST_WAIT}"
+        ))
     }
 
     /// Its type, as it is written.
@@ -614,6 +639,31 @@ mod tests {
         // What the journal and plan.json keep of it is the same.
         let kept = serde_json::to_value(&step).unwrap();
         assert_eq!(kept, serde_json::to_value(&written).unwrap());
+    }
+
+    #[test]
+    fn a_wait_is_a_second_at_least_and_a_day_at_most() {
+        let requeue =
+            |seconds: u64| format!(r#"{{"type":"requeue","id":1,"after_seconds":{seconds}}}"#);
+        let failed = |seconds: u64| {
+            format!(
+                r#"{{"type":"failed","id":1,"class":"throttled","message":"m","retry_after_seconds":{seconds}}}"#
+            )
+        };
+        for (seconds, is_fine) in [
+            (0, false),
+            (1, true),
+            (86_400, true),
+            (86_401, false),
+            (u64::MAX, false),
+        ] {
+            for text in [requeue(seconds), failed(seconds)] {
+                let answer: Answer = serde_json::from_str(&text).unwrap();
+                assert_eq!(answer.check().is_ok(), is_fine, "{text}");
+            }
+        }
+        let schema = answers().to_value().to_string();
+        assert_eq!(schema.matches("\"maximum\":86400").count(), 2, "{schema}");
     }
 
     #[test]

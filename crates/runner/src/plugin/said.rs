@@ -2,12 +2,13 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use onboarding_core::secret::SecretText;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     time::Instant,
 };
+
+use super::redactor::Redactor;
 
 /// Most bytes of a line that are logged.
 const LONGEST: usize = 2000;
@@ -18,46 +19,6 @@ const MOST_A_SECOND: u32 = 50;
 /// How many lines are kept, and how much of each.
 const KEPT: usize = 5;
 const KEPT_CHARACTERS: usize = 300;
-
-/// A value that was granted and has fewer bytes is a switch, and no secret.
-const SHORTEST_SECRET: usize = 4;
-
-/// What must not be shown of a plugin's words.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Redactor(Arc<[SecretText]>);
-
-impl Redactor {
-    pub(super) fn new(secrets: Vec<SecretText>) -> Self {
-        // What is as short as a switch hides nothing and would be found in every word.
-        let secrets = secrets.into_iter();
-        Self(
-            secrets
-                .filter(|secret| secret.expose().len() >= SHORTEST_SECRET)
-                .collect(),
-        )
-    }
-
-    /// Text that can be shown: in one line, without what was granted, and nothing that moves a cursor.
-    pub(super) fn shown(&self, text: &[u8], most: usize) -> String {
-        let mut text = String::from_utf8_lossy(text).into_owned();
-        for secret in self.0.iter() {
-            text = text.replace(secret.expose(), "[redacted]");
-        }
-        let mut shown = String::new();
-        for (index, c) in text.trim_end().chars().enumerate() {
-            if index == most {
-                shown.push('…');
-                break;
-            }
-            match c {
-                '\t' => shown.push(' '),
-                c if c.is_control() => shown.extend(c.escape_unicode()),
-                c => shown.push(c),
-            }
-        }
-        shown
-    }
-}
 
 /// The last lines.
 #[derive(Debug, Clone, Default)]
@@ -87,12 +48,13 @@ impl Said {
         let mut rate = Rate::default();
         let mut line = Vec::new();
         let mut chunk = vec![0; 8 << 10];
+        let most = most(&redactor);
         while let Ok(count @ 1..) = from.read(&mut chunk).await {
             for byte in &chunk[..count] {
                 match byte {
                     b'\n' => self.end_line(&plugin, &mut line, &redactor, &mut rate),
                     // What is beyond is dropped with the line's end.
-                    _ if line.len() < LONGEST => line.push(*byte),
+                    _ if line.len() < most => line.push(*byte),
                     _ => {}
                 }
             }
@@ -102,7 +64,7 @@ impl Said {
     }
 
     fn end_line(&self, plugin: &str, line: &mut Vec<u8>, redactor: &Redactor, rate: &mut Rate) {
-        let text = redactor.shown(line, LONGEST);
+        let text = shown(line, redactor);
         line.clear();
         if text.is_empty() {
             return;
@@ -111,6 +73,18 @@ impl Said {
         if rate.allows(plugin) {
             log(plugin, &text);
         }
+    }
+}
+
+/// How many bytes of a line are looked at: enough that what was granted is found before the line is cut.
+fn most(redactor: &Redactor) -> usize {
+    LONGEST.saturating_add(redactor.longest())
+}
+
+fn shown(line: &[u8], redactor: &Redactor) -> String {
+    match line.len() < most(redactor) {
+        true => redactor.shown(line, LONGEST),
+        false => redactor.shown_of_beginning(line, LONGEST),
     }
 }
 
@@ -167,18 +141,9 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use onboarding_core::secret::SecretText;
 
-    #[test]
-    fn what_was_granted_is_not_shown_and_no_cursor_is_moved() {
-        let redactor = Redactor::new(vec![SecretText::new("s3cr3t"), SecretText::new("")]);
-        assert_eq!(
-            redactor.shown(b"token s3cr3t\x1b[2J\tand more\r\n", 100),
-            "token [redacted]\\u{1b}[2J and more"
-        );
-        assert_eq!(redactor.shown("äöü".as_bytes(), 2), "äö…");
-        assert_eq!(redactor.shown(b"\xff\n", 10), "\u{fffd}");
-    }
+    use super::*;
 
     #[tokio::test]
     async fn the_last_lines_are_kept_whole_or_not() {
@@ -195,5 +160,23 @@ mod tests {
         assert_eq!(last.len(), KEPT);
         assert_eq!(last[0], "line 96");
         assert_eq!(last[KEPT - 1], "x".repeat(KEPT_CHARACTERS));
+    }
+    /// What is found only after the cut would be shown in part.
+    #[tokio::test]
+    async fn what_was_granted_is_taken_out_before_a_line_is_cut() {
+        let secret = "gr4nted-s3cr3t".repeat(20);
+        let redactor = Redactor::new(&[SecretText::new(&secret)]);
+        for before in (LONGEST - secret.len() - 1)..(LONGEST + secret.len()) {
+            let text = format!("{}{secret}", "x".repeat(before));
+            let looked_at = text.len().min(most(&redactor));
+            let shown = shown(&text.as_bytes()[..looked_at], &redactor);
+            assert!(!shown.contains("gr4"), "{before}: {shown}");
+        }
+        let said = Said::default();
+        let text = format!("{}{secret}\n", "x".repeat(KEPT_CHARACTERS - 20));
+        said.clone()
+            .log("rogue".to_owned(), text.as_bytes(), redactor)
+            .await;
+        assert!(said.last()[0].ends_with("[redacted]"), "{:?}", said.last());
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, field::Empty};
 
 use super::{
     Limits, Plugin,
@@ -21,9 +21,10 @@ use super::{
     process::Process,
     protocol::{
         Answer, ApplyRequest, PlanRequest, Request, RequestBody, VERSION, WrittenClass,
-        WrittenTotals,
+        WrittenFinding, WrittenStep, WrittenTotals,
     },
-    said::{Redactor, Said},
+    redactor::Redactor,
+    said::Said,
 };
 use crate::engine::{Applied, Interrupt, JobError, StepContext};
 
@@ -40,6 +41,7 @@ const MESSAGE: usize = 1000;
 pub(crate) struct Session {
     plugin: Plugin,
     process: Process,
+    started: Instant,
     stdin: Option<ChildStdin>,
     lines: Lines<ChildStdout>,
     /// What is shown of the line that was read last.
@@ -79,7 +81,7 @@ impl Session {
                 }
             })?;
         let Limits { line, answer, .. } = plugin.limits;
-        let (said, redactor) = (Said::default(), Redactor::new(environment.secrets.clone()));
+        let (said, redactor) = (Said::default(), Redactor::new(&environment.secrets));
         let log = said
             .clone()
             .log(plugin.kind.clone(), pipes.stderr, redactor.clone());
@@ -87,6 +89,7 @@ impl Session {
         Ok(Self {
             plugin: plugin.clone(),
             process,
+            started: Instant::now(),
             stdin: Some(pipes.stdin),
             lines: Lines::new(pipes.stdout, line, answer),
             excerpt: String::new(),
@@ -104,11 +107,32 @@ impl Session {
         self.call.is_none() && !self.is_over
     }
 
+    /// Whether its process has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.process.has_ended()
+    }
+
+    /// Kills its process, which is then found to have ended.
+    #[cfg(test)]
+    pub(super) fn kill(&self) {
+        self.process.kill();
+    }
+
+    /// How long ago it was started.
+    pub(super) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// Asks what it is.
     pub(super) async fn describe(
         &mut self,
         interrupt: &Interrupt,
     ) -> Result<Description, PluginError> {
+        let span = self.span("describe");
+        in_span(span, self.ask_what_it_is(interrupt)).await
+    }
+
+    async fn ask_what_it_is(&mut self, interrupt: &Interrupt) -> Result<Description, PluginError> {
         let body = RequestBody::Describe { protocol: VERSION };
         self.begin(Doing::Describe, body, interrupt).await?;
         match self.next(interrupt).await? {
@@ -116,7 +140,10 @@ impl Session {
                 self.call = None;
                 match Description::checked(*plugin, &self.plugin.kind) {
                     Ok(description) => Ok(description),
-                    Err(wrong) => Err(self.fail(wrong).await),
+                    Err(wrong) => {
+                        let wrong = self.redactor.wrong(wrong);
+                        Err(self.fail(wrong).await)
+                    }
                 }
             }
             other => Err(self.unwanted(other).await),
@@ -129,34 +156,78 @@ impl Session {
         request: PlanRequest,
         interrupt: &Interrupt,
     ) -> Result<PlanAnswer, PluginError> {
+        let span = self.span("plan");
+        in_span(span, self.ask_for_a_plan(request, interrupt)).await
+    }
+
+    async fn ask_for_a_plan(
+        &mut self,
+        request: PlanRequest,
+        interrupt: &Interrupt,
+    ) -> Result<PlanAnswer, PluginError> {
+        let accounts = request.accounts.len();
         let body = RequestBody::Plan(Box::new(request));
         self.begin(Doing::Plan, body, interrupt).await?;
         let mut answer = PlanAnswer::default();
         loop {
-            match self.next(interrupt).await? {
-                Answer::Step { step, .. } => {
-                    let limit = self.plugin.limits.steps;
-                    if answer.steps.len() == limit {
-                        return Err(self.fail(Wrong::TooManySteps { limit }).await);
-                    }
-                    answer.steps.push((*step).into());
+            let said = match self.next(interrupt).await? {
+                Answer::Step { step, .. } => self.step(&mut answer, *step),
+                Answer::Finding { finding, .. } => self.finding(&mut answer, *finding),
+                Answer::Skip { .. } if answer.skips.len() == accounts => {
+                    Err(Wrong::TooManySkips { limit: accounts })
                 }
-                Answer::Finding { finding, .. } => answer.findings.push((*finding).into()),
                 Answer::Skip {
                     account, reason, ..
-                } => answer.skips.push((account.0, reason)),
+                } => {
+                    let reason = self.redactor.redacted(&reason);
+                    answer.skips.push((account.0, reason));
+                    Ok(())
+                }
                 Answer::Planned { totals, .. } => {
                     self.call = None;
                     answer.totals = counted(totals);
                     return Ok(answer);
                 }
                 other => return Err(self.unwanted(other).await),
+            };
+            if let Err(wrong) = said {
+                return Err(self.fail(wrong).await);
             }
         }
     }
 
+    fn step(&self, answer: &mut PlanAnswer, step: WrittenStep) -> Result<(), Wrong> {
+        let limit = self.plugin.limits.steps;
+        if answer.steps.len() == limit {
+            let what = "steps";
+            return Err(Wrong::TooMany { what, limit });
+        }
+        answer.steps.push(self.redactor.step(step)?);
+        Ok(())
+    }
+
+    fn finding(&self, answer: &mut PlanAnswer, finding: WrittenFinding) -> Result<(), Wrong> {
+        let limit = self.plugin.limits.steps;
+        if answer.findings.len() == limit {
+            let what = "findings";
+            return Err(Wrong::TooMany { what, limit });
+        }
+        answer.findings.push(self.redactor.finding(finding)?);
+        Ok(())
+    }
+
     /// Has a step done.
     pub(crate) async fn apply(
+        &mut self,
+        request: ApplyRequest,
+        cx: &StepContext,
+    ) -> Result<Applied, JobError> {
+        let span = self.span("apply");
+        span.record("step.id", request.step.id.as_str());
+        in_span(span, self.ask_for_a_step(request, cx)).await
+    }
+
+    async fn ask_for_a_step(
         &mut self,
         request: ApplyRequest,
         cx: &StepContext,
@@ -167,6 +238,9 @@ impl Session {
         let applied = loop {
             match self.next(interrupt).await? {
                 Answer::Memo { memo, .. } => {
+                    if let Err(wrong) = self.redactor.check("a memo", &memo) {
+                        return Err(self.fail(wrong).await.into());
+                    }
                     cx.set_memo(memo).await?;
                     self.send(RequestBody::Kept, interrupt).await?;
                 }
@@ -176,7 +250,15 @@ impl Session {
                     };
                 }
                 Answer::Unchanged { .. } => break Applied::Unchanged,
-                Answer::Requeue { after_seconds, .. } if (1..=86_400).contains(&after_seconds) => {
+                // Nobody asks again in this run.
+                Answer::Requeue { .. } if self.was_interrupted() => {
+                    break Applied::Stopped {
+                        note: Some(
+                            "it goes on elsewhere; the next run asks for it again".to_owned(),
+                        ),
+                    };
+                }
+                Answer::Requeue { after_seconds, .. } => {
                     break Applied::Requeue {
                         after: Duration::from_secs(after_seconds),
                         progress: None,
@@ -214,12 +296,21 @@ impl Session {
     ) -> Result<(), PluginError> {
         self.asked += 1;
         self.lines.begin();
+        let is_first = doing == Doing::Describe;
         self.call = Some(Call {
             deadline: Instant::now() + self.limit(&doing).0,
             doing,
             cancelled: None,
         });
-        self.send(body, interrupt).await
+        let mut sent = self.send(body, interrupt).await;
+        if let Err(error) = &mut sent
+            && let Wrong::Ended { how, .. } = &*error.wrong
+            && !is_first
+        {
+            // It has not got the whole line, so that it has begun nothing.
+            *error.wrong = Wrong::Unheard { how: how.clone() };
+        }
+        sent
     }
 
     /// Sends a line about the request that is going on.
@@ -274,21 +365,29 @@ impl Session {
             Line(Next),
             Due,
             Interrupted,
+            Gone,
         }
         loop {
             let (deadline, cancelled) = match &self.call {
                 Some(call) => (call.deadline, call.cancelled),
                 None => (Instant::now(), None),
             };
+            // What it started may hold its stdout for longer than it lives.
+            let process = &self.process;
+            let gone = async {
+                process.ended().await;
+                sleep(LAST_WORDS).await;
+            };
             let event = tokio::select! {
                 biased;
                 () = sleep_until(deadline) => Event::Due,
                 () = interrupt.draining(), if cancelled.is_none() => Event::Interrupted,
                 next = self.lines.next() => Event::Line(next),
+                () = gone => Event::Gone,
             };
             match (event, cancelled) {
                 (Event::Line(Next::Line(line)), _) => return self.read(&line).await,
-                (Event::Line(Next::End), _) => return Err(self.ended().await),
+                (Event::Line(Next::End) | Event::Gone, _) => return Err(self.ended().await),
                 (Event::Line(flood), _) => {
                     let wrong = self.flood(&flood);
                     return Err(self.fail(wrong).await);
@@ -334,7 +433,9 @@ impl Session {
         if let Some(version) = version.filter(|version| *version != u64::from(VERSION)) {
             return Err(self.fail(Wrong::Version(version)).await);
         }
-        match serde_json::from_value::<Answer>(value) {
+        let answer = serde_json::from_value::<Answer>(value);
+        let answer = answer.map_err(|error| error.to_string());
+        match answer.and_then(|answer| answer.check().map(|()| answer)) {
             Ok(answer) if answer.id() == self.asked => Ok(answer),
             Ok(answer) => {
                 let wrong = Wrong::NotAsked {
@@ -345,16 +446,28 @@ impl Session {
                 };
                 Err(self.fail(wrong).await)
             }
-            Err(error) => {
+            Err(why) => {
                 let wrong = Wrong::NoAnswer {
                     line: number,
                     excerpt,
                     // It may quote what was granted.
-                    why: self.redactor.shown(error.to_string().as_bytes(), MESSAGE),
+                    why: self.redactor.shown(why.as_bytes(), MESSAGE),
                 };
                 Err(self.fail(wrong).await)
             }
         }
+    }
+
+    /// The span of a call.
+    fn span(&self, call: &'static str) -> tracing::Span {
+        tracing::info_span!(
+            "plugin",
+            otel.kind = "client",
+            plugin.kind = %self.plugin.kind,
+            plugin.call = call,
+            step.id = Empty,
+            otel.status_code = Empty,
+        )
     }
 
     fn was_interrupted(&self) -> bool {
@@ -506,6 +619,18 @@ impl Session {
             },
         }
     }
+}
+
+/// A call within its span.
+async fn in_span<T, E>(
+    span: tracing::Span,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let answered = call.instrument(span.clone()).await;
+    if answered.is_err() {
+        span.record("otel.status_code", "ERROR");
+    }
+    answered
 }
 
 fn counted(totals: WrittenTotals) -> Totals {

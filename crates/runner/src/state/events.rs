@@ -25,8 +25,6 @@ pub struct WakeUp<'a> {
     pub kind: &'a str,
     /// By what.
     pub woken: Woken,
-    /// Whether its run that goes on now is to end first.
-    pub replaces: bool,
 }
 
 /// How long a run that events ask for is put off.
@@ -61,24 +59,73 @@ impl State {
         tx.commit().await.map_err(failed)
     }
 
-    /// Whether a run of ours that changed something went on at that moment, or had ended less than `before` earlier: what stack sets tell
-    /// of that time, we did.
+    /// Ends the runs of these jobs in whose place a run that events ask for is due now, unless the job is paused: that run would be left
+    /// out. Gives the jobs.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn make_room<'a>(
+        &self,
+        jobs: &[&'a str],
+        now: Timestamp,
+    ) -> Result<Vec<&'a str>, StateError> {
+        let failed = StateError::query("making room for a run that events ask for");
+        let mut ended = Vec::new();
+        if jobs.is_empty() {
+            return Ok(ended);
+        }
+        let due: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT waits.job FROM runs waits JOIN runs other ON other.job = waits.job \
+             WHERE waits.state = 'queued' AND waits.events IS NOT NULL AND waits.due_at <= $1 \
+             AND other.state = 'running' AND other.cancelled_by IS NULL",
+        )
+        .bind(now.as_millisecond())
+        .fetch_all(self.pool())
+        .await
+        .map_err(&failed)?;
+        for job in jobs.iter().filter(|job| due.iter().any(|due| due == *job)) {
+            let runs = sqlx::query(
+                "UPDATE runs SET cancelled_by = 'an event' WHERE job = $1 AND state = 'running' \
+                 AND (dry_run = 0 OR due_at IS NOT NULL) AND cancelled_by IS NULL \
+                 AND EXISTS (SELECT 1 FROM runs waits WHERE waits.job = $1 AND waits.state = 'queued' \
+                 AND waits.events IS NOT NULL AND waits.due_at <= $2) \
+                 AND NOT EXISTS (SELECT 1 FROM schedules WHERE schedules.job = $1 AND schedules.paused_by IS NOT NULL)",
+            )
+            .bind(job)
+            .bind(now.as_millisecond())
+            .execute(self.pool())
+            .await
+            .map_err(&failed)?;
+            if runs.rows_affected() > 0 {
+                ended.push(*job);
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Whether a run of one of these kinds that changed something went on at that moment, or had ended less than `before` earlier: what
+    /// stack sets tell of that time, we did.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn was_changing(&self, at: Timestamp, before: Duration) -> Result<bool, StateError> {
+    pub async fn was_changing(
+        &self,
+        kinds: &[&str],
+        at: Timestamp,
+        before: Duration,
+    ) -> Result<bool, StateError> {
         let failed = StateError::query("looking for runs at the time of an event");
         let since = at.checked_sub(before).unwrap_or(Timestamp::MIN);
-        let runs: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM runs WHERE dry_run = 0 AND state <> 'queued' AND started_at <= $1 \
+        let changing: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT kind FROM runs WHERE dry_run = 0 AND state <> 'queued' AND started_at <= $1 \
              AND (ended_at IS NULL OR ended_at >= $2) AND EXISTS (SELECT 1 FROM steps WHERE steps.run_id = runs.id)",
         )
         .bind(at.as_millisecond())
         .bind(since.as_millisecond())
-        .fetch_one(self.pool())
+        .fetch_all(self.pool())
         .await
         .map_err(failed)?;
-        Ok(runs > 0)
+        Ok(changing.iter().any(|kind| kinds.contains(&kind.as_str())))
     }
 }
 
@@ -126,16 +173,6 @@ async fn wake_one(
             .execute(&mut **tx)
             .await
             .map_err(&failed)?;
-    }
-    if job.replaces {
-        sqlx::query(
-            "UPDATE runs SET cancelled_by = 'an event' WHERE job = $1 AND state = 'running' \
-             AND (dry_run = 0 OR due_at IS NOT NULL) AND cancelled_by IS NULL",
-        )
-        .bind(job.job)
-        .execute(&mut **tx)
-        .await
-        .map_err(failed)?;
     }
     Ok(())
 }

@@ -42,8 +42,8 @@ macro_rules! of_old_runs {
              AND NOT EXISTS (SELECT 1 FROM deletions WHERE deletions.run_id = runs.id AND deletions.undone_at IS NULL) \
              AND NOT EXISTS (SELECT 1 FROM plans WHERE plans.run_id = runs.id AND plans.state IN ('waiting', 'approved') \
              AND plans.expires_at > $2) \
-             AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.run_id = runs.id AND ((steps.memo IS NOT NULL \
-             AND steps.state IN ('planned', 'running', 'pending')) OR (steps.action = 'remove-stray-policies' \
+             AND NOT EXISTS (SELECT 1 FROM steps WHERE steps.run_id = runs.id AND ((steps.memo <> 'null' \
+             AND steps.state NOT IN ('changed', 'unchanged')) OR (steps.action = 'remove-stray-policies' \
              AND steps.state <> 'unchanged')))",
             $tail
         )

@@ -100,14 +100,11 @@ impl State {
             None => Some(Arc::new(self.lock_job(&run.job).await?)),
         };
         let mut tx = self.write().await.map_err(&failed)?;
-        let (interrupted, memos) = if run.dry_run {
-            (Vec::new(), BTreeMap::new())
-        } else {
-            (
-                end_dead_runs(&mut tx, run).await?,
-                unfinished_memos(&mut tx, &run.job).await?,
-            )
-        };
+        let (mut interrupted, mut memos) = (Vec::new(), Memos::default());
+        if !run.dry_run {
+            interrupted = end_dead_runs(&mut tx, run).await?;
+            memos = memos_of(&mut tx, &run.job).await?;
+        }
         if let Some(plan) = &run.plan {
             plans::still_approved(&mut tx, plan, run.id).await?;
         }
@@ -117,7 +114,8 @@ impl State {
             return Ok(Begun {
                 key: claim.key,
                 interrupted,
-                memos,
+                memos: memos.unfinished,
+                failed_memos: memos.failed,
                 hold,
             });
         }
@@ -154,7 +152,8 @@ impl State {
                 fence: FIRST_FENCE,
             },
             interrupted,
-            memos,
+            memos: memos.unfinished,
+            failed_memos: memos.failed,
             hold,
         })
     }
@@ -333,27 +332,35 @@ async fn end_dead_runs(
     rows.iter().map(id).collect()
 }
 
-/// What steps of the job that never ended wrote down.
-async fn unfinished_memos(
-    tx: &mut Transaction<'_, sqlx::Any>,
-    job: &str,
-) -> Result<BTreeMap<String, Value>, JournalError> {
+/// What steps of the job wrote down that have not ended well, by step id.
+#[derive(Default)]
+struct Memos {
+    unfinished: BTreeMap<String, Value>,
+    failed: BTreeMap<String, Value>,
+}
+
+async fn memos_of(tx: &mut Transaction<'_, sqlx::Any>, job: &str) -> Result<Memos, JournalError> {
     let failed = write("the memos of unfinished steps");
     let rows = sqlx::query(
-        "SELECT steps.step_id, steps.memo FROM steps JOIN runs ON runs.id = steps.run_id \
-         WHERE runs.job = $1 AND steps.memo IS NOT NULL AND steps.state IN ('planned', 'running', 'pending') \
+        "SELECT steps.step_id, steps.state, steps.memo FROM steps JOIN runs ON runs.id = steps.run_id \
+         WHERE runs.job = $1 AND steps.memo IS NOT NULL AND steps.state NOT IN ('changed', 'unchanged') \
          ORDER BY runs.id",
     )
     .bind(job)
     .fetch_all(&mut **tx)
     .await
     .map_err(&failed)?;
-    let mut memos = BTreeMap::new();
+    let mut memos = Memos::default();
     for row in rows {
         let step: String = row.try_get("step_id").map_err(&failed)?;
+        let state: String = row.try_get("state").map_err(&failed)?;
         let memo: String = row.try_get("memo").map_err(&failed)?;
         let memo = Value::from_str(&memo).map_err(write("the memos of unfinished steps"))?;
-        memos.insert(step, memo);
+        match state.as_str() {
+            // `skipped` is one that built on another step, which failed.
+            "failed" | "skipped" => memos.failed.insert(step, memo),
+            _ => memos.unfinished.insert(step, memo),
+        };
     }
     Ok(memos)
 }

@@ -1,7 +1,10 @@
 //! Steps and their attempts. Each write holds only while the run is ours (its fence) and running: it locks the run's row, so
 //! nobody takes the run over between looking and writing.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use onboarding_core::{ids::AwsAccountId, plan::Step, stackset_sync::stray_policies::put_back};
 use serde_json::Value;
@@ -72,14 +75,10 @@ impl State {
         let failed = write("the plan");
         let mut tx = self.ours(run).await?;
         let id = run.id.to_string();
-        sqlx::query(
-            "UPDATE steps SET memo = NULL WHERE memo IS NOT NULL AND run_id IN \
-             (SELECT earlier.id FROM runs earlier JOIN runs ours ON earlier.job = ours.job WHERE ours.id = $1)",
-        )
-        .bind(&id)
-        .execute(&mut *tx)
-        .await
-        .map_err(write("the plan"))?;
+        let planned: BTreeSet<&str> = steps.iter().map(|step| &*step.id).collect();
+        let held = memos.keys().map(String::as_str);
+        let held: BTreeSet<&str> = held.filter(|step| !planned.contains(step)).collect();
+        end_memos(&mut tx, &id, &held).await.map_err(&failed)?;
         for (position, step) in (0_i64..).zip(steps) {
             let accounts = serde_json::to_string(&step.accounts).map_err(write("the plan"))?;
             let risk = serde_json::to_value(step.risk).map_err(write("the plan"))?;
@@ -251,6 +250,44 @@ impl State {
         }
         Ok(steps)
     }
+}
+
+/// Ends the memos of the run's job, but for those of these steps.
+async fn end_memos(
+    tx: &mut Transaction<'_, Any>,
+    run: &str,
+    held: &BTreeSet<&str>,
+) -> Result<(), sqlx::Error> {
+    if held.is_empty() {
+        sqlx::query(
+            "UPDATE steps SET memo = NULL WHERE memo IS NOT NULL AND run_id IN \
+             (SELECT earlier.id FROM runs earlier JOIN runs ours ON earlier.job = ours.job WHERE ours.id = $1)",
+        )
+        .bind(run)
+        .execute(&mut **tx)
+        .await?;
+        return Ok(());
+    }
+    let rows = sqlx::query(
+        "SELECT steps.run_id, steps.step_id FROM steps JOIN runs earlier ON earlier.id = steps.run_id \
+         JOIN runs ours ON earlier.job = ours.job WHERE ours.id = $1 AND steps.memo IS NOT NULL",
+    )
+    .bind(run)
+    .fetch_all(&mut **tx)
+    .await?;
+    for row in rows {
+        let step: String = row.try_get("step_id")?;
+        if held.contains(step.as_str()) {
+            continue;
+        }
+        let earlier: String = row.try_get("run_id")?;
+        sqlx::query("UPDATE steps SET memo = NULL WHERE run_id = $1 AND step_id = $2")
+            .bind(earlier)
+            .bind(step)
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
 }
 
 fn attempt_row(row: &AnyRow) -> Result<AttemptRow, sqlx::Error> {

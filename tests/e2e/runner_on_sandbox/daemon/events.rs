@@ -2,6 +2,7 @@
 //! wakes nobody.
 
 use e2e::{
+    components,
     otlp::{OtlpReceiver, attribute},
     postgres,
 };
@@ -339,6 +340,36 @@ fn a_paused_job_leaves_events_out_and_a_freeze_lets_nothing_be_changed() {
         rehearsal.is_enrolled(&mut daemon, account);
     }
     rehearsal.calm(&mut daemon);
+    ends(daemon);
+}
+
+#[test]
+fn an_event_ends_the_run_that_goes_on_where_the_job_says_so() {
+    let rehearsal = with_events("[plugins]\npath = [\"plugins\"]\n", &[]);
+    for directory in ["made", "config/plugins"] {
+        fs::create_dir(rehearsal.path(directory)).unwrap();
+    }
+    // It works until it is told to cancel.
+    let rogue = components::checkout().join("tests/plugins/runner-job-rogue");
+    let program = rehearsal.path("config/plugins/runner-job-rogue-slow-apply");
+    std::os::unix::fs::symlink(rogue, program).unwrap();
+    let job = "overlap = \"replace\"\nwake_on = [\"account-joined\"]\n\
+               [params.settings]\ndirectory = \"made\"\nlog = \"log\"\n";
+    rehearsal.write("config/jobs/slow.toml", &far("rogue-slow-apply", job));
+    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let log = || fs::read_to_string(rehearsal.path("log")).unwrap_or_default();
+    for ended in 0..2 {
+        rehearsal.joins(true);
+        rehearsal.until("a run goes on, and the one before it has ended", || {
+            daemon.process.check().unwrap();
+            let log = log();
+            let is_over = log.matches("cancel\n").count() >= ended;
+            (is_over && log.trim_end().ends_with("null")).then_some(())
+        });
+    }
+    let cancelled = runs(&rehearsal).into_iter();
+    let cancelled = cancelled.filter(|run| run["state"] == "interrupted");
+    assert!(cancelled.count() > 0);
     ends(daemon);
 }
 

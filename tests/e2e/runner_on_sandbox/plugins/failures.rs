@@ -121,6 +121,18 @@ fn a_plugin_that_floods_is_stopped() {
         steps(&rehearsal.exec_ends(&kind, 3, &["--dry-run"])).len(),
         20
     );
+    // So are findings, and accounts that are left out.
+    let given = rehearsal.given().len();
+    let of_accounts = format!("more than the {given} accounts that it was given");
+    for (what, words) in [
+        ("findings", "more than 20 findings"),
+        ("skips", of_accounts.as_str()),
+    ] {
+        let kind = rehearsal.rogue(what, many);
+        let document = rehearsal.exec_ends(&kind, 1, &[]);
+        let error = text(&document["error"]);
+        assert!(error.contains(words), "{error}");
+    }
 }
 
 #[test]
@@ -155,6 +167,14 @@ fn a_plugin_that_crashes_is_told_with_its_exit_code_and_last_words() {
         text(&document["failed"][0]["detail"]).contains("exit code 7"),
         "{document:#}"
     );
+    // What it started may hold its stdout: it has ended all the same, long before its time is up.
+    rehearsal.bound("call_timeout = \"10m\"\n", "");
+    let kind = rehearsal.rogue("orphan", "");
+    let document = rehearsal.exec_ends(&kind, 1, &[]);
+    for step in document["steps"].as_array().unwrap() {
+        let note = text(&step["note"]);
+        assert!(note.contains("exit code 7"), "{note}");
+    }
 }
 
 #[test]
@@ -308,4 +328,56 @@ fn what_a_plugin_says_is_bounded_and_what_it_was_granted_is_not_shown() {
         .count();
     assert!((10..1000).contains(&logged), "{logged} lines");
     assert!(!any_file_contains(&rehearsal.path("made"), secret));
+}
+
+#[test]
+fn what_a_plugin_was_granted_is_in_nothing_that_it_plans() {
+    let mut rehearsal = Rehearsal::with_plugins(SMALL, LIMITS);
+    // Several lines, as a key has.
+    let secret = "gr4nted-s3cr3t\nand-its-s3cond-line";
+    let mut environment = rehearsal.environment.clone();
+    environment.insert("GRANTED".to_owned(), secret.to_owned());
+    rehearsal.runner.set_environment(environment);
+    let is_told = |ended: &Ended| {
+        let said = ended.stdout.clone() + &ended.stderr;
+        ["gr4nted", "s3cond"].iter().any(|part| said.contains(part))
+    };
+    let grants = "grants = [\"env:GRANTED\"]";
+    // What is for people is shown without it.
+    let kind = rehearsal.rogue("leak-prose", grants);
+    let planned = rehearsal.run(&["plan", &kind, "-o", "plan.json"]);
+    assert_eq!(planned.code, 3, "{}", planned.stderr);
+    assert!(
+        planned.stdout.contains("for [redacted]"),
+        "{}",
+        planned.stdout
+    );
+    assert!(!is_told(&planned), "{}", planned.stdout);
+    let (ended, document) = rehearsal.exec(&kind, &[]);
+    assert!(!is_told(&ended), "{document:#}");
+    assert_eq!(document["findings"][0]["message"], "it is [redacted]");
+    assert_eq!(document["skipped"][0]["detail"], "it is [redacted]");
+    // What steps are told by and done with is refused.
+    for (what, words) in [
+        ("leak-id", "into the id of a step"),
+        ("leak-payload", "into the payload of step make:"),
+    ] {
+        fs::remove_dir_all(rehearsal.path("made")).unwrap();
+        let kind = rehearsal.rogue(what, grants);
+        let (ended, document) = rehearsal.exec(&kind, &[]);
+        assert_eq!(ended.code, 1, "{document:#}");
+        let error = text(&document["error"]);
+        assert!(error.contains(words), "{error}");
+        assert!(!is_told(&ended), "{document:#}");
+    }
+    let kind = rehearsal.rogue("leak-memo", grants);
+    let (ended, document) = rehearsal.exec(&kind, &[]);
+    assert_eq!(ended.code, 1, "{document:#}");
+    let note = text(&document["steps"][0]["note"]);
+    assert!(note.contains("into a memo"), "{note}");
+    assert!(!is_told(&ended), "{document:#}");
+    // Neither the state nor a plan in a file has it.
+    for part in ["gr4nted", "s3cond"] {
+        assert!(!any_file_contains(&rehearsal.path("."), part));
+    }
 }

@@ -183,8 +183,15 @@ fn steps_are_tried_again_and_asked_again_as_their_answers_say() {
     );
     assert!(text(&document["failed"][0]["detail"]).contains("ask the owner"));
 
-    // To be asked again at once, again and again, is no answer; neither is one to something else.
-    for (what, words) in [("busy", "answers nothing"), ("stray", "answered request")] {
+    // To be asked again at once, again and again, or in thirty years, is no answer; neither is one to something else.
+    for (what, words) in [
+        ("busy", "`after_seconds` is 0, and must be 1 to 86400"),
+        (
+            "far",
+            "`retry_after_seconds` is 1000000000, and must be 1 to 86400",
+        ),
+        ("stray", "answered request"),
+    ] {
         let kind = rehearsal.rogue(what, "");
         leave_one();
         let document = rehearsal.exec_ends(&kind, 1, &[]);
@@ -231,6 +238,57 @@ fn what_a_step_wrote_down_before_it_died_is_told_to_the_next_run() {
         assert!(log.contains(&words), "{words}: {log}");
     }
     assert_eq!(rehearsal.files("made"), given);
+}
+
+/// The plugin dies in the middle of the effect that it has written down: the next run does not begin it again.
+#[test]
+fn what_a_step_wrote_down_before_its_plugin_died_is_told_to_the_next_run() {
+    let rehearsal = Rehearsal::with_plugins(SMALL, LIMITS);
+    let kind = rehearsal.rogue("ticket", "");
+    let given = rehearsal.given();
+    let failed = rehearsal.exec_ends(&kind, 1, &[]);
+    assert_eq!(count(&failed, "failed"), given.len(), "{failed:#}");
+    // A guard rail takes one of them out of the next plan, which is not its end.
+    let protected = format!("protected_accounts = [{:?}]", given[0]);
+    rehearsal.bound(LIMITS, &protected);
+    rehearsal.exec_ends(&kind, 4, &[]);
+    assert_eq!(rehearsal.files("made"), given[1..]);
+    rehearsal.bound(LIMITS, "");
+    rehearsal.exec_ends(&kind, 0, &[]);
+    assert_eq!(rehearsal.files("made"), given);
+    let log = rehearsal.log();
+    for account in &given {
+        let opened = format!("opened make:{account}\n");
+        assert_eq!(log.matches(&opened).count(), 1, "{log}");
+    }
+}
+
+/// It would be asked again in an hour.
+#[test]
+fn a_step_that_goes_on_elsewhere_does_not_keep_a_run_that_is_interrupted() {
+    let rehearsal = Rehearsal::with_plugins(SMALL, LIMITS);
+    let kind = rehearsal.rogue("long", "");
+    let given = rehearsal.given();
+    let mut run = rehearsal
+        .runner
+        .start(&["--output", "json", "exec", &kind])
+        .unwrap();
+    // One that goes on elsewhere leaves its process to the others, of which the engine has eight at a time.
+    rehearsal.until("eight are begun", || {
+        run.check().unwrap();
+        let begun = rehearsal.log().matches("opened ").count();
+        (begun == given.len().min(8)).then_some(())
+    });
+    run.signal(Signal::INT).unwrap();
+    assert_eq!(run.wait(LIMIT).unwrap(), 130, "{}", run.stderr().unwrap());
+    let document: Value = serde_json::from_str(&run.stdout().unwrap()).unwrap();
+    assert_eq!(count(&document, "pending"), given.len(), "{document:#}");
+
+    rehearsal.write("log.over", "");
+    rehearsal.exec_ends(&kind, 0, &[]);
+    assert_eq!(rehearsal.files("made"), given);
+    let log = rehearsal.log();
+    assert_eq!(log.matches("opened ").count(), given.len(), "{log}");
 }
 
 #[test]

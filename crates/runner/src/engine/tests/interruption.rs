@@ -1,11 +1,17 @@
 //! Signals, of which the first drains and the second leaves at once, and a freeze.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::world::{Mode, Scripted, TestJob, account, options};
 use crate::engine::{
     Interrupt, RunOptions, RunStatus, StepOutcome, exit_code, memory_journal::MemoryJournal,
 };
+
+/// Longer than anything takes that does not wait for what it need not wait for.
+const LONG: Duration = Duration::from_secs(60);
 
 fn interrupted_after(looks: u32) -> (TestJob, Arc<MemoryJournal>, RunOptions) {
     let interrupt = Interrupt::default();
@@ -45,6 +51,36 @@ async fn an_interrupted_operation_is_stopped_once_and_followed_to_its_end() {
             "followed to its end"
         );
         assert_eq!(world.background, ["started", "ended"]);
+    }
+}
+
+/// As soon as it is asked to end, also while it waits to ask again, however long that would be.
+#[tokio::test]
+async fn what_is_not_followed_is_left_to_the_next_run() {
+    // While `apply` answers that it goes on, and while the answer is slept over.
+    for looks in [1, u32::MAX] {
+        let (mut job, journal, options) = interrupted_after(looks);
+        job.mode = Mode::Kept;
+        job.requeued_for = Duration::from_secs(3600);
+        let (interrupt, world) = (options.interrupt.clone(), job.world.clone());
+        let begun = Instant::now();
+        let signal = async {
+            while world.lock().operations.is_empty() {
+                assert!(begun.elapsed() < LONG);
+                tokio::task::yield_now().await;
+            }
+            if !interrupt.is_signalled() {
+                interrupt.signal();
+            }
+        };
+        let (report, ()) = tokio::join!(job.run_with(&journal, options), signal);
+        assert!(begun.elapsed() < LONG);
+        assert_eq!(exit_code(&report), 130);
+        assert_eq!(report.steps[0].outcome, StepOutcome::Pending);
+        // The next one knows what goes on, and begins it no second time.
+        let next = job.restarted();
+        assert_eq!(exit_code(&next.run(&journal).await), 0);
+        next.assert_enrolled_once();
     }
 }
 

@@ -1,6 +1,9 @@
 //! Steps: once, again, side by side, failing, retried.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use onboarding_core::plan::Refusal;
 
@@ -96,6 +99,86 @@ async fn a_step_that_panics_fails_alone() {
     let report = job.run(&journal).await;
     assert_eq!(report.steps[0].error, Some(ErrorClass::Bug));
     assert_eq!(report.summary().ok, 3);
+}
+
+/// What a step wrote down is there when it is asked for again, unless it is followed to its end, which a failure is.
+#[tokio::test]
+async fn what_a_failed_step_wrote_down_is_kept_where_the_kind_says_so() {
+    for (mode, effects) in [(Mode::Kept, 1), (Mode::Operation, 2)] {
+        let (mut job, journal) = (TestJob::new(mode, 3), Arc::default());
+        // It begins the effect, and is never heard of again.
+        job.requeued_for = Duration::from_secs(3600);
+        let options = RunOptions {
+            operation_timeout: Duration::ZERO,
+            ..options()
+        };
+        let failed = job.run_with(&journal, options).await;
+        assert_eq!(outcomes(&failed), [("enroll-all", StepOutcome::Failed, 1)]);
+        // Guard rails take it out of the next plan, and it fails before it looks in the one after.
+        let mut withheld = job.restarted();
+        withheld.withholds = true;
+        withheld.run(&journal).await;
+        let failing = job.restarted();
+        failing.script("enroll-all", [Scripted::Fail(ErrorClass::Failed)]);
+        failing.run(&journal).await;
+        let last = job.restarted();
+        assert_eq!(exit_code(&last.run(&journal).await), 0);
+        assert_eq!(last.world.lock().effects.len(), effects, "{mode:?}");
+        // It ended well: a later one of its name is another one.
+        last.world.lock().enrolled.clear();
+        assert_eq!(exit_code(&last.run(&journal).await), 0);
+        assert_eq!(last.world.lock().effects.len(), effects + 1, "{mode:?}");
+    }
+}
+
+/// What is not planned any more is forgotten.
+#[tokio::test]
+async fn what_a_step_wrote_down_is_forgotten_with_the_step() {
+    let (mut job, journal) = (TestJob::new(Mode::Kept, 3), Arc::default());
+    job.requeued_for = Duration::from_secs(3600);
+    let options = RunOptions {
+        operation_timeout: Duration::ZERO,
+        ..options()
+    };
+    job.run_with(&journal, options).await;
+    // Somebody else has done it, and then it is undone.
+    let everybody = (1..=3).map(account);
+    job.world.lock().enrolled.extend(everybody);
+    let next = job.restarted();
+    assert_eq!(exit_code(&next.run(&journal).await), 0);
+    next.world.lock().enrolled.clear();
+    assert_eq!(exit_code(&next.run(&journal).await), 0);
+    assert_eq!(next.world.lock().effects.len(), 2);
+}
+
+#[tokio::test]
+async fn a_kind_bounds_how_many_of_its_steps_are_applied_side_by_side() {
+    let (mut job, journal) = (TestJob::new(Mode::PerAccount, 10), Arc::default());
+    job.most_at_once = 2;
+    assert_eq!(exit_code(&job.run(&journal).await), 0);
+    assert_eq!(job.world.lock().most_at_work, 2);
+}
+
+/// Else one that goes on elsewhere for an hour would keep all others waiting.
+#[tokio::test]
+async fn a_step_that_waits_to_be_asked_again_keeps_no_other_from_its_turn() {
+    let (mut job, journal) = (TestJob::new(Mode::PerAccount, 3), Arc::default());
+    job.most_at_once = 1;
+    let first = format!("enroll:{}", account(1));
+    job.script(&first, [Scripted::Requeue(Duration::from_secs(3600))]);
+    let (options, world) = (options(), job.world.clone());
+    let (interrupt, begun) = (options.interrupt.clone(), Instant::now());
+    // The steps of one order are those of the accounts 1 and 3.
+    let look = async {
+        while !world.lock().enrolled.contains(&account(3)) {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            tokio::task::yield_now().await;
+        }
+        assert!(!world.lock().enrolled.contains(&account(1)));
+        interrupt.signal();
+    };
+    let (report, ()) = tokio::join!(job.run_with(&journal, options), look);
+    assert_eq!(report.status(), RunStatus::Interrupted);
 }
 
 #[tokio::test]

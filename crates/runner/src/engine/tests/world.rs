@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::engine::{
-    Applied, ErrorClass, Interrupt, Job, JobError, Phase, RetryPolicy, RunContext, RunOptions,
-    StepContext, StepError, memory_journal::MemoryJournal,
+    Applied, ErrorClass, Interrupt, Job, JobError, Memos, Phase, RetryPolicy, RunContext,
+    RunOptions, StepContext, StepError, memory_journal::MemoryJournal,
 };
 
 /// What outlives the process: the "cloud".
@@ -45,6 +45,7 @@ pub(super) struct World {
 pub(super) enum Scripted {
     Fail(ErrorClass),
     Panic,
+    Requeue(Duration),
     /// A second signal while it is at work, and an answer that never comes.
     Hang,
 }
@@ -56,6 +57,8 @@ pub(super) enum Mode {
     PerAccount,
     /// One step that starts one operation and follows it.
     Operation,
+    /// The same, but what is written down is kept for whoever asks for the step again, and nothing is followed.
+    Kept,
 }
 
 pub(super) struct TestJob {
@@ -64,6 +67,11 @@ pub(super) struct TestJob {
     pub(super) mode: Mode,
     pub(super) refusals: Vec<Refusal>,
     pub(super) findings: Vec<Finding>,
+    /// Guard rails take all steps out.
+    pub(super) withholds: bool,
+    pub(super) most_at_once: usize,
+    /// After which time an operation is looked at again.
+    pub(super) requeued_for: Duration,
     /// Signals this after so many looks at an operation.
     pub(super) interrupt_after: Option<(u32, Interrupt)>,
 }
@@ -76,6 +84,9 @@ impl TestJob {
             mode,
             refusals: Vec::new(),
             findings: Vec::new(),
+            withholds: false,
+            most_at_once: usize::MAX,
+            requeued_for: Duration::from_millis(1),
             interrupt_after: None,
         }
     }
@@ -151,7 +162,7 @@ impl TestJob {
                 Ok(Applied::Done { note: None })
             }
             _ => Ok(Applied::Requeue {
-                after: Duration::from_millis(1),
+                after: self.requeued_for,
                 progress: None,
             }),
         }
@@ -222,7 +233,11 @@ impl Job for TestJob {
                 .zip(due.iter())
                 .map(|(index, id)| step(format!("enroll:{id}"), vec![*id], index % 2))
                 .collect(),
-            Mode::Operation => vec![step("enroll-all".to_owned(), due, 0)],
+            Mode::Operation | Mode::Kept => vec![step("enroll-all".to_owned(), due, 0)],
+        };
+        let (steps, withheld) = match self.withholds {
+            true => (Vec::new(), steps.into_iter().map(|step| step.id).collect()),
+            false => (steps, BTreeSet::new()),
         };
         let row = |account: AwsAccountId| {
             let (standing, reason) = if enrolled.contains(&account) {
@@ -249,6 +264,7 @@ impl Job for TestJob {
             steps,
             findings: self.findings.clone(),
             refusals: self.refusals.clone(),
+            withheld,
             ..Plan::default()
         })
     }
@@ -261,6 +277,12 @@ impl Job for TestJob {
         match scripted {
             Some(Scripted::Fail(class)) => return Err(JobError::new(class, "scripted")),
             Some(Scripted::Panic) => panic!("scripted"),
+            Some(Scripted::Requeue(after)) => {
+                return Ok(Applied::Requeue {
+                    after,
+                    progress: None,
+                });
+            }
             Some(Scripted::Hang) => {
                 cx.interrupt().signal();
                 cx.interrupt().signal();
@@ -268,7 +290,7 @@ impl Job for TestJob {
             }
             None => {}
         }
-        if self.mode == Mode::Operation {
+        if self.mode != Mode::PerAccount {
             return self.apply_operation(cx, step).await;
         }
         {
@@ -285,6 +307,17 @@ impl Job for TestJob {
         }
         world.effects.push(step.id.clone());
         Ok(Applied::Done { note: None })
+    }
+
+    fn memos(&self) -> Memos {
+        match self.mode {
+            Mode::Kept => Memos::Kept,
+            Mode::PerAccount | Mode::Operation => Memos::Followed,
+        }
+    }
+
+    fn most_at_once(&self) -> usize {
+        self.most_at_once
     }
 
     async fn stop(&self, cx: &StepContext, _step: &Step) -> Result<(), StepError> {
@@ -323,7 +356,7 @@ impl TestJob {
         let different: BTreeSet<_> = effects.iter().collect();
         let expected = match self.mode {
             Mode::PerAccount => usize::try_from(self.accounts).unwrap(),
-            Mode::Operation => 1,
+            Mode::Operation | Mode::Kept => 1,
         };
         assert_eq!(
             (different.len(), effects.len()),

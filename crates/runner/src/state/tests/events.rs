@@ -15,7 +15,7 @@ on_both!(
     a_burst_makes_one_run_whoever_hears_of_it,
     a_stream_of_events_cannot_put_a_run_off,
     what_comes_while_the_job_runs_waits_for_its_end,
-    a_run_makes_room_where_the_job_says_so,
+    a_run_makes_room_for_one_that_is_due_and_no_sooner,
     the_spans_that_asked_are_kept_and_no_more_than_a_few,
     what_a_run_of_ours_changes_is_told_from_what_others_do,
 );
@@ -43,7 +43,6 @@ fn job<'a>(name: &'a str, hints: &[Hint], at: Timestamp) -> WakeUp<'a> {
         job: name,
         kind: "stackset-sync",
         woken: Woken::by(hints, at.as_millisecond()),
-        replaces: false,
     }
 }
 
@@ -135,23 +134,28 @@ async fn what_comes_while_the_job_runs_waits_for_its_end(place: Place) {
     assert_eq!(kinds, ["1 account-joined", "2 account-joined"]);
 }
 
-async fn a_run_makes_room_where_the_job_says_so(place: Place) {
+async fn a_run_makes_room_for_one_that_is_due_and_no_sooner(place: Place) {
     let state = place.open().await;
     wake(&state, &[hint(1)], now()).await;
     let goes_on = take(&state, now() + 30.seconds()).await.unwrap();
     let asked_to_end = async || state.cancelled_by(goes_on.run).await.unwrap();
+    let make_room = async |jobs: &[&'static str], at| state.make_room(jobs, at).await.unwrap();
+    let nobody: [&str; 0] = [];
+    // Nothing waits, or it is not due yet.
+    assert_eq!(make_room(&["sync"], now() + 31.seconds()).await, nobody);
     wake(&state, &[hint(2)], now() + 31.seconds()).await;
+    assert_eq!(make_room(&["sync"], now() + 60.seconds()).await, nobody);
+    // It would be left out: the job is paused.
+    let due = now() + 61.seconds();
+    state.pause_job("sync", "ada", None, due).await.unwrap();
+    assert_eq!(make_room(&["sync"], due).await, nobody);
     assert_eq!(asked_to_end().await, None);
-    let hints = [hint(3)];
-    let replacing = WakeUp {
-        replaces: true,
-        ..job("sync", &hints, now())
-    };
-    state
-        .wake(&[replacing], PACE, None, now() + 32.seconds())
-        .await
-        .unwrap();
+    assert!(state.resume_job("sync", due).await.unwrap());
+    assert_eq!(make_room(&["enroll"], due).await, nobody);
+    assert_eq!(make_room(&["enroll", "sync"], due).await, ["sync"]);
     assert_eq!(asked_to_end().await.as_deref(), Some("an event"));
+    // Once is enough.
+    assert_eq!(make_room(&["sync"], due).await, nobody);
 }
 
 async fn the_spans_that_asked_are_kept_and_no_more_than_a_few(place: Place) {
@@ -171,13 +175,16 @@ async fn the_spans_that_asked_are_kept_and_no_more_than_a_few(place: Place) {
     assert_eq!(taken.asked_in, kept);
 }
 
+/// The kinds whose runs are asked for.
+const CHANGING: [&str; 2] = ["stackset-sync", "enroll"];
+
 /// A run of ten minutes from `now` on, with a step where it changes something.
-async fn run(state: &State, name: &str, changes: bool) {
+async fn run(state: &State, name: &str, kind: &str, changes: bool) {
     let run = NewRun {
         id: RunId::new(),
         claim: None,
         job: name.to_owned(),
-        kind: "stackset-sync".to_owned(),
+        kind: kind.to_owned(),
         trigger: "schedule".to_owned(),
         tick: None,
         dry_run: false,
@@ -210,17 +217,19 @@ async fn run(state: &State, name: &str, changes: bool) {
         at: (now() + 10.minutes()).as_millisecond(),
     };
     let going_on = state
-        .was_changing(now() + 1.minute(), Duration::ZERO)
+        .was_changing(&CHANGING, now() + 1.minute(), Duration::ZERO)
         .await
         .unwrap();
-    assert_eq!(going_on, changes, "{name}");
+    let is_told = changes && CHANGING.contains(&kind);
+    assert_eq!(going_on, is_told, "{name}");
     state.end_run(begun.key, end).await.unwrap();
 }
 
 async fn what_a_run_of_ours_changes_is_told_from_what_others_do(place: Place) {
     let state = place.open().await;
-    run(&state, "looks", false).await;
-    run(&state, "changes", true).await;
+    run(&state, "looks", "stackset-sync", false).await;
+    run(&state, "ticket", "ticket-for-each-account", true).await;
+    run(&state, "changes", "enroll", true).await;
     let grace = Duration::from_secs(300);
     for (at, expected) in [
         (now() - 1.second(), false),
@@ -230,12 +239,14 @@ async fn what_a_run_of_ours_changes_is_told_from_what_others_do(place: Place) {
         (now() + 15.minutes() + 1.second(), false),
     ] {
         assert_eq!(
-            state.was_changing(at, grace).await.unwrap(),
+            state.was_changing(&CHANGING, at, grace).await.unwrap(),
             expected,
             "{at}"
         );
     }
     // What waits has done nothing yet.
     wake(&state, &[hint(1)], now()).await;
-    assert!(!state.was_changing(now() + 1.hour(), grace).await.unwrap());
+    let late = now() + 1.hour();
+    let is_ours = state.was_changing(&CHANGING, late, grace).await.unwrap();
+    assert!(!is_ours);
 }

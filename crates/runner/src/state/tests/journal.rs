@@ -118,6 +118,7 @@ async fn dead_run(state: &State) -> RunKey {
 on_both! {
     a_run_is_shown_with_its_steps_attempts_and_traces,
     a_dead_run_is_found_and_its_memos_go_to_the_next_one,
+    memos_of_failed_steps_are_told_apart_and_stay_with_steps_that_are_withheld,
     a_run_that_was_taken_over_can_no_longer_write,
     one_process_at_a_time_runs_a_job_and_a_dry_run_disturbs_nobody,
     a_scheduled_moment_has_one_run,
@@ -257,6 +258,51 @@ async fn a_dead_run_is_found_and_its_memos_go_to_the_next_one(place: Place) {
     drop(fourth.hold);
     let fifth = state.begin_run(&new_run("job")).await.unwrap();
     assert!(fifth.memos.is_empty() && fifth.interrupted.is_empty());
+}
+
+async fn memos_of_failed_steps_are_told_apart_and_stay_with_steps_that_are_withheld(place: Place) {
+    let state = place.open().await;
+    let ended = |step, outcome| StepEnd {
+        step,
+        outcome,
+        note: None,
+        at: 5_000,
+    };
+    let first = state.begin_run(&new_run("job")).await.unwrap();
+    let steps = ["a", "b", "c", "d"].map(step);
+    state
+        .plan_run(first.key, &steps, &BTreeMap::new())
+        .await
+        .unwrap();
+    for (id, outcome) in [
+        ("a", StepOutcome::Failed),
+        ("b", StepOutcome::Skipped),
+        ("c", StepOutcome::Changed),
+        ("d", StepOutcome::Pending),
+    ] {
+        state.set_memo(first.key, id, &json!(id)).await.unwrap();
+        state.end_step(first.key, ended(id, outcome)).await.unwrap();
+    }
+    end(&state, first.key, RunStatus::Failed).await.unwrap();
+    drop(first.hold);
+    let memos = |ids: &[&str]| -> BTreeMap<String, serde_json::Value> {
+        ids.iter().map(|id| ((*id).to_owned(), json!(id))).collect()
+    };
+    let second = state.begin_run(&new_run("job")).await.unwrap();
+    assert_eq!(second.memos, memos(&["d"]));
+    assert_eq!(second.failed_memos, memos(&["a", "b"]));
+    // The plan has `a` again, and would have `d`; `b` is not planned any more.
+    state
+        .plan_run(second.key, &[step("a")], &memos(&["a", "d"]))
+        .await
+        .unwrap();
+    let outcome = ended("a", StepOutcome::Unchanged);
+    state.end_step(second.key, outcome).await.unwrap();
+    end(&state, second.key, RunStatus::Done).await.unwrap();
+    drop(second.hold);
+    let third = state.begin_run(&new_run("job")).await.unwrap();
+    assert_eq!(third.memos, memos(&["d"]));
+    assert_eq!(third.failed_memos, memos(&[]));
 }
 
 async fn a_run_that_was_taken_over_can_no_longer_write(place: Place) {

@@ -262,22 +262,16 @@ async fn what_somebody_still_needs_stays(place: Place) {
         "remove-stray-policies",
     )
     .await;
-    // A step that never ended, with what it wrote down.
-    let died = begin(&state, "cleanup", 6, false).await;
-    let steps = [step("mend")];
-    state
-        .plan_run(died, &steps, &BTreeMap::new())
-        .await
-        .unwrap();
-    let start = AttemptStart {
-        step: &steps[0].id,
-        attempt: 1,
-        at: 6 * DAY,
-        span_id: None,
-    };
-    state.begin_attempt(died, start).await.unwrap();
+    // Steps that never ended, or failed, with what they wrote down; one wrote that it forgets it.
     let memo = json!({"operation": "o"});
-    state.set_memo(died, &steps[0].id, &memo).await.unwrap();
+    let died = remembers(&state, "cleanup", &memo, None).await;
+    let failed = Some(StepOutcome::Failed);
+    let fell = remembers(&state, "tickets", &memo, failed).await;
+    let forgot = remembers(&state, "register", &json!(null), failed).await;
+    for job in ["tickets", "register"] {
+        let next = begin(&state, job, 7, false).await;
+        end(&state, next, RunStatus::Done, 7).await;
+    }
     let next = begin(&state, "cleanup", 7, false).await;
     end(&state, next, RunStatus::Failed, 7).await;
     // One that plans would end the memo.
@@ -286,15 +280,48 @@ async fn what_somebody_still_needs_stays(place: Place) {
     let last = key.id.to_string();
 
     let mut gone = known(&state).await;
-    assert_eq!(prune(&state).await.runs, 3);
+    assert_eq!(prune(&state).await.runs, 4);
     let left = known(&state).await;
     gone.retain(|run| !left.contains(run));
-    assert_eq!(gone, BTreeSet::from([undone, expired, next.id.to_string()]));
-    for needed in [deleted, waits, took, died.id.to_string(), last] {
+    let next = next.id.to_string();
+    assert_eq!(gone, BTreeSet::from([undone, expired, next, forgot]));
+    for needed in [deleted, waits, took, died, fell, last] {
         assert!(left.contains(&needed));
     }
     assert_eq!(count(&state, "deletions").await, 2);
     assert_eq!(count(&state, "plans").await, 1);
+}
+
+/// A run whose step wrote something down, and died or ended so.
+async fn remembers(
+    state: &State,
+    job: &str,
+    memo: &serde_json::Value,
+    outcome: Option<StepOutcome>,
+) -> String {
+    let key = begin(state, job, 6, false).await;
+    let step = step("mend");
+    let steps = std::slice::from_ref(&step);
+    state.plan_run(key, steps, &BTreeMap::new()).await.unwrap();
+    let start = AttemptStart {
+        step: &step.id,
+        attempt: 1,
+        at: 6 * DAY,
+        span_id: None,
+    };
+    state.begin_attempt(key, start).await.unwrap();
+    state.set_memo(key, &step.id, memo).await.unwrap();
+    if let Some(outcome) = outcome {
+        let ended = StepEnd {
+            step: &step.id,
+            outcome,
+            note: None,
+            at: 6 * DAY,
+        };
+        state.end_step(key, ended).await.unwrap();
+        end(state, key, RunStatus::Failed, 6).await;
+    }
+    key.id.to_string()
 }
 
 async fn links_that_ended_of_stacks_that_are_gone_and_clocks_that_nobody_asks_for_go(place: Place) {
