@@ -20,6 +20,8 @@ iam_regions = ["us-east-1", "eu-west-1"]
 unrecorded = 1
 failing = 1
 stale = 1
+stopped = 1
+untold = 1
 batch = 2
 """
 NAME = "organization"
@@ -49,7 +51,7 @@ def drawn(sandbox):
 @pytest.fixture(scope="module")
 def account(sandbox, drawn):
     """A member account that is recorded."""
-    wrong = drawn["unrecorded"] + drawn["failing"] + drawn["stale"]
+    wrong = [one for what in ["unrecorded", "failing", "stale", "stopped", "untold"] for one in drawn[what]]
     return next(one["id"] for one in sandbox.members() if one["id"] not in wrong)
 
 
@@ -182,6 +184,19 @@ def test_a_query_finds_resources_by_name_in_each_region_that_records_them(config
     wrong = [(f"{fields} resourceName", 1, "InvalidExpressionException"), (f"{fields} arn = 'x'", 101, "InvalidLimitException")]
     for expression, limit, code in wrong:
         assert code_of(select, ConfigurationAggregatorName=NAME, Expression=expression, Limit=limit) == code
+
+
+def test_a_query_tells_whether_recorders_record(config, drawn, account):
+    select = config.select_aggregate_resource_config
+    expression = (
+        "SELECT accountId, awsRegion, configuration.Recording WHERE resourceType = 'AWS::Config::ConfigurationRecorder'"
+        " AND awsRegion IN ('us-east-1', 'ap-south-1')"
+    )
+    rows = [json.loads(one) for one in pages(select, "Results", Expression=expression)[0]]
+    of = {(row["accountId"], row["awsRegion"]): row["configuration"]["Recording"] for row in rows}
+    assert of[account, "us-east-1"] is True and of[account, "ap-south-1"] is True
+    assert of[drawn["stopped"][0], "us-east-1"] is False
+    assert {one for one, _ in of}.isdisjoint(drawn["unrecorded"] + drawn["failing"] + drawn["untold"])
 
 
 def test_an_item_has_the_whole_configuration_with_its_documents_encoded(config, role, account):

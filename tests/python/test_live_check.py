@@ -19,6 +19,8 @@ ous = 1
 depth = 1
 trusted_access = true
 rates = false
+[config]
+enabled = true
 [stack_sets]
 operation_start = "1s"
 resource_time = "1s"
@@ -43,7 +45,7 @@ def test_the_live_check_finds_the_sandbox_as_assumed_and_leaves_nothing(sandbox)
     queues_before = sandbox.aws("sqs").list_queues().get("QueueUrls", [])
     done = subprocess.run(
         [sys.executable, ROOT / "xtask/src/live_check.py", "--runner", os.environ["RUNNER_BIN"], "--policies",
-         ROOT / "config/policies", "--unit", unit, "--pause", "0.05", "--yes"],
+         ROOT / "config/policies", "--unit", unit, "--pause", "0.05", "--aggregator", "organization", "--yes"],
         env={**os.environ, **sandbox.environment, "AWS_ENDPOINT_URL_SQS": sandbox.endpoint}, capture_output=True, text=True,
         timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -51,7 +53,7 @@ def test_the_live_check_finds_the_sandbox_as_assumed_and_leaves_nothing(sandbox)
     assert len(report["accounts"]) == 2
     verdicts = [one["verdict"] for one in report["found"]]
     # The sandbox's addresses for answers are its own.
-    assert verdicts.count("not looked at") == 1 and verdicts.count("as assumed") == 14 == len(verdicts) - 1, done.stderr
+    assert verdicts.count("not looked at") == 1 and verdicts.count("as assumed") == 15 == len(verdicts) - 1, done.stderr
     assert sandbox.admin("GET", "spot")["accounts"] == spot_before
     assert sandbox.aws("sqs").list_queues().get("QueueUrls", []) == queues_before
     assert not [one for one in sandbox.aws("sns").list_topics()["Topics"] if "live-check" in one["TopicArn"]]

@@ -270,6 +270,32 @@ class LiveCheck:
             code, _ = get(path)
             self.note(f"GET {path.split(ours[0])[0]} exists", code == 200, code)
 
+    def recorders(self):
+        """Whether an aggregator of AWS Config tells of the accounts' recorders, and whether they record."""
+        assumed = "an aggregator of AWS Config tells of each Region with roles whether its recorder records"
+        name = self.options.aggregator
+        if name is None:
+            return self.note(assumed, None, "no --aggregator")
+        self.say("What the aggregator tells of recorders")
+        config = boto3.client("config", region_name=self.options.region)
+        accounts = ", ".join(f"'{account}'" for account in self.accounts)
+
+        def rows(fields, kind):
+            expression = f"SELECT accountId{fields} WHERE resourceType = '{kind}' AND accountId IN ({accounts})"
+            found, token = [], {}
+            while True:
+                answer = config.select_aggregate_resource_config(
+                    ConfigurationAggregatorName=name, Expression=expression, Limit=100, **token)
+                found += [json.loads(one) for one in answer["Results"]]
+                if "NextToken" not in answer:
+                    return found
+                token = {"NextToken": answer["NextToken"]}
+
+        with_roles = {row["accountId"] for row in rows("", "AWS::IAM::Role")}
+        recorders = rows(", awsRegion, configurationItemStatus, configuration.Recording", "AWS::Config::ConfigurationRecorder")
+        told = {row["accountId"] for row in recorders if isinstance(row["configuration"].get("Recording"), bool)}
+        self.note(assumed, bool(with_roles) and with_roles <= told, recorders[:3])
+
     def take_away(self):
         self.say("Taking everything away again")
         cfn = self.clients["cloudformation"]
@@ -310,6 +336,7 @@ def main():
     parser.add_argument("--region", default=os.environ.get("AWS_REGION", "us-east-1"))
     parser.add_argument("--encryption", choices=["cmk", "sqs-managed"], default="cmk")
     parser.add_argument("--member-role", default="OrganizationAccountAccessRole", help="a role of an administrator in them")
+    parser.add_argument("--aggregator", help="the name of an AWS Config aggregator in the Region that collects from them")
     parser.add_argument("--pause", type=float, default=5, help="seconds between two looks at AWS")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     check = LiveCheck(parser.parse_args())
@@ -330,6 +357,7 @@ def main():
         check.drift()
         check.token()
         check.spot()
+        check.recorders()
     finally:
         check.take_away()
     print(json.dumps({"accounts": check.accounts, "found": check.found}, indent=2))

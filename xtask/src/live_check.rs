@@ -11,7 +11,7 @@ use crate::{paths, venv};
 /// What is handed on.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// `--unit ou-… [--region us-east-1] [--member-role NAME] [--encryption cmk|sqs-managed] [--yes]`.
+    /// `--unit ou-… [--region us-east-1] [--member-role NAME] [--encryption cmk|sqs-managed] [--aggregator NAME] [--yes]`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }

@@ -19,7 +19,7 @@ use onboarding_core::{
     ids::{AwsAccountId, Region, RoleArn},
     inventory::{AggregatedSource, SourceStatus},
 };
-pub use query::Named;
+pub use query::{Found, Named};
 
 use crate::{Aws, AwsError, ErrorClass, identity::AssumeRole};
 
@@ -122,7 +122,7 @@ impl Aggregator {
         }))
     }
 
-    /// Where it collects from, and how that went.
+    /// Where it collects from, and how that went. A source that is not understood is left out, so that nothing is known of it.
     ///
     /// # Errors
     /// As any call.
@@ -145,7 +145,7 @@ impl Aggregator {
                 },
                 |output| {
                     for status in output.aggregated_source_status_list.unwrap_or_default() {
-                        sources.push(source(status)?);
+                        sources.extend(source(status));
                     }
                     Ok(output.next_token)
                 },
@@ -186,11 +186,15 @@ impl Aggregator {
                 },
                 |output| {
                     for count in output.grouped_resource_counts() {
-                        let account = count.group_name().parse().map_err(|_| {
-                            AwsError::malformed(COUNTS, "a count that is of no account")
-                        })?;
-                        if count.resource_count() > 0 {
-                            accounts.insert(account);
+                        match count.group_name().parse() {
+                            Ok(account) if count.resource_count() > 0 => {
+                                accounts.insert(account);
+                            }
+                            Ok(_) => {}
+                            Err(_) => tracing::warn!(
+                                group = count.group_name(),
+                                "AWS Config counts roles of no account"
+                            ),
                         }
                     }
                     Ok(output.next_token)
@@ -201,21 +205,27 @@ impl Aggregator {
     }
 }
 
-fn source(status: AggregatedSourceStatus) -> Result<AggregatedSource, AwsError> {
+/// None when it is not understood.
+fn source(status: AggregatedSourceStatus) -> Option<AggregatedSource> {
     let is_account = status.source_type == Some(AggregatedSourceType::Account);
-    let account = match status.source_id.filter(|_| is_account) {
-        Some(id) => Some(id.parse().map_err(|_| {
-            AwsError::malformed(SOURCES, "a source that is neither account nor organization")
-        })?),
-        None => None,
+    let id = status.source_id.filter(|_| is_account);
+    let account: Option<Option<AwsAccountId>> = match &id {
+        Some(id) => id.parse().ok().map(Some),
+        None => Some(None),
     };
     let region = status.aws_region.and_then(|region| region.parse().ok());
+    let (Some(account), Some(region)) = (account, region) else {
+        tracing::warn!(
+            source = id,
+            "a source of the aggregator has no account or Region"
+        );
+        return None;
+    };
     let error = [status.last_error_code, status.last_error_message];
     let error: Vec<String> = error.into_iter().flatten().collect();
-    Ok(AggregatedSource {
+    Some(AggregatedSource {
         account,
-        region: region
-            .ok_or_else(|| AwsError::malformed(SOURCES, "a source without its Region"))?,
+        region,
         status: match status.last_update_status {
             Some(AggregatedSourceStatusType::Succeeded) => SourceStatus::Succeeded,
             Some(AggregatedSourceStatusType::Outdated) => SourceStatus::Outdated,
@@ -224,4 +234,24 @@ fn source(status: AggregatedSourceStatus) -> Result<AggregatedSource, AwsError> 
         updated: status.last_update_time.map(|at| at.secs()),
         error: (!error.is_empty()).then(|| error.join(": ")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_is_not_understood_is_left_out() {
+        let row = |id: &str, region: Option<&str>| {
+            let row = AggregatedSourceStatus::builder()
+                .source_type(AggregatedSourceType::Account)
+                .source_id(id)
+                .set_aws_region(region.map(str::to_owned));
+            source(row.build())
+        };
+        let whole = row("111122223333", Some("us-east-1")).unwrap();
+        assert_eq!(whole.account, "111122223333".parse().ok());
+        assert_eq!(row("somebody", Some("us-east-1")), None);
+        assert_eq!(row("111122223333", None), None);
+    }
 }

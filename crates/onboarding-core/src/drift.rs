@@ -5,8 +5,8 @@
 //! not by how it is written, and each difference says what puts it right ([`Fix`]).
 //!
 //! Guarantees: a document that grants something else is never taken for the template's; one that is only written
-//! differently never for drift. What cannot be known, such as an external ID that nobody told, stands for whatever text is
-//! in its place, and what could not be read is said, never taken to be fine.
+//! differently never for drift. What cannot be known, such as the random end of a name, stands for whatever text is in its place;
+//! but for the external ID of a trust policy: where nobody tells it, that is said, as is what could not be read.
 
 mod aggregated;
 mod commands;
@@ -19,7 +19,7 @@ mod stray;
 mod truth;
 mod unknown;
 
-pub use aggregated::{AggregatorCoverage, SeenAt, aggregated, newest};
+pub use aggregated::{AggregatorCoverage, Collected, SeenAt, aggregated, newest};
 pub use compare::{CompareContext, Unused, compare};
 pub use document::MeantDocument;
 pub use findings::{Subject, findings};

@@ -15,7 +15,10 @@ mod strays;
 mod suppression;
 mod token;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub use detection::Detection;
 pub use reason::AuditReason;
@@ -26,7 +29,7 @@ use self::remedy::Remedies;
 use crate::{
     custom_resource::Naming,
     desired::{Desired, Profile, Purpose},
-    drift::{Drift, DriftKind, Fix, SeenAt, Subject, findings},
+    drift::{Collected, Drift, DriftKind, Fix, SeenAt, Subject, findings},
     enroll,
     ids::{AwsAccountId, Region, RoleArn, SpotAccountId, StackId},
     inventory::AccountState,
@@ -51,11 +54,13 @@ pub struct AuditObserved {
     pub sync: SyncObserved,
     /// How IAM's truth differs, for every account that was asked, empty where nothing differs; none when no account was to
     /// be asked.
-    pub drifts: Option<BTreeMap<AwsAccountId, Vec<Drift>>>,
-    /// When AWS Config saw that, for the accounts of which its aggregator told it; none when no aggregator was asked.
-    pub seen: Option<BTreeMap<AwsAccountId, SeenAt>>,
+    pub drifts: Option<Arc<BTreeMap<AwsAccountId, Vec<Drift>>>>,
+    /// When AWS Config saw that; none when no aggregator was asked.
+    pub seen: Option<Seen>,
     /// The Spot accounts that Cost Intelligence is switched on for; none when it was not asked.
     pub cost_intelligence: Option<BTreeSet<SpotAccountId>>,
+    /// What Spot's validation of Cost Intelligence finds wrong, for accounts that it was asked for.
+    pub validations: BTreeMap<AwsAccountId, String>,
     /// How the Spot accounts of each profile are named, of profiles that name them, by the profile's name.
     pub namings: BTreeMap<String, Naming>,
     /// The profiles that want Cost Intelligence, by name.
@@ -68,6 +73,15 @@ pub struct AuditObserved {
     pub detection: Option<Detection>,
     /// What is known of the Spot token.
     pub token: TokenAge,
+}
+
+/// When AWS Config saw what its aggregator told.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Of the accounts of which it told a difference.
+    pub accounts: Arc<BTreeMap<AwsAccountId, SeenAt>>,
+    /// Of all that it told.
+    pub collected: Collected,
 }
 
 /// A link that we made.
@@ -124,7 +138,8 @@ pub fn plan(
     let found = in_iam(observed, desired, &mut plan);
     plan.findings.extend(found);
     detection::compare(observed, desired, &mut plan);
-    let accepted = |id: &str| suppression::is_accepted(suppressions, observed.sync.now, id);
+    let accepted = suppression::accepted(suppressions, observed.sync.now, &plan.findings);
+    let accepted = |id: &str| accepted.contains(id);
     let mending = enroll::steps(observed, desired, enroll::KIND, &|_| true, &accepted)?;
     let mut mended = enroll::worked_on(&mending);
     // Its stack is brought up to date, and nothing else of it is mended.
@@ -182,7 +197,7 @@ fn held_back(
     let mut held: BTreeMap<String, String> = BTreeMap::new();
     // The management account's role is nothing that `enroll` writes.
     let management = observed.sync.organization.management_account;
-    let members = observed.drifts.iter().flatten();
+    let members = observed.drifts.iter().flat_map(|drifts| drifts.iter());
     for (account, drifts) in members.filter(|(account, _)| **account != management) {
         let written = drifts.iter().filter(|drift| drift.fix == Fix::ReDeploy);
         let (accepted, left): (Vec<String>, Vec<String>) = written
@@ -316,15 +331,28 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
         drifts.any(|drift| drift.kind == DriftKind::RoleUnreadable)
     };
     let unreadable = drifts.values().filter(is_unread).count();
-    plan.audited = Some(Audited {
+    let collected = observed.seen.as_ref().map(|seen| seen.collected);
+    let mut audited = Audited {
         asked: drifts.len(),
         read: drifts.len() - unreadable,
         unreadable,
-        by_aggregator: observed.seen.is_some(),
-    });
+        by_aggregator: collected.is_some(),
+        oldest_status: collected.and_then(|collected| collected.oldest),
+        untold_recorders: collected.map_or(0, |collected| collected.untold_recorders),
+    };
     let mut found = Vec::new();
     for row in &plan.accounts {
-        let drifts = drifts.get(&row.account).map_or(&[][..], Vec::as_slice);
+        let known = drifts.get(&row.account);
+        let unread = match known {
+            None if is_to_be_read(row) => {
+                audited.asked += 1;
+                audited.unreadable += 1;
+                let why = why_unread(observed, row.account).to_owned();
+                vec![Drift::unreadable(row.account, why)]
+            }
+            _ => Vec::new(),
+        };
+        let drifts = known.unwrap_or(&unread);
         let subject = Subject {
             account: row.account,
             name: Some(&row.name),
@@ -345,12 +373,32 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
             });
         }
     }
+    plan.audited = Some(audited);
     found
+}
+
+/// Whether an account's role should have been read: it counts as enrolled by us.
+fn is_to_be_read(row: &AccountRow) -> bool {
+    row.targeted && row.standing == Standing::Ok && row.reason == Reason::Enrolled
+}
+
+/// Why the role of an account that is enrolled was not looked at.
+fn why_unread(observed: &AuditObserved, account: AwsAccountId) -> &'static str {
+    let mut rollouts = observed.sync.profiles.iter();
+    let is_changing = rollouts.any(|profile| {
+        let rollout = profile.rollout.as_ref();
+        rollout.is_some_and(|rollout| rollout.is_changing(account))
+    });
+    if is_changing {
+        "it was not looked at: it may be given another version of the policies right now"
+    } else {
+        "it was not looked at: none of its stacks is current and has made its link"
+    }
 }
 
 /// When AWS Config saw what differs, where its aggregator told it.
 fn recorded(observed: &AuditObserved, account: AwsAccountId, drift: &Drift) -> Option<Recorded> {
-    let seen = observed.seen.as_ref()?.get(&account)?;
+    let seen = observed.seen.as_ref()?.accounts.get(&account)?;
     let policy = seen.policies.get(&drift.resource);
     Some(Recorded {
         captured_at: policy.copied().or(seen.role),

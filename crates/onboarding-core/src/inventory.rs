@@ -8,7 +8,9 @@ pub mod role_policies;
 pub mod spot_account;
 pub mod stack_set;
 
-pub use aggregator::{AggregatedSource, RecordedPolicy, RecordedRole, SourceStatus};
+pub use aggregator::{
+    AggregatedSource, RecordedPolicy, RecordedRole, Recorder, RecorderState, SourceStatus,
+};
 pub use live_role::{LinkEvidence, LinkHealth, LiveRole, RoleReading};
 pub use organization::{
     Account, AccountState, AccountTags, OrganizationSnapshot, OrganizationalUnit, Tags,

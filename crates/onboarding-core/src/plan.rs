@@ -179,15 +179,18 @@ pub struct Finding {
     /// When it was seen first, in Unix seconds, as far as the state remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<i64>,
+    /// When it was seen last, in Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<i64>,
 }
 
-/// Until when something is known that AWS Config told: it may have been changed since.
+/// As of when something is known that AWS Config told: it may have been changed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Recorded {
     /// When AWS Config captured the resource, in Unix seconds; none when it has no such resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captured_at: Option<i64>,
-    /// Until when its aggregator has collected from the account, in Unix seconds.
+    /// Of when the status of its aggregator's source is, in Unix seconds.
     pub collected_at: i64,
 }
 
@@ -277,6 +280,18 @@ pub struct Audited {
     /// Whether an aggregator of AWS Config told what they have.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_aggregator: bool,
+    /// Of when the oldest status of a source of the aggregator is, in Unix seconds, among the accounts of which it told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_status: Option<i64>,
+    /// Accounts of which AWS Config does not tell whether their recorders run: what it has of them may be from any time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untold_recorders: usize,
+}
+
+// Serde gives it a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Plan {

@@ -316,12 +316,12 @@ pub struct Tombstone {
     pub reason: TombstoneReason,
 }
 
-/// An external ID that we made for a Spot account.
+/// The external ID of a Spot account: one that we made, or handed out while the account was linked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedExternalId {
     /// The external ID.
     pub external_id: ExternalId,
-    /// Until when it can be used for a first link, when Spot said so.
+    /// Until when it can be used for a first link, when Spot said so; none for one that was in use.
     pub valid_until: Option<Timestamp>,
 }
 
@@ -432,7 +432,7 @@ pub trait Intents: Send + Sync {
         holder: &str,
     ) -> Result<(), IntentsError>;
 
-    /// The external ID that was made last for a Spot account.
+    /// The external ID that was made, or handed out for a link, last for a Spot account.
     async fn external_id(
         &self,
         spot_account: &SpotAccountId,

@@ -48,7 +48,7 @@ pub use audit::AuditConfig;
 pub use billing_engine::{BillingEngineConfig, BucketName};
 pub use bootstrap::{BootstrapConfig, Encryption};
 pub use desired::{DEFAULT_TOPIC, DesiredOptions};
-pub use drift_audit::{AuditDepth, Day, DriftAuditParams, SuppressConfig};
+pub use drift_audit::{Accepted, AuditDepth, Day, DriftAuditParams, SuppressConfig};
 pub use duration::HumanDuration;
 pub use enroll::{EnrollParams, Remake};
 pub use error::{ConfigError, ConfigErrors, Place, SetError};

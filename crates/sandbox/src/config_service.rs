@@ -72,6 +72,8 @@ pub(crate) fn state(world: &World) -> Value {
         "unrecorded": ids(world.recordings.unrecorded()),
         "failing": ids(world.recordings.failing()),
         "stale": ids(world.recordings.stale()),
+        "stopped": ids(world.recordings.stopped()),
+        "untold": ids(world.recordings.untold()),
     })
 }
 

@@ -134,7 +134,8 @@ impl Scenario {
             ));
         }
         let config = &self.config;
-        let wrong = config.unrecorded + config.failing + config.stale;
+        let wrong =
+            config.unrecorded + config.failing + config.stale + config.stopped + config.untold;
         if wrong + usize::from(config.in_member) > organization.accounts {
             return fail(format!(
                 "{wrong} accounts that AWS Config cannot tell of, and perhaps one for its aggregator, do not fit in {} accounts",

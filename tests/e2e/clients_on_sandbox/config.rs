@@ -7,7 +7,7 @@ use aws_ops::aggregator::{Aggregator, AggregatorPlace, Listed, Named};
 use aws_ops::{Aws, ErrorClass};
 use e2e::wire::Wire;
 use onboarding_core::ids::{AwsAccountId, Region};
-use onboarding_core::inventory::{PolicyReading, SourceStatus};
+use onboarding_core::inventory::{PolicyReading, RecorderState, SourceStatus};
 use sandbox::Sandbox;
 use serde_json::{Value, json};
 
@@ -24,6 +24,8 @@ regions = [\"us-east-1\", \"eu-west-1\", \"us-west-2\"]
 iam_regions = [\"us-east-1\", \"eu-west-1\"]
 unrecorded = 2
 failing = 1
+stopped = 2
+untold = 1
 batch = 30
 ";
 
@@ -90,6 +92,20 @@ fn an_aggregator_tells_where_it_collects_from_and_what_is_recorded() {
             assert_eq!(accounts.len(), count, "{region}");
             assert!(accounts.is_disjoint(&unrecorded) && accounts.is_disjoint(&failing));
         }
+        let stopped = drawn(&state, "stopped")?;
+        let regions = ["us-east-1".parse()?, "us-west-2".parse()?];
+        let recorders = aggregator.recorders(&regions.into()).await?;
+        // Each Region has one. Of four accounts there is nothing.
+        assert_eq!(recorders.len(), (151 - 4) * 2);
+        assert!(aggregator.recorders(&BTreeSet::new()).await?.is_empty());
+        for recorder in &recorders {
+            let is_stopped = recorder.state == RecorderState::Stopped;
+            assert_eq!(
+                is_stopped,
+                stopped.contains(&recorder.account),
+                "{recorder:?}"
+            );
+        }
         let calls = aws.api_calls();
         assert_eq!(
             calls["config:DescribeConfigurationAggregatorSourcesStatus"],
@@ -102,7 +118,9 @@ fn an_aggregator_tells_where_it_collects_from_and_what_is_recorded() {
 
 #[test]
 fn roles_and_policies_are_found_and_read_as_they_were_captured() {
-    with_sandbox(SCENARIO, async |sandbox| {
+    // One that was stopped would have seen nothing of what is made here.
+    let scenario = SCENARIO.replace("stopped = 2", "stopped = 0");
+    with_sandbox(&scenario, async |sandbox| {
         let aws = aws(&sandbox).await?;
         let aggregator = open(&aws).await?;
         let state = state(&sandbox).await?;
@@ -133,18 +151,20 @@ fn roles_and_policies_are_found_and_read_as_they_were_captured() {
             member.query("iam", "PutRolePolicy", &inline).await?;
         }
         let beginning = Named::Beginning("Own-".to_owned());
-        let roles = aggregator.roles(&beginning).await?;
+        let found = aggregator.roles(&beginning).await?;
+        assert!(found.odd.is_empty());
+        let roles = found.resources;
         // Once each, though two Regions have it.
         let accounts: BTreeSet<AwsAccountId> = roles.iter().map(|role| role.account).collect();
         assert_eq!((roles.len(), &accounts), (recorded.len(), &recorded));
         let one = Named::One(vec!["Own-role".to_owned(), "nobody".to_owned()]);
-        assert_eq!(aggregator.roles(&one).await?, roles);
+        assert_eq!(aggregator.roles(&one).await?.resources, roles);
         let arns: Vec<String> = roles
             .iter()
             .map(|role| format!("arn:aws:iam::{}:policy/Own-policy", role.account))
             .collect();
-        let policies = aggregator.policies(&Named::Arns(arns)).await?;
-        assert_eq!(policies, aggregator.policies(&beginning).await?);
+        let policies = aggregator.policies(&Named::Arns(arns)).await?.resources;
+        assert_eq!(policies, aggregator.policies(&beginning).await?.resources);
         assert_eq!(policies.len(), recorded.len());
 
         // The sandbox processes thirty of a call: the others are asked for again.
@@ -156,6 +176,7 @@ fn roles_and_policies_are_found_and_read_as_they_were_captured() {
             let captured = captured.get(&(role.account, role.id.clone()));
             let captured = captured.context("a role")?.as_ref();
             let captured = captured.map_err(|error| anyhow::anyhow!("{error}"))?;
+            let captured = captured.as_ref().context("one that is there")?;
             assert_eq!(captured.role.arn.as_str(), &*role.arn);
             assert_eq!(captured.role.trust_policy, TRUST);
             assert_eq!(captured.inline["inline"], POLICY);
@@ -170,8 +191,7 @@ fn roles_and_policies_are_found_and_read_as_they_were_captured() {
         assert!(
             captured
                 .values()
-                .flatten()
-                .all(|policy| policy.document == document)
+                .all(|policy| matches!(policy, Ok(Some(policy)) if policy.document == document))
         );
 
         // A Region without it, and what is not there.

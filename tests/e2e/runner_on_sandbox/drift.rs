@@ -2,6 +2,7 @@
 
 mod aggregator;
 mod detection;
+mod external_ids;
 mod management;
 
 use super::{
@@ -353,6 +354,9 @@ fn what_cloudformation_does_not_see_is_found_with_what_mends_it() {
     for (account, reason) in &left {
         let [before, now] = [&first, &second].map(|run| finding(run, account, reason).clone());
         assert!(before["first_seen"].is_i64(), "{before:#}");
+        let last = |finding: &Value| finding["last_seen"].as_i64().unwrap();
+        assert!(last(&before) >= before["first_seen"].as_i64().unwrap());
+        assert!(last(&now) >= last(&before));
         assert_eq!(before["first_seen"], now["first_seen"]);
         assert_eq!(before["id"], now["id"]);
     }
@@ -370,16 +374,20 @@ fn what_cloudformation_does_not_see_is_found_with_what_mends_it() {
     let third = rehearsal.audit_ends(3, &["--set", FULL]);
     assert_eq!(found(&third), left, "{third:#}");
 
-    // Suppressed until a day, and suppressed until a day that is over.
+    // Suppressed until a day, until a day that is over, and as a warning, which it is not.
     rehearsal.define_audit(&format!(
         "[params]\ndepth = \"full\"\nsuppress = [\n\
-         {{ finding = \"policy-inline-extra:{inline}:*\", reason = \"CHG-1\", until = \"2999-12-31\" }},\n\
-         {{ finding = \"policy-attached-extra:*\", reason = \"CHG-2\", until = \"2020-12-31\" }},\n]"
+         {{ finding = \"policy-inline-extra:{inline}:*\", severity = \"error\", reason = \"CHG-1\", until = \"2999-12-31\" }},\n\
+         {{ finding = \"policy-attached-extra:*\", severity = \"error\", reason = \"CHG-2\", until = \"2020-12-31\" }},\n\
+         {{ finding = \"policy-detached:*\", reason = \"CHG-3\", until = \"2999-12-31\" }},\n]"
     ));
     let last = rehearsal.audit_ends(3, &[]);
     let accepted = finding(&last, inline, "policy-inline-extra");
     assert_eq!(accepted["severity"], "info");
     assert!(text(&accepted["message"]).contains("CHG-1"), "{accepted:#}");
+    let worse = finding(&last, detached, "policy-detached");
+    assert_eq!(worse["severity"], "error", "{worse:#}");
+    assert!(text(&worse["message"]).contains("CHG-3"), "{worse:#}");
     let expected = pairs(&[
         (stray, "policy-attached-extra"),
         (detached, "policy-detached"),
@@ -452,6 +460,8 @@ fn an_audit_is_read_by_people_and_by_other_programs() {
         assert!(text.contains("policy-inline-extra"), "{file}: {text}");
         assert!(text.contains("error"), "{file}: {text}");
     }
+    let html = fs::read_to_string(rehearsal.path("report.html")).unwrap();
+    assert!(html.contains("Last seen"), "{html}");
     insta::with_settings!({ filters => vec![
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]"),
         (r"-[0-9a-f]{8}-SpotRole-[0-9A-Z]{12}", "-[stack]-SpotRole-[suffix]"),
@@ -460,6 +470,44 @@ fn an_audit_is_read_by_people_and_by_other_programs() {
     ]}, {
         insta::assert_snapshot!(ended.stdout);
     });
+}
+
+#[test]
+fn a_role_with_which_cost_intelligence_does_not_work_is_found_where_spot_is_asked() {
+    let rehearsal = Rehearsal::new(SMALL);
+    audited(&rehearsal, "", "products = [\"cost-intelligence\"]");
+    rehearsal.sync_ends(0, &[]);
+    let account = &rehearsal.members()[0];
+    let role = linked_role(&rehearsal, account);
+    let deny = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "ec2:DescribeInstances", "Resource": "*"}]});
+    let policy = deny.to_string();
+    let input = [
+        ("RoleName", &*role),
+        ("PolicyName", "deny"),
+        ("PolicyDocument", &*policy),
+    ];
+    rehearsal.iam(account, "PutRolePolicy", &input);
+    let asked = ["--set", FULL, "--set", "params.ask_spot=true"];
+    let ended = rehearsal.run(&[&["--output", "json", "exec", "drift-audit"][..], &asked].concat());
+    let document = ended.json().unwrap();
+    assert_adds_up(&document);
+    assert_eq!(ended.code, 3, "{document:#}");
+    let expected = pairs(&[
+        (account, "policy-inline-extra"),
+        (account, "cost-intelligence-invalid"),
+    ]);
+    assert_eq!(found(&document), expected, "{document:#}");
+    let invalid = finding(&document, account, "cost-intelligence-invalid");
+    assert!(
+        text(&invalid["message"]).contains("missing permission"),
+        "{invalid:#}"
+    );
+    let calls = &document["api_calls"];
+    assert_eq!(calls["spot:POST /cbi/v1/setup/account/validation"], 8);
+    // Spot is not asked otherwise.
+    let unasked = rehearsal.audit_ends(3, &["--set", FULL]);
+    let expected = pairs(&[(account, "policy-inline-extra")]);
+    assert_eq!(found(&unasked), expected, "{unasked:#}");
 }
 
 #[test]

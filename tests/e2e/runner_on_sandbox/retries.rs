@@ -69,6 +69,41 @@ fn an_account_that_spot_does_not_let_in_waits_for_its_clock_and_says_why() {
 }
 
 #[test]
+fn an_account_that_failed_too_often_is_quarantined_with_the_reason_until_a_person_says_so() {
+    let limited = format!("{SMALL}[spot]\nenrollment = \"limited\"\nenrollment_limit = 3\n");
+    let rehearsal = Rehearsal::new(&limited);
+    rehearsal.configure(
+        "[retry_failed]\nquarantine_after = 2\n",
+        "",
+        "ous = [\"root\"]",
+    );
+    let (_, first) = rehearsal.sync(&[]);
+    let failed = listed(&first, "failed", "instance-failed");
+    assert!(!failed.is_empty(), "{first:#}");
+    let second = rehearsal.sync(&["--retry-failed"]).1;
+    assert_eq!(listed(&second, "failed", "instance-failed"), failed);
+    // As if its clock had run out long ago: nothing is tried any more.
+    rehearsal.in_state("UPDATE account_retry SET next_due = 0");
+    let calls = rehearsal.calls();
+    let third = rehearsal.sync_ends(3, &[]);
+    assert_eq!(third["steps"], json!([]), "{third:#}");
+    assert_eq!(listed(&third, "skipped", "quarantined"), failed);
+    assert_eq!(listed(&third, "findings", "quarantined"), failed);
+    assert_eq!(rehearsal.writes_since(&calls), BTreeSet::new());
+    for row in third["skipped"].as_array().unwrap() {
+        if row["reason"] == "quarantined" {
+            let detail = text(&row["detail"]);
+            assert!(
+                detail.contains("2 ") && detail.contains("SpotAccount"),
+                "{detail}"
+            );
+        }
+    }
+    let fourth = rehearsal.sync(&["--retry-failed"]).1;
+    assert_eq!(listed(&fourth, "failed", "instance-failed"), failed);
+}
+
+#[test]
 fn a_role_that_a_resource_control_policy_keeps_from_spot_is_a_finding_for_a_person() {
     // Real time: the provider waits for the role to spread until the stack's patience ends.
     let rehearsal = Rehearsal::new(

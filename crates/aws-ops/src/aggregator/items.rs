@@ -1,7 +1,10 @@
 //! How roles and policies were captured last: configuration items, a hundred a call (AWS Config API reference,
 //! BatchGetAggregateResourceConfig). Their configuration is what IAM's API tells, as JSON in a text, with policies percent-encoded.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use aws_sdk_config::types::{
     AggregateResourceIdentifier, BaseConfigurationItem, ConfigurationItemStatus,
@@ -22,16 +25,20 @@ const RESOURCES_A_CALL: usize = 100;
 
 /// How often what AWS Config did not process is asked for again when a call has brought nothing: it says so of what it does not have,
 /// too.
-const IDLE_ROUNDS: usize = 2;
+const IDLE_ROUNDS: u32 = 3;
 
-/// What was captured, by account and the resource's unique id; where it was not understood, what is wrong with it.
-pub type Captured<T> = HashMap<(AwsAccountId, Box<str>), Result<T, String>>;
+/// How long to wait after such a call; after the next one twice as long.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What was captured, by account and the resource's unique id: none of what AWS Config says was deleted, and where it was not
+/// understood, what is wrong with it. What AWS Config gave nothing of is not in it.
+pub type Captured<T> = HashMap<(AwsAccountId, Box<str>), Result<Option<T>, String>>;
 
 /// One of them.
-type Entry<T> = ((AwsAccountId, Box<str>), Result<T, String>);
+type Entry<T> = ((AwsAccountId, Box<str>), Result<Option<T>, String>);
 
 impl Aggregator {
-    /// Roles as they were captured last in a Region. One that AWS Config does not have there is left out.
+    /// Roles as they were captured last in a Region. One that AWS Config gives nothing of there is left out.
     ///
     /// # Errors
     /// As any call.
@@ -43,7 +50,7 @@ impl Aggregator {
         self.captured(Kind::Role, region, roles, role).await
     }
 
-    /// Managed policies as they were captured last in a Region. One that AWS Config does not have there is left out.
+    /// Managed policies as they were captured last in a Region. One that AWS Config gives nothing of there is left out.
     ///
     /// # Errors
     /// As any call.
@@ -83,11 +90,14 @@ impl Aggregator {
                     })
                     .await?;
                 let items = output.base_configuration_items.unwrap_or_default();
-                idle += usize::from(items.is_empty());
-                for item in &items {
-                    captured.extend(understood(item, &read)?);
-                }
+                captured.extend(items.iter().filter_map(|item| understood(item, &read)));
                 left = output.unprocessed_resource_identifiers.unwrap_or_default();
+                if items.is_empty() {
+                    idle += 1;
+                    if !left.is_empty() && idle < IDLE_ROUNDS {
+                        tokio::time::sleep(PAUSE * 2_u32.pow(idle - 1)).await;
+                    }
+                }
             }
         }
         Ok(captured)
@@ -108,34 +118,41 @@ fn identifier(
         .map_err(|error| AwsError::malformed(BATCH, &error.to_string()))
 }
 
-/// One item, by what it is of; none for a resource that is gone, or that is not recorded.
+/// One item, by what it is of; none where that is not understood.
 fn understood<T>(
     item: &BaseConfigurationItem,
     read: impl Fn(i64, &Value) -> Option<T>,
-) -> Result<Option<Entry<T>>, AwsError> {
-    let is_recorded = matches!(
-        item.configuration_item_status(),
-        Some(ConfigurationItemStatus::Ok | ConfigurationItemStatus::ResourceDiscovered)
-    );
-    if !is_recorded {
-        return Ok(None);
-    }
+) -> Option<Entry<T>> {
     let account = item.account_id().and_then(|account| account.parse().ok());
     let (Some(account), Some(id)) = (account, item.resource_id()) else {
-        return Err(AwsError::malformed(
-            BATCH,
-            "a configuration item without account or id",
-        ));
+        tracing::warn!("AWS Config gives a configuration item without account or id");
+        return None;
     };
-    let captured = item.configuration_item_capture_time().map(|at| at.secs());
-    let configuration = item
-        .configuration()
-        .and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let read = captured
-        .zip(configuration)
-        .and_then(|(captured, configuration)| read(captured, &configuration));
-    let read = read.ok_or_else(|| "AWS Config's item of it was not understood".to_owned());
-    Ok(Some(((account, id.into()), read)))
+    let status = item.configuration_item_status();
+    let read = match status {
+        Some(
+            ConfigurationItemStatus::ResourceDeleted
+            | ConfigurationItemStatus::ResourceDeletedNotRecorded,
+        ) => Ok(None),
+        Some(ConfigurationItemStatus::Ok | ConfigurationItemStatus::ResourceDiscovered) => {
+            let captured = item.configuration_item_capture_time().map(|at| at.secs());
+            let configuration = item
+                .configuration()
+                .and_then(|text| serde_json::from_str::<Value>(text).ok());
+            let read = captured
+                .zip(configuration)
+                .and_then(|(captured, configuration)| read(captured, &configuration));
+            match read {
+                Some(read) => Ok(Some(read)),
+                None => Err("AWS Config's item of it was not understood".to_owned()),
+            }
+        }
+        status => Err(format!(
+            "AWS Config's item of it is {}",
+            status.map_or("of no status", ConfigurationItemStatus::as_str)
+        )),
+    };
+    Some(((account, id.into()), read))
 }
 
 fn role(captured: i64, configuration: &Value) -> Option<RecordedRole> {
@@ -151,15 +168,15 @@ fn role(captured: i64, configuration: &Value) -> Option<RecordedRole> {
             max_session_seconds: None,
             permissions_boundary: boundary.as_str().map(str::to_owned),
             last_used: None,
-            tags: pairs(&configuration["tags"], "key", "value")?,
+            tags: pairs(configuration.get("tags")?, "key", "value")?,
         },
         attached: pairs(
-            &configuration["attachedManagedPolicies"],
+            configuration.get("attachedManagedPolicies")?,
             "policyArn",
             "policyName",
         )?,
         inline: pairs(
-            &configuration["rolePolicyList"],
+            configuration.get("rolePolicyList")?,
             "policyName",
             "policyDocument",
         )?
@@ -235,12 +252,12 @@ mod tests {
             &item(ConfigurationItemStatus::Ok, &role_configuration()),
             role,
         );
-        let ((account, id), found) = found.unwrap().unwrap();
+        let ((account, id), found) = found.unwrap();
         assert_eq!(
             (account.to_string().as_str(), &*id),
             ("111122223333", "AROA1")
         );
-        let found = found.unwrap();
+        let found = found.unwrap().unwrap();
         assert_eq!(found.captured, 1_790_000_000);
         assert_eq!(found.role.trust_policy, r#"{"Version":"2012-10-17"}"#);
         assert_eq!(
@@ -269,22 +286,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_or_not_recorded_is_left_out_and_what_is_broken_is_said() {
-        for status in [
-            ConfigurationItemStatus::ResourceDeleted,
-            ConfigurationItemStatus::ResourceNotRecorded,
-            ConfigurationItemStatus::ResourceDeletedNotRecorded,
-        ] {
-            let found = understood(&item(status, &role_configuration()), role).unwrap();
-            assert!(found.is_none());
+    fn a_list_that_is_not_told_at_all_is_not_empty() {
+        for name in ["rolePolicyList", "attachedManagedPolicies", "tags"] {
+            let mut configuration = role_configuration();
+            configuration.as_object_mut().unwrap().remove(name);
+            assert_eq!(role(1, &configuration), None, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_gone_is_told_and_what_is_not_recorded_or_broken_is_not_known() {
+        use ConfigurationItemStatus as Status;
+        let of = |status| {
+            let found = understood(&item(status, &role_configuration()), role);
+            found.unwrap().1
+        };
+        for status in [Status::ResourceDeleted, Status::ResourceDeletedNotRecorded] {
+            assert_eq!(of(status), Ok(None));
+        }
+        let why = of(Status::ResourceNotRecorded).unwrap_err();
+        assert!(why.contains("ResourceNotRecorded"), "{why}");
         let mut broken = role_configuration();
         broken["rolePolicyList"] = json!([{"policyName": "debug"}]);
-        let found = understood(
-            &item(ConfigurationItemStatus::ResourceDiscovered, &broken),
-            role,
-        );
-        assert!(found.unwrap().unwrap().1.is_err());
+        let found = understood(&item(Status::ResourceDiscovered, &broken), role);
+        assert!(found.unwrap().1.is_err());
+        let nobodys = BaseConfigurationItem::builder()
+            .resource_id("AROA1")
+            .build();
+        assert!(understood(&nobodys, role).is_none());
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub struct CompareContext {
     pub spot_principal: String,
     /// The role that Spot uses, when that is known.
     pub stored_role: Option<RoleArn>,
-    /// The external ID that Spot uses, when that is known.
-    pub external_id: Option<ExternalId>,
+    /// The external ID that Spot uses, or why nobody can tell it.
+    pub external_id: Result<ExternalId, String>,
     /// When the role was linked, in Unix seconds, when that is known.
     pub linked_at: Option<i64>,
     /// When it is too long ago that it was used; none when that is not judged.

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::unknown;
+use super::{findings::cut, unknown};
 use crate::{
     canonical,
-    policy::compare::{Comparison, Grants, Verdict, compare},
+    policy::compare::{Change, Comparison, Grants, Verdict, compare},
 };
 
 /// A policy document that a template means, perhaps with parts that cannot be known.
@@ -29,12 +29,19 @@ pub(super) enum Judgement {
     Unreadable(String),
 }
 
+/// Most lines that say what is granted otherwise. The others are counted: somebody may have made every account's policies into
+/// something else altogether.
+const MOST_CHANGES: usize = 8;
+
+/// Most characters of one of them.
+const LONGEST_CHANGE: usize = 240;
+
 /// What is granted otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Difference {
     /// Which way.
     pub(super) verdict: Verdict,
-    /// In lines.
+    /// In lines, as many as a person reads.
     pub(super) changes: Vec<String>,
 }
 
@@ -53,6 +60,11 @@ impl MeantDocument {
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
+    }
+
+    /// Whether it has parts that cannot be known from the template.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.has_unknown
     }
 
     /// Compares with the text of a live document.
@@ -74,7 +86,7 @@ impl MeantDocument {
         } else {
             vec![self.value.clone()]
         };
-        let mut nearest: Option<Difference> = None;
+        let mut nearest: Option<(usize, Difference)> = None;
         for meant in meant {
             let before = match Grants::from_value(meant) {
                 Ok(before) => before,
@@ -86,16 +98,13 @@ impl MeantDocument {
             if !found.verdict.is_real() {
                 return Judgement::Same;
             }
-            let found = Difference::from(&found);
-            if nearest
-                .as_ref()
-                .is_none_or(|nearest| found.changes.len() < nearest.changes.len())
-            {
-                nearest = Some(found);
+            let lines = lines(&found).count();
+            if nearest.as_ref().is_none_or(|(fewest, _)| lines < *fewest) {
+                nearest = Some((lines, Difference::from(&found)));
             }
         }
         match nearest {
-            Some(nearest) => Judgement::Differs(nearest),
+            Some((_, nearest)) => Judgement::Differs(nearest),
             None => Judgement::Unreadable("the template's document has no value".to_owned()),
         }
     }
@@ -107,10 +116,21 @@ impl fmt::Debug for MeantDocument {
     }
 }
 
+fn lines(comparison: &Comparison) -> impl Iterator<Item = &Change> {
+    let statements = comparison.statements.iter();
+    statements.flat_map(|one| &one.changes)
+}
+
 impl From<&Comparison> for Difference {
     fn from(comparison: &Comparison) -> Self {
-        let changes = comparison.statements.iter().flat_map(|one| &one.changes);
-        let mut changes: Vec<String> = changes.map(ToString::to_string).collect();
+        let shown = lines(comparison).take(MOST_CHANGES);
+        let mut changes: Vec<String> = shown
+            .map(|change| cut(&change.to_string(), LONGEST_CHANGE))
+            .collect();
+        let more = lines(comparison).skip(MOST_CHANGES).count();
+        if more > 0 {
+            changes.push(format!("and {more} more"));
+        }
         if comparison.undecided {
             changes.push("(too intricate to be decided as a whole)".to_owned());
         }

@@ -6,9 +6,6 @@ use crate::{ids::AwsAccountId, plan::Finding};
 /// Most characters of a finding's message.
 const MAX_MESSAGE: usize = 1_000;
 
-/// Most lines of changes in a message.
-const MAX_CHANGES: usize = 8;
-
 /// Most characters of one part of a message that was read from an account.
 const MAX_PART: usize = 240;
 
@@ -42,6 +39,7 @@ pub fn findings(subject: Subject<'_>, drifts: &[Drift]) -> Vec<Finding> {
         cloudformation: None,
         recorded: None,
         first_seen: None,
+        last_seen: None,
     };
     drifts.iter().map(finding).collect()
 }
@@ -60,24 +58,14 @@ fn message(drift: &Drift) -> String {
 }
 
 fn changes(changes: &[String]) -> String {
-    if changes.is_empty() {
-        return String::new();
+    match changes {
+        [] => String::new(),
+        changes => format!(" ({})", changes.join("; ")),
     }
-    let shown: Vec<String> = changes
-        .iter()
-        .take(MAX_CHANGES)
-        .map(|change| cut(change, MAX_PART))
-        .collect();
-    let mut text = format!(" ({}", shown.join("; "));
-    if changes.len() > MAX_CHANGES {
-        text.push_str(&format!("; and {} more", changes.len() - MAX_CHANGES));
-    }
-    text.push(')');
-    text
 }
 
 /// The text, with `…` in place of what is too much.
-fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }

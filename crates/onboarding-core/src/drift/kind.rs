@@ -23,7 +23,7 @@ pub enum DriftKind {
     TrustDiffers,
     /// The trust policy lets Spot in without an external ID.
     TrustWithoutExternalId,
-    /// The trust policy was not understood.
+    /// The trust policy was not understood, or nobody tells which external ID it should have.
     TrustUnreadable,
     /// A managed policy of the template grants something else.
     PolicyDocumentDiffers,
@@ -125,7 +125,7 @@ impl DriftKind {
             Self::StoredRoleDiffers => "Spot uses another role than the template's",
             Self::TrustDiffers => "the role's trust policy does not say what the template says",
             Self::TrustWithoutExternalId => "the role lets Spot in without an external ID",
-            Self::TrustUnreadable => "the role's trust policy was not understood",
+            Self::TrustUnreadable => "the role's trust policy could not be compared",
             Self::PolicyDocumentDiffers => "a managed policy does not grant what the template says",
             Self::PolicyDetached => "a managed policy of the template is not attached to the role",
             Self::PolicyAttachedExtra => {
@@ -193,7 +193,7 @@ pub struct Drift {
     pub actual: String,
     /// Which way it differs, when that is known: whether the role can do, or lets in, more or less.
     pub verdict: Option<Verdict>,
-    /// What is granted otherwise, such as `+ ec2:RunInstances on *`.
+    /// What is granted otherwise, such as `+ ec2:RunInstances on *`: as much as a person reads, and how much more there is.
     pub changes: Vec<String>,
     /// What puts it right.
     pub fix: Fix,

@@ -4,6 +4,8 @@
 //! A policy that denies anything is somebody's restriction: an incident response that has revoked sessions looks just so. It is
 //! never one of these.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -32,14 +34,14 @@ pub enum StrayPolicy {
         /// Its name.
         name: String,
         /// Its document, which goes with it.
-        document: String,
+        document: Arc<str>,
     },
     /// A managed one that is attached. It stays when it is detached.
     Attached {
         /// Its ARN.
         arn: String,
         /// The document of its default version.
-        document: String,
+        document: Arc<str>,
     },
 }
 
@@ -62,6 +64,17 @@ impl StrayPolicy {
         match self {
             Self::Inline { name, .. } => name,
             Self::Attached { arn, .. } => arn,
+        }
+    }
+
+    /// Takes the same document from those of others, so that what somebody gave every account is in memory once.
+    pub fn share(&mut self, documents: &mut BTreeSet<Arc<str>>) {
+        let (Self::Inline { document, .. } | Self::Attached { document, .. }) = self;
+        match documents.get(&**document) {
+            Some(known) => *document = known.clone(),
+            None => {
+                documents.insert(document.clone());
+            }
         }
     }
 
@@ -161,7 +174,7 @@ pub fn still_there<'a>(
         };
         match document {
             None => {}
-            Some(Some(document)) if document == policy.document() => there.push(policy),
+            Some(Some(document)) if **document == *policy.document() => there.push(policy),
             Some(_) => return Err(Changed::Document(policy.words())),
         }
     }

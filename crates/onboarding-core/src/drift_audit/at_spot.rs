@@ -15,6 +15,8 @@ use crate::{
 const RENAME: &str = "needs a person: rename it in Spot";
 const SWITCH_ON: &str =
     "needs a person: switch it on in Spot, or see there why its validation fails";
+const VALIDATE: &str =
+    "needs a person: see what the role lacks, or whether a policy of the organization denies it";
 const DELETE: &str = orphan_cleanup::KIND;
 
 /// Names and products that are not as they should be, of accounts that are enrolled. Only Spot accounts that are ours are judged.
@@ -41,6 +43,16 @@ pub(crate) fn of_names_and_products(observed: &AuditObserved, plan: &Plan) -> Ve
 pub(super) fn findings(observed: &AuditObserved, plan: &mut Plan) {
     let links = SpotLinks::new(&observed.sync.spot_accounts);
     let mut found = of_names_and_products(observed, plan);
+    for row in plan.accounts.iter().filter(|row| row.targeted) {
+        let why = observed.validations.get(&row.account);
+        if let (Some(why), Link::One(spot)) = (why, links.of(row.account)) {
+            let message = format!(
+                "Spot's validation of Cost Intelligence fails for its Spot account {spot}: {why}"
+            );
+            let reason = AuditReason::CostIntelligenceInvalid;
+            found.push(of(row, reason, spot, message, VALIDATE));
+        }
+    }
     for (account, spot) in &observed.sync.owned_links {
         let is_linked = links.of(*account) == Link::One(spot);
         if is_linked && observed.sync.organization.account(*account).is_none() {

@@ -36,6 +36,8 @@ pub enum AuditReason {
     Misnamed,
     /// Cost Intelligence is off for a Spot account whose profile wants it.
     ProductOff,
+    /// Spot's validation of Cost Intelligence fails.
+    CostIntelligenceInvalid,
     /// The Spot token is older than it should be.
     TokenOld,
     /// Nobody tells how old the Spot token is.
@@ -50,7 +52,7 @@ pub enum AuditReason {
 
 impl AuditReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::TrustedAccessOff,
         Self::StackSetMissing,
         Self::StackSetDiffers,
@@ -66,6 +68,7 @@ impl AuditReason {
         Self::DepartedSpotAccount,
         Self::Misnamed,
         Self::ProductOff,
+        Self::CostIntelligenceInvalid,
         Self::TokenOld,
         Self::TokenAgeUnknown,
         Self::TokenSeesLess,
@@ -92,6 +95,7 @@ impl AuditReason {
             Self::DepartedSpotAccount => "departed-spot-account",
             Self::Misnamed => "misnamed",
             Self::ProductOff => "product-off",
+            Self::CostIntelligenceInvalid => "cost-intelligence-invalid",
             Self::TokenOld => "token-old",
             Self::TokenAgeUnknown => "token-age-unknown",
             Self::TokenSeesLess => "token-sees-less",
@@ -117,6 +121,7 @@ impl AuditReason {
             | Self::DepartedSpotAccount
             | Self::Misnamed
             | Self::ProductOff
+            | Self::CostIntelligenceInvalid
             | Self::TokenOld
             | Self::TokenAgeUnknown
             | Self::CloudFormationDrifted

@@ -15,7 +15,7 @@ pub struct AggregatedSource {
     pub region: Region,
     /// How it went.
     pub status: SourceStatus,
-    /// When that was, in Unix seconds.
+    /// Of when this status is, in Unix seconds. AWS does not say that all that was recorded until then was collected.
     pub updated: Option<i64>,
     /// What went wrong, in AWS's words.
     pub error: Option<String>,
@@ -30,6 +30,29 @@ pub enum SourceStatus {
     Outdated,
     /// The data could not be moved, or AWS says something that we do not know.
     Failed,
+}
+
+/// The recorder of an account in a Region, as the aggregator has it (AWS Config resource schema,
+/// AWS::Config::ConfigurationRecorder).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorder {
+    /// Whose it is.
+    pub account: AwsAccountId,
+    /// Where it records.
+    pub region: Region,
+    /// Whether it does.
+    pub state: RecorderState,
+}
+
+/// Whether a recorder records, from what tells least of it to what tells most against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecorderState {
+    /// It is not there any more.
+    Deleted,
+    /// It records.
+    Running,
+    /// It was stopped: what it saw last stays as it is.
+    Stopped,
 }
 
 /// A role as AWS Config captured it last. It does not tell when the role was last used.

@@ -10,9 +10,6 @@ use crate::{
     plan::{Plan, Risk},
 };
 
-/// Most lines about what one policy grants; the finding has more of them.
-const MOST_CHANGES: usize = 8;
-
 /// Adds the step for the stray policies of an account's role, each with the difference that it is.
 pub(crate) fn step(
     plan: &mut Plan,
@@ -59,11 +56,9 @@ fn words(stray: &Stray, drift: &Drift) -> String {
         Some(granted) => format!("- {granted}"),
         None => change.clone(),
     };
-    let mut lines: Vec<String> = drift.changes.iter().take(MOST_CHANGES).map(lost).collect();
-    match drift.changes.len().saturating_sub(MOST_CHANGES) {
-        0 if lines.is_empty() => lines.push(drift.actual.clone()),
-        0 => {}
-        more => lines.push(format!("and {more} more")),
+    let mut lines: Vec<String> = drift.changes.iter().map(lost).collect();
+    if lines.is_empty() {
+        lines.push(drift.actual.clone());
     }
     format!("take away {}: {}", stray.policy.words(), lines.join("; "))
 }

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use onboarding_core::{
     drift::{AggregatorCoverage, RoleTruth, TruthReading, aggregated, newest},
     ids::{AwsAccountId, Region},
-    inventory::{AggregatedSource, PolicyReading, RecordedPolicy, RecordedRole, SourceStatus},
+    inventory::{
+        AggregatedSource, PolicyReading, RecordedPolicy, RecordedRole, Recorder, RecorderState,
+        SourceStatus,
+    },
 };
 
 use crate::{
@@ -62,7 +65,7 @@ fn an_account_is_readable_where_it_was_recorded_and_collected_from_lately() {
         SourceStatus::Outdated,
     );
     for (sources, recorded, expected) in [
-        // In one Region, in two, and by the word of the whole organization.
+        // In one Region, and in two; where nothing is recorded, it says nothing.
         (
             vec![source(own, "us-east-1", fine, 60)],
             &["us-east-1"][..],
@@ -77,20 +80,6 @@ fn an_account_is_readable_where_it_was_recorded_and_collected_from_lately() {
             &["eu-west-1", "us-east-1"],
         ),
         (
-            vec![source(None, "us-east-1", fine, 60)],
-            &["us-east-1"],
-            &["us-east-1"],
-        ),
-        // A Region that is not recent does not spoil one that is; where nothing is recorded, it says nothing.
-        (
-            vec![
-                source(own, "us-east-1", fine, 60),
-                source(own, "eu-west-1", failed, 60),
-            ],
-            &["us-east-1", "eu-west-1"],
-            &["us-east-1"],
-        ),
-        (
             vec![
                 source(own, "us-east-1", fine, 60),
                 source(own, "eu-west-1", outdated, 60),
@@ -98,7 +87,7 @@ fn an_account_is_readable_where_it_was_recorded_and_collected_from_lately() {
             &["us-east-1"],
             &["us-east-1"],
         ),
-        // The account's own word goes before the organization's.
+        // What the organization as a whole says is nobody's word.
         (
             vec![
                 source(own, "us-east-1", fine, 60),
@@ -153,16 +142,93 @@ fn an_account_that_cannot_be_read_says_why() {
         (
             vec![source(own, "us-east-1", fine, 3 * DAY)],
             &["us-east-1"],
-            "last collected in us-east-1 3 days ago",
+            "its status in us-east-1 is from 3 days ago",
+        ),
+        // Of two that record it, one is not recent: the other one's recorder may have been stopped before.
+        (
+            vec![
+                source(own, "us-east-1", fine, 60),
+                source(own, "eu-west-1", SourceStatus::Failed, 60),
+            ],
+            &["us-east-1", "eu-west-1"],
+            "not recent: collecting in eu-west-1 FAILED",
         ),
         (
             vec![source(own, "eu-west-1", fine, 60)],
             &["us-east-1"],
-            "does not say when",
+            "has no status of this account in us-east-1",
+        ),
+        (
+            vec![source(None, "us-east-1", fine, 60)],
+            &["us-east-1"],
+            "has no status of this account in us-east-1",
         ),
     ] {
         let why = readable(sources.clone(), recorded).unwrap_err();
         assert!(why.contains(reason), "{sources:?}: {why}");
+    }
+}
+
+#[test]
+fn a_recorder_that_does_not_record_any_more_lets_nothing_be_known() {
+    use RecorderState::{Deleted, Running, Stopped};
+    let regions = ["us-east-1", "eu-west-1"];
+    for (states, why, is_told) in [
+        (
+            &[("us-east-1", Running), ("eu-west-1", Running)][..],
+            None,
+            true,
+        ),
+        // Where AWS Config tells of no recorder, it is as if it ran, and that is said.
+        (&[("us-east-1", Running)], None, false),
+        (&[], None, false),
+        (
+            &[("us-east-1", Running), ("eu-west-1", Stopped)],
+            Some("its recorder in eu-west-1 is stopped"),
+            false,
+        ),
+        (
+            &[("us-east-1", Deleted)],
+            Some("its recorder in us-east-1 was deleted"),
+            false,
+        ),
+        // One that was made anew under another name, and one of several that was stopped.
+        (
+            &[
+                ("us-east-1", Deleted),
+                ("us-east-1", Running),
+                ("eu-west-1", Running),
+            ],
+            None,
+            true,
+        ),
+        (
+            &[
+                ("us-east-1", Stopped),
+                ("us-east-1", Running),
+                ("eu-west-1", Running),
+            ],
+            Some("its recorder in us-east-1 is stopped"),
+            false,
+        ),
+    ] {
+        let sources =
+            regions.map(|name| source(Some(account()), name, SourceStatus::Succeeded, 60));
+        let mut coverage = AggregatorCoverage::new(sources.to_vec(), NOW, DAY);
+        for name in regions {
+            coverage.record(&region(name), [account()]);
+        }
+        coverage.note_recorders(states.iter().map(|(name, state)| Recorder {
+            account: account(),
+            region: region(name),
+            state: *state,
+        }));
+        let found = coverage.of(account()).err();
+        assert_eq!(found.is_some(), why.is_some(), "{states:?}: {found:?}");
+        if let (Some(found), Some(why)) = (found, why) {
+            assert!(found.contains(why), "{states:?}: {found}");
+        }
+        assert_eq!(coverage.tells_recorders(account()), is_told, "{states:?}");
     }
 }
 
@@ -206,6 +272,26 @@ fn recorded(truth: &RoleTruth, captured: i64) -> (RecordedRole, BTreeMap<String,
     (role, policies.collect())
 }
 
+/// The policies as these Regions recorded them, the later the newer.
+fn in_regions(
+    policies: &BTreeMap<String, RecordedPolicy>,
+    names: &[&str],
+) -> BTreeMap<String, BTreeMap<Region, RecordedPolicy>> {
+    let of = |policy: &RecordedPolicy| {
+        let regions = names.iter().zip(0..);
+        let regions = regions.map(|(name, later)| {
+            let mut policy = policy.clone();
+            policy.captured += later;
+            (region(name), policy)
+        });
+        regions.collect()
+    };
+    let policies = policies.iter();
+    policies
+        .map(|(arn, policy)| (arn.clone(), of(policy)))
+        .collect()
+}
+
 /// A role as its stack left it, with its meaning.
 fn made() -> (onboarding_core::drift::RoleMeaning, RoleTruth) {
     let (_, spec) = samples::samples()
@@ -221,7 +307,9 @@ fn made() -> (onboarding_core::drift::RoleMeaning, RoleTruth) {
 fn what_aws_config_captured_is_compared_as_what_iam_tells() {
     let (meaning, truth) = made();
     let (role, policies) = recorded(&truth, NOW - DAY);
-    let (reading, seen) = aggregated(account(), role.clone(), &policies, NOW);
+    let home = BTreeMap::from([(region("us-east-1"), NOW)]);
+    let policies = in_regions(&policies, &["us-east-1"]);
+    let (reading, seen) = aggregated(account(), role.clone(), &policies, &home);
     let TruthReading::Present(read) = reading else {
         panic!("{reading:?}")
     };
@@ -231,7 +319,7 @@ fn what_aws_config_captured_is_compared_as_what_iam_tells() {
     assert_eq!(seen.policies.len(), policies.len());
 
     // A policy that AWS Config has nothing of is not known, and so neither fine nor gone.
-    let (reading, seen) = aggregated(account(), role, &BTreeMap::new(), NOW);
+    let (reading, seen) = aggregated(account(), role, &BTreeMap::new(), &home);
     let TruthReading::Present(read) = reading else {
         panic!("{reading:?}")
     };
@@ -257,5 +345,30 @@ fn of_several_regions_the_newest_counts_and_they_must_agree_that_it_is_there() {
     assert_eq!(newest(&regions, &BTreeMap::new()), Ok(None));
     let one = BTreeMap::from([both[0].clone()]);
     let why = newest(&regions, &one).unwrap_err();
+    assert!(why.contains("in us-east-1 and not in eu-west-1"), "{why}");
+}
+
+#[test]
+fn a_policy_that_only_some_of_the_regions_have_is_not_known() {
+    let (meaning, truth) = made();
+    let (role, policies) = recorded(&truth, NOW - DAY);
+    let regions: BTreeMap<Region, i64> =
+        [(region("us-east-1"), NOW - 60), (region("eu-west-1"), NOW)].into();
+    let read = |policies: &BTreeMap<_, _>| {
+        let (reading, seen) = aggregated(account(), role.clone(), policies, &regions);
+        let TruthReading::Present(read) = reading else {
+            panic!("{reading:?}")
+        };
+        (drifts(&meaning, &read), seen)
+    };
+    // The newest counts where all have it; of when it is known, the oldest.
+    let both = in_regions(&policies, &["us-east-1", "eu-west-1"]);
+    let (found, seen) = read(&both);
+    assert_eq!(codes(&found), [""; 0]);
+    assert_eq!(seen.collected, NOW - 60);
+    assert!(seen.policies.values().all(|at| *at == NOW - DAY - 59));
+    let (found, _) = read(&in_regions(&policies, &["us-east-1"]));
+    assert_eq!(codes(&found), vec!["policy-unreadable"; policies.len()]);
+    let why = &found[0].actual;
     assert!(why.contains("in us-east-1 and not in eu-west-1"), "{why}");
 }

@@ -199,7 +199,7 @@ fn letting_spot_in_without_an_external_id_is_a_kind_of_its_own() {
 }
 
 #[test]
-fn the_external_id_is_whatever_is_in_its_place_until_somebody_tells_it() {
+fn a_trust_policy_whose_external_id_nobody_tells_is_not_known_to_be_right() {
     let body = world::body(&samples::base());
     let account = ACCOUNT.parse().unwrap();
     let meaning = world::meanings(&body).for_account(account, &[].into(), None);
@@ -208,14 +208,27 @@ fn the_external_id_is_whatever_is_in_its_place_until_somebody_tells_it() {
     let mut known = context(&truth);
     let mut found = |condition: Value, external_id: Option<&str>| {
         truth.role.trust_policy = trust_of(&condition);
-        known.external_id = external_id.map(|id| id.parse().unwrap());
+        known.external_id = match external_id {
+            Some(id) => Ok(id.parse().unwrap()),
+            None => Err("nobody tells which external ID Spot uses".to_owned()),
+        };
         compare(
             &meaning,
             &TruthReading::Present(Box::new(truth.clone())),
             &known,
         )
     };
-    assert_eq!(found(with_id(&json!("whichever")), None), []);
+    let untold = found(with_id(&json!("whichever")), None);
+    assert_eq!(codes(&untold), ["trust-unreadable"]);
+    assert_eq!(
+        (&*untold[0].actual, &untold[0].fix, untold[0].severity()),
+        (
+            "nobody tells which external ID Spot uses",
+            &Fix::None,
+            Severity::Warning
+        )
+    );
+    assert_eq!(found(with_id(&json!(EXTERNAL_ID)), Some(EXTERNAL_ID)), []);
     let other = found(with_id(&json!("whichever")), Some(EXTERNAL_ID));
     assert_eq!(codes(&other), ["trust-differs"]);
     assert_eq!(other[0].fix, Fix::Enroll);
@@ -609,4 +622,22 @@ fn a_role_that_nobody_uses_for_long_is_worth_a_look() {
     assert!(unused(Some(93 * DAY), Some(1)).is_empty());
     assert!(unused(None, Some(94 * DAY)).is_empty());
     assert!(unused(None, None).is_empty());
+}
+
+#[test]
+fn what_differs_in_ten_thousand_ways_is_counted_and_not_kept() {
+    // IAM takes no policy that is so long, but nobody has to believe that of what is read.
+    let actions = |n: i32| -> Vec<String> { (0..10).map(|m| format!("s3:Get{n}x{m}")).collect() };
+    let statements: Vec<Value> = (0..1_000)
+        .map(|n| json!({"Effect": "Allow", "Action": actions(n), "Resource": format!("arn:aws:s3:::b{n}")}))
+        .collect();
+    let document = policy(&json!(statements)).to_string();
+    let drift = only(|truth| *text_of(&mut truth.attached[0]) = document);
+    assert_eq!(drift.kind, DriftKind::PolicyDocumentDiffers);
+    let kept: usize = drift.changes.iter().map(String::len).sum();
+    assert!(drift.changes.len() <= 10 && kept < 4_000, "{drift:?}");
+    let counted = drift.changes.iter();
+    let more = counted.filter_map(|line| line.strip_prefix("and ")?.strip_suffix(" more"));
+    let more: usize = more.map(|count| count.parse::<usize>().unwrap()).sum();
+    assert!(more > 5_000, "{drift:?}");
 }

@@ -97,7 +97,7 @@ pub(crate) fn context(truth: &RoleTruth) -> CompareContext {
     CompareContext {
         spot_principal: SPOT.to_owned(),
         stored_role: Some(truth.role.arn.clone()),
-        external_id: Some(EXTERNAL_ID.parse().unwrap()),
+        external_id: Ok(EXTERNAL_ID.parse().unwrap()),
         linked_at: None,
         unused: None,
     }

@@ -5,7 +5,7 @@
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use onboarding_core::{
     drift::{Drift, DriftKind, Fix},
@@ -48,7 +48,7 @@ fn differs(world: &mut World, account: u64, kind: DriftKind, fix: Fix) {
         fix,
     };
     let drifts = world.observed.drifts.get_or_insert_default();
-    drifts.insert(id(account), vec![drift]);
+    Arc::make_mut(drifts).insert(id(account), vec![drift]);
 }
 
 fn finding<'a>(plan: &'a Plan, reason: &str) -> Option<&'a Finding> {
@@ -114,7 +114,7 @@ fn what_cloudformation_says_hides_nothing_that_iam_has() {
     assert_eq!(said(&world), (IamVerdict::NotRead, DriftStatus::InSync));
 
     // What only CloudFormation sees is a finding, too, and the account is not fine.
-    world.observed.drifts = Some(BTreeMap::from([(id(2), Vec::new())]));
+    world.observed.drifts = Some(Arc::new(BTreeMap::from([(id(2), Vec::new())])));
     checked(&mut world, NOW - 1, DriftStatus::Drifted);
     let plan = plan_of(&world);
     let drifted = finding(&plan, "cloudformation-drifted").unwrap();
@@ -192,4 +192,25 @@ fn a_token_is_judged_by_what_is_known_of_it() {
     assert_eq!(old.as_deref(), Some("token-old"));
     let unknown = token(None, Some(HOUR));
     assert_eq!(unknown.as_deref(), Some("token-age-unknown"));
+}
+
+#[test]
+fn an_account_that_counts_as_enrolled_and_was_not_looked_at_is_not_known() {
+    let mut world = World::new();
+    let plan = plan_of(&world);
+    assert!(finding(&plan, "role-unreadable").is_none());
+    world.observed.drifts = Some(Arc::default());
+    let plan = plan_of(&world);
+    let unread = finding(&plan, "role-unreadable").unwrap();
+    assert_eq!(
+        (unread.account, unread.severity),
+        (Some(id(2)), Severity::Warning)
+    );
+    let actual = unread.actual.as_deref().unwrap();
+    assert!(actual.contains("it was not looked at"), "{actual}");
+    let audited = plan.audited.unwrap();
+    assert_eq!((audited.asked, audited.read, audited.unreadable), (1, 0, 1));
+    // At coverage depth, nobody was to be looked at.
+    world.observed.drifts = None;
+    assert!(finding(&plan_of(&world), "role-unreadable").is_none());
 }

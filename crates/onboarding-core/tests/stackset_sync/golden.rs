@@ -60,9 +60,10 @@ impl World {
         Self {
             observed: AuditObserved {
                 sync,
-                drifts: Some([(id(2), Vec::new())].into()),
+                drifts: Some(Arc::new([(id(2), Vec::new())].into())),
                 seen: None,
                 cost_intelligence: Some([SPOT_ACCOUNT.parse().unwrap()].into()),
+                validations: BTreeMap::new(),
                 namings: [("default".to_owned(), Naming::default())].into(),
                 wants_cost_intelligence: ["default".to_owned()].into(),
                 owned: [(id(2), owned)].into(),
@@ -151,6 +152,7 @@ impl World {
             fix,
         };
         let drifts = self.observed.drifts.get_or_insert_default();
+        let drifts = Arc::make_mut(drifts);
         drifts.entry(id(2)).or_default().push(drift);
     }
 }
@@ -169,7 +171,7 @@ fn current() -> StackInstance {
 /// What happened to the account, by what it is called.
 type Situation = (&'static str, fn(&mut World));
 
-const SITUATIONS: [Situation; 37] = [
+const SITUATIONS: [Situation; 38] = [
     ("as it should be", |_| {}),
     ("no stack instance", |world| {
         world.observed.sync.profiles[0].instances.clear();
@@ -211,6 +213,16 @@ const SITUATIONS: [Situation; 37] = [
     ("its stack failed by a service control policy", |world| {
         world.failed("with an explicit deny in a service control policy");
         world.retries(1, NOW + 600);
+    }),
+    ("its external ID expired before the first link", |world| {
+        world.failed(
+                "The external ID of Spot account act-00000002 expired at 2026-01-02T03:04:05Z, before the first link: create \
+                 the stack again, which makes a new one",
+            );
+        world.observed.sync.spot_accounts[0].aws_account = None;
+        world.observed.sync.owned_links.clear();
+        world.observed.owned.clear();
+        world.observed.drifts = Some(Arc::default());
     }),
     ("its stack is outdated", |world| {
         world.instance().status = InstanceStatus::Outdated;
@@ -440,11 +452,11 @@ proptest! {
             for owned in one.observed.owned.values() {
                 all.observed.owned.insert(id(number), owned.clone());
             }
-            for found in one.observed.drifts.iter().flat_map(BTreeMap::values) {
+            for found in one.observed.drifts.iter().flat_map(|all| all.values()) {
                 drifts.insert(id(number), found.clone());
             }
         }
-        all.observed.drifts = Some(drifts);
+        all.observed.drifts = Some(Arc::new(drifts));
         let listed = accounts.len();
         all.observed.sync.organization = Arc::new(organization(&[], &accounts));
         all.observed.sync.previous_account_count = Some(if shrinks { listed * 2 } else { listed });

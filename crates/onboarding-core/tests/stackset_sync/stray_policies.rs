@@ -6,12 +6,14 @@
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
+use std::sync::Arc;
+
 use onboarding_core::{
     desired::{Deployment, Profile, Purpose, Remediation, Targets},
     drift::{Drift, DriftKind, Fix, Stray, StrayPolicy},
     drift_audit::{self, Suppression},
     enroll,
-    plan::{Finding, Plan, Risk, Step, consent},
+    plan::{Finding, Plan, Risk, Severity, Step, consent},
     policy::compare::Verdict,
     stackset_sync::{ObservedProfile, RunningOperation, SyncAction, SyncConsent, stray_policies},
     status::{Reason, Standing},
@@ -28,14 +30,14 @@ const DOCUMENT: &str = r#"{"Statement":[{"Effect":"Allow","Action":"iam:*","Reso
 fn inline(name: &str, document: &str) -> StrayPolicy {
     StrayPolicy::Inline {
         name: name.to_owned(),
-        document: document.to_owned(),
+        document: document.into(),
     }
 }
 
 fn attached(arn: &str) -> StrayPolicy {
     StrayPolicy::Attached {
         arn: arn.to_owned(),
-        document: DOCUMENT.to_owned(),
+        document: DOCUMENT.into(),
     }
 }
 
@@ -88,18 +90,12 @@ impl World {
     }
 
     fn strays(&mut self, drifts: Vec<Drift>) {
-        self.observed.drifts = Some([(id(2), drifts)].into());
+        self.observed.drifts = Some(Arc::new([(id(2), drifts)].into()));
     }
 
     fn stray(&mut self, change: impl Fn(&mut Stray)) {
-        for drift in self
-            .observed
-            .drifts
-            .as_mut()
-            .unwrap()
-            .values_mut()
-            .flatten()
-        {
+        let drifts = self.observed.drifts.as_mut().unwrap();
+        for drift in Arc::make_mut(drifts).values_mut().flatten() {
             if let Fix::Remove(stray) = &mut drift.fix {
                 change(stray);
             }
@@ -268,6 +264,7 @@ fn what_was_accepted_stays_and_the_rest_goes() {
     let world = World::with_strays();
     let accepted = Suppression {
         finding: "policy-inline-extra:000000000002:debug".to_owned(),
+        most: Severity::Error,
         reason: "CHG-1".to_owned(),
         until: NOW + 1,
     };

@@ -1,11 +1,17 @@
 //! Targets: which accounts a profile means, and what is refused.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "scaffolding of tests fails the test by panicking"
+)]
+
 use std::collections::BTreeMap;
 
 use onboarding_core::{
     desired::{Deployment, OuRef, Targets},
     ids::OuId,
-    inventory::AccountTags,
+    inventory::{AccountTags, InstanceDetailedStatus, InstanceStatus},
+    plan::Plan,
     stackset_sync::{
         ObservedProfile, PlanError, SyncAction, TargetFilter, plan,
         targets::{self, Missing},
@@ -153,4 +159,45 @@ fn one_account_is_selected_as_all_of_them_are() {
             }
         }
     }
+}
+
+/// A profile of one unit, whose stack set was deployed to another one, too.
+fn beyond(auto: bool, deployment: Deployment) -> Plan {
+    let mut profile = profile(Targets {
+        ous: vec!["Unit1".parse().unwrap()],
+        ..Targets::default()
+    });
+    profile.deployment = Some(deployment);
+    let accounts = [(1, 0, ACTIVE), (2, 1, ACTIVE), (3, 2, ACTIVE)];
+    let mut observed = observed(organization(&[0, 0], &accounts));
+    let current = instance(
+        2,
+        InstanceStatus::Current,
+        InstanceDetailedStatus::Succeeded,
+    );
+    with_stack_set(&mut observed, &profile, auto, vec![current]);
+    let stack_set = observed.profiles[0].stack_set.as_mut().unwrap();
+    stack_set.organizational_units = vec![ou(1), ou(2)];
+    observed.spot_accounts = vec![linked(2, "act-00000002")];
+    plan(&observed, &desired(profile)).unwrap()
+}
+
+#[test]
+fn units_that_automatic_deployment_follows_and_no_profile_targets_are_told_or_refused() {
+    // It deploys there already: a person has to say what should become of it.
+    let told = beyond(true, Deployment::Auto);
+    let findings: Vec<&str> = told.findings.iter().map(|one| &*one.reason).collect();
+    assert_eq!(findings, ["stack-set-targets-more"]);
+    assert!(told.findings[0].message.contains("ou-root-00000002"));
+    assert!(!told.findings[0].message.contains("ou-root-00000001"));
+    assert!(told.refusals.is_empty(), "{:?}", told.refusals);
+    // It would begin to.
+    let refused = beyond(false, Deployment::Auto);
+    let guards: Vec<&str> = refused.refusals.iter().map(|one| &*one.guard).collect();
+    assert_eq!(guards, ["auto-deployment-targets"]);
+    assert!(refused.refusals[0].whole_plan);
+    assert!(refused.refusals[0].message.contains("ou-root-00000002"));
+    // Without it, units that are left over do nothing.
+    let left = beyond(false, Deployment::Runner);
+    assert!(left.findings.is_empty() && left.refusals.is_empty());
 }

@@ -1,9 +1,10 @@
-//! `Custom::SpotExternalId`: the external ID that the role must demand. One is made only when none is known.
+//! `Custom::SpotExternalId`: the external ID that the role must demand. One is made only when none is known. That of a link is
+//! remembered, so that an audit can tell it from one that somebody has put in its place.
 
 use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{
-        AdoptRule, ResourceRequest, ResourceResponse,
+        AdoptRule, ResourceRequest, ResourceResponse, Standing,
         external_id::{ExternalIdDecision, KnownExternalIds, decide},
     },
     ids::{ExternalId, RoleArn, SpotAccountId},
@@ -20,7 +21,10 @@ impl Provider {
         details: &AccountDetails,
     ) -> Result<ResourceResponse, Trouble> {
         let id = match self.known_external_id(request, named, details).await? {
-            ExternalIdDecision::HandOut(id) => id,
+            ExternalIdDecision::HandOut(id) => {
+                self.remember_in_use(named, details, &id).await?;
+                id
+            }
             ExternalIdDecision::Mint => self.mint(request, named, details).await?,
         };
         Ok(ResourceResponse::success(request, id.as_str()).with("ExternalId", id.as_str()))
@@ -33,26 +37,30 @@ impl Provider {
         details: &AccountDetails,
     ) -> Result<ExternalIdDecision, Trouble> {
         let mut known = KnownExternalIds::default();
+        let mut was_in_use = false;
         if let Some(remembered) = self.intents.external_id(named.id).await? {
             known.remembered_expired = remembered
                 .valid_until
                 .is_some_and(|until| until <= Timestamp::now());
+            was_in_use = remembered.valid_until.is_none();
             known.remembered = Some(remembered.external_id);
         }
-        // A new account has none at Spot, and one that we made is known: only links need more look-ups.
-        if named.linked {
+        // A new account has none at Spot, and one that we made is known: only links need more look-ups, and what was linked once
+        // and may have got another one since.
+        if named.linked || was_in_use {
             known.at_spot = self.spot.external_id(named.id).await?;
-            if known.at_spot.is_none()
-                && known.remembered.is_none()
-                && self.directory.reads_roles()
-                && let Some(role) = self.linked_role(named.id).await?
-                && role.account() == Some(request.account)
-            {
-                known.in_use = self
-                    .directory
-                    .external_id_in_use(request.account, &role)
-                    .await?;
-            }
+        }
+        if named.linked
+            && known.at_spot.is_none()
+            && known.remembered.is_none()
+            && self.directory.reads_roles()
+            && let Some(role) = self.linked_role(named.id).await?
+            && role.account() == Some(request.account)
+        {
+            known.in_use = self
+                .directory
+                .external_id_in_use(request.account, &role)
+                .await?;
         }
         let keep_link = details.adopt == AdoptRule::KeepLink;
         Ok(decide(
@@ -62,6 +70,30 @@ impl Provider {
             named.linked,
             known,
         ))
+    }
+
+    /// Remembers what a linked account is handed out, for as long as nobody makes another one. Not of a link that is kept: its
+    /// role is somebody else's, and what ours gets may be an ID that Spot never sends.
+    async fn remember_in_use(
+        &self,
+        named: &Named<'_>,
+        details: &AccountDetails,
+        id: &ExternalId,
+    ) -> Result<(), Trouble> {
+        let is_kept =
+            named.standing == Standing::LinkedElsewhere && details.adopt == AdoptRule::KeepLink;
+        if !named.linked || is_kept {
+            return Ok(());
+        }
+        let remembered = self.intents.external_id(named.id).await?;
+        if remembered.is_some_and(|remembered| remembered.external_id == *id) {
+            return Ok(());
+        }
+        let in_use = RememberedExternalId {
+            external_id: id.clone(),
+            valid_until: None,
+        };
+        Ok(self.intents.remember_external_id(named.id, &in_use).await?)
     }
 
     /// The role of a link, as Spot has it. Spot may not tell; then the one that we linked last is the best that is known.
@@ -96,6 +128,7 @@ impl Provider {
         if let ExternalIdDecision::HandOut(id) =
             self.known_external_id(request, named, details).await?
         {
+            self.remember_in_use(named, details, &id).await?;
             return Ok(id);
         }
         let created = self.spot.create_external_id(named.id).await?;

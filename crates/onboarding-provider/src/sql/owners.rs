@@ -1,7 +1,7 @@
-//! The stack that linked a Spot account last, and the external ID that was made for it.
+//! The stack that linked a Spot account last, and the external ID that it has.
 
 use jiff::Timestamp;
-use onboarding_core::ids::SpotAccountId;
+use onboarding_core::ids::{ExternalId, SpotAccountId};
 use sqlx::{Row as _, any::AnyRow};
 
 use super::{Database, intents::is_claimed, store};
@@ -76,6 +76,27 @@ impl Database {
             external_id: external_id.parse().map_err(store)?,
             valid_until: valid_until.map_err(store)?,
         }))
+    }
+
+    /// Remembers the external ID that Spot says is in use, where none is known: one that was made meanwhile stays.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_external_id(
+        &self,
+        spot_account: &SpotAccountId,
+        external_id: &ExternalId,
+    ) -> Result<(), IntentsError> {
+        sqlx::query(
+            "INSERT INTO external_ids (spot_account, external_id) VALUES ($1, $2) \
+             ON CONFLICT (spot_account) DO NOTHING",
+        )
+        .bind(spot_account.as_str())
+        .bind(external_id.as_str())
+        .execute(&self.pool)
+        .await
+        .map(drop)
+        .map_err(store)
     }
 
     pub(super) async fn write_external_id(

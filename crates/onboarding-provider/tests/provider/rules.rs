@@ -7,7 +7,8 @@ use onboarding_core::{
     template::Deletion,
 };
 use onboarding_provider::{
-    AdoptRule, Assignment, Freeze, Intents as _, ProviderSettings, events::no_events,
+    AdoptRule, Assignment, Freeze, Intents as _, ProviderSettings, RememberedExternalId,
+    events::no_events,
 };
 use serde_json::{Value, json};
 
@@ -52,6 +53,60 @@ async fn a_kept_link_gets_its_own_external_id_or_one_that_nobody_can_use() {
     }
     assert_eq!(ask("spot-knows").await, "from-spot");
     assert_eq!(home.spot.world.lock().writes(), Vec::<String>::new());
+    // Nobody compares the role of such an account with it.
+    let remembered = home.intents.external_id(&id.parse().unwrap()).await;
+    assert_eq!(remembered.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_external_id_of_a_link_that_is_taken_over_is_remembered() {
+    for spot_tells in [true, false] {
+        let home = Home::with_rule(AdoptRule::Relink).await;
+        let id = home.spot.world.lock().add("theirs", Some(ACCOUNT));
+        {
+            let mut world = home.spot.world.lock();
+            world.tells_external_ids = spot_tells;
+            world.accounts[0].external_ids.push("in-use".to_owned());
+        }
+        *home.directory.in_use.lock() = (!spot_tells).then(|| "in-use".parse().unwrap());
+        assert_eq!(create_stack(&home, "stack", ACCOUNT).await, id);
+        let spot = id.parse().unwrap();
+        let remembered = home.intents.external_id(&spot).await.unwrap();
+        let expected = RememberedExternalId {
+            external_id: "in-use".parse().unwrap(),
+            valid_until: None,
+        };
+        assert_eq!(remembered, Some(expected), "{spot_tells}");
+    }
+}
+
+#[tokio::test]
+async fn an_external_id_that_was_in_use_makes_way_for_the_one_that_spot_has_now() {
+    let home = Home::new().await;
+    let properties = json!({"AwsAccountId": ACCOUNT});
+    let made = create(&home.provider(), "SpotAccount", properties).await;
+    let spot = made.physical_resource_id.parse().unwrap();
+    // It was linked once, and is not any more.
+    let was_in_use = RememberedExternalId {
+        external_id: "was-in-use".parse().unwrap(),
+        valid_until: None,
+    };
+    let remembered = home.intents.remember_external_id(&spot, &was_in_use).await;
+    remembered.unwrap();
+    let ask = async |stack: &str| {
+        let properties = json!({"SpotAccountId": made.physical_resource_id});
+        let mut event = event("stack", ACCOUNT, "SpotExternalId", properties);
+        event["RequestId"] = json!(stack);
+        let answer = home.provider().handle(&request(&event), in_time()).await;
+        answer.physical_resource_id
+    };
+    assert_eq!(ask("first").await, "was-in-use");
+    {
+        let mut world = home.spot.world.lock();
+        world.tells_external_ids = true;
+        world.accounts[0].external_ids.push("newer".to_owned());
+    }
+    assert_eq!(ask("second").await, "newer");
 }
 
 #[tokio::test]

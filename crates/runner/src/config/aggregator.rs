@@ -24,7 +24,7 @@ pub struct AggregatorConfig {
     /// A role of its account that our identity may assume, where that is not the home account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Text<RoleArn>>,
-    /// How long ago it may have collected from an account; what is older cannot be read.
+    /// How old the status of an account's source may be; an account with an older one cannot be read.
     #[serde(default = "max_age")]
     pub max_age: Text<HumanDuration>,
 }

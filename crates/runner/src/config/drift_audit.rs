@@ -21,7 +21,8 @@ pub struct DriftAuditParams {
     pub profiles: Vec<String>,
     /// What is looked at.
     pub depth: AuditDepth,
-    /// Whether Spot is asked which role it uses for each account, at full depth: two calls per account, at about 60 a minute.
+    /// Whether Spot is asked which role and external ID it uses for each account, at full depth, and whether its validation of Cost
+    /// Intelligence succeeds where that is on: two or three calls per account, at about 60 a minute.
     /// Otherwise the role is the one that was linked last, as the state remembers it, and Spot is asked for the others only.
     pub ask_spot: bool,
     /// An aggregator of AWS Config that tells at full depth what IAM has, instead of the audit role: by pages, without a role in the
@@ -89,11 +90,26 @@ pub struct SuppressConfig {
     /// The finding's id, as reports have it; a `*` at the end stands for any characters.
     #[schemars(length(min = 2))]
     pub finding: String,
+    /// How bad they may be. What was accepted as a warning is told when it becomes an error, such as a policy of the same name that
+    /// grants more.
+    #[serde(default)]
+    pub severity: Accepted,
     /// Why.
     #[schemars(length(min = 1))]
     pub reason: String,
     /// The last day on which it is accepted (UTC).
     pub until: Text<Day>,
+}
+
+/// How bad a finding may be that is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accepted {
+    /// A warning: an error is told all the same.
+    #[default]
+    Warning,
+    /// A warning or an error.
+    Error,
 }
 
 /// A day of the calendar.

@@ -521,7 +521,7 @@ impl<J: Job> Stages<'_, J> {
         look.instrument(span).await
     }
 
-    /// Since when the findings are there. One that is new is there since now.
+    /// Since when the findings are there, and that they still are. One that is new is there since now.
     async fn remember(&self, plan: &mut Plan) -> Result<(), JobError> {
         if plan.findings.is_empty() {
             return Ok(());
@@ -533,6 +533,7 @@ impl<J: Job> Stages<'_, J> {
         let now = self.cx.now().div_euclid(1000);
         for finding in &mut plan.findings {
             finding.first_seen = Some(since.get(&finding.id).copied().unwrap_or(now));
+            finding.last_seen = Some(now);
         }
         Ok(())
     }

@@ -6,14 +6,18 @@
 //! their findings.
 
 pub(super) mod truth;
+pub(super) mod validations;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use onboarding_core::{
     custom_resource::{Naming, NamingError},
-    drift_audit::{self, AuditObserved, Detection, HomePlace, Suppression, TokenAge},
+    drift_audit::{self, AuditObserved, Detection, HomePlace, Seen, Suppression, TokenAge},
     enroll,
     plan::{Plan, Step, consent::Consent},
     stackset_sync::SyncConsent,
@@ -46,6 +50,8 @@ pub struct OnAccounts {
     pub(super) aggregator: Option<AggregatorSource>,
     /// What this run read in IAM before its steps.
     pub(super) read: Mutex<Read>,
+    /// What stray policies say, once for all accounts that have the same.
+    pub(super) documents: Mutex<BTreeSet<Arc<str>>>,
 }
 
 /// What is planned with what was read.
@@ -135,6 +141,7 @@ impl Job for OnAccounts {
                 .map_err(spot_error)?;
             Some(registered.into_iter().map(|one| one.account_id).collect())
         };
+        let mut validations = BTreeMap::new();
         let (drifts, seen) = match self.depth {
             AuditDepth::Coverage => (None, None),
             AuditDepth::Full => {
@@ -144,7 +151,17 @@ impl Job for OnAccounts {
                     self.settle_repairs(&sync, run, &before.drifts, &read.drifts)
                         .await?;
                 }
-                let Read { drifts, seen } = read;
+                let with_product = cost_intelligence.as_ref();
+                validations = self.validated(&sync, &read, with_product).await;
+                let Read {
+                    drifts,
+                    seen,
+                    collected,
+                } = read;
+                let seen = Seen {
+                    accounts: seen,
+                    collected,
+                };
                 (Some(drifts), self.aggregator.is_some().then_some(seen))
             }
         };
@@ -154,6 +171,7 @@ impl Job for OnAccounts {
             drifts,
             seen,
             cost_intelligence,
+            validations,
             namings: self.namings()?,
             wants_cost_intelligence,
             owned: self.sync.home.state.owned_links().await?,

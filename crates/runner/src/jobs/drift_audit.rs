@@ -2,7 +2,10 @@
 //! [`onboarding_core::drift_audit`]; the accounts are looked at in [`accounts`](super::accounts).
 
 use aws_ops::aggregator::AggregatorPlace;
-use onboarding_core::drift_audit::{Detection, Suppression};
+use onboarding_core::{
+    drift_audit::{Detection, Suppression},
+    plan::Severity,
+};
 use parking_lot::Mutex;
 
 use super::{
@@ -10,7 +13,7 @@ use super::{
     stackset_sync::StackSetSync,
 };
 use crate::{
-    config::DriftAuditParams,
+    config::{Accepted, DriftAuditParams},
     engine::{Asked, ErrorClass, JobError},
     home::Home,
 };
@@ -23,6 +26,10 @@ impl OnAccounts {
     pub fn audit(home: Home, params: &DriftAuditParams, asked: Asked) -> Result<Self, JobError> {
         let suppressions = params.suppress.iter().map(|suppress| Suppression {
             finding: suppress.finding.clone(),
+            most: match suppress.severity {
+                Accepted::Warning => Severity::Warning,
+                Accepted::Error => Severity::Error,
+            },
             reason: suppress.reason.clone(),
             until: suppress.until.end(),
         });
@@ -74,6 +81,7 @@ impl OnAccounts {
                 .and_then(|age| i64::try_from(age.get().as_secs()).ok()),
             aggregator,
             read: Mutex::default(),
+            documents: Mutex::default(),
         })
     }
 }

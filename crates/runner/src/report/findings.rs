@@ -107,6 +107,12 @@ pub fn since(finding: &Finding) -> Option<String> {
     moment(finding.first_seen?)
 }
 
+/// When a finding was seen last (UTC).
+#[must_use]
+pub fn last(finding: &Finding) -> Option<String> {
+    moment(finding.last_seen?)
+}
+
 /// A moment in Unix seconds, for people (UTC).
 #[must_use]
 pub fn moment(seconds: i64) -> Option<String> {
@@ -123,15 +129,15 @@ pub fn said(drift: StackDrift) -> String {
     }
 }
 
-/// Until when what AWS Config told is known (UTC).
+/// As of when what AWS Config told is known (UTC).
 #[must_use]
 pub fn as_recorded(recorded: Recorded) -> String {
-    let collected = moment(recorded.collected_at).unwrap_or_default();
+    let status = moment(recorded.collected_at).unwrap_or_default();
     match recorded.captured_at.and_then(moment) {
         Some(captured) => {
-            format!("as AWS Config saw it at {captured} (collected until {collected})")
+            format!("as AWS Config saw it at {captured} (source status as of {status})")
         }
-        None => format!("as AWS Config has it (collected until {collected})"),
+        None => format!("as AWS Config has it (source status as of {status})"),
     }
 }
 

@@ -272,6 +272,8 @@ pub fn findings(report: &RunReport) -> String {
         read,
         unreadable,
         by_aggregator,
+        oldest_status,
+        untold_recorders,
     }) = report.plan().and_then(|plan| plan.audited)
     {
         let accounts =
@@ -286,6 +288,15 @@ pub fn findings(report: &RunReport) -> String {
                 "IAM was read in {accounts}; {unreadable} could not be read"
             ),
         };
+        if let Some(oldest) = oldest_status.and_then(findings::moment) {
+            let _ = writeln!(text, "the oldest source status is as of {oldest}");
+        }
+        if untold_recorders > 0 {
+            let _ = writeln!(
+                text,
+                "of {untold_recorders} accounts AWS Config does not tell whether their recorders run"
+            );
+        }
     }
     if let Some(plan) = report.plan() {
         text.push_str(&verdicts(&plan.verdicts));

@@ -1,5 +1,6 @@
-//! Advanced queries, as far as roles and managed policies are found with them: `SELECT fields WHERE field = '…' AND field LIKE '…%'
-//! AND field IN ('…', …)`, over the fields that say what a resource is. A resource is answered once for each Region that records it.
+//! Advanced queries, as far as roles, managed policies and recorders are found with them: `SELECT fields WHERE field = '…' AND field LIKE
+//! '…%' AND field IN ('…', …)`, over the fields that say what a resource is, and whether a recorder records. A resource is answered
+//! once for each Region that records it.
 
 use std::sync::LazyLock;
 
@@ -12,15 +13,20 @@ use crate::wire::errors::AwsError;
 use crate::world::World;
 
 /// The fields that can be asked for.
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 9] = [
     "accountId",
     "arn",
     "awsRegion",
+    RECORDING,
     "configurationItemCaptureTime",
+    "configurationItemStatus",
     "resourceId",
     "resourceName",
     "resourceType",
 ];
+
+/// Whether a recorder records.
+const RECORDING: &str = "configuration.Recording";
 
 /// A word, a text in quotes (a quote in it is written twice), or one of the signs.
 static TOKEN: LazyLock<Option<Regex>> =
@@ -53,14 +59,19 @@ pub(super) fn select(world: &World, input: &Value) -> Result<Value, AwsError> {
     let page = Page::of(input, (25, 100))?;
     let mut results = Vec::new();
     for row in rows(world).filter(|row| query.has(row)) {
-        let chosen: Map<String, Value> = query
-            .fields
-            .iter()
-            .map(|field| (field.clone(), row[field].clone()))
-            .collect();
-        let text = Value::Object(chosen).to_string();
-        let regions = world.scenario.config.iam_regions.len();
-        results.extend(std::iter::repeat_n(text, regions));
+        let mut chosen = Map::new();
+        for field in &query.fields {
+            match field.split_once('.') {
+                Some((parent, child)) => {
+                    let value = json!({ child: row[field] });
+                    chosen.insert(parent.to_owned(), value);
+                }
+                None => {
+                    chosen.insert(field.clone(), row[field].clone());
+                }
+            }
+        }
+        results.push(Value::Object(chosen).to_string());
     }
     let (results, next) = page.cut(results);
     let fields = query.fields.iter().map(|name| json!({ "Name": name }));
@@ -75,7 +86,7 @@ pub(super) fn select(world: &World, input: &Value) -> Result<Value, AwsError> {
 fn rows(world: &World) -> impl Iterator<Item = Value> {
     let accounts = world.recordings.accounts().into_iter();
     let accounts = accounts.filter(|id| world.organization.account(*id).is_some());
-    accounts.flat_map(|account| {
+    let of_iam = accounts.flat_map(|account| {
         let recording = world.recordings.of(account);
         let roles = recording.into_iter().flat_map(|one| &one.roles).map(|one| {
             let role = &one.item;
@@ -102,19 +113,46 @@ fn rows(world: &World) -> impl Iterator<Item = Value> {
             });
         let all: Vec<Value> = roles
             .chain(policies)
-            .map(|(kind, id, name, arn, at)| {
-                json!({
+            .flat_map(|(kind, id, name, arn, at)| {
+                let item = json!({
                     "accountId": account.to_string(),
                     "arn": arn,
                     "awsRegion": "global",
                     "configurationItemCaptureTime": at.to_string(),
+                    "configurationItemStatus": "OK",
                     "resourceId": id,
                     "resourceName": name,
                     "resourceType": kind,
-                })
+                });
+                std::iter::repeat_n(item, world.scenario.config.iam_regions.len())
             })
             .collect();
         all
+    });
+    of_iam.chain(recorders(world))
+}
+
+/// The recorders, which record themselves whether they record anything else or not.
+fn recorders(world: &World) -> impl Iterator<Item = Value> {
+    let accounts = world.organization.accounts();
+    let accounts = accounts.filter_map(|account| {
+        let records = world.recordings.is_recording(account.id)?;
+        Some((account.id.to_string(), records))
+    });
+    accounts.flat_map(|(account, records)| {
+        let regions = world.scenario.config.regions.iter();
+        regions.map(move |region| {
+            json!({
+                "accountId": account,
+                "arn": format!("arn:aws:config:{region}:{account}:configuration-recorder/default/sandbox"),
+                "awsRegion": region,
+                RECORDING: records,
+                "configurationItemStatus": "OK",
+                "resourceId": "default",
+                "resourceName": "default",
+                "resourceType": "AWS::Config::ConfigurationRecorder",
+            })
+        })
     })
 }
 

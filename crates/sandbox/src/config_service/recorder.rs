@@ -22,6 +22,8 @@ pub(crate) struct Recordings {
     unrecorded: HashSet<AccountId>,
     failing: HashSet<AccountId>,
     stale: HashSet<AccountId>,
+    stopped: HashSet<AccountId>,
+    untold: HashSet<AccountId>,
 }
 
 /// What the recorder of one account has captured.
@@ -62,6 +64,8 @@ impl Recordings {
             unrecorded: draw(config.unrecorded),
             failing: draw(config.failing),
             stale: draw(config.stale),
+            stopped: draw(config.stopped),
+            untold: draw(config.untold),
             accounts: HashMap::new(),
         }
     }
@@ -92,6 +96,22 @@ impl Recordings {
 
     pub(super) fn is_stale(&self, account: AccountId) -> bool {
         self.stale.contains(&account)
+    }
+
+    /// Whether the recorder of an account records; none where AWS Config has no item of it.
+    pub(super) fn is_recording(&self, account: AccountId) -> Option<bool> {
+        let has_item = !self.unrecorded.contains(&account)
+            && !self.failing.contains(&account)
+            && !self.untold.contains(&account);
+        has_item.then(|| !self.stopped.contains(&account))
+    }
+
+    pub(super) fn stopped(&self) -> Vec<AccountId> {
+        self.stopped.iter().copied().collect()
+    }
+
+    pub(super) fn untold(&self) -> Vec<AccountId> {
+        self.untold.iter().copied().collect()
     }
 
     pub(super) fn unrecorded(&self) -> Vec<AccountId> {
@@ -143,7 +163,10 @@ fn look(world: &mut World, only: Option<AccountId>) {
     let now = world.now();
     for id in ids {
         let recordings = &world.recordings;
-        if recordings.unrecorded.contains(&id) || recordings.failing.contains(&id) {
+        let is_blind = recordings.unrecorded.contains(&id) || recordings.failing.contains(&id);
+        // It was stopped after its first look.
+        let is_stopped = recordings.stopped.contains(&id) && recordings.of(id).is_some();
+        if is_blind || is_stopped {
             continue;
         }
         prepare(world, id);

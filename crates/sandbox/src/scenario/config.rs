@@ -30,6 +30,10 @@ pub struct ConfigScenario {
     pub failing: usize,
     /// Accounts that were collected from three days ago, and not since.
     pub stale: usize,
+    /// Accounts whose recorder was stopped after its first look: what it saw stays as it is.
+    pub stopped: usize,
+    /// Accounts of whose recorder AWS Config has nothing.
+    pub untold: usize,
     /// Most resources of a batch that are processed; the others come back unprocessed.
     pub batch: usize,
 }
@@ -46,6 +50,8 @@ impl Default for ConfigScenario {
             unrecorded: 0,
             failing: 0,
             stale: 0,
+            stopped: 0,
+            untold: 0,
             batch: 100,
         }
     }

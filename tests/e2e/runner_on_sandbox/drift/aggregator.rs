@@ -55,12 +55,27 @@ fn calls_of(document: &Value) -> BTreeMap<String, u64> {
     calls
 }
 
+/// How many accounts were asked, without as of when.
+#[track_caller]
+fn audited_of(document: &Value) -> Value {
+    let mut audited = document["audited"].clone();
+    let oldest = audited.as_object_mut().unwrap().remove("oldest_status");
+    let some_read = audited["read"] != 0;
+    assert_eq!(
+        oldest.is_some_and(|at| at.is_i64()),
+        some_read,
+        "{document:#}"
+    );
+    audited
+}
+
 /// The findings without when AWS Config saw them.
 fn timeless(document: &Value) -> Vec<Value> {
     let mut findings = document["findings"].as_array().unwrap().clone();
     for finding in &mut findings {
         let finding = finding.as_object_mut().unwrap();
         finding.remove("recorded");
+        finding.remove("last_seen");
     }
     findings
 }
@@ -127,7 +142,7 @@ fn what_is_found_in_the_accounts_is_found_through_the_aggregator_and_no_account_
     // First seen by the audit before: it is the same finding, whoever tells it.
     assert_eq!(timeless(&by_aggregator), timeless(&by_role));
     let all = json!({"asked": 12, "read": 12, "unreadable": 0, "by_aggregator": true});
-    assert_eq!(by_aggregator["audited"], all);
+    assert_eq!(audited_of(&by_aggregator), all);
     for (account, reason) in &expected {
         let recorded = &finding(&by_aggregator, account, reason)["recorded"];
         assert!(recorded["collected_at"].is_i64(), "{recorded:#}");
@@ -188,7 +203,7 @@ fn what_aws_config_does_not_have_is_not_known_with_its_reason() {
             &failing,
             "us-east-1 FAILED (ResourceNotFound: AWS Config is not set up",
         ),
-        (&stale, "it last collected in us-east-1"),
+        (&stale, "its status in us-east-1 is from"),
     ] {
         for account in accounts {
             let finding = finding(&document, account, "role-unreadable");
@@ -197,10 +212,46 @@ fn what_aws_config_does_not_have_is_not_known_with_its_reason() {
         }
     }
     let audited = json!({"asked": 12, "read": 8, "unreadable": 4, "by_aggregator": true});
-    assert_eq!(document["audited"], audited);
+    assert_eq!(audited_of(&document), audited);
     assert_eq!(count(&document, "unchanged"), members.len() - all.len());
     assert_eq!(listed(&document, "skipped", "drifted").len(), all.len());
     calls_of(&document);
+}
+
+#[test]
+fn a_recorder_that_was_stopped_makes_no_account_green() {
+    let rehearsal = Rehearsal::new(&format!(
+        "{SMALL}[config]\nenabled = true\nstopped = 1\nuntold = 1\n"
+    ));
+    rehearsal.configure("", "", "ous = [\"root\"]");
+    rehearsal.sync_ends(0, &[]);
+    rehearsal.define_audit(AGGREGATOR);
+    let [stopped, untold] = ["stopped", "untold"].map(|what| drawn(&rehearsal, what));
+    let (stopped, untold) = (&stopped[0], &untold[0]);
+    let expected = pairs(&[(stopped, "role-unreadable")]);
+    // All was as meant when it looked last. Since then nobody knows.
+    let before = rehearsal.audit_ends(3, &[]);
+    assert_eq!(found(&before), expected, "{before:#}");
+    rehearsal.add_stray(stopped);
+    let document = rehearsal.audit_ends(3, &[]);
+    assert_eq!(found(&document), expected, "{document:#}");
+    let unreadable = finding(&document, stopped, "role-unreadable");
+    let why = "its recorder in us-east-1 is stopped";
+    assert!(text(&unreadable["actual"]).contains(why), "{unreadable:#}");
+    let audited = json!({"asked": 8, "read": 7, "unreadable": 1, "by_aggregator": true, "untold_recorders": 1});
+    assert_eq!(audited_of(&document), audited);
+
+    // Of one whose recorder AWS Config does not tell, what it has counts, and that is said.
+    rehearsal.add_stray(untold);
+    let document = rehearsal.audit_ends(3, &[]);
+    finding(&document, untold, "policy-inline-extra");
+    let shown = rehearsal.run(&["exec", "drift-audit"]);
+    for words in [
+        "of 1 accounts AWS Config does not tell whether their recorders run",
+        "the oldest source status is as of 2",
+    ] {
+        assert!(shown.stdout.contains(words), "{}", shown.stdout);
+    }
 }
 
 #[test]
@@ -354,7 +405,7 @@ fn an_aggregator_of_another_account_is_asked_through_its_role_and_one_that_is_no
     assert_eq!(document["api_calls"]["sts:AssumeRole"], 1);
     assert_eq!(document["api_calls"]["iam:GetRole"], 1);
     let all = json!({"asked": 9, "read": 9, "unreadable": 0, "by_aggregator": true});
-    assert_eq!(document["audited"], all);
+    assert_eq!(audited_of(&document), all);
 
     for (params, says) in [
         (
@@ -407,7 +458,7 @@ fn three_hundred_accounts_are_audited_by_pages() {
     let document = rehearsal.audit_ends(3, &[]);
     assert_eq!(found(&document), pairs(&[(account, "policy-inline-extra")]));
     let all = json!({"asked": 300, "read": 300, "unreadable": 0, "by_aggregator": true});
-    assert_eq!(document["audited"], all);
+    assert_eq!(audited_of(&document), all);
     let calls = calls_of(&document);
     println!(
         "300 accounts through the aggregator: {} calls to AWS Config, {calls:?}",
@@ -419,7 +470,8 @@ fn three_hundred_accounts_are_audited_by_pages() {
         ("config:DescribeConfigurationAggregatorSourcesStatus", 4),
         ("config:DescribeConfigurationAggregators", 1),
         ("config:GetAggregateDiscoveredResourceCounts", 1),
-        ("config:SelectAggregateResourceConfig", 9),
+        // And of the recorders, of the management account's, too.
+        ("config:SelectAggregateResourceConfig", 13),
     ];
     let expected = expected.map(|(call, count)| (call.to_owned(), count));
     assert_eq!(calls, BTreeMap::from(expected));

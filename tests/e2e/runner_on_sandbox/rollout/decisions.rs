@@ -115,3 +115,49 @@ fn going_back_while_a_version_is_staged_is_not_forgotten() {
     assert_eq!(rehearsal.rollout()["phase"], "rolled-back");
     assert!(!rehearsal.template().contains("PolicyVersionIsNext"));
 }
+
+/// The hours of a window that has been open for long and ends at the next full minute that is far enough, and that moment.
+fn window_that_ends_soon() -> (String, jiff::Timestamp) {
+    const FAR: i64 = 15;
+    let now = jiff::Timestamp::now().as_second();
+    let end = ((now + FAR) / 60 + 1) * 60;
+    let end = jiff::Timestamp::from_second(end).unwrap();
+    let begin = end - jiff::SignedDuration::from_hours(12);
+    let hours = [begin, end].map(|at| at.strftime("%H:%M").to_string());
+    (hours.join("-"), end)
+}
+
+#[test]
+fn a_window_that_closes_in_the_middle_lets_the_wave_end_and_begins_no_other() {
+    let rehearsal = Rehearsal::new(&TWELVE.replace("120.0", "20.0").replace("= 12", "= 4"));
+    audited(&rehearsal, "", "");
+    rehearsal.sync_ends(0, &[]);
+    let waves = [("one", "percent = 25"), ("all", "")];
+    rehearsal.define_rollout("", &waves);
+    rehearsal.roll(0);
+    rehearsal.widen();
+    let (hours, end) = window_that_ends_soon();
+    let window = format!("window = {{ hours = {hours:?}, timezone = \"UTC\" }}");
+    rehearsal.define_rollout(&window, &waves);
+    let updates = "cloudformation:UpdateStackInstances";
+    let mut run = rehearsal.stopped_in(updates);
+    process::until(Duration::from_secs(80), "the window closes", || {
+        Ok((jiff::Timestamp::now() >= end).then_some(()))
+    })
+    .unwrap();
+    rehearsal.clock(20.0);
+    assert_eq!(run.wait(LIMIT).unwrap(), 3, "{}", run.stderr().unwrap());
+    let said = run.stdout().unwrap() + &run.stderr().unwrap();
+    assert!(said.contains("the change window has closed"), "{said}");
+    // What was begun is done, and nothing else.
+    assert_eq!(rehearsal.called(updates), 1);
+    let next = having_next(&rehearsal.all_in_iam());
+    assert_eq!(next.len(), 1, "{next:?}");
+    assert_eq!(rehearsal.rollout()["phase"], "rolling");
+
+    // It goes on where it was once a window is open.
+    rehearsal.define_rollout("", &waves);
+    rehearsal.roll(0);
+    assert!(rehearsal.called(updates) > 1);
+    assert_eq!(having_next(&rehearsal.all_in_iam()).len(), 4);
+}

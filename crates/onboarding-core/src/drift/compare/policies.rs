@@ -70,7 +70,7 @@ pub(super) fn compare_attached(meaning: &RoleMeaning, truth: &RoleTruth, found: 
                 truth,
                 StrayPolicy::Attached {
                     arn: resource.clone(),
-                    document: text.clone(),
+                    document: text.as_str().into(),
                 },
             ),
             PolicyReading::Unread(_) => None,
@@ -117,7 +117,7 @@ pub(super) fn compare_inline(meaning: &RoleMeaning, truth: &RoleTruth, found: &m
     for (name, text) in left {
         let policy = StrayPolicy::Inline {
             name: name.clone(),
-            document: text.clone(),
+            document: text.as_str().into(),
         };
         let fix = removal(Stray::of(truth, policy), || {
             commands::delete_inline(role, name)

@@ -22,16 +22,11 @@ pub(super) fn compare(
 ) {
     let role = &truth.role;
     let arn = role.arn.to_string();
-    let unreadable = |reason: String| {
-        let expected = "a trust policy that can be compared".to_owned();
-        drift(
-            DriftKind::TrustUnreadable,
-            arn.clone(),
-            expected,
-            reason,
-            Fix::None,
-        )
+    let untold = |expected: &str, reason: String| {
+        let kind = DriftKind::TrustUnreadable;
+        drift(kind, arn.clone(), expected.to_owned(), reason, Fix::None)
     };
+    let unreadable = |reason: String| untold("a trust policy that can be compared", reason);
     let Ok(live) = TrustPolicy::parse(&role.trust_policy) else {
         let reason = "the trust policy is not a JSON object with statements".to_owned();
         found.push(unreadable(reason));
@@ -42,7 +37,7 @@ pub(super) fn compare(
     let is_shut = context
         .external_id
         .as_ref()
-        .is_some_and(|id| live.trusts(spot, Some(id.as_str())) == Trusts::No);
+        .is_ok_and(|id| live.trusts(spot, Some(id.as_str())) == Trusts::No);
     let judgement = meaning.trust.judge(&role.trust_policy);
     let is_same = judgement == Judgement::Same;
     let difference = match judgement {
@@ -90,6 +85,11 @@ pub(super) fn compare(
             in_words(verdict).to_owned(),
         )
     } else {
+        // It is what the template says with whatever external ID is in it, and somebody may have put that there.
+        if let (true, Err(why)) = (meaning.trust.has_unknown(), &context.external_id) {
+            let known = "a trust policy with the external ID that Spot uses";
+            found.push(untold(known, why.clone()));
+        }
         return;
     };
     found.push(Drift {

@@ -1,6 +1,9 @@
 //! AWS and Spot, as far as plans look at them, for each way of enrolling accounts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use onboarding_core::{
     custom_resource::Naming,
@@ -267,9 +270,10 @@ impl Model {
         let names = names.map(|profile| profile.name.clone());
         AuditObserved {
             sync,
-            drifts: Some(self.all_drifts()),
+            drifts: Some(Arc::new(self.all_drifts())),
             seen: None,
             cost_intelligence: Some(on.map(|(spot, _)| spot.parse().unwrap()).collect()),
+            validations: BTreeMap::new(),
             namings: names
                 .clone()
                 .map(|name| (name, Naming::default()))

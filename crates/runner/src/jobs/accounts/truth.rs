@@ -13,7 +13,7 @@ pub(in crate::jobs) use aggregator::AggregatorSource;
 use aws_ops::AccountAccess;
 use futures_util::{StreamExt as _, stream};
 use onboarding_core::{
-    drift::{Drift, DriftKind, Meanings, RoleTruth, SeenAt, TruthReading},
+    drift::{Collected, Drift, DriftKind, Meanings, RoleTruth, SeenAt, TruthReading},
     ids::{AwsAccountId, ExternalId, RoleArn, SpotAccountId, StackId},
     inventory::{AccountState, InstanceStatus, StackInstance},
     stackset_sync::{
@@ -54,17 +54,22 @@ struct Used {
     role: RoleArn,
     /// The role that the account's own stack made, where that is known.
     own: Option<RoleArn>,
-    external_id: Option<ExternalId>,
+    external_id: Result<ExternalId, String>,
     linked_at: Option<i64>,
 }
 
-/// What was read of the accounts that were asked.
+/// How each account differs; empty where nothing does.
+type Drifts = BTreeMap<AwsAccountId, Vec<Drift>>;
+
+/// What was read of the accounts that were asked. It is big where many differ, and shared.
 #[derive(Clone, Default)]
 pub(in crate::jobs) struct Read {
     /// How each differs; empty where nothing does.
-    pub(in crate::jobs) drifts: BTreeMap<AwsAccountId, Vec<Drift>>,
+    pub(in crate::jobs) drifts: Arc<Drifts>,
     /// When AWS Config saw that, where its aggregator told of a difference.
-    pub(in crate::jobs) seen: BTreeMap<AwsAccountId, SeenAt>,
+    pub(in crate::jobs) seen: Arc<BTreeMap<AwsAccountId, SeenAt>>,
+    /// As of when all of that is known.
+    pub(in crate::jobs) collected: Collected,
 }
 
 impl OnAccounts {
@@ -90,23 +95,28 @@ impl OnAccounts {
             (Some(aggregator), Phase::Observe | Phase::Apply) => Some(aggregator),
             (_, Phase::Verify) | (None, _) => None,
         };
-        let (mut read, subjects) = self.subjects(sync).await?;
-        match aggregator {
+        let (mut drifts, subjects) = self.subjects(sync).await?;
+        let (seen, collected) = match aggregator {
             Some(aggregator) => {
                 let told = self.in_aggregator(aggregator, subjects, sync.now).await?;
-                read.drifts.extend(told.drifts);
-                read.seen.extend(told.seen);
+                drifts.extend(told.drifts);
+                (told.seen, told.collected)
             }
             None => {
                 let subjects: Vec<&Subject> = subjects.iter().collect();
-                read.drifts.extend(self.in_accounts(&subjects).await);
+                drifts.extend(self.in_accounts(&subjects).await);
+                (BTreeMap::new(), self.read.lock().collected)
             }
-        }
-        Ok(read)
+        };
+        Ok(Read {
+            drifts: Arc::new(drifts),
+            seen: Arc::new(seen),
+            collected,
+        })
     }
 
     /// The accounts that are to be read, beside what is known of the others.
-    async fn subjects(&self, sync: &SyncObserved) -> Result<(Read, Vec<Subject>), JobError> {
+    async fn subjects(&self, sync: &SyncObserved) -> Result<(Drifts, Vec<Subject>), JobError> {
         let meanings = sync
             .profiles
             .iter()
@@ -138,7 +148,7 @@ impl OnAccounts {
                 instance.stack_id.as_deref() == Some(owner) || !stacks.contains(owner)
             })
         };
-        let mut read = Read::default();
+        let mut known = Drifts::new();
         let mut subjects = Vec::new();
         for (profile, meanings) in sync.profiles.iter().zip(&meanings) {
             let Some(meanings) = meanings else { continue };
@@ -153,7 +163,7 @@ impl OnAccounts {
                     continue;
                 };
                 if let Some(drifts) = settled(instance.account) {
-                    read.drifts.insert(instance.account, drifts);
+                    known.insert(instance.account, drifts);
                 } else {
                     subjects.push(Subject {
                         account: instance.account,
@@ -170,20 +180,20 @@ impl OnAccounts {
         if let Some((account, subject)) = self.management(sync, &links) {
             match (settled(account), subject) {
                 (Some(drifts), _) => {
-                    read.drifts.insert(account, drifts);
+                    known.insert(account, drifts);
                 }
                 (None, Ok(subject)) => subjects.push(subject),
                 (None, Err(why)) => {
                     let drifts = vec![Drift::unreadable(account, why)];
-                    read.drifts.insert(account, drifts);
+                    known.insert(account, drifts);
                 }
             }
         }
-        Ok((read, subjects))
+        Ok((known, subjects))
     }
 
     /// How the accounts differ, each read in itself.
-    async fn in_accounts(&self, subjects: &[&Subject]) -> BTreeMap<AwsAccountId, Vec<Drift>> {
+    async fn in_accounts(&self, subjects: &[&Subject]) -> Drifts {
         stream::iter(0..subjects.len())
             .map(|index| async move {
                 let subject = subjects[index];
@@ -248,43 +258,79 @@ impl OnAccounts {
     }
 
     /// The role that Spot uses and its external ID: from the state, or from Spot where that is asked for or the state has
-    /// nothing.
-    async fn used(&self, access: Option<&AccountAccess>, subject: &Subject) -> Option<Used> {
-        let (account, spot) = (subject.account, &subject.spot);
+    /// nothing. Where neither tells the role, that is why nothing is known.
+    async fn used(
+        &self,
+        access: Option<&AccountAccess>,
+        subject: &Subject,
+    ) -> Result<Used, String> {
+        let spot = &subject.spot;
         let home = &self.sync.home;
-        let database = home.state.database();
-        let remembered = database.external_id(spot).await.ok().flatten();
-        let remembered = remembered.map(|remembered| remembered.external_id);
-        let owner = database.owner(spot).await.ok().flatten();
+        let owner = home.state.database().owner(spot).await;
+        let owner = owner.map_err(|error| {
+            format!("the state could not be read for the role that Spot uses: {error}")
+        })?;
         let linked_at = owner.as_ref().map(|owner| owner.linked_at.as_second());
         if let Some(owner) = owner.as_ref().filter(|_| !self.ask_spot) {
-            return Some(Used {
+            return Ok(Used {
                 linked_at,
                 role: owner.role.clone(),
                 own: None,
-                external_id: remembered,
+                external_id: self.external_id(spot).await,
             });
         }
         let told = home.spot.stored_role(spot).await;
-        let role = match told {
-            Ok(role) => role?,
-            Err(error) => {
-                tracing::warn!(cloud.account.id = %account, reason = %error, "the role that Spot uses could not be read");
-                return None;
-            }
+        let told =
+            told.map_err(|error| format!("Spot does not tell the role that it uses: {error}"))?;
+        let Some(role) = told else {
+            return Err("neither Spot nor the state tells which role Spot uses".to_owned());
         };
-        let external_id = home.spot.external_id(spot).await.ok().flatten();
         let own = match (owner, access) {
             (Some(owner), _) => Some(owner.role),
             (None, Some(access)) => own_role(access, subject).await,
             (None, None) => None,
         };
-        Some(Used {
+        Ok(Used {
             role,
             own,
-            external_id: external_id.or(remembered),
+            external_id: self.external_id(spot).await,
             linked_at,
         })
+    }
+
+    /// The external ID that Spot uses, or why nobody can tell it. What Spot tells is noted where the state has none, so that
+    /// Spot is asked once for each account.
+    async fn external_id(&self, spot: &SpotAccountId) -> Result<ExternalId, String> {
+        let home = &self.sync.home;
+        let database = home.state.database();
+        let unread = |error| {
+            format!("the state could not be read for the external ID that Spot uses: {error}")
+        };
+        let remembered = database.external_id(spot).await.map_err(unread)?;
+        let remembered = remembered.map(|remembered| remembered.external_id);
+        if let Some(id) = remembered.as_ref().filter(|_| !self.ask_spot) {
+            return Ok(id.clone());
+        }
+        match home.spot.external_id(spot).await {
+            Ok(Some(id)) => {
+                if remembered.is_none()
+                    && let Err(error) = database.note_external_id(spot, &id).await
+                {
+                    tracing::warn!(
+                        spot_account = %spot,
+                        reason = %error,
+                        "the external ID that Spot uses could not be noted; Spot is asked for it again"
+                    );
+                }
+                Ok(id)
+            }
+            Ok(None) => remembered.ok_or_else(|| {
+                "neither Spot nor the state tells which external ID Spot uses".to_owned()
+            }),
+            Err(error) => Err(format!(
+                "Spot does not tell the external ID that it uses: {error}"
+            )),
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream};
 use onboarding_core::{
     ids::{AwsAccountId, SpotAccountId},
     inventory::AccountState,
@@ -17,8 +16,6 @@ use onboarding_core::{
     stackset_sync::spot_links::{Link, SpotLinks},
 };
 
-use spot_api::{Product, ValidationStep};
-
 use super::{
     PolicyRollout,
     apply::{counted, halted, moved},
@@ -27,7 +24,10 @@ use super::{
 use crate::{
     config::{self, AuditDepth, DriftAuditParams},
     engine::{Applied, Asked, ErrorClass, Phase, StepContext, StepError},
-    jobs::{accounts::OnAccounts, stackset_sync::StackSetSync},
+    jobs::{
+        accounts::{OnAccounts, validations},
+        stackset_sync::StackSetSync,
+    },
 };
 
 /// IAM is eventually consistent (IAM User Guide, "Changes that I make are not always immediately visible"): what differs so many
@@ -36,9 +36,6 @@ const SETTLES: i64 = 8;
 
 /// How long to wait before that.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-
-/// Validations that Spot is asked for at the same time.
-const VALIDATIONS_AT_ONCE: usize = 4;
 
 impl PolicyRollout {
     pub(super) async fn check_wave(
@@ -176,6 +173,7 @@ impl PolicyRollout {
         };
         let audit = OnAccounts::audit(sync.home.clone(), &params, Asked::default())?;
         let drifts = audit.drifts(&observed, Phase::Observe).await?.drifts;
+        let drifts = std::sync::Arc::unwrap_or_clone(drifts);
         // One that was unlinked is read as well; its link is gone all the same.
         let links = SpotLinks::new(&observed.spot_accounts);
         let linked = drifts
@@ -223,20 +221,7 @@ impl PolicyRollout {
         if !self.params.ask_spot || !has_product {
             return BTreeMap::new();
         }
-        let spot = &sync.home.spot;
-        stream::iter(linked)
-            .map(|(account, id)| async move {
-                let asked = spot.validate_product(&Product::CostIntelligence, &id).await;
-                let wrong = match asked {
-                    Ok(steps) => ValidationStep::failures(&steps)?,
-                    Err(error) => format!("it could not be asked for: {error}"),
-                };
-                Some((account, wrong))
-            })
-            .buffer_unordered(VALIDATIONS_AT_ONCE)
-            .filter_map(std::future::ready)
-            .collect()
-            .await
+        validations::validations(&sync.home.spot, linked).await
     }
 }
 

@@ -160,7 +160,7 @@ fn findings(report: &RunReport, ended: Timestamp) -> Markup {
             h2 { "Findings" }
             @if findings::shows_accounts(report) { (by_age(report, ended)) }
             table {
-                thead { tr { th { "Severity" } th { "Reason" } th { "Account" } th { "Since" } th { "What was found, and what to do" } } }
+                thead { tr { th { "Severity" } th { "Reason" } th { "Account" } th { "Since" } th { "Last seen" } th { "What was found, and what to do" } } }
                 tbody {
                     @for finding in groups.iter().flat_map(|group| &group.findings) {
                         tr {
@@ -171,6 +171,7 @@ fn findings(report: &RunReport, ended: Timestamp) -> Markup {
                                 @if let Some(name) = &finding.account_name { " " (name) }
                             }
                             td { (findings::since(finding).unwrap_or_default()) }
+                            td { (findings::last(finding).unwrap_or_default()) }
                             td {
                                 (finding.message)
                                 @if let Some(recorded) = finding.recorded {

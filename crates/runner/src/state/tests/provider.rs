@@ -345,8 +345,30 @@ async fn owners_and_external_ids_are_the_last_ones(place: Place) {
         .unwrap();
     assert_eq!(
         state.database().external_id(&spot_account()).await.unwrap(),
-        Some(external_id)
+        Some(external_id.clone())
     );
+    // What Spot says is in use is noted where nothing is known, and takes the place of nothing.
+    let known_one = spot_account();
+    let unknown = "act-unknown".parse().unwrap();
+    let (first, second) = ("spot-2".parse().unwrap(), "spot-3".parse().unwrap());
+    for (noted, told) in [
+        (&unknown, &first),
+        (&unknown, &second),
+        (&known_one, &second),
+    ] {
+        state
+            .database()
+            .note_external_id(noted, told)
+            .await
+            .unwrap();
+    }
+    let known = async |of| state.database().external_id(of).await.unwrap();
+    assert_eq!(known(&known_one).await, Some(external_id));
+    let first = RememberedExternalId {
+        external_id: first,
+        valid_until: None,
+    };
+    assert_eq!(known(&unknown).await, Some(first));
 }
 
 async fn the_first_answer_stays_and_an_adoption_is_known_until_we_link(place: Place) {

@@ -15,13 +15,13 @@ use aws_ops::{
 use futures_util::{StreamExt as _, stream};
 use onboarding_core::{
     desired::Purpose,
-    drift::{AggregatorCoverage, Drift, SeenAt, TruthReading, aggregated, newest},
+    drift::{AggregatorCoverage, Collected, Drift, SeenAt, TruthReading, aggregated, newest},
     ids::{AwsAccountId, Region},
     template::OurNames,
 };
 use recorded::Recorded;
 
-use super::{Place, Read, Subject, Used, is_unreadable, judge::Meant};
+use super::{Drifts, Place, Subject, Used, is_unreadable, judge::Meant};
 use crate::{
     engine::{ErrorClass, JobError},
     home::aws_error,
@@ -50,6 +50,8 @@ struct Known {
     roles: HashMap<(AwsAccountId, Box<str>), Vec<Listed>>,
     /// The managed policies by ARN.
     policies: HashMap<Box<str>, Listed>,
+    /// Whose roles are listed and were not understood; none of an account that nobody can tell.
+    odd: BTreeSet<Option<AwsAccountId>>,
 }
 
 /// An account whose role can be read, and the Regions that recorded it.
@@ -60,7 +62,16 @@ struct Readable<'a> {
 }
 
 /// How an account differs, and when that was seen.
-type Told = (AwsAccountId, Vec<Drift>, Option<SeenAt>);
+type OfAccount = (AwsAccountId, Vec<Drift>, Option<SeenAt>);
+
+/// What it tells of all accounts.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) drifts: Drifts,
+    /// When AWS Config saw that, of accounts that differ.
+    pub(super) seen: BTreeMap<AwsAccountId, SeenAt>,
+    pub(super) collected: Collected,
+}
 
 impl OnAccounts {
     /// How accounts differ as AWS Config saw them. The management account is read as ourselves.
@@ -69,12 +80,12 @@ impl OnAccounts {
         source: &AggregatorSource,
         subjects: Vec<Subject>,
         now: i64,
-    ) -> Result<Read, JobError> {
+    ) -> Result<Told, JobError> {
         let is_ours = |subject: &Subject| subject.place == Place::Management;
         let (ours, members): (Vec<Subject>, Vec<Subject>) = subjects.into_iter().partition(is_ours);
         let aggregator = self.open(&source.place).await?;
         let members = &members;
-        let used: Vec<Option<Used>> = stream::iter(0..members.len())
+        let used: Vec<Result<Used, String>> = stream::iter(0..members.len())
             .map(|index| self.used(None, &members[index]))
             .buffered(self.at_once())
             .collect()
@@ -85,7 +96,7 @@ impl OnAccounts {
         let known = known.map_err(aws_error)?;
         let (aggregator, known, used) = (&aggregator, &known, &used);
         let firsts = (0..members.len()).step_by(ACCOUNTS_A_CALL);
-        let told: Vec<Vec<Told>> = stream::iter(firsts)
+        let of_some: Vec<Vec<OfAccount>> = stream::iter(firsts)
             .map(|first| {
                 let some = first..members.len().min(first + ACCOUNTS_A_CALL);
                 self.told(aggregator, known, &members[some.clone()], &used[some])
@@ -93,19 +104,23 @@ impl OnAccounts {
             .buffer_unordered(CALLS_AT_ONCE)
             .collect()
             .await;
-        let mut read = Read::default();
-        for (account, drifts, seen) in told.into_iter().flatten() {
-            if let Some(seen) = seen.filter(|_| !drifts.is_empty()) {
-                read.seen.insert(account, seen);
+        let mut told = Told::default();
+        for (account, drifts, seen) in of_some.into_iter().flatten() {
+            if let Some(seen) = &seen {
+                let tells = known.coverage.tells_recorders(account);
+                told.collected.note(seen, tells);
             }
-            read.drifts.insert(account, drifts);
+            if let Some(seen) = seen.filter(|_| !drifts.is_empty()) {
+                told.seen.insert(account, seen);
+            }
+            told.drifts.insert(account, drifts);
         }
         let ours: Vec<&Subject> = ours.iter().collect();
-        read.drifts.extend(self.in_accounts(&ours).await);
+        told.drifts.extend(self.in_accounts(&ours).await);
         if self.writes() {
-            self.confirm(members, &mut read).await;
+            self.confirm(members, &mut told).await;
         }
-        Ok(read)
+        Ok(told)
     }
 
     async fn open(&self, place: &AggregatorPlace) -> Result<Aggregator, JobError> {
@@ -143,7 +158,7 @@ impl OnAccounts {
         &self,
         aggregator: &Aggregator,
         coverage: AggregatorCoverage,
-        used: &[Option<Used>],
+        used: &[Result<Used, String>],
     ) -> Result<Known, AwsError> {
         let profiles = self.sync.desired.profiles.iter();
         let profiles = profiles.filter(|profile| profile.purpose == Purpose::Enrollment);
@@ -166,15 +181,19 @@ impl OnAccounts {
             coverage,
             roles: HashMap::new(),
             policies: HashMap::new(),
+            odd: BTreeSet::new(),
         };
         let beginnings: BTreeSet<String> = names.iter().map(OurNames::beginning).collect();
         let (mut roles, mut policies) = (BTreeSet::new(), BTreeSet::new());
         for named in &wanted {
-            roles.extend(aggregator.roles(named).await?);
+            let found = aggregator.roles(named).await?;
+            roles.extend(found.resources);
+            known.odd.extend(found.odd);
         }
         for beginning in beginnings {
             let named = Named::Beginning(beginning);
-            policies.extend(aggregator.policies(&named).await?);
+            // One that is not understood is as good as not recorded.
+            policies.extend(aggregator.policies(&named).await?.resources);
         }
         for role in roles {
             let of = known.roles.entry((role.account, role.name.clone()));
@@ -193,8 +212,8 @@ impl OnAccounts {
         aggregator: &Aggregator,
         known: &Known,
         subjects: &[Subject],
-        used: &[Option<Used>],
-    ) -> Vec<Told> {
+        used: &[Result<Used, String>],
+    ) -> Vec<OfAccount> {
         let mut told = Vec::new();
         let mut readable = Vec::new();
         for (subject, used) in subjects.iter().zip(used) {
@@ -239,22 +258,22 @@ impl OnAccounts {
         meant: Meant,
         truth: TruthReading,
         seen: Option<SeenAt>,
-    ) -> Told {
+    ) -> OfAccount {
         // AWS Config does not tell when a role was last used.
         let drifts = self.judged(subject, meant, &truth, None);
         (subject.account, drifts, seen)
     }
 
     /// Reads the accounts themselves of which AWS Config told a difference: only what is so now may be mended.
-    async fn confirm(&self, subjects: &[Subject], read: &mut Read) {
+    async fn confirm(&self, subjects: &[Subject], all: &mut Told) {
         let differs = |subject: &&Subject| {
-            let drifts = read.drifts.get(&subject.account);
+            let drifts = all.drifts.get(&subject.account);
             drifts.is_some_and(|drifts| !drifts.is_empty() && !is_unreadable(drifts))
         };
         let doubtful: Vec<&Subject> = subjects.iter().filter(differs).collect();
         for (account, mut drifts) in self.in_accounts(&doubtful).await {
-            read.seen.remove(&account);
-            let told = read.drifts.remove(&account).unwrap_or_default();
+            all.seen.remove(&account);
+            let told = all.drifts.remove(&account).unwrap_or_default();
             if is_unreadable(&drifts) {
                 let told: BTreeSet<&str> = told.iter().map(|drift| drift.kind.code()).collect();
                 let told: Vec<&str> = told.into_iter().collect();
@@ -266,7 +285,7 @@ impl OnAccounts {
                     );
                 }
             }
-            read.drifts.insert(account, drifts);
+            all.drifts.insert(account, drifts);
         }
     }
 }
@@ -279,10 +298,15 @@ async fn coverage(
 ) -> Result<AggregatorCoverage, AwsError> {
     let mut coverage = AggregatorCoverage::new(aggregator.sources().await?, now, max_age);
     let regions: Vec<Region> = coverage.regions().into_iter().cloned().collect();
+    let mut recording = BTreeSet::new();
     for region in regions {
         let accounts = aggregator.accounts_with_roles(&region).await?;
-        coverage.record(&region, accounts);
+        if !accounts.is_empty() {
+            coverage.record(&region, accounts);
+            recording.insert(region);
+        }
     }
+    coverage.note_recorders(aggregator.recorders(&recording).await?);
     Ok(coverage)
 }
 
@@ -298,23 +322,29 @@ fn truth(
         Ok(found) => found,
         Err(why) => return (TruthReading::Denied(why), None),
     };
-    let collected = regions.values().copied().max().unwrap_or_default();
     match newest(regions, &found) {
         Err(why) => (TruthReading::Denied(why), None),
         Ok(Some(role)) => {
             let none = BTreeMap::new();
             let policies = recorded.policies.get(&account).unwrap_or(&none);
-            let (truth, seen) = aggregated(account, role.clone(), policies, collected);
+            let (truth, seen) = aggregated(account, role.clone(), policies, regions);
             (truth, Some(seen))
         }
         Ok(None) => {
-            let linked_at = meant.used.as_ref().and_then(|used| used.linked_at);
+            let linked_at = meant.used.as_ref().ok().and_then(|used| used.linked_at);
             if known.coverage.is_too_new(linked_at) {
                 let why = "AWS Config has no such role, which was linked too short a while ago for that to mean anything";
                 return (TruthReading::Denied(why.to_owned()), None);
             }
+            if [Some(account), None]
+                .iter()
+                .any(|whose| known.odd.contains(whose))
+            {
+                let why = "AWS Config has no such role, and lists one that was not understood";
+                return (TruthReading::Denied(why.to_owned()), None);
+            }
             let seen = SeenAt {
-                collected,
+                collected: regions.values().copied().min().unwrap_or_default(),
                 ..SeenAt::default()
             };
             (TruthReading::Absent, Some(seen))
