@@ -4,6 +4,7 @@ YAML 1.1 is what CloudFormation reads.
 The renderer is the example `render_all` of onboarding-core: RENDER_ALL_BIN names a built one, otherwise cargo runs it.
 """
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -33,10 +34,9 @@ def templates(tmp_path_factory):
     return files
 
 
-# Over a hundred templates, of which it takes one after the other.
+# Over a hundred templates, of which it takes one after the other, and seconds for each.
 @pytest.mark.timeout(600)
 def test_cfn_lint_finds_nothing_in_any_rendering(templates):
-    lint = pathlib.Path(sys.executable).with_name("cfn-lint")
     # Templates for other partitions are checked against a Region of theirs; stacks of the home account against their own.
     regions = {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
     groups = {}
@@ -45,14 +45,18 @@ def test_cfn_lint_finds_nothing_in_any_rendering(templates):
         region = path.stem.partition("-in-")[2] or of_partition
         groups.setdefault(region, []).append(str(path))
     assert {"us-east-1", "eu-west-1", "cn-north-1", "us-gov-west-1"} <= set(groups), groups.keys()
-    for region, paths in groups.items():
-        result = subprocess.run(
-            [str(lint), "--regions", region, "--template", *paths],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, f"{region}:\n{result.stdout}{result.stderr}"
+    # One core each, for it uses no more.
+    some = [(region, paths[at : at + 20]) for region, paths in groups.items() for at in range(0, len(paths), 20)]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        ended = pool.map(lambda one: (one[0], lint(*one)), some)
+        for region, result in ended:
+            assert result.returncode == 0, f"{region}:\n{result.stdout}{result.stderr}"
+
+
+def lint(region, paths):
+    program = pathlib.Path(sys.executable).with_name("cfn-lint")
+    command = [str(program), "--regions", region, "--template", *paths]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_yaml_reads_as_the_same_template_as_json(templates):
