@@ -8,6 +8,7 @@ mod idle;
 mod inventory;
 mod measure;
 mod policy;
+mod report;
 
 use anyhow::Result;
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::measure::measure;
+use super::report;
 use crate::build::{self, Profile};
 use crate::paths;
 use crate::sandbox::Sandbox;
@@ -164,11 +165,5 @@ pub(super) fn run(smoke: bool) -> Result<()> {
         "full": full,
         "misses": misses,
     });
-    println!("{}", serde_json::to_string_pretty(&report)?);
-    ensure!(
-        smoke || misses.is_empty(),
-        "{} figures are over their limits",
-        misses.len()
-    );
-    Ok(())
+    report::finish(&report, &misses, smoke)
 }

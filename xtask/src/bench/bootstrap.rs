@@ -7,10 +7,11 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::report;
 use crate::build::{self, Profile};
 use crate::{process, venv};
 
@@ -70,11 +71,5 @@ pub(super) fn run(smoke: bool) -> Result<()> {
         report.insert(scheme.to_owned(), serde_json::to_value(&read)?);
     }
     let report = json!({ "smoke": smoke, "bootstrap": report, "misses": misses });
-    println!("{}", serde_json::to_string_pretty(&report)?);
-    ensure!(
-        smoke || misses.is_empty(),
-        "{} figures are over their limits",
-        misses.len()
-    );
-    Ok(())
+    report::finish(&report, &misses, smoke)
 }

@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::report;
 use crate::build::{self, Profile};
 use crate::process::Background;
 use crate::sandbox::Sandbox;
@@ -97,13 +98,7 @@ pub(super) fn run(smoke: bool) -> Result<()> {
         "cpu_percent": percent,
         "misses": misses,
     });
-    println!("{}", serde_json::to_string_pretty(&report)?);
-    ensure!(
-        smoke || misses.is_empty(),
-        "{} figures are over their limits",
-        misses.len()
-    );
-    Ok(())
+    report::finish(&report, &misses, smoke)
 }
 
 /// Lets the schedule of a job come up once a year, and tells how many schedules that were.

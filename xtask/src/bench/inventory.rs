@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::bound::{Shape, Strategy};
 use super::measure::{Cost, measure};
+use super::report;
 use crate::build::{self, Profile};
 use crate::paths;
 use crate::sandbox::Sandbox;
@@ -154,13 +155,7 @@ pub(super) fn run(smoke: bool) -> Result<()> {
         ));
     }
     let report = json!({ "smoke": smoke, "inventory": readings, "idle_stackset_sync": idle, "misses": misses });
-    println!("{}", serde_json::to_string_pretty(&report)?);
-    ensure!(
-        smoke || misses.is_empty(),
-        "{} figures are over their limits",
-        misses.len()
-    );
-    Ok(())
+    report::finish(&report, &misses, smoke)
 }
 
 impl Case {

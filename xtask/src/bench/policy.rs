@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::measure::measure;
+use super::report;
 use crate::build::{self, Profile};
 use crate::paths;
 
@@ -56,13 +57,7 @@ pub(super) fn run(smoke: bool) -> Result<()> {
         comparisons.push(json!({ "case": case, "figures": figures, "cost": cost }));
     }
     let report = json!({ "smoke": smoke, "policy": comparisons, "misses": misses });
-    println!("{}", serde_json::to_string_pretty(&report)?);
-    ensure!(
-        smoke || misses.is_empty(),
-        "{} figures are over their limits",
-        misses.len()
-    );
-    Ok(())
+    report::finish(&report, &misses, smoke)
 }
 
 /// The policies that Spot's is compared with: itself written differently, with other actions, and on other terms.
