@@ -14,6 +14,7 @@
 mod apply;
 mod consent;
 mod context;
+mod ending;
 mod error;
 mod execute;
 mod interrupt;
@@ -22,6 +23,7 @@ mod journal;
 mod ledger;
 #[cfg(test)]
 mod memory_journal;
+mod options;
 mod progress;
 mod recorder;
 mod report;
@@ -33,13 +35,14 @@ mod tests;
 pub use consent::{Asked, Basis, Consent, PlanDocument};
 pub use context::{Clock, RunContext, StepContext, system_clock};
 pub use error::{ErrorClass, JobError, StepError};
-pub use execute::{RunOptions, execute, run_span};
+pub use execute::{execute, run_span};
 pub use interrupt::Interrupt;
 pub use job::{Applied, Job, Memos, Phase};
 pub use journal::{
     AttemptEnd, AttemptStart, Begun, Claim, Hold, Journal, JournalError, NewRun, RunEnd, RunId,
     RunKey, StepEnd,
 };
+pub use options::RunOptions;
 pub use progress::{NoProgress, Progress, ProgressSink};
 pub use report::{RunReport, RunStatus, StepOutcome, StepRecord, exit_code};
 pub use retry::RetryPolicy;

@@ -9,6 +9,7 @@ mod account_tags;
 mod advisory;
 mod answered;
 mod compact;
+mod dead_runs;
 mod deletions;
 mod deployed_units;
 mod error;
@@ -31,8 +32,10 @@ mod requests;
 mod retry_clock;
 mod rollouts;
 mod runs;
+mod schedules;
 mod spot_links;
 mod steps;
+mod take_up;
 #[cfg(test)]
 mod tests;
 mod tombstones;
@@ -64,12 +67,14 @@ pub use organization_cache::OrganizationCache;
 pub use orphans::{SpotListing, accounts_of};
 pub use plans::{ApprovalRow, PlanRow, StoredPlan};
 pub use prune::Prunable;
-pub use requests::{Awaited, Cancelled, Looked, NewRequest, Taken, Told};
+pub use requests::{Awaited, Cancelled, NewRequest, Told};
 pub use retry_clock::OperationResults;
 pub use rollouts::{RolloutRow, VersionRow};
 pub use runs::{AccountAtEnd, RunDetail, RunRow};
+pub use schedules::Looked;
 pub use spot_links::SpotLinks;
 pub use steps::{AttemptRow, StepRow};
+pub use take_up::Taken;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 

@@ -16,10 +16,10 @@ use tracing::{Instrument, field::Empty};
 use super::{
     context::{RunContext, StepContext},
     error::{ErrorClass, JobError, StepError},
-    execute::RunOptions,
     job::{Applied, Job, Memos},
     journal::{AttemptEnd, AttemptStart, StepEnd},
     ledger::Ledger,
+    options::RunOptions,
     report::StepOutcome,
 };
 use crate::telemetry;

@@ -9,32 +9,28 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use onboarding_core::{
-    notify::Route,
-    plan::{
-        AccountRow, Plan, Refusal, Step,
-        consent::{self, Moved, Scope},
-    },
+use onboarding_core::plan::{
+    Plan, Refusal, Step,
+    consent::{self, Moved, Scope},
 };
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{Instrument, Span, field::Empty};
+use tracing::{Instrument as _, Span, field::Empty};
 
 use super::{
     apply::{apply_steps, wait_or_end},
-    consent::{Asked, Consent, PlanDocument},
-    context::{Clock, RunContext, Shared, system_clock},
+    consent::{Consent, PlanDocument},
+    context::{RunContext, Shared},
+    ending::{end, failure},
     error::{ErrorClass, JobError},
-    interrupt::Interrupt,
     job::{Job, Memos, Phase},
-    journal::{Claim, Hold, Journal, JournalError, NewRun, RunEnd, RunId, RunKey},
+    journal::{Hold, Journal, JournalError, NewRun, RunId, RunKey},
     ledger::Ledger,
-    progress::{NoProgress, ProgressBoard, ProgressSink},
+    options::RunOptions,
+    progress::ProgressBoard,
     recorder::Recorder,
-    report::{ONE_RUN_PER_JOB, RunReport, RunStatus, StepOutcome, StepRecord, exit_code},
-    retry::RetryPolicy,
-    telling,
+    report::{ONE_RUN_PER_JOB, RunReport},
 };
 use crate::telemetry;
 
@@ -43,77 +39,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long background work may take to end after its token was cancelled.
 const BACKGROUND_GRACE: Duration = Duration::from_secs(30);
-
-/// How a job is run. Fill in the name and take the rest from [`RunOptions::new`].
-#[derive(Clone)]
-pub struct RunOptions {
-    /// The job's name.
-    pub job: String,
-    /// What woke it: `operator`, `schedule`, `event`.
-    pub trigger: String,
-    /// The scheduled moment that it is for, in Unix milliseconds.
-    pub tick: Option<i64>,
-    /// The run, when it waited in the journal until now.
-    pub claim: Option<Claim>,
-    /// The spans that asked for it (W3C traceparent).
-    pub asked_in: Vec<String>,
-    /// Whether a signal only puts the job off: it is asked for once more, for whoever comes next.
-    pub is_put_off_by_signals: bool,
-    /// Only observe and plan.
-    pub dry_run: bool,
-    /// Whether that is so by the job's definition, and not because somebody only wants to see: people are told of it, and what it finds
-    /// is what the job finds.
-    pub only_looks: bool,
-    /// What was asked for beside the job's definition.
-    pub asked: Asked,
-    /// Whether the steps may be applied.
-    pub consent: Consent,
-    /// Steps of one order that are applied side by side; at least 1.
-    pub concurrency: usize,
-    /// How failed attempts are repeated.
-    pub retry: RetryPolicy,
-    /// How long one observation, or one call of `apply`, may take.
-    pub timeout: Duration,
-    /// How long a step may go on being requeued.
-    pub operation_timeout: Duration,
-    /// Who shows progress.
-    pub progress: Arc<dyn ProgressSink>,
-    /// Who is told of it.
-    pub routes: Arc<[Route]>,
-    /// Who may interrupt.
-    pub interrupt: Interrupt,
-    /// What time it is.
-    pub clock: Clock,
-}
-
-impl RunOptions {
-    /// Steps of one order that are applied side by side, unless it is said otherwise.
-    pub const CONCURRENCY: usize = 8;
-
-    /// The defaults, for the job of this name.
-    pub fn new(job: impl Into<String>) -> Self {
-        Self {
-            job: job.into(),
-            trigger: "operator".to_owned(),
-            tick: None,
-            claim: None,
-            asked_in: Vec::new(),
-            is_put_off_by_signals: false,
-            dry_run: false,
-            only_looks: false,
-            asked: Asked::default(),
-            consent: Consent::NotNeeded,
-            concurrency: Self::CONCURRENCY,
-            retry: RetryPolicy::default(),
-            timeout: Duration::from_secs(60 * 60),
-            operation_timeout: Duration::from_secs(24 * 60 * 60),
-            progress: Arc::new(NoProgress),
-            routes: Arc::default(),
-            interrupt: Interrupt::default(),
-            clock: system_clock(),
-        }
-    }
-}
 
 /// The span of a run, which is the root of its trace.
 #[must_use]
@@ -152,17 +77,6 @@ pub async fn execute<J: Job>(job: &J, journal: Arc<dyn Journal>, options: RunOpt
     }
     telemetry::metrics::run_ended(&report);
     report
-}
-
-/// Why a run failed, as a whole or for some accounts; none when it did not.
-fn failure(report: &RunReport) -> Option<String> {
-    let error = report.error.as_ref().map(JobError::chain);
-    error.or_else(|| {
-        let summary = report.summary();
-        let (failed, pending) = (summary.failed, summary.pending);
-        let is_failed = report.status() == RunStatus::Failed;
-        is_failed.then(|| format!("{failed} accounts failed, {pending} are pending"))
-    })
 }
 
 async fn run<J: Job>(
@@ -554,7 +468,7 @@ impl<J: Job> Stages<'_, J> {
 }
 
 /// Whether guard rails refuse the plan as a whole.
-fn is_refused(plan: &Plan) -> bool {
+pub(super) fn is_refused(plan: &Plan) -> bool {
     plan.refusals.iter().any(|refusal| refusal.whole_plan)
 }
 
@@ -564,27 +478,6 @@ fn frozen(message: String, whole_plan: bool) -> Refusal {
         message,
         whole_plan,
     }
-}
-
-/// What became of the plan that was kept for an approval, when this run ends it: `applied` or `void`. One whose run did not
-/// come to the end of its steps goes on with the next run.
-fn became(report: &RunReport) -> Option<&'static str> {
-    let refused = |guard: &str| {
-        let mut refusals = report.engine_refusals.iter();
-        refusals.any(|refusal| refusal.guard.starts_with(guard))
-    };
-    if refused("plan-") {
-        return Some("void");
-    }
-    let came_to_its_end = !report.interrupted
-        && report.error.is_none()
-        && report.engine_refusals.is_empty()
-        && report
-            .plan_before
-            .as_ref()
-            .is_some_and(|plan| !is_refused(plan));
-    let is_pending = |step: &StepRecord| step.outcome == StepOutcome::Pending;
-    (came_to_its_end && !report.steps.iter().any(is_pending)).then_some("applied")
 }
 
 /// Nothing was applied, and the run is recorded as failed like any other.
@@ -632,64 +525,4 @@ fn difference(
     }
     after.retain(|_, count| *count > 0);
     after
-}
-
-/// Records the end. A journal that was lost is not written to again.
-async fn end(
-    journal: &dyn Journal,
-    cx: &RunContext,
-    key: RunKey,
-    options: &RunOptions,
-    report: &mut RunReport,
-) {
-    if cx.shared.recorder.is_lost() {
-        return;
-    }
-    let error = report.error.as_ref().map(JobError::chain);
-    let counts = !options.dry_run || options.only_looks;
-    let looked = report.error.is_none() && counts && report.plan().is_some();
-    let routes = if counts { &*options.routes } else { &[] };
-    let notifications = telling::notifications(journal, routes, report, looked, cx.now());
-    let notifications = notifications.await;
-    let end = RunEnd {
-        status: report.status(),
-        exit: exit_code(report),
-        summary: report.summary(),
-        findings: report.findings(),
-        looked,
-        refusals: report.refusals(),
-        accounts: touched(report),
-        ledger: report.accounts(),
-        error: error.as_deref(),
-        notifications: &notifications,
-        plan: options.consent.kept_plan().zip(became(report)),
-        again: is_put_off(options, report),
-        at: cx.now(),
-    };
-    if let Err(error) = journal.end_run(key, end).await {
-        let lost = cx.shared.recorder.fail(&error);
-        report.error.get_or_insert(lost);
-    }
-}
-
-/// Whether the run ends early only because its process does.
-fn is_put_off(options: &RunOptions, report: &RunReport) -> bool {
-    let interrupt = &options.interrupt;
-    report.interrupted
-        && options.is_put_off_by_signals
-        && !interrupt.is_cancelled()
-        && interrupt.frozen().is_none()
-}
-
-/// The rows of the accounts that steps worked on, so that a run that touched nothing costs no rows.
-fn touched(report: &RunReport) -> Vec<&AccountRow> {
-    let Some(before) = report.plan_before.as_ref().filter(|_| !report.dry_run) else {
-        return Vec::new();
-    };
-    let started = report.steps.iter().filter(|step| step.attempts > 0);
-    let ids: BTreeSet<&str> = started.map(|step| &*step.id).collect();
-    let steps = before.steps.iter().filter(|step| ids.contains(&*step.id));
-    let accounts: BTreeSet<_> = steps.flat_map(|step| step.accounts.iter()).collect();
-    let rows = report.accounts().iter();
-    rows.filter(|row| accounts.contains(&row.account)).collect()
 }

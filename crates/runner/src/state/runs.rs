@@ -10,11 +10,10 @@ use serde_json::Value;
 use sqlx::{Row as _, Transaction, any::AnyRow};
 
 use super::{
-    State, StateError,
+    State, StateError, dead_runs,
     error::write,
     events, findings, job_ends, notifications,
     plans::{self, PlanRow},
-    requests,
     steps::{StepRow, fenced},
 };
 use crate::engine::{Asked, Begun, Hold, JournalError, NewRun, RunEnd, RunId, RunKey};
@@ -195,7 +194,7 @@ impl State {
             .await
             .map_err(&failed)?;
         if end.again {
-            requests::ask_again(&mut tx, run, end.at).await?;
+            dead_runs::ask_again(&mut tx, run, end.at).await?;
         }
         notifications::note(&mut tx, end.notifications, end.at)
             .await
