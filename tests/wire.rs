@@ -2,7 +2,7 @@
 //!
 //! They are made by hand: were they made with our client, or its SDK, a wrong idea of the wire would be on both sides.
 
-use std::time::Duration;
+use std::{iter, sync::LazyLock, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
@@ -12,6 +12,24 @@ use crate::tls;
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// The client of the test process, for plain HTTP. It keeps no connection, so that it serves one runtime after the other; and it reads
+/// none of the machine's certificates, which would cost more than all that a test that polls asks for.
+///
+/// # Panics
+/// When no client can be made.
+pub fn client() -> &'static reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        tls::install();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only(iter::empty())
+            .pool_max_idle_per_host(0)
+            .timeout(LIMIT);
+        client.build().expect("a client of plain HTTP can be made")
+    });
+    &CLIENT
+}
 
 /// An endpoint, and as whom it is called.
 #[derive(Debug, Clone)]
@@ -80,16 +98,11 @@ impl Wire {
 
     /// A request without a true signature; who is called, and in which Region, is read off its scope.
     fn request(&self, service: &str) -> Result<reqwest::RequestBuilder> {
-        tls::install();
         let scope = format!(
             "{}/20260101/us-east-1/{service}/aws4_request",
             self.access_key
         );
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(LIMIT)
-            .build()?;
-        let request = client.post(&self.endpoint).header(
+        let request = client().post(&self.endpoint).header(
             "authorization",
             format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"),
         );
@@ -127,13 +140,8 @@ impl Wire {
         path: &str,
         body: Option<&Value>,
     ) -> Result<reqwest::RequestBuilder> {
-        tls::install();
         let url = format!("{}/_sandbox/{path}", self.endpoint);
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(LIMIT)
-            .build()?;
-        let request = client.request(method, url);
+        let request = client().request(method, url);
         Ok(match body {
             Some(body) => request.json(body),
             None => request,

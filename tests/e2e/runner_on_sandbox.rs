@@ -53,7 +53,7 @@ use e2e::{
     process::{self, Background},
     runner::{Ended, Runner},
     tls,
-    wire::Wire,
+    wire::{self, Wire},
 };
 use sandbox::{Sandbox, Scenario};
 use serde_json::{Value, json};
