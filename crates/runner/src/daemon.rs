@@ -2,7 +2,7 @@
 //!
 //! - `definitions`: the jobs as their files say, the last good version of each;
 //! - `scheduler`: looks for due ticks and writes down what becomes of them;
-//! - `executor`: takes up runs that wait and runs them;
+//! - `executor`: takes up runs that wait and runs them, unless they are `left_out`;
 //! - `events`: takes events of AWS, and asks for runs of the jobs that they wake;
 //! - `service`: the enrollment provider, for as long as the daemon lives;
 //! - `retention`: forgets runs that ended long ago;
@@ -18,6 +18,7 @@ mod events;
 mod executor;
 mod gauges;
 mod health;
+mod left_out;
 mod retention;
 mod scheduler;
 mod service;

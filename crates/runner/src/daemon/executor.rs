@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument as _, Span};
 
-use super::{Nudge, definitions::Definitions};
+use super::{Nudge, definitions::Definitions, left_out::left_out};
 use crate::{
     config::{Approval, JobFile, JobParams, Overlap},
     engine::{
@@ -17,8 +17,7 @@ use crate::{
     jobs::{self, Request, TakenUp},
     notify,
     report::{json, table},
-    schedule::Skipped,
-    state::{EVENT, State, StateError, Taken, Told},
+    state::{State, StateError, Taken, Told},
     telemetry::metrics,
 };
 
@@ -167,11 +166,19 @@ impl Executor {
                 told(ended.await);
                 return;
             };
-            if let Some(why) = skipped(&state, &job, &taken.woken_by).await {
-                tracing::warn!(run.id = %run.id, job.name = job.name, why, "events are skipped");
-                let ended = state.end_unbegun(run, "skipped", 0, &why, &[], Timestamp::now());
-                told(ended.await);
-                return;
+            match left_out(&state, &job, &taken, &interrupt).await {
+                Ok(None) => {}
+                Ok(Some(why)) => {
+                    let woken_by = taken.woken_by;
+                    tracing::warn!(run.id = %run.id, job.name = job.name, woken_by, why, "a run is left out");
+                    let ended = state.end_unbegun(run, "skipped", 0, &why, &[], Timestamp::now());
+                    told(ended.await);
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(run.id = %run.id, job.name = job.name, %error, "a run does not begin: whether its job is paused is not known");
+                    return;
+                }
             }
             let span = run_span(run.id, &job.name, job.kind());
             let served = served(home, &job, taken, interrupt);
@@ -212,29 +219,6 @@ async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
             told(ended.await);
         }
     }
-}
-
-/// Why a run that events ask for is left out, as the ticks of the job are.
-async fn skipped(state: &State, job: &JobFile, woken_by: &str) -> Option<String> {
-    if woken_by != EVENT {
-        return None;
-    }
-    if !job.enabled {
-        return Some("disabled: the job's file says enabled = false".to_owned());
-    }
-    match paused(state, &job.name).await {
-        Ok(by) => by.map(|by| Skipped::Paused(by).to_string()),
-        // The run itself finds the state as it is.
-        Err(error) => {
-            tracing::error!(%error, "whether the job is paused is not known");
-            None
-        }
-    }
-}
-
-async fn paused(state: &State, job: &str) -> Result<Option<String>, StateError> {
-    let mut standings = state.standings().await?;
-    Ok(standings.remove(job).and_then(|standing| standing.paused))
 }
 
 async fn begun(
