@@ -105,6 +105,7 @@ pub async fn run<R: Future<Output = ()>>(
     let executor = Executor {
         home: home.clone(),
         definitions: Arc::clone(&definitions),
+        health: Arc::clone(&health),
         most: usize::try_from(settings.max_runs).unwrap_or(1),
         nudge: taken,
         ended: Arc::clone(&due),
@@ -180,7 +181,8 @@ pub async fn run<R: Future<Output = ()>>(
 async fn end_when_outdated(home: &Home, interrupt: &Interrupt, outdated: &AtomicBool) {
     loop {
         tokio::time::sleep(VERSION_LOOK).await;
-        if let Ok(false) = home.state.database().is_current().await {
+        let is_current = home.state.database().is_current();
+        if let Ok(Ok(false)) = tokio::time::timeout(VERSION_LOOK, is_current).await {
             tracing::error!(
                 "another version of this program has changed the tables of the state; this one ends"
             );

@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument as _, Span};
 
-use super::{Nudge, definitions::Definitions, left_out::left_out};
+use super::{Nudge, definitions::Definitions, health::Health, left_out::left_out};
 use crate::{
-    config::{Approval, JobFile, JobParams, Overlap},
+    config::{Approval, JobFile, JobParams, Loaded, Overlap},
     engine::{
         Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, RunStatus, exit_code,
         run_span,
@@ -41,6 +41,7 @@ pub(crate) const BY_HAND: &str = "operator";
 pub(super) struct Executor {
     pub(super) home: Home,
     pub(super) definitions: Arc<Definitions>,
+    pub(super) health: Arc<Health>,
     /// How many runs at a time.
     pub(super) most: usize,
     pub(super) nudge: Nudge,
@@ -68,7 +69,8 @@ impl Executor {
                 self.ask_again_for_dead().await;
                 looked_for_dead = Some(tokio::time::Instant::now());
             }
-            self.make_room(Timestamp::now()).await;
+            let config = self.definitions.current();
+            let mut has_looked = make_room(&self.home.state, &config, Timestamp::now()).await;
             let known = self.definitions.names();
             while runs.len() < self.most && !interrupt.is_draining() {
                 let ends = || interrupt.is_draining();
@@ -81,9 +83,13 @@ impl Executor {
                     Ok(None) => break,
                     Err(error) => {
                         tracing::error!(%error, "runs that wait could not be taken up; it is tried again");
+                        has_looked = false;
                         break;
                     }
                 }
+            }
+            if has_looked {
+                self.health.took_up();
             }
             tokio::select! {
                 () = interrupt.draining() => {}
@@ -93,27 +99,6 @@ impl Executor {
                     outlived(ended);
                     self.ended.notify_one();
                 }
-            }
-        }
-    }
-
-    /// Ends runs in whose place one that events ask for is due, of the jobs that say so.
-    async fn make_room(&self, now: Timestamp) {
-        let config = self.definitions.current();
-        let jobs = config.jobs.iter();
-        let jobs = jobs.filter(|job| job.enabled && job.overlap == Overlap::Replace);
-        let jobs: Vec<&str> = jobs.map(|job| job.name.as_str()).collect();
-        match self.home.state.make_room(&jobs, now).await {
-            Ok(ended) => {
-                for job in ended {
-                    tracing::info!(
-                        job.name = job,
-                        "a run ends for one that events ask for (overlap = \"replace\")"
-                    );
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "runs could not be ended for those that events ask for; it is tried again");
             }
         }
     }
@@ -183,6 +168,28 @@ impl Executor {
             let span = run_span(run.id, &job.name, job.kind());
             let served = served(home, &job, taken, interrupt);
             served.instrument(span).await;
+        }
+    }
+}
+
+/// Ends runs in whose place one that events ask for is due, of the jobs that say so. Tells whether it could be looked for them.
+async fn make_room(state: &State, config: &Loaded, now: Timestamp) -> bool {
+    let jobs = config.jobs.iter();
+    let jobs = jobs.filter(|job| job.enabled && job.overlap == Overlap::Replace);
+    let jobs: Vec<&str> = jobs.map(|job| job.name.as_str()).collect();
+    match state.in_time(state.make_room(&jobs, now)).await {
+        Ok(ended) => {
+            for job in ended {
+                tracing::info!(
+                    job.name = job,
+                    "a run ends for one that events ask for (overlap = \"replace\")"
+                );
+            }
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "runs could not be ended for those that events ask for; it is tried again");
+            false
         }
     }
 }
@@ -320,5 +327,27 @@ fn tell(report: &RunReport) {
             run.id = %run, job.name = job, status, exit, ok = summary.ok, failed = summary.failed, pending = summary.pending,
             findings = report.findings().len(), error, "a run ended; `runner runs show` tells more"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn who_makes_room_goes_on_when_the_state_does_not_answer() {
+        let Some(silent) = State::silent("runs").await else {
+            return;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("jobs")).unwrap();
+        let runner = "[aws]\nregion = \"us-east-1\"\n[[profiles]]\nname = \"default\"\n[profiles.targets]\nous = [\"root\"]\n";
+        std::fs::write(directory.path().join("runner.toml"), runner).unwrap();
+        let job = "kind = \"stackset-sync\"\noverlap = \"replace\"\n";
+        std::fs::write(directory.path().join("jobs/sync.toml"), job).unwrap();
+        let config = Config::load(directory.path(), &[]).unwrap();
+        let looked = make_room(&silent.state, &config, Timestamp::now());
+        assert!(!silent.comes_back(looked).await);
     }
 }

@@ -1,4 +1,4 @@
-//! `/healthz` (the process answers) and `/readyz` (the state answers, and the scheduler looks), for whoever restarts containers and
+//! `/healthz` (the process answers) and `/readyz` (the state answers, the scheduler looks, and runs are taken up), for whoever restarts containers and
 //! sends traffic, and `/metrics`, for Prometheus. Where there is a bearer token, whoever does not show it is told a status only.
 
 use std::{
@@ -28,6 +28,9 @@ use crate::{state::State, telemetry::Scrape};
 /// A scheduler that has not looked for so long does not.
 const STALE: Duration = Duration::from_secs(30);
 
+/// An executor that has not looked for so long does not: it also looks for what died, which takes longer.
+const STALE_EXECUTOR: Duration = Duration::from_secs(90);
+
 /// How long the state may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -35,6 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Health {
     looked_at: Mutex<Option<Instant>>,
+    took_up_at: Mutex<Option<Instant>>,
 }
 
 impl Health {
@@ -43,10 +47,22 @@ impl Health {
         *self.looked_at.lock() = Some(Instant::now());
     }
 
-    fn looks(&self) -> bool {
-        let at = *self.looked_at.lock();
-        at.is_some_and(|at| at.elapsed() < STALE)
+    /// The executor has looked for runs that wait.
+    pub(super) fn took_up(&self) {
+        *self.took_up_at.lock() = Some(Instant::now());
     }
+
+    fn looks(&self) -> bool {
+        is_recent(*self.looked_at.lock(), STALE)
+    }
+
+    fn takes_up(&self) -> bool {
+        is_recent(*self.took_up_at.lock(), STALE_EXECUTOR)
+    }
+}
+
+fn is_recent(at: Option<Instant>, longest: Duration) -> bool {
+    at.is_some_and(|at| at.elapsed() < longest)
 }
 
 /// Answers until it is dropped.
@@ -110,6 +126,7 @@ async fn ready(
         Err(_) => Some("the state does not answer".to_owned()),
         Ok(Err(error)) => Some(error.to_string()),
         Ok(Ok(_)) if !health.looks() => Some("the scheduler does not look".to_owned()),
+        Ok(Ok(_)) if !health.takes_up() => Some("runs that wait are not taken up".to_owned()),
         Ok(Ok(_)) => None,
     };
     match why {

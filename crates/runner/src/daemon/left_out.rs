@@ -30,7 +30,7 @@ pub(super) async fn left_out(
         ));
     }
     loop {
-        match paused(state, &job.name).await {
+        match state.in_time(paused(state, &job.name)).await {
             Ok(by) => return Ok(by.map(|by| Skipped::Paused(by).to_string())),
             Err(error) if taken.hold.is_lost() || interrupt.is_draining() => return Err(error),
             Err(error) => {

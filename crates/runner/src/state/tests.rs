@@ -71,6 +71,39 @@ impl State {
     }
 }
 
+/// A database that does not answer what it is asked about one table: somebody else has that for as long as this lives.
+pub(crate) struct Silent {
+    pub(crate) state: State,
+    limit: Duration,
+    _other: sqlx::Transaction<'static, sqlx::Any>,
+}
+
+impl State {
+    /// None where PostgreSQL is not installed, which is said.
+    pub(crate) async fn silent(table: &str) -> Option<Silent> {
+        let place = Place::server().await?;
+        let state = place.open().await.with_lease(Duration::from_secs(1));
+        let mut other = place.open().await.pool().begin().await.unwrap();
+        let lock = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        let lock = sqlx::raw_sql(sqlx::AssertSqlSafe(lock));
+        lock.execute(&mut *other).await.unwrap();
+        Some(Silent {
+            state,
+            limit: Duration::from_secs(20),
+            _other: other,
+        })
+    }
+}
+
+impl Silent {
+    /// What comes of work that asks it, which does not take for ever.
+    pub(crate) async fn comes_back<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::time::timeout(self.limit, work)
+            .await
+            .expect("it hangs")
+    }
+}
+
 /// Runs tests, which take a [`Place`], on SQLite and on PostgreSQL.
 macro_rules! on_both {
     ($($test:ident),* $(,)?) => {
