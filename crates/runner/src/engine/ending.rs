@@ -8,7 +8,8 @@ use super::{
     context::RunContext,
     error::JobError,
     execute::is_refused,
-    journal::{Journal, RunEnd, RunKey},
+    journal::{Hold, Journal, JournalError, RunEnd, RunKey},
+    lost::lost,
     options::RunOptions,
     report::{RunReport, RunStatus, StepOutcome, StepRecord, exit_code},
     telling,
@@ -18,7 +19,7 @@ use super::{
 pub(super) async fn end(
     journal: &dyn Journal,
     cx: &RunContext,
-    key: RunKey,
+    (key, hold): (RunKey, Option<&dyn Hold>),
     options: &RunOptions,
     report: &mut RunReport,
 ) {
@@ -46,7 +47,13 @@ pub(super) async fn end(
         again: is_put_off(options, report),
         at: cx.now(),
     };
-    if let Err(error) = journal.end_run(key, end).await {
+    let written = tokio::select! {
+        biased;
+        written = journal.end_run(key, end) => written,
+        // It is another one's to write by then.
+        () = lost(hold) => Err(JournalError::HoldLost),
+    };
+    if let Err(error) = written {
         let lost = cx.shared.recorder.fail(&error);
         report.error.get_or_insert(lost);
     }

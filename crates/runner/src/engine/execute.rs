@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
@@ -25,8 +24,9 @@ use super::{
     ending::{end, failure},
     error::{ErrorClass, JobError},
     job::{Job, Memos, Phase},
-    journal::{Hold, Journal, JournalError, NewRun, RunId, RunKey},
+    journal::{Journal, JournalError, NewRun, RunId, RunKey},
     ledger::Ledger,
+    lost::lost,
     options::RunOptions,
     progress::ProgressBoard,
     recorder::Recorder,
@@ -119,7 +119,13 @@ async fn run<J: Job>(
         at: (options.clock)(),
         trace_id,
     };
-    let begun = match journal.begin_run(&new).await {
+    let claimed = options.claim.as_ref().map(|claim| &*claim.hold);
+    let begun = tokio::select! {
+        biased;
+        () = lost(claimed) => Err(JournalError::HoldLost),
+        begun = journal.begin_run(&new) => begun,
+    };
+    let begun = match begun {
         Ok(begun) => begun,
         Err(error) => {
             refuse(&mut report, error);
@@ -176,17 +182,9 @@ async fn run<J: Job>(
     report.steps = ledger.records();
     report.api_calls = difference(job.api_calls(), &calls_before);
     report.duration = started.elapsed();
-    end(&*journal, &cx, begun.key, options, &mut report).await;
+    let hold = begun.hold.as_deref();
+    end(&*journal, &cx, (begun.key, hold), options, &mut report).await;
     report
-}
-
-/// Ends when the lock of the job has run out, as the run finds whenever it goes on.
-async fn lost(hold: Option<&dyn Hold>) {
-    std::future::poll_fn(|_| match hold {
-        Some(hold) if hold.is_lost() => Poll::Ready(()),
-        _ => Poll::Pending,
-    })
-    .await;
 }
 
 /// The stages of a run, which a second signal drops wherever they are.
