@@ -6,7 +6,7 @@
 //! - `events`: takes events of AWS, and asks for runs of the jobs that they wake;
 //! - `service`: the enrollment provider, for as long as the daemon lives;
 //! - `retention`: forgets runs that ended long ago;
-//! - `health`: `/healthz`, `/readyz` and `/metrics`;
+//! - `health`: `/healthz`, `/readyz` (its `readiness`) and `/metrics`;
 //! - `gauges`: what the metrics say of jobs, state and queue.
 //!
 //! The parts speak to each other through the state only; a nudge makes the next look come sooner, and nothing depends on it.
@@ -19,6 +19,7 @@ mod executor;
 mod gauges;
 mod health;
 mod left_out;
+mod readiness;
 mod retention;
 mod scheduler;
 mod service;
@@ -54,7 +55,7 @@ use definitions::Definitions;
 use events::Events;
 use executor::Executor;
 use gauges::Gauges;
-use health::Health;
+use readiness::{Health, Readiness};
 use scheduler::Scheduler;
 
 /// How long a daemon that ends may take to tell what its last runs had to tell.
@@ -124,8 +125,7 @@ pub async fn run<R: Future<Output = ()>>(
     let _queues = spawned(async move { watching.watch_queues(&watched).await });
     let _health = spawned(health::serve(
         listener,
-        home.state.clone(),
-        health,
+        Readiness::new(home.state.clone(), health, Arc::clone(&served)),
         (scrape, gauges),
         token,
     ));

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument as _, Span};
 
-use super::{Nudge, definitions::Definitions, health::Health, left_out::left_out};
+use super::{Nudge, definitions::Definitions, left_out::left_out, readiness::Health};
 use crate::{
     config::{Approval, JobFile, JobParams, Loaded, Overlap},
     engine::{

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-use super::{Nudge, definitions::Definitions, health::Health};
+use super::{Nudge, definitions::Definitions, readiness::Health};
 use crate::{
     config::{JobFile, Schedule},
     engine::Interrupt,
