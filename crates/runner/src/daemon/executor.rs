@@ -123,11 +123,11 @@ impl Executor {
     /// Ends what nobody will run or goes on with.
     async fn tidy(&self, now: Timestamp) -> Result<(), StateError> {
         let state = &self.home.state;
-        let known = self.definitions.names();
+        let known = self.definitions.all_names();
         for job in state.take_away_unknown(&known, now - UNKNOWN, now).await? {
             tracing::warn!(
                 job.name = job,
-                "runs of a job that no daemon knows are taken away"
+                "runs of a job are taken away that this daemon does not know, and of which no schedule is in force"
             );
         }
         state.end_old_dry_runs(now - DRY_RUN, now).await

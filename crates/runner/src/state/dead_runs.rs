@@ -80,8 +80,9 @@ impl State {
         Ok(dead)
     }
 
-    /// Takes away runs that were due before this and wait, of jobs that are none of these: nobody who looks at this state seems to
-    /// know them. Gives their jobs.
+    /// Takes away runs that were due before this and wait, of jobs that are none of these and whose schedule is not in force: nobody who
+    /// looks at this state seems to know them. A job that another replica has in force, or a file that is wrong for a while, is not
+    /// known by all. Gives their jobs.
     ///
     /// # Errors
     /// When the state cannot be read or written.
@@ -93,7 +94,8 @@ impl State {
     ) -> Result<Vec<String>, StateError> {
         let failed = StateError::query("taking away runs of unknown jobs");
         let jobs: Vec<String> = sqlx::query_scalar(
-            "SELECT DISTINCT job FROM runs WHERE state = 'queued' AND due_at < $1",
+            "SELECT DISTINCT job FROM runs WHERE state = 'queued' AND due_at < $1 AND NOT EXISTS \
+             (SELECT 1 FROM schedules WHERE schedules.job = runs.job AND schedules.schedule IS NOT NULL)",
         )
         .bind(due_before.as_millisecond())
         .fetch_all(self.pool())
@@ -105,8 +107,10 @@ impl State {
             .collect();
         for job in &unknown {
             sqlx::query(
-                "UPDATE runs SET state = 'skipped', ended_at = $3, error = 'no daemon knew the job' \
-                 WHERE job = $1 AND state = 'queued' AND due_at < $2",
+                "UPDATE runs SET state = 'skipped', ended_at = $3, \
+                 error = 'the daemon that looked does not know the job, and no schedule of it is in force' \
+                 WHERE job = $1 AND state = 'queued' AND due_at < $2 AND NOT EXISTS \
+                 (SELECT 1 FROM schedules WHERE schedules.job = $1 AND schedules.schedule IS NOT NULL)",
             )
             .bind(job)
             .bind(due_before.as_millisecond())

@@ -421,9 +421,22 @@ async fn what_nobody_knows_waits_for_somebody_who_does_and_not_forever(place: Pl
     let nobody = std::collections::BTreeSet::new();
     let take_away = state.take_away_unknown(&nobody, now() - 1.second(), later);
     assert_eq!(take_away.await.unwrap(), Vec::<String>::new());
+    // Another daemon has a schedule of it in force, and is busy.
+    let another = Looked {
+        job: "new".to_owned(),
+        ..look(None, vec![])
+    };
+    state.note_looks(&[another], now()).await.unwrap();
+    let take_away = state.take_away_unknown(&nobody, now() + 1.second(), later);
+    assert_eq!(take_away.await.unwrap(), Vec::<String>::new());
+    assert_eq!(states(&state).await[0].0, "queued");
+    state.forget_schedules(&["new"]).await.unwrap();
     let take_away = state.take_away_unknown(&nobody, now() + 1.second(), later);
     assert_eq!(take_away.await.unwrap(), ["new"]);
-    assert_eq!(states(&state).await[0].0, "skipped");
+    let states = states(&state).await;
+    assert_eq!(states[0].0, "skipped");
+    let why = states[0].1.as_ref().unwrap();
+    assert!(why.contains("no schedule of it is in force"), "{why}");
 }
 
 async fn what_a_clock_that_was_ahead_has_missed_is_still_to_come(place: Place) {
