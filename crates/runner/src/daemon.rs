@@ -13,6 +13,7 @@
 //! A first signal drains: nothing new is taken up, runs end as after a signal, and custom resources that were taken up are
 //! answered. A second one leaves at once.
 
+mod calm;
 mod definitions;
 mod events;
 mod executor;

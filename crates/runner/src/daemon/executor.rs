@@ -3,15 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use onboarding_core::notify::Notification;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument as _, Span};
 
-use super::{Nudge, definitions::Definitions, left_out::left_out, readiness::Health};
+use super::{Nudge, calm::Calm, definitions::Definitions, left_out::left_out, readiness::Health};
 use crate::{
     config::{Approval, JobFile, JobParams, Loaded, Overlap},
     engine::{
-        Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, RunStatus, exit_code,
-        run_span,
+        Claim, ErrorClass, Interrupt, JobError, JournalError, NoProgress, RunKey, RunReport,
+        RunStatus, exit_code, run_span,
     },
     home::Home,
     jobs::{self, Request, TakenUp},
@@ -30,6 +31,9 @@ const DEAD_LOOK: Duration = Duration::from_secs(10);
 
 /// How long a run waits for a daemon that knows its job: those of a rollout read new files one after the other.
 const UNKNOWN: SignedDuration = SignedDuration::from_hours(1);
+
+/// How often the end of a run is tried to be written that did not begin.
+const TRIES: u32 = 10;
 
 /// A dry run that somebody began by hand does not take so long.
 const DRY_RUN: SignedDuration = SignedDuration::from_hours(24);
@@ -57,7 +61,7 @@ impl Executor {
         let dead_look = DEAD_LOOK.min(lease / 2);
         // Tasks of their own: a run that has the connection of a file must go on while we wait for it.
         let mut runs = JoinSet::new();
-        let mut looked_for_dead = None;
+        let (mut looked_for_dead, mut calm) = (None, Calm::default());
         loop {
             if interrupt.is_draining() {
                 while let Some(ended) = runs.join_next().await {
@@ -65,12 +69,20 @@ impl Executor {
                 }
                 return;
             }
-            if looked_for_dead.is_none_or(|at: tokio::time::Instant| at.elapsed() >= dead_look) {
-                self.ask_again_for_dead().await;
-                looked_for_dead = Some(tokio::time::Instant::now());
-            }
-            let config = self.definitions.current();
-            let mut has_looked = make_room(&self.home.state, &config, Timestamp::now()).await;
+            let is_due = |at: tokio::time::Instant| at.elapsed() >= dead_look;
+            let looks = async {
+                if looked_for_dead.is_none_or(is_due) && calm.is_calm(&self.home.state).await {
+                    self.ask_again_for_dead().await;
+                    looked_for_dead = Some(tokio::time::Instant::now());
+                }
+                let config = self.definitions.current();
+                make_room(&self.home.state, &config, Timestamp::now()).await
+            };
+            let mut has_looked = tokio::select! {
+                biased;
+                () = interrupt.draining() => continue,
+                has_looked = looks => has_looked,
+            };
             let known = self.definitions.names();
             while runs.len() < self.most && !interrupt.is_draining() {
                 let ends = || interrupt.is_draining();
@@ -88,8 +100,9 @@ impl Executor {
                     }
                 }
             }
-            if has_looked {
-                self.health.took_up();
+            match has_looked {
+                true => self.health.took_up(),
+                false => calm.was_away(),
             }
             tokio::select! {
                 () = interrupt.draining() => {}
@@ -105,7 +118,7 @@ impl Executor {
 
     async fn ask_again_for_dead(&self) {
         let (state, now) = (&self.home.state, Timestamp::now());
-        match state.in_time(state.ask_again_for_dead(now)).await {
+        match state.in_time(Box::pin(state.ask_again_for_dead(now))).await {
             Ok(dead) => {
                 for run in dead {
                     tracing::warn!(run.id = %run, "a run died with its process; the job is run again");
@@ -147,8 +160,7 @@ impl Executor {
             let run = taken.run;
             let Some(job) = job else {
                 let why = "there is no such job any more";
-                let ended = state.end_unbegun(run, "failed", 2, why, &[], Timestamp::now());
-                told(ended.await);
+                end_unbegun(&state, run, ("failed", 2), why, &[]).await;
                 return;
             };
             match left_out(&state, &job, &taken, &interrupt).await {
@@ -156,8 +168,7 @@ impl Executor {
                 Ok(Some(why)) => {
                     let woken_by = taken.woken_by;
                     tracing::warn!(run.id = %run.id, job.name = job.name, woken_by, why, "a run is left out");
-                    let ended = state.end_unbegun(run, "skipped", 0, &why, &[], Timestamp::now());
-                    told(ended.await);
+                    end_unbegun(&state, run, ("skipped", 0), &why, &[]).await;
                     return;
                 }
                 Err(error) => {
@@ -202,9 +213,7 @@ async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
     match begun(home.clone(), job, taken, interrupt).await {
         Ok(report) => {
             if let Some(refusal) = report.unbegun() {
-                let now = Timestamp::now();
-                let ended = state.end_unbegun(run, "refused", 4, &refusal.message, &[], now);
-                told(ended.await);
+                end_unbegun(&state, run, ("refused", 4), &refusal.message, &[]).await;
             }
             tell(&report);
             if is_waited_for {
@@ -221,9 +230,7 @@ async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
             metrics::run_unbegun(&job.name, job.kind());
             let routes = home.config.runner.routes();
             let tell = notify::could_not_begin(&routes, job, run.id, &why);
-            let (exit, now) = (exit(&error), Timestamp::now());
-            let ended = state.end_unbegun(run, "failed", exit, &why, &tell, now);
-            told(ended.await);
+            end_unbegun(&state, run, ("failed", exit(&error)), &why, &tell).await;
         }
     }
 }
@@ -248,7 +255,8 @@ async fn begun(
             asked_in: taken.asked_in,
         }),
     };
-    let home = home.renewed().await?;
+    let state = home.state.clone();
+    let home = state.in_time(home.renewed()).await?;
     let job = with_nobodys_word(job);
     Box::pin(jobs::execute(
         home,
@@ -293,9 +301,24 @@ fn outlived(ended: Result<(), JoinError>) {
     }
 }
 
-fn told(ended: Result<(), crate::engine::JournalError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "the end of a run could not be written down");
+/// Ends a run that was taken up and did not begin. While the state cannot be written it is tried again, for a moment: the run has not died.
+async fn end_unbegun(
+    state: &State,
+    run: RunKey,
+    (code, exit): (&str, u8),
+    why: &str,
+    tell: &[Notification],
+) {
+    for _ in 0..TRIES {
+        let ended = state.end_unbegun(run, code, exit, why, tell, Timestamp::now());
+        let Err(error) = state.in_time(ended).await else {
+            return;
+        };
+        tracing::error!(run.id = %run.id, %error, "the end of a run could not be written down");
+        if matches!(error, JournalError::Fenced(_)) {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -310,7 +333,7 @@ async fn answer(state: &State, report: &RunReport) {
     };
     let text = table::run(report);
     let told = Told { document, text };
-    if let Err(error) = state.tell_of_run(report.run_id, &told).await {
+    if let Err(error) = state.in_time(state.tell_of_run(report.run_id, &told)).await {
         tracing::error!(%error, "who asked for the run could not be told of it");
     }
 }

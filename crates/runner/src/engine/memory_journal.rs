@@ -1,7 +1,7 @@
 //! A journal in memory for tests, which can fail at a chosen write: before it took effect, or after (an answer that was
 //! lost). From then on every write fails, as when the disk is full or the process is gone.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use onboarding_core::{notify::Notification, plan::Step};
@@ -14,10 +14,14 @@ use super::{
 };
 
 /// At which write it fails.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Fault {
     BeforeWrite(usize),
     AfterWrite(usize),
+    /// Only so long: the store is there again after that.
+    During(Range<usize>),
+    /// Another process has taken the run over.
+    TakenOver(usize),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -34,6 +38,7 @@ pub(super) struct RunRow {
     pub(super) steps: BTreeMap<String, StepRow>,
     pub(super) touched: usize,
     pub(super) held: Option<PlanDocument>,
+    pub(super) again: bool,
 }
 
 #[derive(Debug, Default)]
@@ -126,8 +131,10 @@ impl MemoryJournal {
             what: "a record",
             source: "disk full".into(),
         };
-        match rows.fault {
+        match rows.fault.clone() {
             Some(Fault::BeforeWrite(at)) if write >= at => Err(full()),
+            Some(Fault::During(writes)) if writes.contains(&write) => Err(full()),
+            Some(Fault::TakenOver(at)) if write >= at => Err(JournalError::Fenced(RunId::new())),
             Some(Fault::AfterWrite(at)) if write > at => Err(full()),
             Some(Fault::AfterWrite(at)) if write == at => {
                 change(&mut rows);
@@ -278,9 +285,11 @@ impl Journal for MemoryJournal {
     async fn end_run(&self, run: RunKey, end: RunEnd<'_>) -> Result<(), JournalError> {
         self.come_to("end_run").await;
         self.write(|rows| {
-            let row = rows.runs.get_mut(&run.id).unwrap();
+            // One that waited has a row before it begins.
+            let row = rows.runs.entry(run.id).or_default();
             row.state = end.status.code().to_owned();
             row.touched = end.accounts.len();
+            row.again = end.again;
             rows.told.extend_from_slice(end.notifications);
             rows.looks += usize::from(end.looked);
         })

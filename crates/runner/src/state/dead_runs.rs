@@ -144,7 +144,8 @@ impl State {
     }
 }
 
-/// Asks for the same run once more, unless one of its job waits already, or somebody has ended it: that is wanted no more.
+/// Asks for the same run once more, unless one of its job waits already, or somebody has ended it: that is wanted no more. Nor is one of
+/// which three have failed that were asked for again: whatever stops them does not pass.
 pub(super) async fn ask_again(
     tx: &mut Transaction<'_, AnyDatabase>,
     run: RunKey,
@@ -162,9 +163,30 @@ pub(super) async fn ask_again(
     let Some(row) = row else {
         return Ok(());
     };
+    let job: String = row.try_get("job").map_err(&failed)?;
+    if fails_again_and_again(tx, &job).await? {
+        return Ok(());
+    }
     let now = Timestamp::from_millisecond(now);
     let now = now.map_err(write("a run in place of one that was put off"))?;
     again(tx, &row, now).await
+}
+
+async fn fails_again_and_again(
+    tx: &mut Transaction<'_, AnyDatabase>,
+    job: &str,
+) -> Result<bool, JournalError> {
+    let failed: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM (SELECT state, woken_by FROM runs WHERE job = $1 AND (dry_run = 0 OR due_at IS NOT NULL) \
+         AND state NOT IN ('queued', 'skipped') ORDER BY started_at DESC, id DESC LIMIT $2) AS latest \
+         WHERE state = 'failed' AND woken_by = 'resume'",
+    )
+    .bind(job)
+    .bind(DEATHS)
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(write("a run in place of one that was put off"))?;
+    Ok(failed == DEATHS)
 }
 
 async fn dies_again_and_again(

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{LEASE, Place, State, StateError, error::write};
-use crate::engine::JournalError;
+use crate::engine::{JobError, JournalError};
 
 /// The state did not answer in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +21,12 @@ impl From<NoAnswer> for StateError {
 impl From<NoAnswer> for JournalError {
     fn from(error: NoAnswer) -> Self {
         write("what was asked for")(error)
+    }
+}
+
+impl From<NoAnswer> for JobError {
+    fn from(error: NoAnswer) -> Self {
+        StateError::from(error).into()
     }
 }
 

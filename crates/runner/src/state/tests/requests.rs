@@ -24,6 +24,7 @@ on_both!(
     a_dry_run_of_a_daemon_is_found_dead_like_any_other,
     what_somebody_cancelled_is_not_asked_for_again_when_it_dies,
     a_run_that_was_put_off_is_asked_for_again,
+    a_run_that_the_state_stopped_is_asked_for_again_and_has_not_died,
     what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off,
     what_nobody_knows_waits_for_somebody_who_does_and_not_forever,
     what_a_clock_that_was_ahead_has_missed_is_still_to_come,
@@ -375,6 +376,34 @@ async fn a_run_that_was_put_off_is_asked_for_again(place: Place) {
     state.end_run(key, put_off()).await.unwrap();
     let runs = state.list_runs(Some("audit"), 10).await.unwrap();
     assert_eq!(runs.len(), 2, "{runs:?}");
+}
+
+async fn a_run_that_the_state_stopped_is_asked_for_again_and_has_not_died(place: Place) {
+    let state = place.open().await;
+    state.ask_for_run(&request("sync"), now()).await.unwrap();
+    for stop in 0..4 {
+        let taken = loop {
+            if let Some(taken) = take(&state).await {
+                break taken;
+            }
+            tokio::task::yield_now().await;
+        };
+        let key = state.begin_run(&begun(&taken)).await.unwrap().key;
+        let stopped = RunEnd {
+            status: RunStatus::Failed,
+            exit: 1,
+            error: Some("no further effect was started"),
+            ..put_off()
+        };
+        state.end_run(key, stopped).await.unwrap();
+        let standings = state.standings().await.unwrap();
+        let waits = standings.get("sync").and_then(|sync| sync.queued.clone());
+        // Something that does not pass is left to the next tick.
+        assert_eq!(waits.is_some(), stop < 3, "{stop}");
+    }
+    assert!(state.dying_jobs(0).await.unwrap().is_empty());
+    let figures = state.figures().await.unwrap();
+    assert_eq!(figures.jobs["sync"].ends.deaths, 0);
 }
 
 async fn what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off(place: Place) {
