@@ -1,8 +1,8 @@
 //! Forgetting runs that ended long ago, with their steps, attempts and plans, a few at a time so that nobody waits for it.
 //!
-//! What is kept of them, however old: the last run of each job and its last one that was done, what `runs undo` can still make again,
-//! plans that somebody can still approve or that are being applied, memos that a later run takes up, and what was taken out of accounts,
-//! which can be put back with nothing else.
+//! What is kept of them, however old: the last run of each job and its last one that was done (or only looked, as its job says), what
+//! `runs undo` can still make again, plans that somebody can still approve or that are being applied, memos that a later run takes up,
+//! and what was taken out of accounts, which can be put back with nothing else.
 
 use std::time::Duration;
 
@@ -42,8 +42,10 @@ macro_rules! of_old_runs {
         concat!(
             $head,
             " FROM runs WHERE ended_at < $1 AND state NOT IN ('queued', 'running') \
-             AND id NOT IN (SELECT MAX(id) FROM runs WHERE dry_run = 0 AND state NOT IN ('queued', 'skipped') GROUP BY job) \
-             AND id NOT IN (SELECT MAX(id) FROM runs WHERE dry_run = 0 AND state = 'done' GROUP BY job) \
+             AND id NOT IN (SELECT MAX(id) FROM runs WHERE (dry_run = 0 OR due_at IS NOT NULL) \
+             AND state NOT IN ('queued', 'skipped') GROUP BY job) \
+             AND id NOT IN (SELECT MAX(id) FROM runs WHERE (dry_run = 0 OR due_at IS NOT NULL) \
+             AND state IN ('done', 'planned') GROUP BY job) \
              AND NOT EXISTS (SELECT 1 FROM deletions WHERE deletions.run_id = runs.id AND deletions.undone_at IS NULL) \
              AND NOT EXISTS (SELECT 1 FROM plans WHERE plans.run_id = runs.id AND plans.state IN ('waiting', 'approved') \
              AND plans.expires_at > $2) \

@@ -22,6 +22,7 @@ on_both!(
     a_run_that_was_taken_up_is_begun_under_its_fence,
     a_run_that_died_is_asked_for_again_and_not_forever,
     a_dry_run_of_a_daemon_is_found_dead_like_any_other,
+    a_job_that_only_looks_and_dies_again_and_again_is_told_of,
     what_somebody_cancelled_is_not_asked_for_again_when_it_dies,
     a_run_that_was_put_off_is_asked_for_again,
     a_run_that_the_state_stopped_is_asked_for_again_and_has_not_died,
@@ -335,6 +336,26 @@ async fn a_dry_run_of_a_daemon_is_found_dead_like_any_other(place: Place) {
         let runs = living.list_runs(Some("audit"), 1).await.unwrap();
         assert_eq!(runs[0].state, state);
     }
+}
+
+async fn a_job_that_only_looks_and_dies_again_and_again_is_told_of(place: Place) {
+    let (dying, living) = (place.open().await, place.open().await);
+    dying.ask_for_run(&request("sync"), now()).await.unwrap();
+    let mut last = None;
+    for _ in 0..3 {
+        assert!(living.dying_jobs(0).await.unwrap().is_empty());
+        let taken = take(&dying).await.unwrap();
+        let only_looks = NewRun {
+            dry_run: true,
+            ..begun(&taken)
+        };
+        dying.begin_run(&only_looks).await.unwrap();
+        last = Some(taken.run.id.to_string());
+        drop((taken, only_looks));
+        dead(&living).await;
+    }
+    let told = living.dying_jobs(0).await.unwrap();
+    assert_eq!(told.get("sync"), last.as_ref());
 }
 
 async fn what_somebody_cancelled_is_not_asked_for_again_when_it_dies(place: Place) {
