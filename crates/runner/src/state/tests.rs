@@ -64,6 +64,21 @@ impl State {
         sqlx::query(trigger).execute(self.pool()).await.unwrap();
     }
 
+    /// From now on, no run of this job can be written down.
+    pub(crate) async fn refuse_runs_of(&self, job: &str) {
+        let trigger = format!(
+            "CREATE TRIGGER refused_runs BEFORE INSERT ON runs WHEN NEW.job = '{job}' BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        );
+        let trigger = sqlx::query(sqlx::AssertSqlSafe(trigger));
+        trigger.execute(self.pool()).await.unwrap();
+    }
+
+    /// They can again.
+    pub(crate) async fn allow_runs(&self) {
+        let trigger = "DROP TRIGGER refused_runs";
+        sqlx::query(trigger).execute(self.pool()).await.unwrap();
+    }
+
     /// It can again.
     pub(crate) async fn allow_notifications(&self) {
         let trigger = "DROP TRIGGER refused";
