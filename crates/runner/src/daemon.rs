@@ -2,22 +2,25 @@
 //!
 //! - `definitions`: the jobs as their files say, the last good version of each;
 //! - `scheduler`: looks for due ticks and writes down what becomes of them;
-//! - `executor`: takes up runs that wait and runs them;
+//! - `executor`: takes up runs that wait and runs them, unless they are `left_out`;
 //! - `events`: takes events of AWS, and asks for runs of the jobs that they wake;
 //! - `service`: the enrollment provider, for as long as the daemon lives;
 //! - `retention`: forgets runs that ended long ago;
-//! - `health`: `/healthz`, `/readyz` and `/metrics`;
+//! - `health`: `/healthz`, `/readyz` (its `readiness`) and `/metrics`;
 //! - `gauges`: what the metrics say of jobs, state and queue.
 //!
 //! The parts speak to each other through the state only; a nudge makes the next look come sooner, and nothing depends on it.
 //! A first signal drains: nothing new is taken up, runs end as after a signal, and custom resources that were taken up are
 //! answered. A second one leaves at once.
 
+mod calm;
 mod definitions;
 mod events;
 mod executor;
 mod gauges;
 mod health;
+mod left_out;
+mod readiness;
 mod retention;
 mod scheduler;
 mod service;
@@ -53,7 +56,7 @@ use definitions::Definitions;
 use events::Events;
 use executor::Executor;
 use gauges::Gauges;
-use health::Health;
+use readiness::{Health, Readiness};
 use scheduler::Scheduler;
 
 /// How long a daemon that ends may take to tell what its last runs had to tell.
@@ -104,6 +107,7 @@ pub async fn run<R: Future<Output = ()>>(
     let executor = Executor {
         home: home.clone(),
         definitions: Arc::clone(&definitions),
+        health: Arc::clone(&health),
         most: usize::try_from(settings.max_runs).unwrap_or(1),
         nudge: taken,
         ended: Arc::clone(&due),
@@ -122,8 +126,7 @@ pub async fn run<R: Future<Output = ()>>(
     let _queues = spawned(async move { watching.watch_queues(&watched).await });
     let _health = spawned(health::serve(
         listener,
-        home.state.clone(),
-        health,
+        Readiness::new(home.state.clone(), health, Arc::clone(&served)),
         (scrape, gauges),
         token,
     ));
@@ -179,7 +182,8 @@ pub async fn run<R: Future<Output = ()>>(
 async fn end_when_outdated(home: &Home, interrupt: &Interrupt, outdated: &AtomicBool) {
     loop {
         tokio::time::sleep(VERSION_LOOK).await;
-        if let Ok(false) = home.state.database().is_current().await {
+        let is_current = home.state.database().is_current();
+        if let Ok(Ok(false)) = tokio::time::timeout(VERSION_LOOK, is_current).await {
             tracing::error!(
                 "another version of this program has changed the tables of the state; this one ends"
             );

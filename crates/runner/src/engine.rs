@@ -21,6 +21,7 @@ mod interrupt;
 mod job;
 mod journal;
 mod ledger;
+mod lost;
 #[cfg(test)]
 mod memory_journal;
 mod options;

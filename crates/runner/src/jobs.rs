@@ -14,7 +14,7 @@ pub mod undo;
 
 pub use basis::basis;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -27,6 +27,9 @@ use crate::{
     },
     home::Home,
 };
+
+/// For how long a daemon tries to write the end of a run down while the state cannot be written: it has nothing else to do with its place.
+const END_PATIENCE: Duration = Duration::from_secs(300);
 
 /// How an operator runs a job.
 #[derive(Debug, Clone, Default)]
@@ -122,6 +125,7 @@ pub async fn execute(
             claim: Some(taken.claim),
             // Who waits for it is told, and asks again.
             is_put_off_by_signals: taken.woken_by != BY_HAND,
+            end_patience: END_PATIENCE,
             trigger: taken.woken_by,
             asked_in: taken.asked_in,
             ..options
@@ -179,10 +183,9 @@ async fn consent(home: &Home, job: &JobFile, request: &Request) -> Result<Consen
         Some(Given::File(plan)) => Some((plan.as_ref().clone(), false)),
         Some(Given::Approved(plan)) => Some((plan.as_ref().clone(), true)),
         None if needs_approval => {
-            let approved = home
-                .state
-                .approved_plan(&job.name, Timestamp::now())
-                .await?;
+            let state = &home.state;
+            let approved = state.approved_plan(&job.name, Timestamp::now());
+            let approved = state.in_time(approved).await?;
             approved.map(|plan| (plan, true))
         }
         None => return Ok(Consent::NotNeeded),

@@ -2,6 +2,7 @@
 
 mod events;
 mod metrics;
+mod pauses;
 
 use rustix::process::Signal;
 

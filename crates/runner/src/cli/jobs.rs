@@ -199,7 +199,7 @@ async fn pause(
     state.pause_job(job, &by, reason, Timestamp::now()).await?;
     state.close().await;
     print(&format!(
-        "job {job} is paused by {by}: its ticks are skipped until `runner jobs resume {job}`\n"
+        "job {job} is paused by {by}: its ticks are skipped, and what waits does not begin, until `runner jobs resume {job}`\n"
     ));
     Ok(0)
 }

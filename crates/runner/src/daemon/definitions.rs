@@ -102,6 +102,13 @@ impl Definitions {
             .collect()
     }
 
+    /// The same, and those whose file is wrong and that have no good version: they are kept back, and not unknown.
+    pub(super) fn all_names(&self) -> BTreeSet<String> {
+        let mut names = self.names();
+        names.extend(self.known.read().broken.keys().cloned());
+        names
+    }
+
     /// A job that is in force now.
     pub(super) fn job(&self, name: &str) -> Option<JobFile> {
         let config = self.current();
@@ -271,6 +278,16 @@ mod tests {
         std::fs::write(late, "kind = \"stackset-sink\"\n").unwrap();
         definitions.read_what_has_changed().await;
         assert!(definitions.is_broken("late"));
+    }
+
+    #[test]
+    fn a_job_whose_file_is_wrong_from_the_start_is_kept_back_and_not_unknown() {
+        let directory = configured();
+        let wrong = directory.path().join("jobs/wrong.toml");
+        std::fs::write(wrong, "kind = \"stackset-sink\"\n").unwrap();
+        let definitions = definitions(&directory);
+        assert!(definitions.names().is_empty());
+        assert_eq!(definitions.all_names(), ["wrong".to_owned()].into());
     }
 
     #[tokio::test]

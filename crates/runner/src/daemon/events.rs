@@ -163,7 +163,8 @@ impl Events {
             }
         }
         let outcomes = loop {
-            match self.wake(&hints, Timestamp::now()).await {
+            let woken = self.wake(&hints, Timestamp::now());
+            match self.home.state.in_time(woken).await {
                 Ok(outcomes) => break outcomes,
                 // They are ours for as long as the queue hides them; then they come again.
                 Err(error) => {

@@ -3,22 +3,22 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use onboarding_core::notify::Notification;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument as _, Span};
 
-use super::{Nudge, definitions::Definitions};
+use super::{Nudge, calm::Calm, definitions::Definitions, left_out::left_out, readiness::Health};
 use crate::{
-    config::{Approval, JobFile, JobParams, Overlap},
+    config::{Approval, JobFile, JobParams, Loaded, Overlap},
     engine::{
-        Claim, ErrorClass, Interrupt, JobError, NoProgress, RunReport, RunStatus, exit_code,
-        run_span,
+        Claim, ErrorClass, Interrupt, JobError, JournalError, NoProgress, RunKey, RunReport,
+        RunStatus, exit_code, run_span,
     },
     home::Home,
     jobs::{self, Request, TakenUp},
     notify,
     report::{json, table},
-    schedule::Skipped,
-    state::{EVENT, State, StateError, Taken, Told},
+    state::{State, StateError, Taken, Told},
     telemetry::metrics,
 };
 
@@ -32,6 +32,9 @@ const DEAD_LOOK: Duration = Duration::from_secs(10);
 /// How long a run waits for a daemon that knows its job: those of a rollout read new files one after the other.
 const UNKNOWN: SignedDuration = SignedDuration::from_hours(1);
 
+/// How often the end of a run is tried to be written that did not begin.
+const TRIES: u32 = 10;
+
 /// A dry run that somebody began by hand does not take so long.
 const DRY_RUN: SignedDuration = SignedDuration::from_hours(24);
 
@@ -42,6 +45,7 @@ pub(crate) const BY_HAND: &str = "operator";
 pub(super) struct Executor {
     pub(super) home: Home,
     pub(super) definitions: Arc<Definitions>,
+    pub(super) health: Arc<Health>,
     /// How many runs at a time.
     pub(super) most: usize,
     pub(super) nudge: Nudge,
@@ -57,7 +61,7 @@ impl Executor {
         let dead_look = DEAD_LOOK.min(lease / 2);
         // Tasks of their own: a run that has the connection of a file must go on while we wait for it.
         let mut runs = JoinSet::new();
-        let mut looked_for_dead = None;
+        let (mut looked_for_dead, mut calm) = (None, Calm::default());
         loop {
             if interrupt.is_draining() {
                 while let Some(ended) = runs.join_next().await {
@@ -65,11 +69,20 @@ impl Executor {
                 }
                 return;
             }
-            if looked_for_dead.is_none_or(|at: tokio::time::Instant| at.elapsed() >= dead_look) {
-                self.ask_again_for_dead().await;
-                looked_for_dead = Some(tokio::time::Instant::now());
-            }
-            self.make_room(Timestamp::now()).await;
+            let is_due = |at: tokio::time::Instant| at.elapsed() >= dead_look;
+            let looks = async {
+                if looked_for_dead.is_none_or(is_due) && calm.is_calm(&self.home.state).await {
+                    self.ask_again_for_dead().await;
+                    looked_for_dead = Some(tokio::time::Instant::now());
+                }
+                let config = self.definitions.current();
+                make_room(&self.home.state, &config, Timestamp::now()).await
+            };
+            let mut has_looked = tokio::select! {
+                biased;
+                () = interrupt.draining() => continue,
+                has_looked = looks => has_looked,
+            };
             let known = self.definitions.names();
             while runs.len() < self.most && !interrupt.is_draining() {
                 let ends = || interrupt.is_draining();
@@ -82,9 +95,14 @@ impl Executor {
                     Ok(None) => break,
                     Err(error) => {
                         tracing::error!(%error, "runs that wait could not be taken up; it is tried again");
+                        has_looked = false;
                         break;
                     }
                 }
+            }
+            match has_looked {
+                true => self.health.took_up(),
+                false => calm.was_away(),
             }
             tokio::select! {
                 () = interrupt.draining() => {}
@@ -98,30 +116,9 @@ impl Executor {
         }
     }
 
-    /// Ends runs in whose place one that events ask for is due, of the jobs that say so.
-    async fn make_room(&self, now: Timestamp) {
-        let config = self.definitions.current();
-        let jobs = config.jobs.iter();
-        let jobs = jobs.filter(|job| job.enabled && job.overlap == Overlap::Replace);
-        let jobs: Vec<&str> = jobs.map(|job| job.name.as_str()).collect();
-        match self.home.state.make_room(&jobs, now).await {
-            Ok(ended) => {
-                for job in ended {
-                    tracing::info!(
-                        job.name = job,
-                        "a run ends for one that events ask for (overlap = \"replace\")"
-                    );
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "runs could not be ended for those that events ask for; it is tried again");
-            }
-        }
-    }
-
     async fn ask_again_for_dead(&self) {
         let (state, now) = (&self.home.state, Timestamp::now());
-        match state.in_time(state.ask_again_for_dead(now)).await {
+        match state.in_time(Box::pin(state.ask_again_for_dead(now))).await {
             Ok(dead) => {
                 for run in dead {
                     tracing::warn!(run.id = %run, "a run died with its process; the job is run again");
@@ -139,11 +136,11 @@ impl Executor {
     /// Ends what nobody will run or goes on with.
     async fn tidy(&self, now: Timestamp) -> Result<(), StateError> {
         let state = &self.home.state;
-        let known = self.definitions.names();
+        let known = self.definitions.all_names();
         for job in state.take_away_unknown(&known, now - UNKNOWN, now).await? {
             tracing::warn!(
                 job.name = job,
-                "runs of a job that no daemon knows are taken away"
+                "runs of a job are taken away that this daemon does not know, and of which no schedule is in force"
             );
         }
         state.end_old_dry_runs(now - DRY_RUN, now).await
@@ -163,19 +160,47 @@ impl Executor {
             let run = taken.run;
             let Some(job) = job else {
                 let why = "there is no such job any more";
-                let ended = state.end_unbegun(run, "failed", 2, why, &[], Timestamp::now());
-                told(ended.await);
+                end_unbegun(&state, run, ("failed", 2), why, &[]).await;
                 return;
             };
-            if let Some(why) = skipped(&state, &job, &taken.woken_by).await {
-                tracing::warn!(run.id = %run.id, job.name = job.name, why, "events are skipped");
-                let ended = state.end_unbegun(run, "skipped", 0, &why, &[], Timestamp::now());
-                told(ended.await);
-                return;
+            match left_out(&state, &job, &taken, &interrupt).await {
+                Ok(None) => {}
+                Ok(Some(why)) => {
+                    let woken_by = taken.woken_by;
+                    tracing::warn!(run.id = %run.id, job.name = job.name, woken_by, why, "a run is left out");
+                    end_unbegun(&state, run, ("skipped", 0), &why, &[]).await;
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(run.id = %run.id, job.name = job.name, %error, "a run does not begin: whether its job is paused is not known");
+                    return;
+                }
             }
             let span = run_span(run.id, &job.name, job.kind());
             let served = served(home, &job, taken, interrupt);
             served.instrument(span).await;
+        }
+    }
+}
+
+/// Ends runs in whose place one that events ask for is due, of the jobs that say so. Tells whether it could be looked for them.
+async fn make_room(state: &State, config: &Loaded, now: Timestamp) -> bool {
+    let jobs = config.jobs.iter();
+    let jobs = jobs.filter(|job| job.enabled && job.overlap == Overlap::Replace);
+    let jobs: Vec<&str> = jobs.map(|job| job.name.as_str()).collect();
+    match state.in_time(state.make_room(&jobs, now)).await {
+        Ok(ended) => {
+            for job in ended {
+                tracing::info!(
+                    job.name = job,
+                    "a run ends for one that events ask for (overlap = \"replace\")"
+                );
+            }
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "runs could not be ended for those that events ask for; it is tried again");
+            false
         }
     }
 }
@@ -188,9 +213,7 @@ async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
     match begun(home.clone(), job, taken, interrupt).await {
         Ok(report) => {
             if let Some(refusal) = report.unbegun() {
-                let now = Timestamp::now();
-                let ended = state.end_unbegun(run, "refused", 4, &refusal.message, &[], now);
-                told(ended.await);
+                end_unbegun(&state, run, ("refused", 4), &refusal.message, &[]).await;
             }
             tell(&report);
             if is_waited_for {
@@ -207,34 +230,9 @@ async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
             metrics::run_unbegun(&job.name, job.kind());
             let routes = home.config.runner.routes();
             let tell = notify::could_not_begin(&routes, job, run.id, &why);
-            let (exit, now) = (exit(&error), Timestamp::now());
-            let ended = state.end_unbegun(run, "failed", exit, &why, &tell, now);
-            told(ended.await);
+            end_unbegun(&state, run, ("failed", exit(&error)), &why, &tell).await;
         }
     }
-}
-
-/// Why a run that events ask for is left out, as the ticks of the job are.
-async fn skipped(state: &State, job: &JobFile, woken_by: &str) -> Option<String> {
-    if woken_by != EVENT {
-        return None;
-    }
-    if !job.enabled {
-        return Some("disabled: the job's file says enabled = false".to_owned());
-    }
-    match paused(state, &job.name).await {
-        Ok(by) => by.map(|by| Skipped::Paused(by).to_string()),
-        // The run itself finds the state as it is.
-        Err(error) => {
-            tracing::error!(%error, "whether the job is paused is not known");
-            None
-        }
-    }
-}
-
-async fn paused(state: &State, job: &str) -> Result<Option<String>, StateError> {
-    let mut standings = state.standings().await?;
-    Ok(standings.remove(job).and_then(|standing| standing.paused))
 }
 
 async fn begun(
@@ -257,7 +255,8 @@ async fn begun(
             asked_in: taken.asked_in,
         }),
     };
-    let home = home.renewed().await?;
+    let state = home.state.clone();
+    let home = state.in_time(home.renewed()).await?;
     let job = with_nobodys_word(job);
     Box::pin(jobs::execute(
         home,
@@ -302,9 +301,24 @@ fn outlived(ended: Result<(), JoinError>) {
     }
 }
 
-fn told(ended: Result<(), crate::engine::JournalError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "the end of a run could not be written down");
+/// Ends a run that was taken up and did not begin. While the state cannot be written it is tried again, for a moment: the run has not died.
+async fn end_unbegun(
+    state: &State,
+    run: RunKey,
+    (code, exit): (&str, u8),
+    why: &str,
+    tell: &[Notification],
+) {
+    for _ in 0..TRIES {
+        let ended = state.end_unbegun(run, code, exit, why, tell, Timestamp::now());
+        let Err(error) = state.in_time(ended).await else {
+            return;
+        };
+        tracing::error!(run.id = %run.id, %error, "the end of a run could not be written down");
+        if matches!(error, JournalError::Fenced(_)) {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -319,7 +333,7 @@ async fn answer(state: &State, report: &RunReport) {
     };
     let text = table::run(report);
     let told = Told { document, text };
-    if let Err(error) = state.tell_of_run(report.run_id, &told).await {
+    if let Err(error) = state.in_time(state.tell_of_run(report.run_id, &told)).await {
         tracing::error!(%error, "who asked for the run could not be told of it");
     }
 }
@@ -336,5 +350,27 @@ fn tell(report: &RunReport) {
             run.id = %run, job.name = job, status, exit, ok = summary.ok, failed = summary.failed, pending = summary.pending,
             findings = report.findings().len(), error, "a run ended; `runner runs show` tells more"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn who_makes_room_goes_on_when_the_state_does_not_answer() {
+        let Some(silent) = State::silent("runs").await else {
+            return;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("jobs")).unwrap();
+        let runner = "[aws]\nregion = \"us-east-1\"\n[[profiles]]\nname = \"default\"\n[profiles.targets]\nous = [\"root\"]\n";
+        std::fs::write(directory.path().join("runner.toml"), runner).unwrap();
+        let job = "kind = \"stackset-sync\"\noverlap = \"replace\"\n";
+        std::fs::write(directory.path().join("jobs/sync.toml"), job).unwrap();
+        let config = Config::load(directory.path(), &[]).unwrap();
+        let looked = make_room(&silent.state, &config, Timestamp::now());
+        assert!(!silent.comes_back(looked).await);
     }
 }

@@ -1,10 +1,7 @@
-//! `/healthz` (the process answers) and `/readyz` (the state answers, and the scheduler looks), for whoever restarts containers and
-//! sends traffic, and `/metrics`, for Prometheus. Where there is a bearer token, whoever does not show it is told a status only.
+//! `/healthz` (the process answers) and `/readyz` (see `readiness`), for whoever restarts containers and sends traffic, and `/metrics`,
+//! for Prometheus. Where there is a bearer token, whoever does not show it is told a status only.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -18,42 +15,16 @@ use axum::{
     routing::get,
 };
 use onboarding_core::secret::SecretText;
-use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
-use super::gauges::Gauges;
-use crate::{state::State, telemetry::Scrape};
-
-/// A scheduler that has not looked for so long does not.
-const STALE: Duration = Duration::from_secs(30);
-
-/// How long the state may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What the parts of the daemon say about themselves.
-#[derive(Default)]
-pub(super) struct Health {
-    looked_at: Mutex<Option<Instant>>,
-}
-
-impl Health {
-    /// The scheduler has looked.
-    pub(super) fn looked(&self) {
-        *self.looked_at.lock() = Some(Instant::now());
-    }
-
-    fn looks(&self) -> bool {
-        let at = *self.looked_at.lock();
-        at.is_some_and(|at| at.elapsed() < STALE)
-    }
-}
+use super::{gauges::Gauges, readiness::Readiness};
+use crate::telemetry::Scrape;
 
 /// Answers until it is dropped.
 pub(super) async fn serve(
     listener: TcpListener,
-    state: State,
-    health: Arc<Health>,
+    readiness: Readiness,
     metrics: (Scrape, Arc<Gauges>),
     token: Option<SecretText>,
 ) {
@@ -62,7 +33,10 @@ pub(super) async fn serve(
         .route("/metrics", get(scraped).with_state(metrics))
         .layer(middleware::from_fn_with_state(door, admitted))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready).with_state((state, health, door)));
+        .route(
+            "/readyz",
+            get(ready).with_state((Arc::new(readiness), door)),
+        );
     if let Err(error) = axum::serve(listener, app).await {
         tracing::error!(%error, "the daemon does not answer over HTTP any more");
     }
@@ -102,17 +76,10 @@ async fn admitted(Shared(door): Shared<Door>, request: Request, next: Next) -> R
 }
 
 async fn ready(
-    Shared((state, health, door)): Shared<(State, Arc<Health>, Door)>,
+    Shared((readiness, door)): Shared<(Arc<Readiness>, Door)>,
     headers: HeaderMap,
 ) -> (StatusCode, String) {
-    let state = tokio::time::timeout(PATIENCE, state.standings()).await;
-    let why = match state {
-        Err(_) => Some("the state does not answer".to_owned()),
-        Ok(Err(error)) => Some(error.to_string()),
-        Ok(Ok(_)) if !health.looks() => Some("the scheduler does not look".to_owned()),
-        Ok(Ok(_)) => None,
-    };
-    match why {
+    match readiness.why_not().await {
         None => (StatusCode::OK, "ready\n".to_owned()),
         // What goes wrong names hosts and files.
         Some(_) if !door.admits(&headers) => {

@@ -32,7 +32,8 @@ async fn again_and_again<W: Future<Output = ()>>(
 
 async fn forget(home: &Home) {
     // Targets that nobody has any more are not looked at by who delivers.
-    if let Err(error) = notify::give_up(&home.state, None).await {
+    let state = &home.state;
+    if let Err(error) = state.in_time(notify::give_up(state, None)).await {
         tracing::error!(%error, "what was not told in time could not be given up; it is tried again tomorrow");
     }
     let config = &home.config.runner;
@@ -42,8 +43,7 @@ async fn forget(home: &Home) {
     let Ok(before) = now.checked_sub(kept) else {
         return;
     };
-    let pruned = home
-        .state
+    let pruned = state
         .prune(
             before.as_millisecond(),
             quarantine_after,
@@ -62,7 +62,7 @@ async fn forget(home: &Home) {
             tracing::error!(%error, "old runs could not be forgotten; it is tried again tomorrow");
         }
     }
-    if let Err(error) = home.state.compact().await {
+    if let Err(error) = state.compact().await {
         tracing::error!(%error, "what is free in the state's file could not be given back; it is tried again tomorrow");
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-use super::{Nudge, definitions::Definitions, health::Health};
+use super::{Nudge, definitions::Definitions, readiness::Health};
 use crate::{
     config::{JobFile, Schedule},
     engine::Interrupt,
@@ -19,6 +19,10 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// By how much the clocks of two daemons may differ. A look further ahead than that was made by a clock that has been set back since.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
+
+/// Jobs whose looks are written down in one go: so few that it is done in time also where the state is far away, and the next look goes on
+/// behind them.
+const AT_ONCE: usize = 100;
 
 /// See the module documentation.
 pub(super) struct Scheduler {
@@ -88,23 +92,27 @@ impl Scheduler {
                 });
             }
         }
-        if !looks.is_empty() {
-            self.state.note_looks(&looks, now).await?;
+        for some in looks.chunks(AT_ONCE) {
+            self.state.note_looks(some, now).await?;
+            self.tell(some);
         }
         let in_force = scheduled.iter();
         let in_force =
             in_force.map(|(name, (_, schedule))| ((*name).to_owned(), schedule.to_string()));
         *self.in_force.lock() = Some(in_force.collect());
-        if looks.iter().all(|look| look.decisions.is_empty()) {
-            return Ok(());
-        }
-        for look in &looks {
+        Ok(())
+    }
+
+    /// Says what was decided, and that it is there.
+    fn tell(&self, looks: &[Looked]) {
+        for look in looks {
             for decision in &look.decisions {
                 tell(&look.job, decision);
             }
         }
-        self.queued.notify_one();
-        Ok(())
+        if looks.iter().any(|look| !look.decisions.is_empty()) {
+            self.queued.notify_one();
+        }
     }
 
     /// Schedules that were not in force, in this process and when somebody looked last: their ticks begin now. Only what this
@@ -255,6 +263,12 @@ mod tests {
             }
         }
 
+        /// How many runs wait.
+        async fn queued(&self) -> usize {
+            let runs = self.state.list_runs(None, 1_000).await.unwrap();
+            runs.iter().filter(|run| run.state == "queued").count()
+        }
+
         /// The states of the runs that there are, the oldest first.
         async fn runs(&self) -> Vec<String> {
             let mut runs = self.state.list_runs(None, 100).await.unwrap();
@@ -372,6 +386,26 @@ mod tests {
             assert!(jobs.insert(taken.job), "once");
         }
         assert_eq!(jobs.len(), 1000);
+    }
+
+    #[tokio::test]
+    async fn what_could_be_written_of_a_look_stands_and_the_next_one_goes_on_behind_it() {
+        let world = World::new().await;
+        for number in 0..250 {
+            let path = world.directory.path();
+            let path = path.join(format!("jobs/sync-{number:03}.toml"));
+            std::fs::write(path, format!("kind = \"stackset-sync\"\n{HOURLY}\n")).unwrap();
+        }
+        let daemon = world.starts();
+        daemon.look(noon()).await.unwrap();
+        // Nothing can be written of the last of them.
+        world.state.refuse_runs_of("sync-249").await;
+        let later = noon() + 60.minutes();
+        daemon.look(later).await.unwrap_err();
+        assert_eq!(world.queued().await, 200);
+        world.state.allow_runs().await;
+        daemon.look(later).await.unwrap();
+        assert_eq!(world.queued().await, 250);
     }
 
     #[tokio::test]

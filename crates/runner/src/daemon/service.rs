@@ -24,6 +24,8 @@ pub(super) async fn serve(home: &Home, interrupt: &Interrupt, served: &Arc<Serve
         interrupt.draining().await;
         return;
     }
+    // Not yet.
+    served.set(false);
     while !interrupt.is_draining() {
         let serving = AssertUnwindSafe(until_drained(home, interrupt, served)).catch_unwind();
         match serving.await.unwrap_or_else(|_panic| Err(panicked())) {

@@ -1,35 +1,48 @@
-//! The end of a run: what is recorded of it, and for whom.
+//! The end of a run: what is recorded of it, and for whom. A run that the state stopped, because it could not be written, has not died: its
+//! end is written as soon as that can be done again, and its job is asked for once more.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use onboarding_core::plan::AccountRow;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    context::RunContext,
     error::JobError,
     execute::is_refused,
-    journal::{Journal, RunEnd, RunKey},
+    journal::{Hold, Journal, JournalError, RunEnd, RunKey},
+    lost::lost,
     options::RunOptions,
+    recorder::Recorder,
     report::{RunReport, RunStatus, StepOutcome, StepRecord, exit_code},
     telling,
 };
 
-/// Records the end. A journal that was lost is not written to again.
+/// The pause before the end is tried again that could not be written.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long writing the end may take once the lock is lost: by then it goes wrong as a rule.
+const LATE: Duration = Duration::from_secs(30);
+
+/// For how long it is tried at most by a process that is to end.
+const DRAINING: Duration = Duration::from_secs(10);
+
+/// Records the end. Where another process has the run, it is that one's.
 pub(super) async fn end(
     journal: &dyn Journal,
-    cx: &RunContext,
-    key: RunKey,
+    recorder: &Recorder,
+    (key, hold): (RunKey, Option<&dyn Hold>),
     options: &RunOptions,
     report: &mut RunReport,
 ) {
-    if cx.shared.recorder.is_lost() {
+    if recorder.is_fenced() {
         return;
     }
+    let (is_cut, now) = (recorder.is_lost(), (options.clock)());
     let error = report.error.as_ref().map(JobError::chain);
     let counts = !options.dry_run || options.only_looks;
     let looked = report.error.is_none() && counts && report.plan().is_some();
     let routes = if counts { &*options.routes } else { &[] };
-    let notifications = telling::notifications(journal, routes, report, looked, cx.now());
+    let notifications = telling::notifications(journal, routes, report, looked, now);
     let notifications = notifications.await;
     let end = RunEnd {
         status: report.status(),
@@ -43,12 +56,53 @@ pub(super) async fn end(
         error: error.as_deref(),
         notifications: &notifications,
         plan: options.consent.kept_plan().zip(became(report)),
-        again: is_put_off(options, report),
-        at: cx.now(),
+        again: is_put_off(options, report) || is_cut && is_wanted(options),
+        at: now,
     };
-    if let Err(error) = journal.end_run(key, end).await {
-        let lost = cx.shared.recorder.fail(&error);
+    if let Err(error) = written(journal, (key, hold), options, &end).await {
+        let lost = recorder.fail(&error);
         report.error.get_or_insert(lost);
+    }
+}
+
+/// Writes the end down, again and again while the state cannot be written: with the state away, nobody else can take the run up either.
+async fn written(
+    journal: &dyn Journal,
+    (key, hold): (RunKey, Option<&dyn Hold>),
+    options: &RunOptions,
+    end: &RunEnd<'_>,
+) -> Result<(), JournalError> {
+    let (begun, interrupt) = (Instant::now(), &options.interrupt);
+    let patience = || match interrupt.is_draining() {
+        true => options.end_patience.min(DRAINING),
+        false => options.end_patience,
+    };
+    loop {
+        let write = journal.end_run(key, end.clone());
+        let written = if hold.is_some_and(Hold::is_lost) {
+            let left = patience().saturating_sub(begun.elapsed());
+            let written = timeout(left.min(LATE), write).await;
+            written.unwrap_or(Err(JournalError::HoldLost))
+        } else {
+            tokio::select! {
+                biased;
+                written = write => written,
+                () = lost(hold) => Err(JournalError::HoldLost),
+            }
+        };
+        let error = match written {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let may_pass = matches!(error, JournalError::Write { .. } | JournalError::HoldLost);
+        if !may_pass || interrupt.is_abandoned() || begun.elapsed() >= patience() {
+            return Err(error);
+        }
+        tracing::warn!(run.id = %key.id, %error, "the end of a run could not be written down; it is tried again");
+        tokio::select! {
+            () = interrupt.abandoned() => {}
+            () = sleep(PAUSE) => {}
+        }
     }
 }
 
@@ -84,13 +138,16 @@ fn became(report: &RunReport) -> Option<&'static str> {
     (came_to_its_end && !report.steps.iter().any(is_pending)).then_some("applied")
 }
 
+/// Whether a run that ends early through no fault of its own is asked for once more. Who waits for one that was asked for by hand is told, and
+/// asks again.
+fn is_wanted(options: &RunOptions) -> bool {
+    options.is_put_off_by_signals && !options.interrupt.is_cancelled()
+}
+
 /// Whether the run ends early only because its process does.
 fn is_put_off(options: &RunOptions, report: &RunReport) -> bool {
     let interrupt = &options.interrupt;
-    report.interrupted
-        && options.is_put_off_by_signals
-        && !interrupt.is_cancelled()
-        && interrupt.frozen().is_none()
+    report.interrupted && is_wanted(options) && interrupt.frozen().is_none()
 }
 
 /// The rows of the accounts that steps worked on, so that a run that touched nothing costs no rows.

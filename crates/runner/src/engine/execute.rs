@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
@@ -25,8 +24,9 @@ use super::{
     ending::{end, failure},
     error::{ErrorClass, JobError},
     job::{Job, Memos, Phase},
-    journal::{Hold, Journal, JournalError, NewRun, RunId, RunKey},
+    journal::{Claim, Journal, JournalError, NewRun, RunId, RunKey},
     ledger::Ledger,
+    lost::lost,
     options::RunOptions,
     progress::ProgressBoard,
     recorder::Recorder,
@@ -119,11 +119,22 @@ async fn run<J: Job>(
         at: (options.clock)(),
         trace_id,
     };
-    let begun = match journal.begin_run(&new).await {
+    let hold = options.claim.as_ref().map(|claim| &*claim.hold);
+    let begun = tokio::select! {
+        biased;
+        () = lost(hold) => Err(JournalError::HoldLost),
+        begun = journal.begin_run(&new) => begun,
+    };
+    let begun = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            refuse(&mut report, error);
             report.duration = started.elapsed();
+            let claimed = claimed(&journal, options, &error);
+            refuse(&mut report, error);
+            if let Some((recorder, claim)) = claimed {
+                let run = (claim.key, Some(&*claim.hold));
+                end(&*journal, &recorder, run, options, &mut report).await;
+            }
             return report;
         }
     };
@@ -176,17 +187,10 @@ async fn run<J: Job>(
     report.steps = ledger.records();
     report.api_calls = difference(job.api_calls(), &calls_before);
     report.duration = started.elapsed();
-    end(&*journal, &cx, begun.key, options, &mut report).await;
+    let hold = begun.hold.as_deref();
+    let recorder = &cx.shared.recorder;
+    end(&*journal, recorder, (begun.key, hold), options, &mut report).await;
     report
-}
-
-/// Ends when the lock of the job has run out, as the run finds whenever it goes on.
-async fn lost(hold: Option<&dyn Hold>) {
-    std::future::poll_fn(|_| match hold {
-        Some(hold) if hold.is_lost() => Poll::Ready(()),
-        _ => Poll::Pending,
-    })
-    .await;
 }
 
 /// The stages of a run, which a second signal drops wherever they are.
@@ -488,11 +492,30 @@ fn panicked(doing: &str) -> JobError {
     )
 }
 
+/// A run that was taken up and could not be begun because of the journal: what records its end.
+fn claimed<'a>(
+    journal: &Arc<dyn Journal>,
+    options: &'a RunOptions,
+    error: &JournalError,
+) -> Option<(Recorder, &'a Claim)> {
+    let claim = options.claim.as_ref().filter(|_| !is_refusal(error))?;
+    let recorder = Recorder::new(Arc::clone(journal), claim.key);
+    recorder.fail(error);
+    Some((recorder, claim))
+}
+
+fn is_refusal(error: &JournalError) -> bool {
+    matches!(
+        error,
+        JournalError::AlreadyRunning { .. }
+            | JournalError::TickTaken { .. }
+            | JournalError::PlanEnded { .. }
+    )
+}
+
 fn refuse(report: &mut RunReport, error: JournalError) {
     match error {
-        JournalError::AlreadyRunning { .. }
-        | JournalError::TickTaken { .. }
-        | JournalError::PlanEnded { .. } => {
+        error if is_refusal(&error) => {
             report.engine_refusals.push(Refusal {
                 guard: ONE_RUN_PER_JOB.to_owned(),
                 message: error.to_string(),

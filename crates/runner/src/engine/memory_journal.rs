@@ -1,7 +1,7 @@
 //! A journal in memory for tests, which can fail at a chosen write: before it took effect, or after (an answer that was
 //! lost). From then on every write fails, as when the disk is full or the process is gone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use onboarding_core::{notify::Notification, plan::Step};
@@ -9,15 +9,19 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{
-    AttemptEnd, AttemptStart, Begun, Journal, JournalError, NewRun, PlanDocument, RunEnd, RunId,
-    RunKey, StepEnd,
+    AttemptEnd, AttemptStart, Begun, Hold, Journal, JournalError, NewRun, PlanDocument, RunEnd,
+    RunId, RunKey, StepEnd,
 };
 
 /// At which write it fails.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Fault {
     BeforeWrite(usize),
     AfterWrite(usize),
+    /// Only so long: the store is there again after that.
+    During(Range<usize>),
+    /// Another process has taken the run over.
+    TakenOver(usize),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -34,6 +38,7 @@ pub(super) struct RunRow {
     pub(super) steps: BTreeMap<String, StepRow>,
     pub(super) touched: usize,
     pub(super) held: Option<PlanDocument>,
+    pub(super) again: bool,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +50,9 @@ struct Rows {
     known: BTreeMap<String, i64>,
     told: Vec<Notification>,
     looks: usize,
+    hold: Option<Arc<dyn Hold>>,
+    hangs_in: &'static str,
+    hangs: bool,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +68,32 @@ impl MemoryJournal {
     /// After so many looks, everything is frozen.
     pub(super) fn freeze_after(&self, looks: usize) {
         self.0.lock().unfrozen_for = Some(looks);
+    }
+
+    /// Runs that begin have this lock.
+    pub(super) fn lock_with(&self, hold: Arc<dyn Hold>) {
+        self.0.lock().hold = Some(hold);
+    }
+
+    /// From now on, this never comes back.
+    pub(super) fn hang_in(&self, method: &'static str) {
+        self.0.lock().hangs_in = method;
+    }
+
+    /// Whether somebody waits for what never comes back.
+    pub(super) fn hangs(&self) -> bool {
+        self.0.lock().hangs
+    }
+
+    async fn come_to(&self, method: &'static str) {
+        let hangs = {
+            let mut rows = self.0.lock();
+            rows.hangs |= rows.hangs_in == method;
+            rows.hangs
+        };
+        if hangs {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// The run before has had a finding with this id.
@@ -97,8 +131,10 @@ impl MemoryJournal {
             what: "a record",
             source: "disk full".into(),
         };
-        match rows.fault {
+        match rows.fault.clone() {
             Some(Fault::BeforeWrite(at)) if write >= at => Err(full()),
+            Some(Fault::During(writes)) if writes.contains(&write) => Err(full()),
+            Some(Fault::TakenOver(at)) if write >= at => Err(JournalError::Fenced(RunId::new())),
             Some(Fault::AfterWrite(at)) if write > at => Err(full()),
             Some(Fault::AfterWrite(at)) if write == at => {
                 change(&mut rows);
@@ -124,6 +160,7 @@ impl MemoryJournal {
 #[async_trait]
 impl Journal for MemoryJournal {
     async fn begin_run(&self, run: &NewRun) -> Result<Begun, JournalError> {
+        self.come_to("begin_run").await;
         self.write(|rows| {
             let mut begun = Begun {
                 key: RunKey {
@@ -133,7 +170,7 @@ impl Journal for MemoryJournal {
                 interrupted: Vec::new(),
                 memos: BTreeMap::new(),
                 failed_memos: BTreeMap::new(),
-                hold: None,
+                hold: rows.hold.clone(),
             };
             if !run.dry_run {
                 for (id, earlier) in rows.runs.iter_mut().filter(|(_, row)| row.job == run.job) {
@@ -178,6 +215,7 @@ impl Journal for MemoryJournal {
         steps: &[Step],
         memos: &BTreeMap<String, Value>,
     ) -> Result<(), JournalError> {
+        self.come_to("plan_run").await;
         self.write(|rows| {
             let job = rows.runs[&run.id].job.clone();
             for earlier in rows.runs.values_mut().filter(|row| row.job == job) {
@@ -245,10 +283,13 @@ impl Journal for MemoryJournal {
     }
 
     async fn end_run(&self, run: RunKey, end: RunEnd<'_>) -> Result<(), JournalError> {
+        self.come_to("end_run").await;
         self.write(|rows| {
-            let row = rows.runs.get_mut(&run.id).unwrap();
+            // One that waited has a row before it begins.
+            let row = rows.runs.entry(run.id).or_default();
             row.state = end.status.code().to_owned();
             row.touched = end.accounts.len();
+            row.again = end.again;
             rows.told.extend_from_slice(end.notifications);
             rows.looks += usize::from(end.looked);
         })

@@ -45,6 +45,8 @@ pub struct RunOptions {
     pub timeout: Duration,
     /// How long a step may go on being requeued.
     pub operation_timeout: Duration,
+    /// For how long its end is tried to be written while the state cannot be.
+    pub end_patience: Duration,
     /// Who shows progress.
     pub progress: Arc<dyn ProgressSink>,
     /// Who is told of it.
@@ -76,6 +78,7 @@ impl RunOptions {
             retry: RetryPolicy::default(),
             timeout: Duration::from_secs(60 * 60),
             operation_timeout: Duration::from_secs(24 * 60 * 60),
+            end_patience: Duration::from_secs(10),
             progress: Arc::new(NoProgress),
             routes: Arc::default(),
             interrupt: Interrupt::default(),

@@ -1,6 +1,9 @@
 //! The engine's way to the journal: once a record could not be written, the run may have no further effect.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +18,8 @@ pub(super) struct Recorder {
     key: RunKey,
     lost: CancellationToken,
     cause: OnceLock<String>,
+    /// Whether that was because another process has the run.
+    is_fenced: AtomicBool,
 }
 
 impl Recorder {
@@ -24,12 +29,18 @@ impl Recorder {
             key,
             lost: CancellationToken::new(),
             cause: OnceLock::new(),
+            is_fenced: AtomicBool::new(false),
         }
     }
 
     /// Whether a record could not be written.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.is_cancelled()
+    }
+
+    /// Whether another process has taken the run over, as a record told that could not be written.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.is_fenced.load(Ordering::Relaxed)
     }
 
     /// Ends when a record could not be written.
@@ -54,6 +65,9 @@ impl Recorder {
             text.push_str(&source.to_string());
         }
         tracing::error!(error = %text, "journal write failed; no further effect is started");
+        if matches!(error, JournalError::Fenced(_)) {
+            self.is_fenced.store(true, Ordering::Relaxed);
+        }
         // Only the first cause is told; later writes fail because of it.
         let _ = self.cause.set(text);
         self.lost.cancel();

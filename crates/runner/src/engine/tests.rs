@@ -5,4 +5,5 @@ mod exit_codes;
 mod interruption;
 mod steps;
 mod telling;
+mod vanished;
 mod world;

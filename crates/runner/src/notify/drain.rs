@@ -1,4 +1,5 @@
-//! Sends what is due to one target, one after the other, until it fails, was asked often enough, or nothing is left.
+//! Sends what is due to one target, one after the other, until it fails, was asked often enough, or nothing is left. What it asks of the
+//! state has to come back in time: the target would be busy for as long as it did not.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,14 +40,10 @@ impl Drain {
     /// Tells whether anything could be done.
     pub(super) async fn run(&self) -> Result<bool, StateError> {
         let (name, per_hour) = (&self.target.name, self.target.per_hour);
-        let mut is_any = give_up(&self.state, Some(name)).await?;
+        let state = &self.state;
+        let mut is_any = state.in_time(give_up(state, Some(name))).await?;
         while !self.ending.is_cancelled() && self.patience() > NOTING {
-            let now = self.state.now().await?;
-            let held_until = now.saturating_add(milliseconds(HOLD));
-            let next = self
-                .state
-                .take_notification(name, per_hour, now, held_until);
-            match next.await? {
+            match state.in_time(self.next()).await? {
                 NextNotification::None => break,
                 NextNotification::Enough => {
                     tracing::warn!(
@@ -67,6 +64,17 @@ impl Drain {
         Ok(is_any)
     }
 
+    /// Takes the next one that is due.
+    async fn next(&self) -> Result<NextNotification, StateError> {
+        let (name, per_hour) = (&self.target.name, self.target.per_hour);
+        let now = self.state.now().await?;
+        let held_until = now.saturating_add(milliseconds(HOLD));
+        let next = self
+            .state
+            .take_notification(name, per_hour, now, held_until);
+        next.await
+    }
+
     /// How long an attempt may take that begins now, so that what became of it can still be noted.
     fn patience(&self) -> Duration {
         self.deadline.map_or(ATTEMPT, |deadline| {
@@ -83,7 +91,7 @@ impl Drain {
             Err(why) => {
                 let why = format!("this version of the program cannot read it: {why}");
                 tracing::error!(notify.target = name, notify.id = taken.id, "{why}");
-                self.leave(taken, &why).await?;
+                self.state.in_time(self.leave(taken, &why)).await?;
                 return Ok(true);
             }
         };
@@ -95,8 +103,7 @@ impl Drain {
         let (event, job) = (message.notice.event, &message.notice.job);
         let sent = self.sender.send(&self.target, &message, self.patience());
         let Err(error) = sent.await else {
-            let now = self.state.now().await?;
-            self.state.notification_sent(taken, now).await?;
+            self.state.in_time(self.note_sent(taken)).await?;
             tracing::info!(notify.target = name, %event, job.name = job, "somebody was told");
             return Ok(true);
         };
@@ -106,15 +113,30 @@ impl Drain {
             "a notification did not get through; it is tried again"
         );
         if error.is_of_content {
-            self.leave(taken, &why).await?;
+            self.state.in_time(self.leave(taken, &why)).await?;
             return Ok(true);
         }
         let asked = error.retry_after.unwrap_or_default().min(LONGEST_WAIT);
         let wait = retry_after(taken.failures.saturating_add(1), rand::random());
         let wait = wait.max(milliseconds(asked));
-        let not_before = self.state.now().await?.saturating_add(wait);
-        self.state.target_failed(taken, &why, not_before).await?;
+        self.state.in_time(self.rest(taken, &why, wait)).await?;
         Ok(false)
+    }
+
+    async fn note_sent(&self, taken: &TakenNotification) -> Result<(), StateError> {
+        let now = self.state.now().await?;
+        self.state.notification_sent(taken, now).await
+    }
+
+    /// Leaves the target alone for so many milliseconds.
+    async fn rest(
+        &self,
+        taken: &TakenNotification,
+        why: &str,
+        wait: i64,
+    ) -> Result<(), StateError> {
+        let not_before = self.state.now().await?.saturating_add(wait);
+        self.state.target_failed(taken, why, not_before).await
     }
 
     /// Leaves one for as long as anything is left that fails: it will hardly get through soon.
@@ -143,3 +165,31 @@ pub(crate) async fn give_up(state: &State, target: Option<&str>) -> Result<bool,
 }
 
 const _: () = assert!(HOLD.as_secs() > ATTEMPT.as_secs());
+
+#[cfg(test)]
+mod tests {
+    use aws_ops::{Aws, AwsSettings};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_target_is_not_busy_for_as_long_as_the_state_does_not_answer() {
+        let Some(silent) = State::silent("notifications").await else {
+            return;
+        };
+        let target =
+            "name = \"ops\"\nwebhook = \"https://127.0.0.1/told\"\nsecret = { env = \"NONE\" }\n";
+        let settings = AwsSettings {
+            region: Some("us-east-1".parse().unwrap()),
+            ..AwsSettings::default()
+        };
+        let drain = Drain {
+            target: toml::from_str(target).unwrap(),
+            state: silent.state.clone(),
+            sender: Arc::new(Sender::new(Aws::connect(settings).await.unwrap())),
+            deadline: None,
+            ending: CancellationToken::new(),
+        };
+        silent.comes_back(drain.run()).await.unwrap_err();
+    }
+}

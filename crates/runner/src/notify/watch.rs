@@ -32,7 +32,7 @@ pub(crate) async fn keep_watching(home: Home, wrong: impl Fn() -> BTreeMap<Strin
         dying: Seen::default(),
     };
     loop {
-        if let Err(error) = watch.look(wrong()).await {
+        if let Err(error) = watch.look_in_time(wrong()).await {
             tracing::error!(%error, "what needs somebody could not be looked for, or not be told; it is tried again");
         }
         tokio::time::sleep(LOOK).await;
@@ -47,6 +47,12 @@ struct Watch {
 }
 
 impl Watch {
+    /// Looks once, or tells that the state did not answer in time.
+    async fn look_in_time(&mut self, wrong: BTreeMap<String, String>) -> Result<(), StateError> {
+        let state = self.state.clone();
+        state.in_time(self.look(wrong)).await
+    }
+
     /// Looks once. What could not be written down is new at the next look.
     async fn look(&mut self, wrong: BTreeMap<String, String>) -> Result<(), StateError> {
         for (job, errors) in self.wrong.untold(wrong) {
@@ -149,11 +155,8 @@ mod tests {
         assert_eq!(seen.untold(one).len(), 1);
     }
 
-    #[tokio::test]
-    async fn what_could_not_be_written_down_is_told_later() {
-        let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", directory.path().join("state.db").display());
-        let state = State::open(&url).await.unwrap();
+    /// One that tells everything.
+    fn watch(state: &State) -> Watch {
         let all = Route {
             target: "all".to_owned(),
             events: Event::ALL.into(),
@@ -162,12 +165,30 @@ mod tests {
             quiet: 1,
             give_up_after: 1_000,
         };
-        let mut watch = Watch {
+        Watch {
             state: state.clone(),
             routes: Arc::new([all]),
             wrong: Seen::default(),
             dying: Seen::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_watches_goes_on_when_the_state_does_not_answer() {
+        let Some(silent) = State::silent("notifications").await else {
+            return;
         };
+        let mut watch = watch(&silent.state);
+        let looked = watch.look_in_time(broken(&[("sync", "line 3")]));
+        silent.comes_back(looked).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_down_is_told_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("state.db").display());
+        let state = State::open(&url).await.unwrap();
+        let mut watch = watch(&state);
         let wrong = broken(&[("sync", "line 3"), ("", "line 4")]);
         state.refuse_notifications().await;
         watch.look(wrong.clone()).await.unwrap_err();

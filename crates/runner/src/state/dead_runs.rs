@@ -80,8 +80,9 @@ impl State {
         Ok(dead)
     }
 
-    /// Takes away runs that were due before this and wait, of jobs that are none of these: nobody who looks at this state seems to
-    /// know them. Gives their jobs.
+    /// Takes away runs that were due before this and wait, of jobs that are none of these and whose schedule is not in force: nobody who
+    /// looks at this state seems to know them. A job that another replica has in force, or a file that is wrong for a while, is not
+    /// known by all. Gives their jobs.
     ///
     /// # Errors
     /// When the state cannot be read or written.
@@ -93,7 +94,8 @@ impl State {
     ) -> Result<Vec<String>, StateError> {
         let failed = StateError::query("taking away runs of unknown jobs");
         let jobs: Vec<String> = sqlx::query_scalar(
-            "SELECT DISTINCT job FROM runs WHERE state = 'queued' AND due_at < $1",
+            "SELECT DISTINCT job FROM runs WHERE state = 'queued' AND due_at < $1 AND NOT EXISTS \
+             (SELECT 1 FROM schedules WHERE schedules.job = runs.job AND schedules.schedule IS NOT NULL)",
         )
         .bind(due_before.as_millisecond())
         .fetch_all(self.pool())
@@ -105,8 +107,10 @@ impl State {
             .collect();
         for job in &unknown {
             sqlx::query(
-                "UPDATE runs SET state = 'skipped', ended_at = $3, error = 'no daemon knew the job' \
-                 WHERE job = $1 AND state = 'queued' AND due_at < $2",
+                "UPDATE runs SET state = 'skipped', ended_at = $3, \
+                 error = 'the daemon that looked does not know the job, and no schedule of it is in force' \
+                 WHERE job = $1 AND state = 'queued' AND due_at < $2 AND NOT EXISTS \
+                 (SELECT 1 FROM schedules WHERE schedules.job = $1 AND schedules.schedule IS NOT NULL)",
             )
             .bind(job)
             .bind(due_before.as_millisecond())
@@ -140,7 +144,8 @@ impl State {
     }
 }
 
-/// Asks for the same run once more, unless one of its job waits already, or somebody has ended it: that is wanted no more.
+/// Asks for the same run once more, unless one of its job waits already, or somebody has ended it: that is wanted no more. Nor is one of
+/// which three have failed that were asked for again: whatever stops them does not pass.
 pub(super) async fn ask_again(
     tx: &mut Transaction<'_, AnyDatabase>,
     run: RunKey,
@@ -158,9 +163,30 @@ pub(super) async fn ask_again(
     let Some(row) = row else {
         return Ok(());
     };
+    let job: String = row.try_get("job").map_err(&failed)?;
+    if fails_again_and_again(tx, &job).await? {
+        return Ok(());
+    }
     let now = Timestamp::from_millisecond(now);
     let now = now.map_err(write("a run in place of one that was put off"))?;
     again(tx, &row, now).await
+}
+
+async fn fails_again_and_again(
+    tx: &mut Transaction<'_, AnyDatabase>,
+    job: &str,
+) -> Result<bool, JournalError> {
+    let failed: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM (SELECT state, woken_by FROM runs WHERE job = $1 AND (dry_run = 0 OR due_at IS NOT NULL) \
+         AND state NOT IN ('queued', 'skipped') ORDER BY started_at DESC, id DESC LIMIT $2) AS latest \
+         WHERE state = 'failed' AND woken_by = 'resume'",
+    )
+    .bind(job)
+    .bind(DEATHS)
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(write("a run in place of one that was put off"))?;
+    Ok(failed == DEATHS)
 }
 
 async fn dies_again_and_again(

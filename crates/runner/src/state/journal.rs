@@ -1,6 +1,6 @@
-//! The state as the engine's journal.
+//! The state as the engine's journal. Each record comes back in time: a run whose server has vanished must not keep its place.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use onboarding_core::plan::Step;
@@ -12,10 +12,13 @@ use crate::engine::{
     StepEnd,
 };
 
+/// How long what has a row for each step or account may take.
+const LONG: Duration = Duration::from_secs(300);
+
 #[async_trait]
 impl Journal for State {
     async fn begin_run(&self, run: &NewRun) -> Result<Begun, JournalError> {
-        self.insert_run(run).await
+        self.in_time(self.insert_run(run)).await
     }
 
     async fn hold_plan(
@@ -23,7 +26,7 @@ impl Journal for State {
         run: RunKey,
         plan: &PlanDocument,
     ) -> Result<PlanDocument, JournalError> {
-        self.insert_plan(run, plan).await
+        self.within(LONG, self.insert_plan(run, plan)).await
     }
 
     async fn plan_run(
@@ -32,25 +35,26 @@ impl Journal for State {
         steps: &[Step],
         memos: &BTreeMap<String, Value>,
     ) -> Result<(), JournalError> {
-        self.insert_steps(run, steps, memos).await
+        let planned = self.insert_steps(run, steps, memos);
+        self.within(LONG, planned).await
     }
 
     async fn findings_since(&self, job: &str) -> Result<BTreeMap<String, i64>, JournalError> {
-        let since = self.findings_since(job).await;
+        let since = self.in_time(self.findings_since(job)).await;
         since.map_err(write("since when findings are there"))
     }
 
     async fn frozen(&self) -> Result<Option<String>, JournalError> {
-        let freeze = self
-            .database()
-            .freeze()
-            .await
-            .map_err(write("a look at the freeze"))?;
-        Ok(freeze.map(|freeze| freeze.to_string()))
+        let frozen = async {
+            let freeze = self.database().freeze().await;
+            let freeze = freeze.map_err(write("a look at the freeze"))?;
+            Ok(freeze.map(|freeze| freeze.to_string()))
+        };
+        self.in_time(frozen).await
     }
 
     async fn cancelled_by(&self, run: RunKey) -> Result<Option<String>, JournalError> {
-        self.cancelled_by(run).await
+        self.in_time(self.cancelled_by(run)).await
     }
 
     async fn begin_attempt(
@@ -58,22 +62,22 @@ impl Journal for State {
         run: RunKey,
         start: AttemptStart<'_>,
     ) -> Result<(), JournalError> {
-        self.insert_attempt(run, start).await
+        self.in_time(self.insert_attempt(run, start)).await
     }
 
     async fn set_memo(&self, run: RunKey, step: &str, memo: &Value) -> Result<(), JournalError> {
-        self.update_memo(run, step, memo).await
+        self.in_time(self.update_memo(run, step, memo)).await
     }
 
     async fn end_attempt(&self, run: RunKey, end: AttemptEnd<'_>) -> Result<(), JournalError> {
-        self.update_attempt(run, end).await
+        self.in_time(self.update_attempt(run, end)).await
     }
 
     async fn end_step(&self, run: RunKey, end: StepEnd<'_>) -> Result<(), JournalError> {
-        self.update_step(run, end).await
+        self.in_time(self.update_step(run, end)).await
     }
 
     async fn end_run(&self, run: RunKey, end: RunEnd<'_>) -> Result<(), JournalError> {
-        self.update_run(run, end).await
+        self.within(LONG, self.update_run(run, end)).await
     }
 }

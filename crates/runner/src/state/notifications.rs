@@ -145,7 +145,7 @@ impl State {
         let mut dying = BTreeMap::new();
         for job in died {
             let last = sqlx::query(
-                "SELECT id, state, exit_code FROM runs WHERE job = $1 AND dry_run = 0 \
+                "SELECT id, state, exit_code FROM runs WHERE job = $1 AND (dry_run = 0 OR due_at IS NOT NULL) \
                  AND state NOT IN ('queued', 'skipped', 'running') ORDER BY started_at DESC, id DESC LIMIT 3",
             )
             .bind(&job)

@@ -1,10 +1,10 @@
-//! How long a loop waits for the state: a server that vanishes without a word, as where a failover drops packets, is noticed by TCP only
+//! How long the state is waited for: a server that vanishes without a word, as where a failover drops packets, is noticed by TCP only
 //! after many minutes, and until then a statement that is under way does not come back.
 
 use std::time::Duration;
 
 use super::{LEASE, Place, State, StateError, error::write};
-use crate::engine::JournalError;
+use crate::engine::{JobError, JournalError};
 
 /// The state did not answer in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,13 +14,19 @@ pub struct NoAnswer(Duration);
 impl From<NoAnswer> for StateError {
     fn from(error: NoAnswer) -> Self {
         let source = std::io::Error::new(std::io::ErrorKind::TimedOut, error);
-        Self::query("looking at what is due")(sqlx::Error::Io(source))
+        Self::query("reading or writing what was asked for")(sqlx::Error::Io(source))
     }
 }
 
 impl From<NoAnswer> for JournalError {
     fn from(error: NoAnswer) -> Self {
-        write("a look at what waits")(error)
+        write("what was asked for")(error)
+    }
+}
+
+impl From<NoAnswer> for JobError {
+    fn from(error: NoAnswer) -> Self {
+        StateError::from(error).into()
     }
 }
 
@@ -34,11 +40,23 @@ impl State {
         &self,
         look: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let patience = 2 * match &self.place {
+        let lease = match &self.place {
             Place::File(_) => LEASE,
             Place::Server(server) => server.lease,
         };
-        let looked = tokio::time::timeout(patience, look).await;
-        looked.unwrap_or_else(|_| Err(NoAnswer(patience).into()))
+        self.within(2 * lease, look).await
+    }
+
+    /// The same with a limit of its own, for what may take longer than a look.
+    ///
+    /// # Errors
+    /// Those of the work, and [`NoAnswer`].
+    pub async fn within<T, E: From<NoAnswer>>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let worked = tokio::time::timeout(limit, work).await;
+        worked.unwrap_or_else(|_| Err(NoAnswer(limit).into()))
     }
 }

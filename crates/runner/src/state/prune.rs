@@ -1,12 +1,17 @@
 //! Forgetting runs that ended long ago, with their steps, attempts and plans, a few at a time so that nobody waits for it.
 //!
-//! What is kept of them, however old: the last run of each job and its last one that was done, what `runs undo` can still make again,
-//! plans that somebody can still approve or that are being applied, memos that a later run takes up, and what was taken out of accounts,
-//! which can be put back with nothing else.
+//! What is kept of them, however old: the last run of each job and its last one that was done (or only looked, as its job says), what
+//! `runs undo` can still make again, plans that somebody can still approve or that are being applied, memos that a later run takes up,
+//! and what was taken out of accounts, which can be put back with nothing else.
 
-use sqlx::Row as _;
+use std::time::Duration;
+
+use sqlx::{Any, Row as _, any::AnyArguments, query::Query};
 
 use super::{State, StateError};
+
+/// How long one of these statements may take: nobody waits for it, and it may have much to delete.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Runs that are forgotten in one transaction: each may have tens of thousands of steps.
 const BATCH: i64 = 10;
@@ -37,8 +42,10 @@ macro_rules! of_old_runs {
         concat!(
             $head,
             " FROM runs WHERE ended_at < $1 AND state NOT IN ('queued', 'running') \
-             AND id NOT IN (SELECT MAX(id) FROM runs WHERE dry_run = 0 AND state NOT IN ('queued', 'skipped') GROUP BY job) \
-             AND id NOT IN (SELECT MAX(id) FROM runs WHERE dry_run = 0 AND state = 'done' GROUP BY job) \
+             AND id NOT IN (SELECT MAX(id) FROM runs WHERE (dry_run = 0 OR due_at IS NOT NULL) \
+             AND state NOT IN ('queued', 'skipped') GROUP BY job) \
+             AND id NOT IN (SELECT MAX(id) FROM runs WHERE (dry_run = 0 OR due_at IS NOT NULL) \
+             AND state IN ('done', 'planned') GROUP BY job) \
              AND NOT EXISTS (SELECT 1 FROM deletions WHERE deletions.run_id = runs.id AND deletions.undone_at IS NULL) \
              AND NOT EXISTS (SELECT 1 FROM plans WHERE plans.run_id = runs.id AND plans.state IN ('waiting', 'approved') \
              AND plans.expires_at > $2) \
@@ -112,48 +119,47 @@ impl State {
         quarantine_after: u32,
         now: i64,
     ) -> Result<Prunable, StateError> {
-        let failed = StateError::query("forgetting old runs");
         let mut pruned = Prunable::default();
         loop {
-            let gone = sqlx::query(SKIPPED)
-                .bind(before)
-                .bind(BATCH_OF_SKIPPED)
-                .execute(self.pool())
-                .await
-                .map_err(&failed)?;
-            if gone.rows_affected() == 0 {
+            let skipped = sqlx::query(SKIPPED).bind(before).bind(BATCH_OF_SKIPPED);
+            let gone = self.forget(skipped).await?;
+            if gone == 0 {
                 break;
             }
-            pruned.runs += gone.rows_affected();
+            pruned.runs += gone;
         }
         loop {
-            let gone = sqlx::query(of_old_runs!(
+            let runs = sqlx::query(of_old_runs!(
                 "DELETE FROM runs WHERE id IN (SELECT id",
                 " ORDER BY ended_at LIMIT $3)"
             ))
             .bind(before)
             .bind(now)
-            .bind(BATCH)
-            .execute(self.pool())
-            .await
-            .map_err(&failed)?;
-            if gone.rows_affected() == 0 {
+            .bind(BATCH);
+            let gone = self.forget(runs).await?;
+            if gone == 0 {
                 break;
             }
-            pruned.runs += gone.rows_affected();
+            pruned.runs += gone;
         }
         let of = |what: &str| sqlx::AssertSqlSafe(format!("DELETE {what}"));
         let notifications = sqlx::query(of(NOTIFICATIONS)).bind(before);
-        let gone = notifications.execute(self.pool()).await.map_err(&failed)?;
-        pruned.notifications = gone.rows_affected();
+        pruned.notifications = self.forget(notifications).await?;
         let links = sqlx::query(of(LINKS)).bind(before);
-        let gone = links.execute(self.pool()).await.map_err(&failed)?;
-        pruned.links = gone.rows_affected();
+        pruned.links = self.forget(links).await?;
         let clocks = sqlx::query(of(CLOCKS))
             .bind(before.div_euclid(1000))
             .bind(i64::from(quarantine_after));
-        let gone = clocks.execute(self.pool()).await.map_err(&failed)?;
-        pruned.clocks = gone.rows_affected();
+        pruned.clocks = self.forget(clocks).await?;
         Ok(pruned)
+    }
+
+    /// How many rows a statement has deleted.
+    async fn forget(&self, statement: Query<'_, Any, AnyArguments>) -> Result<u64, StateError> {
+        let gone = async {
+            let gone = statement.execute(self.pool()).await;
+            gone.map_err(StateError::query("forgetting old runs"))
+        };
+        Ok(self.within(PATIENCE, gone).await?.rows_affected())
     }
 }

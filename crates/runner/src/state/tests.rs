@@ -64,10 +64,58 @@ impl State {
         sqlx::query(trigger).execute(self.pool()).await.unwrap();
     }
 
+    /// From now on, no run of this job can be written down.
+    pub(crate) async fn refuse_runs_of(&self, job: &str) {
+        let trigger = format!(
+            "CREATE TRIGGER refused_runs BEFORE INSERT ON runs WHEN NEW.job = '{job}' BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        );
+        let trigger = sqlx::query(sqlx::AssertSqlSafe(trigger));
+        trigger.execute(self.pool()).await.unwrap();
+    }
+
+    /// They can again.
+    pub(crate) async fn allow_runs(&self) {
+        let trigger = "DROP TRIGGER refused_runs";
+        sqlx::query(trigger).execute(self.pool()).await.unwrap();
+    }
+
     /// It can again.
     pub(crate) async fn allow_notifications(&self) {
         let trigger = "DROP TRIGGER refused";
         sqlx::query(trigger).execute(self.pool()).await.unwrap();
+    }
+}
+
+/// A database that does not answer what it is asked about one table: somebody else has that for as long as this lives.
+pub(crate) struct Silent {
+    pub(crate) state: State,
+    limit: Duration,
+    _other: sqlx::Transaction<'static, sqlx::Any>,
+}
+
+impl State {
+    /// None where PostgreSQL is not installed, which is said.
+    pub(crate) async fn silent(table: &str) -> Option<Silent> {
+        let place = Place::server().await?;
+        let state = place.open().await.with_lease(Duration::from_secs(1));
+        let mut other = place.open().await.pool().begin().await.unwrap();
+        let lock = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        let lock = sqlx::raw_sql(sqlx::AssertSqlSafe(lock));
+        lock.execute(&mut *other).await.unwrap();
+        Some(Silent {
+            state,
+            limit: Duration::from_secs(20),
+            _other: other,
+        })
+    }
+}
+
+impl Silent {
+    /// What comes of work that asks it, which does not take for ever.
+    pub(crate) async fn comes_back<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::time::timeout(self.limit, work)
+            .await
+            .expect("it hangs")
     }
 }
 

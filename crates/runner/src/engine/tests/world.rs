@@ -180,6 +180,7 @@ pub(super) fn options() -> RunOptions {
             initial: Duration::from_micros(10),
             max: Duration::from_millis(1),
         },
+        end_patience: Duration::ZERO,
         ..RunOptions::new("test-job")
     }
 }

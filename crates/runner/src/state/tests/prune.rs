@@ -5,24 +5,26 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use onboarding_core::{
     notify::{Event, Notice, Notification},
     plan::{Estimate, Risk, Step, Summary},
 };
 use serde_json::json;
 
-use super::{Place, on_both};
+use super::{Place, on_both, requests};
 use crate::{
     engine::{
-        Asked, AttemptStart, Journal as _, NewRun, RunEnd, RunId, RunKey, RunStatus, StepEnd,
-        StepOutcome,
+        Asked, AttemptStart, Claim, Journal as _, NewRun, RunEnd, RunId, RunKey, RunStatus,
+        StepEnd, StepOutcome,
     },
-    state::{NextNotification, Prunable, State},
+    state::{NewRequest, NextNotification, Prunable, State},
 };
 
 on_both! {
     old_runs_go_with_all_that_they_did_and_the_last_ones_of_each_job_stay,
     what_somebody_still_needs_stays,
+    the_last_run_of_a_job_that_only_looks_stays,
     ticks_that_were_skipped_go_however_many_there_are,
     links_that_ended_of_stacks_that_are_gone_and_clocks_that_nobody_asks_for_go,
 }
@@ -123,6 +125,50 @@ async fn skipped(state: &State, ticks: i64) {
                FROM ticks";
     let made = sqlx::query(sql).bind(ticks).execute(state.pool()).await;
     assert_eq!(made.unwrap().rows_affected(), ticks.unsigned_abs());
+}
+
+/// A run of a daemon's that only looks, as its job says.
+async fn looked(state: &State, day: i64, status: RunStatus) -> String {
+    let at = Timestamp::from_millisecond(day * DAY).unwrap();
+    let request = NewRequest {
+        job: "orphans",
+        kind: "test",
+        woken_by: "schedule",
+        asked: Asked::default(),
+        due_at: at,
+        asked_in: None,
+    };
+    state.ask_for_run(&request, at).await.unwrap();
+    let known = ["orphans".to_owned()].into();
+    let taken = loop {
+        let taken = state.take_up(at, "test", &known, || false).await;
+        if let Some(taken) = taken.unwrap() {
+            break taken;
+        }
+        tokio::task::yield_now().await;
+    };
+    let run = NewRun {
+        claim: Some(Claim {
+            key: taken.run,
+            hold: taken.hold.clone(),
+            span: tracing::Span::none(),
+        }),
+        dry_run: true,
+        ..requests::new_run("orphans")
+    };
+    state.begin_run(&run).await.unwrap();
+    end(state, taken.run, status, day).await;
+    taken.run.id.to_string()
+}
+
+async fn the_last_run_of_a_job_that_only_looks_stays(place: Place) {
+    let state = place.open().await;
+    looked(&state, 1, RunStatus::Planned).await;
+    let well = looked(&state, 2, RunStatus::Planned).await;
+    looked(&state, 3, RunStatus::Failed).await;
+    let last = looked(&state, 4, RunStatus::Failed).await;
+    assert_eq!(prune(&state).await.runs, 2);
+    assert_eq!(known(&state).await, [well, last].into());
 }
 
 async fn ticks_that_were_skipped_go_however_many_there_are(place: Place) {

@@ -22,8 +22,10 @@ on_both!(
     a_run_that_was_taken_up_is_begun_under_its_fence,
     a_run_that_died_is_asked_for_again_and_not_forever,
     a_dry_run_of_a_daemon_is_found_dead_like_any_other,
+    a_job_that_only_looks_and_dies_again_and_again_is_told_of,
     what_somebody_cancelled_is_not_asked_for_again_when_it_dies,
     a_run_that_was_put_off_is_asked_for_again,
+    a_run_that_the_state_stopped_is_asked_for_again_and_has_not_died,
     what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off,
     what_nobody_knows_waits_for_somebody_who_does_and_not_forever,
     what_a_clock_that_was_ahead_has_missed_is_still_to_come,
@@ -336,6 +338,26 @@ async fn a_dry_run_of_a_daemon_is_found_dead_like_any_other(place: Place) {
     }
 }
 
+async fn a_job_that_only_looks_and_dies_again_and_again_is_told_of(place: Place) {
+    let (dying, living) = (place.open().await, place.open().await);
+    dying.ask_for_run(&request("sync"), now()).await.unwrap();
+    let mut last = None;
+    for _ in 0..3 {
+        assert!(living.dying_jobs(0).await.unwrap().is_empty());
+        let taken = take(&dying).await.unwrap();
+        let only_looks = NewRun {
+            dry_run: true,
+            ..begun(&taken)
+        };
+        dying.begin_run(&only_looks).await.unwrap();
+        last = Some(taken.run.id.to_string());
+        drop((taken, only_looks));
+        dead(&living).await;
+    }
+    let told = living.dying_jobs(0).await.unwrap();
+    assert_eq!(told.get("sync"), last.as_ref());
+}
+
 async fn what_somebody_cancelled_is_not_asked_for_again_when_it_dies(place: Place) {
     let (dying, living) = (place.open().await, place.open().await);
     dying.ask_for_run(&request("sync"), now()).await.unwrap();
@@ -375,6 +397,34 @@ async fn a_run_that_was_put_off_is_asked_for_again(place: Place) {
     state.end_run(key, put_off()).await.unwrap();
     let runs = state.list_runs(Some("audit"), 10).await.unwrap();
     assert_eq!(runs.len(), 2, "{runs:?}");
+}
+
+async fn a_run_that_the_state_stopped_is_asked_for_again_and_has_not_died(place: Place) {
+    let state = place.open().await;
+    state.ask_for_run(&request("sync"), now()).await.unwrap();
+    for stop in 0..4 {
+        let taken = loop {
+            if let Some(taken) = take(&state).await {
+                break taken;
+            }
+            tokio::task::yield_now().await;
+        };
+        let key = state.begin_run(&begun(&taken)).await.unwrap().key;
+        let stopped = RunEnd {
+            status: RunStatus::Failed,
+            exit: 1,
+            error: Some("no further effect was started"),
+            ..put_off()
+        };
+        state.end_run(key, stopped).await.unwrap();
+        let standings = state.standings().await.unwrap();
+        let waits = standings.get("sync").and_then(|sync| sync.queued.clone());
+        // Something that does not pass is left to the next tick.
+        assert_eq!(waits.is_some(), stop < 3, "{stop}");
+    }
+    assert!(state.dying_jobs(0).await.unwrap().is_empty());
+    let figures = state.figures().await.unwrap();
+    assert_eq!(figures.jobs["sync"].ends.deaths, 0);
 }
 
 async fn what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off(place: Place) {
@@ -421,9 +471,22 @@ async fn what_nobody_knows_waits_for_somebody_who_does_and_not_forever(place: Pl
     let nobody = std::collections::BTreeSet::new();
     let take_away = state.take_away_unknown(&nobody, now() - 1.second(), later);
     assert_eq!(take_away.await.unwrap(), Vec::<String>::new());
+    // Another daemon has a schedule of it in force, and is busy.
+    let another = Looked {
+        job: "new".to_owned(),
+        ..look(None, vec![])
+    };
+    state.note_looks(&[another], now()).await.unwrap();
+    let take_away = state.take_away_unknown(&nobody, now() + 1.second(), later);
+    assert_eq!(take_away.await.unwrap(), Vec::<String>::new());
+    assert_eq!(states(&state).await[0].0, "queued");
+    state.forget_schedules(&["new"]).await.unwrap();
     let take_away = state.take_away_unknown(&nobody, now() + 1.second(), later);
     assert_eq!(take_away.await.unwrap(), ["new"]);
-    assert_eq!(states(&state).await[0].0, "skipped");
+    let states = states(&state).await;
+    assert_eq!(states[0].0, "skipped");
+    let why = states[0].1.as_ref().unwrap();
+    assert!(why.contains("no schedule of it is in force"), "{why}");
 }
 
 async fn what_a_clock_that_was_ahead_has_missed_is_still_to_come(place: Place) {
