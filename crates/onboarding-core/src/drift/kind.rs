@@ -115,6 +115,15 @@ impl DriftKind {
         )
     }
 
+    /// Whether it is about what the template says, which an account's own parameters can say otherwise.
+    #[must_use]
+    pub fn is_of_the_template(self) -> bool {
+        !matches!(
+            self,
+            Self::RoleMissing | Self::RoleUnreadable | Self::StoredRoleDiffers | Self::RoleUnused
+        )
+    }
+
     /// What it means, for people.
     #[must_use]
     pub fn explanation(self) -> &'static str {

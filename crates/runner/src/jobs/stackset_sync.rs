@@ -17,6 +17,7 @@ mod observe;
 pub(super) mod operation;
 mod past_links;
 mod repair;
+mod rewrite;
 mod spot_side;
 mod stray_policies;
 
@@ -68,6 +69,8 @@ pub struct StackSetSync {
     changed: Mutex<BTreeMap<AwsAccountId, Option<Arc<LinkEvidence>>>>,
     /// The accounts whose role this run has had written again.
     rewritten: Mutex<BTreeSet<AwsAccountId>>,
+    /// The accounts that an operation of this run has worked on to write their role again, whatever came of it.
+    repaired: Mutex<BTreeSet<AwsAccountId>>,
 }
 
 impl StackSetSync {
@@ -97,6 +100,7 @@ impl StackSetSync {
             external_ids: Mutex::default(),
             changed: Mutex::default(),
             rewritten: Mutex::default(),
+            repaired: Mutex::default(),
         })
     }
 

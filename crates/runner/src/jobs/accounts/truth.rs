@@ -3,6 +3,7 @@
 mod aggregator;
 mod judge;
 mod management;
+mod overrides;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,17 +25,22 @@ use onboarding_core::{
 };
 use onboarding_provider::Intents as _;
 
+use self::overrides::{InstancePlace, Overrides};
 use super::OnAccounts;
 use crate::engine::{ErrorClass, JobError, Phase};
 
 /// An account that is asked.
+#[derive(Clone)]
 struct Subject {
     account: AwsAccountId,
     spot: SpotAccountId,
     /// Its stack.
     stack: Option<StackId>,
     meanings: Arc<Meanings>,
-    overrides: BTreeMap<String, String>,
+    /// Its stack instance; none of the management account, which has a plain stack.
+    instance: Option<InstancePlace>,
+    /// What that overrides, as far as the state tells.
+    overrides: Overrides,
     place: Place,
     now: i64,
 }
@@ -151,7 +157,9 @@ impl OnAccounts {
         let mut known = Drifts::new();
         let mut subjects = Vec::new();
         for (profile, meanings) in sync.profiles.iter().zip(&meanings) {
-            let Some(meanings) = meanings else { continue };
+            let (Some(meanings), Some(stack_set)) = (meanings, &profile.stack_set) else {
+                continue;
+            };
             // Which version an account should have while it is getting another one, nobody can say.
             let rollout = profile.rollout.as_ref();
             let is_changing = |instance: &&StackInstance| {
@@ -170,7 +178,11 @@ impl OnAccounts {
                         spot: spot.clone(),
                         stack: instance.stack_id.as_deref().and_then(|id| id.parse().ok()),
                         meanings: meanings.clone(),
-                        overrides: overrides(profile, instance),
+                        instance: Some(InstancePlace {
+                            stack_set: stack_set.name.clone(),
+                            region: instance.region.clone(),
+                        }),
+                        overrides: known_overrides(profile, instance),
                         place: Place::Member,
                         now: sync.now,
                     });
@@ -254,7 +266,8 @@ impl OnAccounts {
                 remediation.complete(truth).await
             }
         };
-        Some(self.judged(subject, meant, &truth, self.unused_after))
+        let judged = self.judged_as_deployed(subject, meant, &truth, self.unused_after);
+        Some(judged.await)
     }
 
     /// The role that Spot uses and its external ID: from the state, or from Spot where that is asked for or the state has
@@ -383,8 +396,8 @@ fn ours<'a>(
     }
 }
 
-/// The parameters that an instance overrides.
-fn overrides(profile: &ObservedProfile, instance: &StackInstance) -> BTreeMap<String, String> {
+/// The parameters that an instance overrides, as far as the state tells.
+fn known_overrides(profile: &ObservedProfile, instance: &StackInstance) -> Overrides {
     let version = profile.overridden_version(instance).map(|version| {
         let name = template::POLICY_VERSION_PARAMETER.to_owned();
         (name, version.to_owned())
