@@ -20,6 +20,7 @@ use std::{
     sync::Arc,
 };
 
+pub use at_spot::Connection;
 pub use detection::Detection;
 pub use reason::AuditReason;
 pub use suppression::Suppression;
@@ -57,8 +58,8 @@ pub struct AuditObserved {
     pub drifts: Option<Arc<BTreeMap<AwsAccountId, Vec<Drift>>>>,
     /// When AWS Config saw that; none when no aggregator was asked.
     pub seen: Option<Seen>,
-    /// The Spot accounts that Cost Intelligence is switched on for; none when it was not asked.
-    pub cost_intelligence: Option<BTreeSet<SpotAccountId>>,
+    /// The Spot accounts that Cost Intelligence is switched on for, and whether it works there; none when it was not asked.
+    pub cost_intelligence: Option<BTreeMap<SpotAccountId, Connection>>,
     /// What Spot's validation of Cost Intelligence finds wrong, for accounts that it was asked for.
     pub validations: BTreeMap<AwsAccountId, String>,
     /// How the Spot accounts of each profile are named, of profiles that name them, by the profile's name.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{AuditObserved, AuditReason, about};
 use crate::{
     custom_resource::AccountNames,
+    drift::{Drift, DriftKind},
     ids::{AwsAccountId, SpotAccountId},
     orphan_cleanup,
     plan::{AccountRow, Finding, Plan},
@@ -18,6 +19,38 @@ const SWITCH_ON: &str =
 const VALIDATE: &str =
     "needs a person: see what the role lacks, or whether a policy of the organization denies it";
 const DELETE: &str = orphan_cleanup::KIND;
+const LOOK_INTO_IT: &str = "`exec enroll --set params.depth=full` where its role is what is wrong; else needs a person: see in Spot's console what it \
+                            lacks";
+const MEND_ITS_ROLE: &str = "what mends its role, as its other findings say";
+const LOOK_AT_SPOT: &str = "needs a person: its role is as it should be; see in Spot's console what it lacks, or whether a policy of the organization \
+                            denies it";
+
+/// Whether Cost Intelligence works where it is switched on, as Spot lists it (OpenAPI, accountStatusSummary).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// It does.
+    Connected,
+    /// It does in part.
+    Partly,
+    /// It does not.
+    Not,
+    /// Spot says something that it does not document.
+    Unknown,
+}
+
+impl Connection {
+    /// What Spot says, in words; none when nothing is wrong.
+    fn complaint(self) -> Option<&'static str> {
+        match self {
+            Self::Connected => None,
+            Self::Partly => Some("is partially connected"),
+            Self::Not => Some("is not connected"),
+            Self::Unknown => Some(
+                "has a status that Spot does not document, so that nobody knows whether it is connected",
+            ),
+        }
+    }
+}
 
 /// Names and products that are not as they should be, of accounts that are enrolled. Only Spot accounts that are ours are judged.
 pub(crate) fn of_names_and_products(observed: &AuditObserved, plan: &Plan) -> Vec<Finding> {
@@ -34,6 +67,13 @@ pub(crate) fn of_names_and_products(observed: &AuditObserved, plan: &Plan) -> Ve
         if is_ours && row.standing == Standing::Ok {
             found.extend(misnamed(observed, row, spot, &names));
             found.extend(product_off(observed, row, spot));
+        }
+        let can_work = matches!(
+            row.standing,
+            Standing::Ok | Standing::Due | Standing::Failed
+        );
+        if is_ours && can_work {
+            found.extend(not_connected(observed, row, spot));
         }
     }
     found
@@ -124,7 +164,7 @@ pub(crate) fn lacks_cost_intelligence(
     spot: &SpotAccountId,
 ) -> bool {
     let on = observed.cost_intelligence.as_ref();
-    let is_off = on.is_some_and(|on| !on.contains(spot));
+    let is_off = on.is_some_and(|on| !on.contains_key(spot));
     is_off && observed.wants_cost_intelligence.contains(&*row.profile)
 }
 
@@ -137,6 +177,30 @@ fn product_off(
         let message = format!("Cost Intelligence is not switched on for its Spot account {spot}");
         of(row, AuditReason::ProductOff, spot, message, SWITCH_ON)
     })
+}
+
+/// What the listing says that is read anyway: the only word of Spot's on a link that costs no call for each account.
+fn not_connected(
+    observed: &AuditObserved,
+    row: &AccountRow,
+    spot: &SpotAccountId,
+) -> Option<Finding> {
+    let status = observed.cost_intelligence.as_ref()?.get(spot)?;
+    let complaint = status.complaint()?;
+    let message = format!(
+        "Cost Intelligence is switched on for its Spot account {spot} and {complaint}: Spot may have no way into the account"
+    );
+    let drifts = observed.drifts.as_ref();
+    let drifts = drifts.and_then(|drifts| drifts.get(&row.account));
+    let is_unread = |drift: &Drift| drift.kind == DriftKind::RoleUnreadable;
+    let fix = match drifts.map(Vec::as_slice) {
+        None => LOOK_INTO_IT,
+        Some([]) => LOOK_AT_SPOT,
+        Some(drifts) if drifts.iter().any(is_unread) => LOOK_INTO_IT,
+        Some(_) => MEND_ITS_ROLE,
+    };
+    let reason = AuditReason::CostIntelligenceNotConnected;
+    Some(of(row, reason, spot, message, fix))
 }
 
 fn of(

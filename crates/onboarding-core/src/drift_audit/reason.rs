@@ -36,6 +36,8 @@ pub enum AuditReason {
     Misnamed,
     /// Cost Intelligence is off for a Spot account whose profile wants it.
     ProductOff,
+    /// Spot says that Cost Intelligence is switched on and not, or not wholly, connected.
+    CostIntelligenceNotConnected,
     /// Spot's validation of Cost Intelligence fails.
     CostIntelligenceInvalid,
     /// The Spot token is older than it should be.
@@ -52,7 +54,7 @@ pub enum AuditReason {
 
 impl AuditReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::TrustedAccessOff,
         Self::StackSetMissing,
         Self::StackSetDiffers,
@@ -68,6 +70,7 @@ impl AuditReason {
         Self::DepartedSpotAccount,
         Self::Misnamed,
         Self::ProductOff,
+        Self::CostIntelligenceNotConnected,
         Self::CostIntelligenceInvalid,
         Self::TokenOld,
         Self::TokenAgeUnknown,
@@ -95,6 +98,7 @@ impl AuditReason {
             Self::DepartedSpotAccount => "departed-spot-account",
             Self::Misnamed => "misnamed",
             Self::ProductOff => "product-off",
+            Self::CostIntelligenceNotConnected => "cost-intelligence-not-connected",
             Self::CostIntelligenceInvalid => "cost-intelligence-invalid",
             Self::TokenOld => "token-old",
             Self::TokenAgeUnknown => "token-age-unknown",
@@ -121,6 +125,7 @@ impl AuditReason {
             | Self::DepartedSpotAccount
             | Self::Misnamed
             | Self::ProductOff
+            | Self::CostIntelligenceNotConnected
             | Self::CostIntelligenceInvalid
             | Self::TokenOld
             | Self::TokenAgeUnknown

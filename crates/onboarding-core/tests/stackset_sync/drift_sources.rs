@@ -9,13 +9,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use onboarding_core::{
     drift::{Drift, DriftKind, Fix},
-    drift_audit::{self, Detection, TokenAge},
+    drift_audit::{self, Connection, Detection, TokenAge},
+    enroll,
     inventory::{DriftStatus, StackDrift},
     plan::{Finding, IamVerdict, Plan, Severity},
     stackset_sync::{PlainStack, RunningOperation},
 };
 
-use crate::{golden::World, world::*};
+use crate::{
+    golden::{SPOT_ACCOUNT, World},
+    world::*,
+};
 
 const HOUR: i64 = 3_600;
 
@@ -213,4 +217,49 @@ fn an_account_that_counts_as_enrolled_and_was_not_looked_at_is_not_known() {
     // At coverage depth, nobody was to be looked at.
     world.observed.drifts = None;
     assert!(finding(&plan_of(&world), "role-unreadable").is_none());
+}
+
+#[test]
+fn what_spot_lists_as_not_connected_is_told_at_both_depths_with_what_mends_it() {
+    let reason = "cost-intelligence-not-connected";
+    for (connection, is_told) in [
+        (Connection::Connected, false),
+        (Connection::Partly, true),
+        (Connection::Not, true),
+        (Connection::Unknown, true),
+    ] {
+        let mut world = World::new();
+        let known = [(SPOT_ACCOUNT.parse().unwrap(), connection)];
+        world.observed.cost_intelligence = Some(known.into());
+        let mut fixes = Vec::new();
+        let mut look = |world: &World| {
+            let plan = plan_of(world);
+            let told = finding(&plan, reason);
+            assert_eq!(told.is_some(), is_told, "{connection:?}");
+            if let Some(told) = told {
+                assert_eq!(told.severity, Severity::Warning);
+                assert_eq!(plan.accounts[1].reason.code(), "drifted");
+                fixes.push(told.fix.clone().unwrap());
+            }
+            let enrolled = enroll::plan(&world.observed, &world.desired).unwrap();
+            assert_eq!(finding(&enrolled, reason).is_some(), is_told);
+        };
+        look(&world);
+        differs(&mut world, 2, DriftKind::TrustDiffers, Fix::ReDeploy);
+        look(&world);
+        world.observed.drifts = None;
+        look(&world);
+        let [fine, differs, unread] = &fixes[..] else {
+            assert!(!is_told);
+            continue;
+        };
+        assert!(fine.starts_with("needs a person"), "{fine}");
+        assert!(differs.contains("its other findings"), "{differs}");
+        assert!(unread.contains("params.depth=full"), "{unread}");
+        // One that somebody else linked is not ours to judge.
+        let mut others = World::new();
+        others.observed.cost_intelligence = world.observed.cost_intelligence.clone();
+        others.observed.sync.owned_links.clear();
+        assert_eq!(finding(&plan_of(&others), reason), None);
+    }
 }

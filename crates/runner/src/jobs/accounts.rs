@@ -17,12 +17,15 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use onboarding_core::{
     custom_resource::{Naming, NamingError},
-    drift_audit::{self, AuditObserved, Detection, HomePlace, Seen, Suppression, TokenAge},
+    drift_audit::{
+        self, AuditObserved, Connection, Detection, HomePlace, Seen, Suppression, TokenAge,
+    },
     enroll,
     plan::{Plan, Step, consent::Consent},
     stackset_sync::SyncConsent,
 };
 use parking_lot::Mutex;
+use spot_api::RegistrationStatus;
 
 use self::truth::{AggregatorSource, Read};
 use super::stackset_sync::{StackSetSync, unplannable};
@@ -139,7 +142,9 @@ impl Job for OnAccounts {
                 .cost_intelligence()
                 .await
                 .map_err(spot_error)?;
-            Some(registered.into_iter().map(|one| one.account_id).collect())
+            let registered = registered.into_iter();
+            let registered = registered.map(|one| (one.account_id, connection(one.status)));
+            Some(registered.collect())
         };
         let mut validations = BTreeMap::new();
         let (drifts, seen) = match self.depth {
@@ -233,5 +238,15 @@ impl Job for OnAccounts {
 
     fn api_calls(&self) -> BTreeMap<String, u64> {
         self.sync.home.api_calls()
+    }
+}
+
+/// What Spot lists, as it is judged.
+fn connection(status: RegistrationStatus) -> Connection {
+    match status {
+        RegistrationStatus::Connected => Connection::Connected,
+        RegistrationStatus::PartiallyConnected => Connection::Partly,
+        RegistrationStatus::NotConnected => Connection::Not,
+        RegistrationStatus::Unknown => Connection::Unknown,
     }
 }

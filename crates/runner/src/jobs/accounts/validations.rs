@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream};
 use onboarding_core::{
+    drift_audit::Connection,
     ids::{AwsAccountId, SpotAccountId},
     stackset_sync::{
         SyncObserved,
@@ -45,7 +46,7 @@ impl OnAccounts {
         &self,
         sync: &SyncObserved,
         read: &Read,
-        with_product: Option<&std::collections::BTreeSet<SpotAccountId>>,
+        with_product: Option<&BTreeMap<SpotAccountId, Connection>>,
     ) -> BTreeMap<AwsAccountId, String> {
         let is_asked = matches!(self.rule, Rule::Audit { .. })
             && self.ask_spot
@@ -59,7 +60,7 @@ impl OnAccounts {
                 return None;
             };
             with_product
-                .contains(spot)
+                .contains_key(spot)
                 .then(|| (*account, spot.clone()))
         });
         validations(&self.sync.home.spot, linked.collect()).await
