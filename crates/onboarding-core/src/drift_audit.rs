@@ -14,6 +14,7 @@ mod remedy;
 mod strays;
 mod suppression;
 mod token;
+mod unjudged;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +26,7 @@ pub use detection::Detection;
 pub use reason::AuditReason;
 pub use suppression::Suppression;
 pub use token::TokenAge;
+pub(crate) use unjudged::unjudged;
 
 use self::remedy::Remedies;
 use crate::{
@@ -60,6 +62,8 @@ pub struct AuditObserved {
     pub seen: Option<Seen>,
     /// The Spot accounts that Cost Intelligence is switched on for, and whether it works there; none when it was not asked.
     pub cost_intelligence: Option<BTreeMap<SpotAccountId, Connection>>,
+    /// Whether Spot is asked which role it uses, and for validations, at full depth.
+    pub asks_spot: bool,
     /// What Spot's validation of Cost Intelligence finds wrong, for accounts that it was asked for.
     pub validations: BTreeMap<AwsAccountId, String>,
     /// How the Spot accounts of each profile are named, of profiles that name them, by the profile's name.
@@ -165,6 +169,7 @@ pub fn plan(
     }
     plan.findings.sort();
     plan.findings.dedup_by(|one, other| one.id == other.id);
+    plan.unjudged = unjudged(observed, &plan);
     Ok(plan)
 }
 

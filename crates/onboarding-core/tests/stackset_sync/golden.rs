@@ -61,6 +61,7 @@ impl World {
                 cost_intelligence: Some(
                     [(SPOT_ACCOUNT.parse().unwrap(), Connection::Connected)].into(),
                 ),
+                asks_spot: false,
                 validations: BTreeMap::new(),
                 namings: [("default".to_owned(), Naming::default())].into(),
                 wants_cost_intelligence: ["default".to_owned()].into(),

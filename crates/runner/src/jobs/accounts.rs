@@ -176,6 +176,7 @@ impl Job for OnAccounts {
             drifts,
             seen,
             cost_intelligence,
+            asks_spot: self.ask_spot && self.depth == AuditDepth::Full,
             validations,
             namings: self.namings()?,
             wants_cost_intelligence,
@@ -212,6 +213,7 @@ impl Job for OnAccounts {
         };
         let mut plan = planned.map_err(|error| unplannable(&error))?;
         self.sync.estimate(&mut plan, &observed.sync);
+        self.sync.limit(&mut plan);
         Ok(plan)
     }
 

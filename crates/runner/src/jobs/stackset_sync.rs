@@ -171,8 +171,19 @@ impl StackSetSync {
             stackset_sync::plan(observed, &self.desired).map_err(|error| unplannable(&error));
         planned.map(|mut plan| {
             self.estimate(&mut plan, observed);
+            self.limit(&mut plan);
             plan
         })
+    }
+
+    /// Says which profiles the plan is about, where those are not all.
+    pub(super) fn limit(&self, plan: &mut Plan) {
+        let all = self.home.config.runner.profiles.len();
+        let looked_at = self.desired.profiles.iter();
+        let looked_at = looked_at.map(|profile| profile.name.clone());
+        if self.desired.profiles.len() < all {
+            plan.unjudged.only_profiles = looked_at.collect();
+        }
     }
 
     /// Fills in what the steps will take.

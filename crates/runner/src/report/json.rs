@@ -33,6 +33,10 @@ pub struct RunDocument<'a> {
     pub steps: Vec<StepView<'a>>,
     /// What a person should know.
     pub findings: &'a [Finding],
+    /// Findings of earlier runs that this one did not look for again, as they were seen last: at a lesser depth, in accounts that could
+    /// not be read, of profiles that it was not about. They change nothing about how it ends.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub not_looked_at: &'a [Finding],
     /// In how many accounts IAM was read, for an audit that does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audited: Option<Audited>,
@@ -190,6 +194,7 @@ pub fn document(report: &RunReport) -> RunDocument<'_> {
         summary: report.summary(),
         steps,
         findings: report.findings(),
+        not_looked_at: report.not_looked_at(),
         audited: report.plan().and_then(|plan| plan.audited),
         verdicts: report.plan().map(verdicts).unwrap_or_default(),
         skipped: rows(|standing| standing == Standing::Skipped),

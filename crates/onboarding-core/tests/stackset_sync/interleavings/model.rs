@@ -276,6 +276,7 @@ impl Model {
                 on.map(|(spot, _)| (spot.parse().unwrap(), Connection::Connected))
                     .collect(),
             ),
+            asks_spot: false,
             validations: BTreeMap::new(),
             namings: names
                 .clone()

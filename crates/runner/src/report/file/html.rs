@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use onboarding_core::plan::{AccountRow, Severity};
+use onboarding_core::plan::{AccountRow, Finding, Severity};
 
 use super::{needs_attention, standing};
 use crate::{
@@ -152,7 +152,8 @@ fn percent(part: usize, whole: usize) -> String {
 /// The findings, the worst first; how many there are by severity and age, where there are some about accounts.
 fn findings(report: &RunReport, ended: Timestamp) -> Markup {
     let groups = findings::groups(findings::shown(report));
-    if groups.is_empty() {
+    let left = report.not_looked_at();
+    if groups.is_empty() && left.is_empty() {
         return Markup::default();
     }
     html! {
@@ -162,29 +163,35 @@ fn findings(report: &RunReport, ended: Timestamp) -> Markup {
             table {
                 thead { tr { th { "Severity" } th { "Reason" } th { "Account" } th { "Since" } th { "Last seen" } th { "What was found, and what to do" } } }
                 tbody {
-                    @for finding in groups.iter().flat_map(|group| &group.findings) {
-                        tr {
-                            td { (severity(finding.severity)) }
-                            td { code { (finding.reason) } }
-                            td {
-                                @if let Some(account) = finding.account { code { (account) } }
-                                @if let Some(name) = &finding.account_name { " " (name) }
-                            }
-                            td { (findings::since(finding).unwrap_or_default()) }
-                            td { (findings::last(finding).unwrap_or_default()) }
-                            td {
-                                (finding.message)
-                                @if let Some(recorded) = finding.recorded {
-                                    br; (findings::as_recorded(recorded))
-                                }
-                                @if let Some(drift) = finding.cloudformation {
-                                    br; "CloudFormation says " (findings::said(drift))
-                                }
-                                @if let Some(fix) = &finding.fix { br; b { "Fix: " } (fix) }
-                            }
-                        }
-                    }
+                    @for finding in groups.iter().flat_map(|group| &group.findings) { (one(finding, "")) }
+                    @for finding in left { (one(finding, "not looked at since ")) }
                 }
+            }
+        }
+    }
+}
+
+/// A finding; what stands before when it was seen last.
+fn one(finding: &Finding, last: &str) -> Markup {
+    html! {
+        tr {
+            td { (severity(finding.severity)) }
+            td { code { (finding.reason) } }
+            td {
+                @if let Some(account) = finding.account { code { (account) } }
+                @if let Some(name) = &finding.account_name { " " (name) }
+            }
+            td { (findings::since(finding).unwrap_or_default()) }
+            td { (last) (findings::last(finding).unwrap_or_default()) }
+            td {
+                (finding.message)
+                @if let Some(recorded) = finding.recorded {
+                    br; (findings::as_recorded(recorded))
+                }
+                @if let Some(drift) = finding.cloudformation {
+                    br; "CloudFormation says " (findings::said(drift))
+                }
+                @if let Some(fix) = &finding.fix { br; b { "Fix: " } (fix) }
             }
         }
     }

@@ -399,6 +399,7 @@ fn put_off() -> RunEnd<'static> {
         summary: Summary::default(),
         findings: &[],
         looked: false,
+        unjudged: None,
         refusals: &[],
         accounts: Vec::new(),
         ledger: &[],
