@@ -49,9 +49,9 @@ pub(super) fn document(report: &RunReport, ended: Timestamp) -> String {
                 (totals(report))
                 (units(report.accounts()))
                 (findings(report, ended))
-                (accounts("Accounts that need a person", report.accounts(), true))
+                (accounts("Accounts that need a person", report, true))
                 (steps(report))
-                (accounts("All other accounts", report.accounts(), false))
+                (accounts("All other accounts", report, false))
                 (calls(report))
             }
         }
@@ -227,9 +227,12 @@ fn severity(severity: Severity) -> Markup {
 }
 
 /// Accounts by reason: those that need a person open, the others folded.
-fn accounts(title: &str, rows: &[AccountRow], attention: bool) -> Markup {
+fn accounts(title: &str, report: &RunReport, attention: bool) -> Markup {
+    let found = findings::by_account(report);
+    let fix = |row: &AccountRow| findings::fixes(found.get(&row.account)?);
+    let rows = report.accounts().iter();
     let mut by_reason: BTreeMap<_, Vec<&AccountRow>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| needs_attention(row) == attention) {
+    for row in rows.filter(|row| needs_attention(row) == attention) {
         by_reason.entry(row.reason).or_default().push(row);
     }
     if by_reason.is_empty() {
@@ -242,7 +245,7 @@ fn accounts(title: &str, rows: &[AccountRow], attention: bool) -> Markup {
                 details open[attention] {
                     summary { code { (reason) } " " span.count { (rows.len()) } " " (reason.explanation()) }
                     table {
-                        thead { tr { th { "Account" } th { "Name" } th { "Organizational unit" } th { "State" } th { "Spot account" } th { "Detail" } } }
+                        thead { tr { th { "Account" } th { "Name" } th { "Organizational unit" } th { "State" } th { "Spot account" } th { "Detail" } th { "Fix" } } }
                         tbody {
                             @for row in rows {
                                 tr {
@@ -252,6 +255,7 @@ fn accounts(title: &str, rows: &[AccountRow], attention: bool) -> Markup {
                                     td { (standing(row)) @if !row.targeted { ", not targeted" } }
                                     td { @if let Some(id) = &row.spot_account { code { (id) } } }
                                     td { (row.detail.as_deref().unwrap_or_default()) }
+                                    td { (fix(row).unwrap_or_default()) }
                                 }
                             }
                         }
