@@ -64,7 +64,7 @@ pub struct AuditObserved {
     pub cost_intelligence: Option<BTreeMap<SpotAccountId, Connection>>,
     /// Whether Spot is asked which role it uses, and for validations, at full depth.
     pub asks_spot: bool,
-    /// What Spot's validation of Cost Intelligence finds wrong, for accounts that it was asked for.
+    /// Why Spot's validation of Cost Intelligence has not passed, for accounts that it was asked for.
     pub validations: BTreeMap<AwsAccountId, String>,
     /// How the Spot accounts of each profile are named, of profiles that name them, by the profile's name.
     pub namings: BTreeMap<String, Naming>,

@@ -87,7 +87,7 @@ pub(super) fn findings(observed: &AuditObserved, plan: &mut Plan) {
         let why = observed.validations.get(&row.account);
         if let (Some(why), Link::One(spot)) = (why, links.of(row.account)) {
             let message = format!(
-                "Spot's validation of Cost Intelligence fails for its Spot account {spot}: {why}"
+                "Spot's validation of Cost Intelligence has not passed for its Spot account {spot}: {why}"
             );
             let reason = AuditReason::CostIntelligenceInvalid;
             found.push(of(row, reason, spot, message, VALIDATE));

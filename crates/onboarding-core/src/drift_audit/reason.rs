@@ -38,7 +38,7 @@ pub enum AuditReason {
     ProductOff,
     /// Spot says that Cost Intelligence is switched on and not, or not wholly, connected.
     CostIntelligenceNotConnected,
-    /// Spot's validation of Cost Intelligence fails.
+    /// Spot's validation of Cost Intelligence has not passed: something failed, or it did not tell.
     CostIntelligenceInvalid,
     /// The Spot token is older than it should be.
     TokenOld,

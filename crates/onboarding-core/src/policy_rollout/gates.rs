@@ -26,7 +26,7 @@ pub struct Evidence {
     pub kept: BTreeSet<AwsAccountId>,
     /// Accounts whose link to Spot is gone.
     pub unlinked: BTreeSet<AwsAccountId>,
-    /// What Spot's validation of Cost Intelligence found wrong, for accounts that it was asked for.
+    /// Why Spot's validation of Cost Intelligence has not passed, for accounts that it was asked for.
     pub validations: BTreeMap<AwsAccountId, String>,
     /// Whether accounts were asked at all.
     pub is_read: bool,

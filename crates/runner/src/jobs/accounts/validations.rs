@@ -20,7 +20,7 @@ use crate::config::AuditDepth;
 /// Validations that Spot is asked for at the same time.
 const AT_ONCE: usize = 4;
 
-/// What is wrong with these accounts; nothing of those with which nothing is.
+/// Why these accounts have not passed; nothing of those that have.
 pub(in crate::jobs) async fn validations(
     spot: &SpotClient,
     accounts: BTreeMap<AwsAccountId, SpotAccountId>,
@@ -29,7 +29,7 @@ pub(in crate::jobs) async fn validations(
         .map(|(account, id)| async move {
             let asked = spot.validate_product(&Product::CostIntelligence, &id).await;
             let wrong = match asked {
-                Ok(steps) => ValidationStep::failures(&steps)?,
+                Ok(steps) => ValidationStep::why_not_passed(&steps)?,
                 Err(error) => format!("it could not be asked for: {error}"),
             };
             Some((account, wrong))
