@@ -52,7 +52,10 @@ pub(crate) fn unjudged(observed: &AuditObserved, plan: &Plan) -> Unjudged {
         if has(drifts, &[DriftKind::PolicyUnreadable]) {
             unread.extend(OF_POLICIES.map(DriftKind::code));
         }
-        if has(drifts, &[DriftKind::TrustUnreadable]) {
+        if has(
+            drifts,
+            &[DriftKind::TrustUnreadable, DriftKind::ExternalIdUntold],
+        ) {
             unread.extend(OF_TRUST.map(DriftKind::code));
         }
         if !unread.is_empty() {

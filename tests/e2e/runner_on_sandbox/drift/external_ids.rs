@@ -76,13 +76,15 @@ fn an_external_id_that_nobody_tells_is_never_taken_for_the_right_one() {
     let spot = rehearsal.links_of(account)[0].id.clone();
     let forget = format!("DELETE FROM external_ids WHERE spot_account = '{spot}'");
     rehearsal.in_state(&forget);
-    let expected = pairs(&[(account, "trust-unreadable")]);
+    let expected = pairs(&[(account, "external-id-untold")]);
     let untold = |reason: &str| {
         let document = rehearsal.audit_ends(3, &["--set", FULL]);
         assert_eq!(found(&document), expected, "{document:#}");
-        let untold = finding(&document, account, "trust-unreadable");
+        let untold = finding(&document, account, "external-id-untold");
         assert!(text(&untold["actual"]).starts_with(reason), "{untold:#}");
         assert_eq!(untold["severity"], "warning");
+        let fix = text(&untold["fix"]);
+        assert!(fix.contains("params.suppress"), "{fix}");
     };
     untold("neither Spot nor the state tells which external ID Spot uses");
     let route = "GET /setup/credentials/aws/externalId/{accountId}";
