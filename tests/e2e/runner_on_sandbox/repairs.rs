@@ -318,6 +318,21 @@ fn what_was_changed_in_a_role_is_written_again_in_place_and_verified() {
 }
 
 #[test]
+fn an_account_that_a_step_has_worked_on_is_read_again_whatever_was_read_before() {
+    let rehearsal = Rehearsal::new(SMALL);
+    audited(&rehearsal, "", "");
+    rehearsal.sync_ends(0, &[]);
+    let members = rehearsal.members();
+    rehearsal.spot_is_told(&members[0], "unlink");
+    let planned = rehearsal.enroll_ends(3, &[&FULL[..], &["--dry-run"]].concat());
+    let reads = |document: &Value| document["api_calls"]["iam:GetRole"].as_u64().unwrap();
+    assert_eq!(reads(&planned), members.len() as u64);
+    let done = rehearsal.enroll_ends(0, &FULL);
+    assert_eq!(actions(&done), names(&["link-spot-account"]));
+    assert_eq!(reads(&done), reads(&planned) + 1, "{done:#}");
+}
+
+#[test]
 fn what_one_account_was_given_as_a_parameter_is_no_difference_and_outlives_a_repair() {
     let rehearsal = Rehearsal::new(SMALL);
     audited(&rehearsal, "", "");

@@ -21,6 +21,7 @@ use onboarding_core::{
         self, AuditObserved, Connection, Detection, HomePlace, Seen, Suppression, TokenAge,
     },
     enroll,
+    ids::AwsAccountId,
     plan::{Plan, Step, consent::Consent},
     stackset_sync::SyncConsent,
 };
@@ -53,6 +54,8 @@ pub struct OnAccounts {
     pub(super) aggregator: Option<AggregatorSource>,
     /// What this run read in IAM before its steps.
     pub(super) read: Mutex<Read>,
+    /// The accounts that steps of this run have worked on.
+    pub(super) worked_on: Mutex<BTreeSet<AwsAccountId>>,
     /// What stray policies say, once for all accounts that have the same.
     pub(super) documents: Mutex<BTreeSet<Arc<str>>>,
 }
@@ -222,6 +225,7 @@ impl Job for OnAccounts {
     }
 
     async fn apply(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {
+        self.worked_on.lock().extend(&step.accounts);
         self.sync.apply(cx, step).await
     }
 

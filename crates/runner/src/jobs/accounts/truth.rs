@@ -129,12 +129,15 @@ impl OnAccounts {
             .map(|profile| self.meanings(profile))
             .collect::<Result<Vec<_>, _>>()?;
         let links = SpotLinks::new(&sync.spot_accounts);
-        // What was as it should be before the steps is not read again after them: none of them works on it. Nor on what nobody
-        // could confirm.
+        // What was as it should be before the steps is not read again after them, unless one of them has worked on it. Nor is what
+        // nobody could confirm.
         let is_settled = |drifts: &Vec<Drift>| {
             drifts.is_empty() || (self.aggregator.is_some() && is_unreadable(drifts))
         };
         let settled = |account: AwsAccountId| {
+            if self.worked_on.lock().contains(&account) {
+                return None;
+            }
             let read = self.read.lock();
             let drifts = read.drifts.get(&account);
             drifts.filter(|drifts| is_settled(drifts)).cloned()
