@@ -6,7 +6,7 @@ mod management;
 mod overrides;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -66,6 +66,26 @@ struct Used {
 
 /// How each account differs; empty where nothing does.
 type Drifts = BTreeMap<AwsAccountId, Vec<Drift>>;
+
+/// Notes how an account differs. Of two stacks of which neither made the link, that counts by which more is wrong, whichever was read
+/// first.
+fn note(drifts: &mut Drifts, account: AwsAccountId, found: Vec<Drift>) {
+    let how_bad = |drifts: &[Drift]| {
+        let worst = drifts.iter().map(Drift::severity).max();
+        let ids: Vec<String> = drifts.iter().map(|drift| drift.id(account)).collect();
+        (worst, ids.len(), ids)
+    };
+    match drifts.entry(account) {
+        Entry::Vacant(none) => {
+            none.insert(found);
+        }
+        Entry::Occupied(mut known) => {
+            if how_bad(&found) > how_bad(known.get()) {
+                known.insert(found);
+            }
+        }
+    }
+}
 
 /// What was read of the accounts that were asked. It is big where many differ, and shared.
 #[derive(Clone, Default)]
@@ -217,7 +237,10 @@ impl OnAccounts {
             })
             .buffer_unordered(self.at_once())
             .filter_map(std::future::ready)
-            .collect()
+            .fold(Drifts::new(), |mut drifts, (account, found)| {
+                note(&mut drifts, account, found);
+                std::future::ready(drifts)
+            })
             .await
     }
 
@@ -430,5 +453,33 @@ pub(in crate::jobs) async fn read(
         Ok(Some(policies)) => TruthReading::Present(Box::new(RoleTruth::new(role, policies))),
         Ok(None) => TruthReading::Absent,
         Err(error) => TruthReading::Denied(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_stacks_of_an_account_the_one_counts_by_which_more_is_wrong() {
+        let account = AwsAccountId::from_number(2).unwrap();
+        let unreadable = || vec![Drift::unreadable(account, "denied".to_owned())];
+        let missing = || {
+            let mut drifts = unreadable();
+            drifts[0].kind = DriftKind::RoleMissing;
+            drifts
+        };
+        for (all, expected) in [
+            ([vec![], unreadable()], unreadable()),
+            ([unreadable(), missing()], missing()),
+        ] {
+            for turn in [[0, 1], [1, 0]] {
+                let mut drifts = Drifts::new();
+                for one in turn {
+                    note(&mut drifts, account, all[one].clone());
+                }
+                assert_eq!(drifts[&account], expected);
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ use onboarding_core::{
 };
 use recorded::Recorded;
 
-use super::{Drifts, Place, Subject, Used, is_unreadable, judge::Meant};
+use super::{Drifts, Place, Subject, Used, is_unreadable, judge::Meant, note};
 use crate::{
     engine::{ErrorClass, JobError},
     home::aws_error,
@@ -113,7 +113,7 @@ impl OnAccounts {
             if let Some(seen) = seen.filter(|_| !drifts.is_empty()) {
                 told.seen.insert(account, seen);
             }
-            told.drifts.insert(account, drifts);
+            note(&mut told.drifts, account, drifts);
         }
         let ours: Vec<&Subject> = ours.iter().collect();
         told.drifts.extend(self.in_accounts(&ours).await);
