@@ -1,12 +1,13 @@
 //! What Spot has: names, products, and accounts of ours whose AWS account is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AuditObserved, AuditReason, about};
 use crate::{
     custom_resource::AccountNames,
     drift::{Drift, DriftKind},
     ids::{AwsAccountId, SpotAccountId},
+    inventory::AccountState,
     orphan_cleanup,
     plan::{AccountRow, Finding, Plan},
     stackset_sync::spot_links::{Link, SpotLinks},
@@ -19,6 +20,7 @@ const SWITCH_ON: &str =
 const VALIDATE: &str =
     "needs a person: see what the role lacks, or whether a policy of the organization denies it";
 const DELETE: &str = orphan_cleanup::KIND;
+const CHOOSE: &str = "needs a person: say which of them may go, and unlink it in Spot; `orphan-cleanup` deletes none of several by itself";
 const LOOK_INTO_IT: &str = "`exec enroll --set params.depth=full` where its role is what is wrong; else needs a person: see in Spot's console what it \
                             lacks";
 const MEND_ITS_ROLE: &str = "what mends its role, as its other findings say";
@@ -93,20 +95,46 @@ pub(super) fn findings(observed: &AuditObserved, plan: &mut Plan) {
             found.push(of(row, reason, spot, message, VALIDATE));
         }
     }
-    for (account, spot) in &observed.sync.owned_links {
-        let is_linked = links.of(*account) == Link::One(spot);
-        if is_linked && observed.sync.organization.account(*account).is_none() {
-            let message = format!(
-                "AWS account {account} left the organization, and its Spot account {spot} is still there"
-            );
-            found.push(Finding {
-                account: Some(*account),
-                resource: Some(spot.to_string()),
-                ..AuditReason::DepartedSpotAccount.of(spot.as_str(), message, Some(DELETE))
-            });
-        }
-    }
+    found.extend(of_departed(observed, &links));
     plan.findings.extend(found);
+}
+
+/// Spot accounts of ours whose AWS account left, or is closed: linked, linked beside others, or unlinked by somebody.
+fn of_departed(observed: &AuditObserved, links: &SpotLinks<'_>) -> Vec<Finding> {
+    let sync = &observed.sync;
+    let records = sync.spot_accounts.iter();
+    let unlinked: BTreeSet<&SpotAccountId> = records
+        .filter(|record| record.unlinked)
+        .map(|record| &record.id)
+        .collect();
+    let mut found = Vec::new();
+    for (account, spot) in &sync.owned_links {
+        let known = sync.organization.account(*account);
+        let became = match known.map(|known| known.state) {
+            None => "left the organization",
+            Some(AccountState::Closed) => "is closed",
+            Some(_) => continue,
+        };
+        let (still, fix) = match links.of(*account) {
+            Link::One(linked) if linked == spot => ("still there", DELETE),
+            Link::Several(linked) if linked.contains(&spot) => (
+                "still there, and not the only one that is linked to it",
+                CHOOSE,
+            ),
+            Link::None if unlinked.contains(spot) => ("still there, unlinked", DELETE),
+            _ => continue,
+        };
+        let message =
+            format!("AWS account {account} {became}, and its Spot account {spot} is {still}");
+        found.push(Finding {
+            account: Some(*account),
+            account_name: known.map(|known| known.name.to_string()),
+            ou_path: known.map(|known| sync.organization.path(known.parent)),
+            resource: Some(spot.to_string()),
+            ..AuditReason::DepartedSpotAccount.of(spot.as_str(), message, Some(fix))
+        });
+    }
+    found
 }
 
 /// An account's name by the rule of its profile. One that the rule takes from the account's alias is not judged: the account

@@ -30,7 +30,7 @@ pub enum AuditReason {
     ClosedStillDeployed,
     /// A suspended account has a stack instance.
     SuspendedStillDeployed,
-    /// A Spot account of ours is linked to an account that left the organization.
+    /// A Spot account of ours is there whose AWS account left the organization or is closed.
     DepartedSpotAccount,
     /// A Spot account has another name than its profile gives it.
     Misnamed,

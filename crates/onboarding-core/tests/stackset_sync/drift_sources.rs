@@ -11,7 +11,7 @@ use onboarding_core::{
     drift::{Drift, DriftKind, Fix},
     drift_audit::{self, Connection, Detection, TokenAge},
     enroll,
-    inventory::{DriftStatus, StackDrift},
+    inventory::{AccountState, DriftStatus, StackDrift},
     plan::{Finding, IamVerdict, Plan, Severity},
     stackset_sync::{PlainStack, RunningOperation},
 };
@@ -261,5 +261,51 @@ fn what_spot_lists_as_not_connected_is_told_at_both_depths_with_what_mends_it() 
         others.observed.cost_intelligence = world.observed.cost_intelligence.clone();
         others.observed.sync.owned_links.clear();
         assert_eq!(finding(&plan_of(&others), reason), None);
+    }
+}
+
+#[test]
+fn a_spot_account_of_ours_is_told_of_whatever_became_of_its_link_when_its_aws_account_is_gone() {
+    let departed = "departed-spot-account";
+    let gone = |happened: fn(&mut World)| {
+        let mut world = World::new();
+        let mut organization = (*world.observed.sync.organization).clone();
+        organization.accounts.retain(|account| account.id != id(2));
+        world.observed.sync.organization = organization.into();
+        happened(&mut world);
+        let plan = plan_of(&world);
+        let found = finding(&plan, departed);
+        found.map(|found| (found.message.clone(), found.fix.clone().unwrap()))
+    };
+    let (there, fix) = gone(|_| {}).unwrap();
+    assert!(there.contains("left the organization"), "{there}");
+    assert_eq!(fix, "orphan-cleanup");
+    let (unlinked, fix) = gone(|world| {
+        let spot = &mut world.observed.sync.spot_accounts[0];
+        (spot.aws_account, spot.unlinked) = (None, true);
+    })
+    .unwrap();
+    assert!(unlinked.ends_with("unlinked"), "{unlinked}");
+    assert_eq!(fix, "orphan-cleanup");
+    let (_, fix) = gone(|world| {
+        let spots = &mut world.observed.sync.spot_accounts;
+        spots.push(linked(2, "act-00000099"));
+    })
+    .unwrap();
+    assert!(fix.starts_with("needs a person"), "{fix}");
+    assert_eq!(
+        gone(|world| world.observed.sync.spot_accounts.clear()),
+        None
+    );
+
+    for (state, is_told) in [
+        (AccountState::Closed, true),
+        (AccountState::Suspended, false),
+        (AccountState::Active, false),
+    ] {
+        let mut world = World::new();
+        world.state(state);
+        let plan = plan_of(&world);
+        assert_eq!(finding(&plan, departed).is_some(), is_told, "{state:?}");
     }
 }
