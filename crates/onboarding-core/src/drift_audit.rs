@@ -14,16 +14,19 @@ mod remedy;
 mod strays;
 mod suppression;
 mod token;
+mod unjudged;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+pub use at_spot::Connection;
 pub use detection::Detection;
 pub use reason::AuditReason;
 pub use suppression::Suppression;
 pub use token::TokenAge;
+pub(crate) use unjudged::unjudged;
 
 use self::remedy::Remedies;
 use crate::{
@@ -57,9 +60,11 @@ pub struct AuditObserved {
     pub drifts: Option<Arc<BTreeMap<AwsAccountId, Vec<Drift>>>>,
     /// When AWS Config saw that; none when no aggregator was asked.
     pub seen: Option<Seen>,
-    /// The Spot accounts that Cost Intelligence is switched on for; none when it was not asked.
-    pub cost_intelligence: Option<BTreeSet<SpotAccountId>>,
-    /// What Spot's validation of Cost Intelligence finds wrong, for accounts that it was asked for.
+    /// The Spot accounts that Cost Intelligence is switched on for, and whether it works there; none when it was not asked.
+    pub cost_intelligence: Option<BTreeMap<SpotAccountId, Connection>>,
+    /// Whether Spot is asked which role it uses, and for validations, at full depth.
+    pub asks_spot: bool,
+    /// Why Spot's validation of Cost Intelligence has not passed, for accounts that it was asked for.
     pub validations: BTreeMap<AwsAccountId, String>,
     /// How the Spot accounts of each profile are named, of profiles that name them, by the profile's name.
     pub namings: BTreeMap<String, Naming>,
@@ -164,6 +169,7 @@ pub fn plan(
     }
     plan.findings.sort();
     plan.findings.dedup_by(|one, other| one.id == other.id);
+    plan.unjudged = unjudged(observed, &plan);
     Ok(plan)
 }
 

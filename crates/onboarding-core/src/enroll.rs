@@ -43,6 +43,7 @@ pub fn plan(observed: &AuditObserved, desired: &Desired) -> Result<Plan, PlanErr
     plan.findings.extend(found);
     plan.findings.sort();
     drift_audit::drifted(&mut plan);
+    plan.unjudged = drift_audit::unjudged(observed, &plan);
     Ok(plan)
 }
 

@@ -179,10 +179,10 @@ impl RunnerPolicySpec {
             Need::DriftDetection => reads && self.detects_drift,
             Need::Direct => reads && self.is_direct,
             Need::Rollout => reads && self.rolls_out,
+            Need::Truth => reads && self.looks_into_accounts(),
             Need::ManagementStackReads => reads && !self.management_stacks.is_empty(),
             Need::ManagementTruth => {
-                let looks = self.audit_role.is_some() || !self.aggregators.is_empty();
-                reads && looks && !self.management_stacks.is_empty()
+                reads && self.looks_into_accounts() && !self.management_stacks.is_empty()
             }
             Need::ManagementStack => manages && !self.management_stacks.is_empty(),
             Need::UnboundedRole => {
@@ -222,6 +222,10 @@ impl RunnerPolicySpec {
             Need::Vpc => self.function.in_vpc,
             Need::Function => self.function.stack.is_some(),
         }
+    }
+
+    fn looks_into_accounts(&self) -> bool {
+        self.audit_role.is_some() || !self.aggregators.is_empty()
     }
 
     fn statement(&self, scope: Scope, actions: &[&str]) -> Value {

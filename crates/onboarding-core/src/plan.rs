@@ -2,6 +2,7 @@
 //! share it, while each kind keeps its typed step payloads to itself.
 
 pub mod consent;
+mod unjudged;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use self::unjudged::{Remembered, Unjudged};
 use crate::{
     ids::{AwsAccountId, SpotAccountId},
     inventory::{LinkEvidence, StackDrift},
@@ -214,6 +216,12 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What a person should know.
     pub findings: Vec<Finding>,
+    /// What was not looked at, so that findings of earlier runs about it are not gone.
+    #[serde(skip)]
+    pub unjudged: Unjudged,
+    /// Those findings, as they were seen last.
+    #[serde(skip)]
+    pub not_looked_at: Vec<Finding>,
     /// What guard rails refuse.
     pub refusals: Vec<Refusal>,
     /// The ids of steps that would be done but for guard rails, where what such a step wrote down is kept for the next run.

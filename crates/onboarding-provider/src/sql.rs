@@ -33,7 +33,7 @@ pub use postgres::{PostgresUrl, PostgresUrlError, redacted};
 use crate::intents::IntentsError;
 
 /// The newest migration that this code was written for.
-pub const VERSION: i64 = 27;
+pub const VERSION: i64 = 28;
 
 /// How long a connection is waited for, and a row that another transaction has locked.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -265,8 +265,17 @@ fn what_cloudformation_does_not_see_is_found_with_what_mends_it() {
     ];
     rehearsal.iam(denied, "DeleteRolePolicy", &audit);
 
-    // Nobody sees it without looking into the accounts.
-    rehearsal.audit_ends(0, &[]);
+    // Without looking into the accounts, nobody sees it but Spot, which has no way into one of them any more.
+    let coverage = rehearsal.audit_ends(3, &[]);
+    let not_connected = "cost-intelligence-not-connected";
+    assert_eq!(
+        found(&coverage),
+        pairs(&[(gone, not_connected)]),
+        "{coverage:#}"
+    );
+    assert_eq!(listed(&coverage, "skipped", "drifted"), [gone.as_str()]);
+    let fix = text(&finding(&coverage, gone, not_connected)["fix"]);
+    assert!(fix.contains("depth=full"), "{fix}");
     let first = rehearsal.audit_ends(3, &["--set", FULL]);
     let expected = pairs(&[
         (inline, "policy-inline-extra"),
@@ -277,6 +286,7 @@ fn what_cloudformation_does_not_see_is_found_with_what_mends_it() {
         (widened, "trust-differs"),
         (open, "trust-without-external-id"),
         (gone, "role-missing"),
+        (gone, not_connected),
         (denied, "role-unreadable"),
     ]);
     assert_eq!(found(&first), expected, "{first:#}");

@@ -2,6 +2,7 @@
 
 use super::{
     audits::{audited, in_account, linked_role},
+    drift::{found, pairs},
     *,
 };
 
@@ -314,6 +315,79 @@ fn what_was_changed_in_a_role_is_written_again_in_place_and_verified() {
     assert_eq!(rehearsal.links_of(&account), before);
     let statements = |trust: &Value| trust["Statement"].as_array().unwrap().len();
     assert_eq!(statements(&rehearsal.trust(&account)), statements(&right));
+}
+
+#[test]
+fn an_account_that_a_step_has_worked_on_is_read_again_whatever_was_read_before() {
+    let rehearsal = Rehearsal::new(SMALL);
+    audited(&rehearsal, "", "");
+    rehearsal.sync_ends(0, &[]);
+    let members = rehearsal.members();
+    rehearsal.spot_is_told(&members[0], "unlink");
+    let planned = rehearsal.enroll_ends(3, &[&FULL[..], &["--dry-run"]].concat());
+    let reads = |document: &Value| document["api_calls"]["iam:GetRole"].as_u64().unwrap();
+    assert_eq!(reads(&planned), members.len() as u64);
+    let done = rehearsal.enroll_ends(0, &FULL);
+    assert_eq!(actions(&done), names(&["link-spot-account"]));
+    assert_eq!(reads(&done), reads(&planned) + 1, "{done:#}");
+}
+
+#[test]
+fn what_one_account_was_given_as_a_parameter_is_no_difference_and_outlives_a_repair() {
+    let rehearsal = Rehearsal::new(SMALL);
+    audited(&rehearsal, "", "");
+    rehearsal.sync_ends(0, &[]);
+    let members = rehearsal.members();
+    let [apart, other, ..] = &members[..] else {
+        panic!("{members:?}");
+    };
+    let has_policy = |account: &str| {
+        let role = linked_role(&rehearsal, account);
+        let role = [("RoleName", &*role)];
+        let attached = rehearsal.iam(account, "ListAttachedRolePolicies", &role);
+        attached.contains("SpotManagedPolicy")
+    };
+    let parameter = "IncludeElastigroupOceanPolicy";
+    rehearsal.give_override(apart, parameter, "false");
+    assert!(!has_policy(apart) && has_policy(other));
+    rehearsal.let_others_in(apart);
+    rehearsal.let_others_in(other);
+
+    let reads =
+        |document: &Value| document["api_calls"]["cloudformation:DescribeStackInstance"].clone();
+    let audit = rehearsal.audit_ends(3, &FULL);
+    let expected = pairs(&[(apart, "trust-differs"), (other, "trust-differs")]);
+    assert_eq!(found(&audit), expected, "{audit:#}");
+    // Of the others, nobody asks what they override.
+    assert_eq!(reads(&audit), 2, "{audit:#}");
+
+    let fix = [
+        &["--output", "json", "exec", "drift-audit", "--fix"],
+        &FULL[..],
+    ]
+    .concat();
+    let fixed = rehearsal.run(&fix);
+    let document = fixed.json().unwrap();
+    assert_eq!(fixed.code, 0, "{document:#}\n{}", fixed.stderr);
+    assert_eq!(count(&document, "changed"), 2, "{document:#}");
+    assert_eq!(rehearsal.overrides(apart), [parameter, "RepairNonce"]);
+    assert_eq!(rehearsal.overrides(other), ["RepairNonce"]);
+    assert!(!has_policy(apart) && has_policy(other));
+    let clean = rehearsal.audit_ends(0, &FULL);
+    assert_eq!(clean["findings"], json!([]), "{clean:#}");
+    assert_eq!(reads(&clean), 1, "{clean:#}");
+
+    // Nor is its stack made anew, without what it was given.
+    rehearsal.delete_role(apart);
+    let calls = rehearsal.calls();
+    let left = rehearsal.enroll_ends(1, &FULL);
+    let rows = left["failed"].to_string();
+    assert!(rows.contains(parameter), "{left:#}");
+    let writes = rehearsal.writes_since(&calls);
+    assert!(
+        !writes.contains("cloudformation:DeleteStackInstances"),
+        "{writes:?}"
+    );
 }
 
 #[test]

@@ -377,7 +377,7 @@ impl Rehearsal {
     }
 
     /// Gives an account's stack instance an override, and takes those away that it had.
-    fn give_override(&self, account: &str, name: &str, value: &str) {
+    pub(super) fn give_override(&self, account: &str, name: &str, value: &str) {
         let units = self.admin("ous", None);
         let mut units = units["ous"].as_array().unwrap().iter();
         let root = text(&units.find(|unit| unit["parent"].is_null()).unwrap()["id"]);
@@ -394,7 +394,7 @@ impl Rehearsal {
     }
 
     /// The parameters that an account's stack instance overrides.
-    fn overrides(&self, account: &str) -> Vec<String> {
+    pub(super) fn overrides(&self, account: &str) -> Vec<String> {
         let input = [
             ("StackInstanceAccount", account),
             ("StackInstanceRegion", "us-east-1"),

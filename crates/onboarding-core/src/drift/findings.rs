@@ -35,7 +35,7 @@ pub fn findings(subject: Subject<'_>, drifts: &[Drift]) -> Vec<Finding> {
         resource: Some(drift.resource.clone()),
         expected: Some(drift.expected.clone()),
         actual: Some(drift.actual.clone()),
-        fix: Some(drift.fix.to_string()),
+        fix: Some(drift.remedy()),
         cloudformation: None,
         recorded: None,
         first_seen: None,

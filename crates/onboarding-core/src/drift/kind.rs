@@ -23,8 +23,10 @@ pub enum DriftKind {
     TrustDiffers,
     /// The trust policy lets Spot in without an external ID.
     TrustWithoutExternalId,
-    /// The trust policy was not understood, or nobody tells which external ID it should have.
+    /// The trust policy was not understood.
     TrustUnreadable,
+    /// Nobody tells which external ID the trust policy should have.
+    ExternalIdUntold,
     /// A managed policy of the template grants something else.
     PolicyDocumentDiffers,
     /// A managed policy of the template is not attached.
@@ -51,7 +53,7 @@ pub enum DriftKind {
 
 impl DriftKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::RoleMissing,
         Self::RoleUnreadable,
         Self::RoleNameDiffers,
@@ -59,6 +61,7 @@ impl DriftKind {
         Self::TrustDiffers,
         Self::TrustWithoutExternalId,
         Self::TrustUnreadable,
+        Self::ExternalIdUntold,
         Self::PolicyDocumentDiffers,
         Self::PolicyDetached,
         Self::PolicyAttachedExtra,
@@ -83,6 +86,7 @@ impl DriftKind {
             Self::TrustDiffers => "trust-differs",
             Self::TrustWithoutExternalId => "trust-without-external-id",
             Self::TrustUnreadable => "trust-unreadable",
+            Self::ExternalIdUntold => "external-id-untold",
             Self::PolicyDocumentDiffers => "policy-document-differs",
             Self::PolicyDetached => "policy-detached",
             Self::PolicyAttachedExtra => "policy-attached-extra",
@@ -115,6 +119,19 @@ impl DriftKind {
         )
     }
 
+    /// Whether it is about what the template says, which an account's own parameters can say otherwise.
+    #[must_use]
+    pub fn is_of_the_template(self) -> bool {
+        !matches!(
+            self,
+            Self::RoleMissing
+                | Self::RoleUnreadable
+                | Self::StoredRoleDiffers
+                | Self::ExternalIdUntold
+                | Self::RoleUnused
+        )
+    }
+
     /// What it means, for people.
     #[must_use]
     pub fn explanation(self) -> &'static str {
@@ -126,6 +143,9 @@ impl DriftKind {
             Self::TrustDiffers => "the role's trust policy does not say what the template says",
             Self::TrustWithoutExternalId => "the role lets Spot in without an external ID",
             Self::TrustUnreadable => "the role's trust policy could not be compared",
+            Self::ExternalIdUntold => {
+                "nobody tells which external ID the role's trust policy should have, so that the one in it may be somebody else's"
+            }
             Self::PolicyDocumentDiffers => "a managed policy does not grant what the template says",
             Self::PolicyDetached => "a managed policy of the template is not attached to the role",
             Self::PolicyAttachedExtra => {
@@ -166,6 +186,7 @@ impl DriftKind {
             Self::RoleUnreadable
             | Self::RoleNameDiffers
             | Self::TrustUnreadable
+            | Self::ExternalIdUntold
             | Self::PolicyUnreadable
             | Self::PathDiffers
             | Self::RoleUnused => Severity::Warning,
@@ -214,6 +235,15 @@ impl Drift {
         }
     }
 
+    /// What puts it right, in words.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self.kind {
+            DriftKind::ExternalIdUntold => EXTERNAL_ID_REMEDY.to_owned(),
+            _ => self.fix.to_string(),
+        }
+    }
+
     /// The id of its finding, which stays the same as long as it does.
     #[must_use]
     pub fn id(&self, account: AwsAccountId) -> String {
@@ -239,6 +269,11 @@ impl Drift {
         }
     }
 }
+
+/// What a person does about an external ID that nobody tells.
+const EXTERNAL_ID_REMEDY: &str = "needs a person: when Spot fails, it is asked again by the next run; where it never tells external IDs, and another \
+                                  program than ours handed them out, look in Spot's console whether the account's data arrives, and accept it \
+                                  (params.suppress). A rollout passes by what was so before its wave";
 
 /// What puts a difference right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -30,13 +30,15 @@ pub enum AuditReason {
     ClosedStillDeployed,
     /// A suspended account has a stack instance.
     SuspendedStillDeployed,
-    /// A Spot account of ours is linked to an account that left the organization.
+    /// A Spot account of ours is there whose AWS account left the organization or is closed.
     DepartedSpotAccount,
     /// A Spot account has another name than its profile gives it.
     Misnamed,
     /// Cost Intelligence is off for a Spot account whose profile wants it.
     ProductOff,
-    /// Spot's validation of Cost Intelligence fails.
+    /// Spot says that Cost Intelligence is switched on and not, or not wholly, connected.
+    CostIntelligenceNotConnected,
+    /// Spot's validation of Cost Intelligence has not passed: something failed, or it did not tell.
     CostIntelligenceInvalid,
     /// The Spot token is older than it should be.
     TokenOld,
@@ -52,7 +54,7 @@ pub enum AuditReason {
 
 impl AuditReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::TrustedAccessOff,
         Self::StackSetMissing,
         Self::StackSetDiffers,
@@ -68,6 +70,7 @@ impl AuditReason {
         Self::DepartedSpotAccount,
         Self::Misnamed,
         Self::ProductOff,
+        Self::CostIntelligenceNotConnected,
         Self::CostIntelligenceInvalid,
         Self::TokenOld,
         Self::TokenAgeUnknown,
@@ -95,6 +98,7 @@ impl AuditReason {
             Self::DepartedSpotAccount => "departed-spot-account",
             Self::Misnamed => "misnamed",
             Self::ProductOff => "product-off",
+            Self::CostIntelligenceNotConnected => "cost-intelligence-not-connected",
             Self::CostIntelligenceInvalid => "cost-intelligence-invalid",
             Self::TokenOld => "token-old",
             Self::TokenAgeUnknown => "token-age-unknown",
@@ -121,6 +125,7 @@ impl AuditReason {
             | Self::DepartedSpotAccount
             | Self::Misnamed
             | Self::ProductOff
+            | Self::CostIntelligenceNotConnected
             | Self::CostIntelligenceInvalid
             | Self::TokenOld
             | Self::TokenAgeUnknown

@@ -92,7 +92,7 @@ impl<'a> Remedies<'a> {
                      deploys it again"
                 )
             }
-            (fix, _) => fix.to_string(),
+            _ => drift.remedy(),
         }
     }
 

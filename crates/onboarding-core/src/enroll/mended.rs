@@ -98,7 +98,7 @@ fn is_fine(
         }
         MendKind::CostIntelligence => linked.is_some_and(|spot| {
             let on = observed.cost_intelligence.as_ref();
-            on.is_some_and(|on| on.contains(spot))
+            on.is_some_and(|on| on.contains_key(spot))
         }),
         MendKind::RoleGone => is_read(observed, account, |kind, _| kind == DriftKind::RoleMissing),
         MendKind::Rewrite => is_read(observed, account, |_, fix| *fix == Fix::ReDeploy),

@@ -17,6 +17,8 @@ pub enum Need {
     Direct,
     /// A job rolls out versions of policies (`policy-rollout`).
     Rollout,
+    /// A job looks into accounts (`audit.enabled`, `aggregator`), and compares what it finds with what their stacks were given.
+    Truth,
     /// A job looks at the plain stack that enrolls the management account (`profiles.management_account`).
     ManagementStackReads,
     /// A job looks into accounts, and so into the management account (`audit.enabled`, `aggregator`).
@@ -79,6 +81,7 @@ impl Need {
             Self::DriftDetection => "a job of the kind `drift-audit` with `cloudformation_drift`",
             Self::Direct => "`enrollment.provider = \"direct\"`",
             Self::Rollout => "a job rolls out versions of policies",
+            Self::Truth => "`audit.enabled`, or a job of the kind `drift-audit` with `aggregator`",
             Self::ManagementStackReads => "`profiles.management_account`",
             Self::ManagementTruth => {
                 "`profiles.management_account` with `audit.enabled`, or a job of the kind `drift-audit` with `aggregator`"
@@ -441,6 +444,11 @@ pub const PERMISSIONS: &[Permission] = &[
     ),
     calls(
         Need::Rollout,
+        Scope::StackSets,
+        &["cloudformation:DescribeStackInstance"],
+    ),
+    calls(
+        Need::Truth,
         Scope::StackSets,
         &["cloudformation:DescribeStackInstance"],
     ),

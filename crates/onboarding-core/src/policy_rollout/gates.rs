@@ -26,7 +26,7 @@ pub struct Evidence {
     pub kept: BTreeSet<AwsAccountId>,
     /// Accounts whose link to Spot is gone.
     pub unlinked: BTreeSet<AwsAccountId>,
-    /// What Spot's validation of Cost Intelligence found wrong, for accounts that it was asked for.
+    /// Why Spot's validation of Cost Intelligence has not passed, for accounts that it was asked for.
     pub validations: BTreeMap<AwsAccountId, String>,
     /// Whether accounts were asked at all.
     pub is_read: bool,
@@ -178,8 +178,14 @@ fn differing<'a>(
             let is_serious = finding.severity >= Severity::Warning;
             is_serious && (drift.kind.is_of_a_version() || !known.contains(&finding.id))
         })
-        .map(|(_, finding)| finding.message)
+        .map(|(drift, finding)| match drift.kind {
+            DriftKind::ExternalIdUntold => format!("{}; {UNTOLD}", finding.message),
+            _ => finding.message,
+        })
 }
+
+/// What to do when nobody tells any more what was told before.
+const UNTOLD: &str = "resume the rollout when Spot tells it again, or set iam = false to go by CloudFormation's word alone";
 
 /// The ids of what was wrong in accounts before they were touched.
 #[must_use]

@@ -109,15 +109,13 @@ pub enum SyncAction {
         targets: OperationTargets,
     },
     /// Write the role's trust policy and the managed policies again, in place: a `RepairNonce` that the stacks never had makes
-    /// CloudFormation do it, which sees no difference by itself.
+    /// CloudFormation do it, which sees no difference by itself. What else the instances override stays as it is: it is read right
+    /// before.
     RepairStackInstances {
         /// The profile.
         profile: String,
         /// The targets.
         targets: OperationTargets,
-        /// Parameters that the instances override, and keep as they are (UsePreviousValue).
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        kept_parameters: Vec<String>,
         /// How many accounts all operations of the plan work on that may run at the same time as this one, its own
         /// included: they share Spot's rate limit.
         accounts_at_once: usize,

@@ -85,8 +85,12 @@ fn of(step: &Step, pace: Pace) -> Estimate {
         // AWS says nothing of how long it looks.
         SyncAction::AwaitOperation { .. } | SyncAction::DetectDrift { .. } => Estimate::default(),
         SyncAction::CreateStackInstances { .. } => operation(CREATION, true),
+        // What each instance overrides is read before.
+        SyncAction::RepairStackInstances { .. } => {
+            let change = operation(CHANGE, false);
+            calls(change.aws_calls + accounts, 0, change.seconds)
+        }
         SyncAction::UpdateStackInstances { .. }
-        | SyncAction::RepairStackInstances { .. }
         | SyncAction::DeleteStackInstances { .. }
         | SyncAction::DeleteStacks { .. } => operation(CHANGE, false),
         SyncAction::LinkSpotAccount { .. } => calls(0, 3, 10),

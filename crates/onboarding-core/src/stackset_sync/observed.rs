@@ -14,7 +14,7 @@ use crate::{
         SpotAccountRecord, StackInstance,
     },
     policy_rollout::Rollout,
-    template::{EXTERNAL_ID_PARAMETER, POLICY_VERSION_PARAMETER},
+    template::POLICY_VERSION_PARAMETER,
 };
 
 /// Everything that one run knows.
@@ -115,22 +115,6 @@ impl ObservedProfile {
         let rollout = self.rollout.as_ref()?;
         let has_next = rollout.has_next(instance.account, instance.stack_id.as_deref());
         has_next.then_some(&*rollout.to)
-    }
-
-    /// The parameters that the instance of an account overrides, beside those of repairs: its external ID where the profile gives
-    /// any, and a version of the policies that it may have from a rollout.
-    #[must_use]
-    pub fn overridden(&self, account: AwsAccountId) -> Vec<String> {
-        let instances = &self.instances;
-        let at = instances.binary_search_by_key(&account, |instance| instance.account);
-        let instance = at.ok().map(|at| &instances[at]);
-        let version = instance.and_then(|instance| self.overridden_version(instance));
-        let external_id = self.external_ids.get(&account);
-        let names = [
-            external_id.map(|_| EXTERNAL_ID_PARAMETER),
-            version.map(|_| POLICY_VERSION_PARAMETER),
-        ];
-        names.into_iter().flatten().map(str::to_owned).collect()
     }
 
     /// The version of the policies that an instance has; none when it is not current, or its stack set has no versions.

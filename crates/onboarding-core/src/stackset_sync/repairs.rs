@@ -244,31 +244,22 @@ impl Repairs {
         let profile = &context.profile.name;
         let mut number = 0;
         for (units, accounts) in self.by_units(context, rows, &Mend::Rewrite) {
-            // An override that is left out goes back to the stack set's value, so those that have the same are on their own.
-            let mut alike: BTreeMap<Vec<String>, Vec<AwsAccountId>> = BTreeMap::new();
-            for account in accounts {
-                let kept = context.state.overridden(account);
-                alike.entry(kept).or_default().push(account);
-            }
-            for (kept_parameters, accounts) in alike {
-                for targets in by_account(&units, &accounts) {
-                    number += 1;
-                    let action = SyncAction::RepairStackInstances {
-                        profile: profile.clone(),
-                        targets,
-                        kept_parameters: kept_parameters.clone(),
-                        accounts_at_once: 0,
-                    };
-                    push(
-                        plan,
-                        format!("{}:{profile}:{number}", action.name()),
-                        &action,
-                        accounts.clone(),
-                        Mend::Rewrite.reason().to_owned(),
-                        Risk::Medium,
-                        context.order(order::UPDATE),
-                    );
-                }
+            for targets in by_account(&units, &accounts) {
+                number += 1;
+                let action = SyncAction::RepairStackInstances {
+                    profile: profile.clone(),
+                    targets,
+                    accounts_at_once: 0,
+                };
+                push(
+                    plan,
+                    format!("{}:{profile}:{number}", action.name()),
+                    &action,
+                    accounts.clone(),
+                    Mend::Rewrite.reason().to_owned(),
+                    Risk::Medium,
+                    context.order(order::UPDATE),
+                );
             }
         }
     }

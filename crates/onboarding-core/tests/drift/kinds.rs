@@ -219,7 +219,7 @@ fn a_trust_policy_whose_external_id_nobody_tells_is_not_known_to_be_right() {
         )
     };
     let untold = found(with_id(&json!("whichever")), None);
-    assert_eq!(codes(&untold), ["trust-unreadable"]);
+    assert_eq!(codes(&untold), ["external-id-untold"]);
     assert_eq!(
         (&*untold[0].actual, &untold[0].fix, untold[0].severity()),
         (

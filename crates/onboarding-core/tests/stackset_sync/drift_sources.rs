@@ -9,13 +9,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use onboarding_core::{
     drift::{Drift, DriftKind, Fix},
-    drift_audit::{self, Detection, TokenAge},
-    inventory::{DriftStatus, StackDrift},
+    drift_audit::{self, Connection, Detection, TokenAge},
+    enroll,
+    inventory::{AccountState, DriftStatus, StackDrift},
     plan::{Finding, IamVerdict, Plan, Severity},
     stackset_sync::{PlainStack, RunningOperation},
 };
 
-use crate::{golden::World, world::*};
+use crate::{
+    golden::{SPOT_ACCOUNT, World},
+    world::*,
+};
 
 const HOUR: i64 = 3_600;
 
@@ -213,4 +217,95 @@ fn an_account_that_counts_as_enrolled_and_was_not_looked_at_is_not_known() {
     // At coverage depth, nobody was to be looked at.
     world.observed.drifts = None;
     assert!(finding(&plan_of(&world), "role-unreadable").is_none());
+}
+
+#[test]
+fn what_spot_lists_as_not_connected_is_told_at_both_depths_with_what_mends_it() {
+    let reason = "cost-intelligence-not-connected";
+    for (connection, is_told) in [
+        (Connection::Connected, false),
+        (Connection::Partly, true),
+        (Connection::Not, true),
+        (Connection::Unknown, true),
+    ] {
+        let mut world = World::new();
+        let known = [(SPOT_ACCOUNT.parse().unwrap(), connection)];
+        world.observed.cost_intelligence = Some(known.into());
+        let mut fixes = Vec::new();
+        let mut look = |world: &World| {
+            let plan = plan_of(world);
+            let told = finding(&plan, reason);
+            assert_eq!(told.is_some(), is_told, "{connection:?}");
+            if let Some(told) = told {
+                assert_eq!(told.severity, Severity::Warning);
+                assert_eq!(plan.accounts[1].reason.code(), "drifted");
+                fixes.push(told.fix.clone().unwrap());
+            }
+            let enrolled = enroll::plan(&world.observed, &world.desired).unwrap();
+            assert_eq!(finding(&enrolled, reason).is_some(), is_told);
+        };
+        look(&world);
+        differs(&mut world, 2, DriftKind::TrustDiffers, Fix::ReDeploy);
+        look(&world);
+        world.observed.drifts = None;
+        look(&world);
+        let [fine, differs, unread] = &fixes[..] else {
+            assert!(!is_told);
+            continue;
+        };
+        assert!(fine.starts_with("needs a person"), "{fine}");
+        assert!(differs.contains("its other findings"), "{differs}");
+        assert!(unread.contains("params.depth=full"), "{unread}");
+        // One that somebody else linked is not ours to judge.
+        let mut others = World::new();
+        others.observed.cost_intelligence = world.observed.cost_intelligence.clone();
+        others.observed.sync.owned_links.clear();
+        assert_eq!(finding(&plan_of(&others), reason), None);
+    }
+}
+
+#[test]
+fn a_spot_account_of_ours_is_told_of_whatever_became_of_its_link_when_its_aws_account_is_gone() {
+    let departed = "departed-spot-account";
+    let gone = |happened: fn(&mut World)| {
+        let mut world = World::new();
+        let mut organization = (*world.observed.sync.organization).clone();
+        organization.accounts.retain(|account| account.id != id(2));
+        world.observed.sync.organization = organization.into();
+        happened(&mut world);
+        let plan = plan_of(&world);
+        let found = finding(&plan, departed);
+        found.map(|found| (found.message.clone(), found.fix.clone().unwrap()))
+    };
+    let (there, fix) = gone(|_| {}).unwrap();
+    assert!(there.contains("left the organization"), "{there}");
+    assert_eq!(fix, "orphan-cleanup");
+    let (unlinked, fix) = gone(|world| {
+        let spot = &mut world.observed.sync.spot_accounts[0];
+        (spot.aws_account, spot.unlinked) = (None, true);
+    })
+    .unwrap();
+    assert!(unlinked.ends_with("unlinked"), "{unlinked}");
+    assert_eq!(fix, "orphan-cleanup");
+    let (_, fix) = gone(|world| {
+        let spots = &mut world.observed.sync.spot_accounts;
+        spots.push(linked(2, "act-00000099"));
+    })
+    .unwrap();
+    assert!(fix.starts_with("needs a person"), "{fix}");
+    assert_eq!(
+        gone(|world| world.observed.sync.spot_accounts.clear()),
+        None
+    );
+
+    for (state, is_told) in [
+        (AccountState::Closed, true),
+        (AccountState::Suspended, false),
+        (AccountState::Active, false),
+    ] {
+        let mut world = World::new();
+        world.state(state);
+        let plan = plan_of(&world);
+        assert_eq!(finding(&plan, departed).is_some(), is_told, "{state:?}");
+    }
 }

@@ -6,17 +6,13 @@
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use onboarding_core::{
     custom_resource::Naming,
     desired::{AdoptRule, Deployment, Desired, Profile},
     drift::{Drift, DriftKind, Fix},
-    drift_audit::{AuditObserved, HomePlace, OwnedLink, TokenAge},
+    drift_audit::{AuditObserved, Connection, HomePlace, OwnedLink, TokenAge},
     enroll,
     inventory::{AccountState, InstanceDetailedStatus, InstanceStatus, StackInstance},
     plan::{AccountRow, Plan, Summary},
@@ -30,7 +26,7 @@ use proptest::prelude::*;
 
 use crate::world::*;
 
-const SPOT_ACCOUNT: &str = "act-00000002";
+pub(crate) const SPOT_ACCOUNT: &str = "act-00000002";
 const STACK: &str =
     "arn:aws:cloudformation:us-east-1:000000000002:stack/StackSet-spot-onboarding-1/0b1c";
 const ROLE: &str = "arn:aws:iam::000000000002:role/SpotRole";
@@ -62,7 +58,10 @@ impl World {
                 sync,
                 drifts: Some(Arc::new([(id(2), Vec::new())].into())),
                 seen: None,
-                cost_intelligence: Some([SPOT_ACCOUNT.parse().unwrap()].into()),
+                cost_intelligence: Some(
+                    [(SPOT_ACCOUNT.parse().unwrap(), Connection::Connected)].into(),
+                ),
+                asks_spot: false,
                 validations: BTreeMap::new(),
                 namings: [("default".to_owned(), Naming::default())].into(),
                 wants_cost_intelligence: ["default".to_owned()].into(),
@@ -299,7 +298,7 @@ const SITUATIONS: [Situation; 38] = [
         world.observed.sync.spot_accounts[0].name = "other".into();
     }),
     ("Cost Intelligence is off", |world| {
-        world.observed.cost_intelligence = Some(BTreeSet::new());
+        world.observed.cost_intelligence = Some(BTreeMap::new());
     }),
     ("its role is gone", |world| {
         world.drifts(DriftKind::RoleMissing, Fix::Enroll);

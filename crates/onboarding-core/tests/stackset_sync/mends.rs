@@ -5,7 +5,7 @@
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onboarding_core::{
     drift::{DriftKind, Fix},
@@ -41,7 +41,7 @@ fn actions(plan: &Plan) -> Vec<&str> {
 fn differing() -> World {
     let mut world = World::new();
     world.observed.sync.spot_accounts[0].name = "other".into();
-    world.observed.cost_intelligence = Some(BTreeSet::new());
+    world.observed.cost_intelligence = Some(BTreeMap::new());
     world.drifts(DriftKind::TrustDiffers, Fix::ReDeploy);
     world
 }

@@ -225,6 +225,7 @@ fn made_up(accounts: u64) -> Result<(AuditObserved, Desired), InvalidId> {
         drifts: Some(Arc::new(drifts)),
         seen: None,
         cost_intelligence: None,
+        asks_spot: false,
         validations: BTreeMap::new(),
         namings: [(desired.profiles[0].name.clone(), Naming::default())].into(),
         wants_cost_intelligence: BTreeSet::new(),

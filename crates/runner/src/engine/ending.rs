@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use onboarding_core::plan::AccountRow;
+use onboarding_core::plan::{AccountRow, Unjudged};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
@@ -44,12 +44,14 @@ pub(super) async fn end(
     let routes = if counts { &*options.routes } else { &[] };
     let notifications = telling::notifications(journal, routes, report, looked, now);
     let notifications = notifications.await;
+    let unjudged = unjudged(report);
     let end = RunEnd {
         status: report.status(),
         exit: exit_code(report),
         summary: report.summary(),
         findings: report.findings(),
         looked,
+        unjudged: unjudged.as_ref(),
         refusals: report.refusals(),
         accounts: touched(report),
         ledger: report.accounts(),
@@ -104,6 +106,15 @@ async fn written(
             () = sleep(PAUSE) => {}
         }
     }
+}
+
+/// What the newest plan did not look at. One that is refused as a whole says nothing of anything.
+fn unjudged(report: &RunReport) -> Option<Unjudged> {
+    let plan = report.plan()?;
+    Some(Unjudged {
+        is_everything: is_refused(plan),
+        ..plan.unjudged.clone()
+    })
 }
 
 /// Why a run failed, as a whole or for some accounts; none when it did not.

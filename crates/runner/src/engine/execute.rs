@@ -439,20 +439,24 @@ impl<J: Job> Stages<'_, J> {
         look.instrument(span).await
     }
 
-    /// Since when the findings are there, and that they still are. One that is new is there since now.
+    /// Since when the findings are there, and that they still are: one that is new is there since now. What nobody looked at is as it
+    /// was seen last.
     async fn remember(&self, plan: &mut Plan) -> Result<(), JobError> {
-        if plan.findings.is_empty() {
-            return Ok(());
-        }
-        let since = self.journal.findings_since(&self.options.job).await;
-        let since = since.map_err(|error| {
+        let known = self.journal.known_findings(&self.options.job).await;
+        let mut known = known.map_err(|error| {
             JobError::new(ErrorClass::Transient, "the state could not be read").with_source(error)
         })?;
         let now = self.cx.now().div_euclid(1000);
         for finding in &mut plan.findings {
-            finding.first_seen = Some(since.get(&finding.id).copied().unwrap_or(now));
+            let since = known.remove(&finding.id).map(|known| known.finding);
+            let since = since.and_then(|known| known.first_seen);
+            finding.first_seen = Some(since.unwrap_or(now));
             finding.last_seen = Some(now);
         }
+        known.retain(|_, known| is_refused(plan) || plan.unjudged.has(known));
+        let left = known.into_values().map(|known| known.finding);
+        plan.not_looked_at = left.collect();
+        plan.not_looked_at.sort();
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 use async_trait::async_trait;
 use onboarding_core::{
     notify::Notification,
-    plan::{AccountRow, Finding, Refusal, Step, Summary},
+    plan::{AccountRow, Finding, Refusal, Remembered, Step, Summary, Unjudged},
 };
 use serde_json::Value;
 
@@ -180,6 +180,8 @@ pub struct RunEnd<'a> {
     pub findings: &'a [Finding],
     /// Whether those are all that there are now: the run looked at everything, and is none by which somebody only wants to see.
     pub looked: bool,
+    /// What it did not look at all the same, so that earlier findings about it stay.
+    pub unjudged: Option<&'a Unjudged>,
     /// What guard rails refused.
     pub refusals: &'a [Refusal],
     /// Where the accounts stand that steps worked on. Untouched accounts have no row.
@@ -265,8 +267,9 @@ pub trait Journal: Send + Sync {
         memos: &BTreeMap<String, Value>,
     ) -> Result<(), JournalError>;
 
-    /// When each finding of the job's last run was seen first, in Unix seconds, by its id.
-    async fn findings_since(&self, job: &str) -> Result<BTreeMap<String, i64>, JournalError>;
+    /// The findings of the job's runs that are not gone, by id, as they were seen last.
+    async fn known_findings(&self, job: &str)
+    -> Result<BTreeMap<String, Remembered>, JournalError>;
 
     /// Why nothing may be changed now, when a person has said so.
     async fn frozen(&self) -> Result<Option<String>, JournalError>;

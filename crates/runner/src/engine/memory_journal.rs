@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
-use onboarding_core::{notify::Notification, plan::Step};
+use onboarding_core::{
+    notify::Notification,
+    plan::{Remembered, Step},
+};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -238,8 +241,17 @@ impl Journal for MemoryJournal {
         })
     }
 
-    async fn findings_since(&self, _job: &str) -> Result<BTreeMap<String, i64>, JournalError> {
-        Ok(self.0.lock().known.clone())
+    async fn known_findings(
+        &self,
+        _job: &str,
+    ) -> Result<BTreeMap<String, Remembered>, JournalError> {
+        let known = self.0.lock().known.clone().into_iter();
+        Ok(known
+            .map(|(id, since)| {
+                let known = Remembered::by_id(&id, since, since);
+                (id, known)
+            })
+            .collect())
     }
 
     async fn frozen(&self) -> Result<Option<String>, JournalError> {

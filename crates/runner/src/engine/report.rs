@@ -168,6 +168,12 @@ impl RunReport {
         self.plan().map_or(&[], |plan| &plan.findings)
     }
 
+    /// What a person should still know of earlier runs, because this one did not look for it again.
+    #[must_use]
+    pub fn not_looked_at(&self) -> &[Finding] {
+        self.plan().map_or(&[], |plan| &plan.not_looked_at)
+    }
+
     /// What guard rails refused: the engine's, or else those of the first plan, which is the one that was to be applied.
     #[must_use]
     pub fn refusals(&self) -> &[Refusal] {

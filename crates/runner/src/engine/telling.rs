@@ -66,9 +66,9 @@ pub(super) async fn notifications(
     notify::route(routes, &notify::notices(&ended))
 }
 
-/// The ids of the findings of the job's run before. When they cannot be read, nothing is called new.
+/// The ids of the findings that earlier runs of the job have, whether or not this one looked for them. When they cannot be read, nothing is called new.
 async fn known(journal: &dyn Journal, job: &str) -> Option<BTreeSet<String>> {
-    match journal.findings_since(job).await {
+    match journal.known_findings(job).await {
         Ok(known) => Some(known.into_keys().collect()),
         Err(error) => {
             tracing::error!(%error, "nobody is told which findings are new");

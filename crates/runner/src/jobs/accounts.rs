@@ -17,12 +17,16 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use onboarding_core::{
     custom_resource::{Naming, NamingError},
-    drift_audit::{self, AuditObserved, Detection, HomePlace, Seen, Suppression, TokenAge},
+    drift_audit::{
+        self, AuditObserved, Connection, Detection, HomePlace, Seen, Suppression, TokenAge,
+    },
     enroll,
+    ids::AwsAccountId,
     plan::{Plan, Step, consent::Consent},
     stackset_sync::SyncConsent,
 };
 use parking_lot::Mutex;
+use spot_api::RegistrationStatus;
 
 use self::truth::{AggregatorSource, Read};
 use super::stackset_sync::{StackSetSync, unplannable};
@@ -50,6 +54,8 @@ pub struct OnAccounts {
     pub(super) aggregator: Option<AggregatorSource>,
     /// What this run read in IAM before its steps.
     pub(super) read: Mutex<Read>,
+    /// The accounts that steps of this run have worked on.
+    pub(super) worked_on: Mutex<BTreeSet<AwsAccountId>>,
     /// What stray policies say, once for all accounts that have the same.
     pub(super) documents: Mutex<BTreeSet<Arc<str>>>,
 }
@@ -139,7 +145,9 @@ impl Job for OnAccounts {
                 .cost_intelligence()
                 .await
                 .map_err(spot_error)?;
-            Some(registered.into_iter().map(|one| one.account_id).collect())
+            let registered = registered.into_iter();
+            let registered = registered.map(|one| (one.account_id, connection(one.status)));
+            Some(registered.collect())
         };
         let mut validations = BTreeMap::new();
         let (drifts, seen) = match self.depth {
@@ -171,6 +179,7 @@ impl Job for OnAccounts {
             drifts,
             seen,
             cost_intelligence,
+            asks_spot: self.ask_spot && self.depth == AuditDepth::Full,
             validations,
             namings: self.namings()?,
             wants_cost_intelligence,
@@ -207,6 +216,7 @@ impl Job for OnAccounts {
         };
         let mut plan = planned.map_err(|error| unplannable(&error))?;
         self.sync.estimate(&mut plan, &observed.sync);
+        self.sync.limit(&mut plan);
         Ok(plan)
     }
 
@@ -215,6 +225,7 @@ impl Job for OnAccounts {
     }
 
     async fn apply(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {
+        self.worked_on.lock().extend(&step.accounts);
         self.sync.apply(cx, step).await
     }
 
@@ -233,5 +244,15 @@ impl Job for OnAccounts {
 
     fn api_calls(&self) -> BTreeMap<String, u64> {
         self.sync.home.api_calls()
+    }
+}
+
+/// What Spot lists, as it is judged.
+fn connection(status: RegistrationStatus) -> Connection {
+    match status {
+        RegistrationStatus::Connected => Connection::Connected,
+        RegistrationStatus::PartiallyConnected => Connection::Partly,
+        RegistrationStatus::NotConnected => Connection::Not,
+        RegistrationStatus::Unknown => Connection::Unknown,
     }
 }

@@ -81,6 +81,7 @@ impl OnAccounts {
                 .and_then(|age| i64::try_from(age.get().as_secs()).ok()),
             aggregator,
             read: Mutex::default(),
+            worked_on: Mutex::default(),
             documents: Mutex::default(),
         })
     }

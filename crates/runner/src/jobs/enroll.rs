@@ -48,6 +48,7 @@ impl OnAccounts {
             // It mends what it finds, which only the accounts themselves can tell.
             aggregator: None,
             read: Mutex::default(),
+            worked_on: Mutex::default(),
             documents: Mutex::default(),
         })
     }

@@ -17,6 +17,7 @@ mod observe;
 pub(super) mod operation;
 mod past_links;
 mod repair;
+mod rewrite;
 mod spot_side;
 mod stray_policies;
 
@@ -68,6 +69,8 @@ pub struct StackSetSync {
     changed: Mutex<BTreeMap<AwsAccountId, Option<Arc<LinkEvidence>>>>,
     /// The accounts whose role this run has had written again.
     rewritten: Mutex<BTreeSet<AwsAccountId>>,
+    /// The accounts that an operation of this run has worked on to write their role again, whatever came of it.
+    repaired: Mutex<BTreeSet<AwsAccountId>>,
 }
 
 impl StackSetSync {
@@ -97,6 +100,7 @@ impl StackSetSync {
             external_ids: Mutex::default(),
             changed: Mutex::default(),
             rewritten: Mutex::default(),
+            repaired: Mutex::default(),
         })
     }
 
@@ -167,8 +171,19 @@ impl StackSetSync {
             stackset_sync::plan(observed, &self.desired).map_err(|error| unplannable(&error));
         planned.map(|mut plan| {
             self.estimate(&mut plan, observed);
+            self.limit(&mut plan);
             plan
         })
+    }
+
+    /// Says which profiles the plan is about, where those are not all.
+    pub(super) fn limit(&self, plan: &mut Plan) {
+        let all = self.home.config.runner.profiles.len();
+        let looked_at = self.desired.profiles.iter();
+        let looked_at = looked_at.map(|profile| profile.name.clone());
+        if self.desired.profiles.len() < all {
+            plan.unjudged.only_profiles = looked_at.collect();
+        }
     }
 
     /// Fills in what the steps will take.

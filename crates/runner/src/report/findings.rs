@@ -83,6 +83,20 @@ pub fn by_account(report: &RunReport) -> BTreeMap<AwsAccountId, Vec<&Finding>> {
     accounts
 }
 
+/// What mends these, the worst first, each once.
+#[must_use]
+pub fn fixes(found: &[&Finding]) -> Option<String> {
+    let mut found = found.to_vec();
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let mut fixes: Vec<&str> = Vec::new();
+    for fix in found.iter().filter_map(|finding| finding.fix.as_deref()) {
+        if !fixes.contains(&fix) {
+            fixes.push(fix);
+        }
+    }
+    (!fixes.is_empty()).then(|| fixes.join("; "))
+}
+
 /// How many findings of a severity there are by age, in the order of [`AGES`].
 pub fn ages<'a>(
     findings: impl Iterator<Item = &'a Finding>,

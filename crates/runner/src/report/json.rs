@@ -12,6 +12,7 @@ use onboarding_core::{
 };
 use serde::Serialize;
 
+use super::findings;
 use crate::engine::{RunReport, StepRecord};
 
 /// A run, as `--output json` prints it.
@@ -33,6 +34,10 @@ pub struct RunDocument<'a> {
     pub steps: Vec<StepView<'a>>,
     /// What a person should know.
     pub findings: &'a [Finding],
+    /// Findings of earlier runs that this one did not look for again, as they were seen last: at a lesser depth, in accounts that could
+    /// not be read, of profiles that it was not about. They change nothing about how it ends.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub not_looked_at: &'a [Finding],
     /// In how many accounts IAM was read, for an audit that does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audited: Option<Audited>,
@@ -136,16 +141,22 @@ pub struct AccountView<'a> {
     /// More about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<&'a str>,
+    /// What mends it, by its findings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
 }
 
 impl<'a> AccountView<'a> {
-    fn of(row: &'a AccountRow) -> Self {
+    fn of(row: &'a AccountRow, found: &BTreeMap<AwsAccountId, Vec<&Finding>>) -> Self {
         Self {
             account: row.account,
             name: &row.name,
             ou_path: &row.ou_path,
             reason: row.reason,
             detail: row.detail.as_deref(),
+            fix: found
+                .get(&row.account)
+                .and_then(|found| findings::fixes(found)),
         }
     }
 }
@@ -153,12 +164,13 @@ impl<'a> AccountView<'a> {
 /// The document of a run.
 #[must_use]
 pub fn document(report: &RunReport) -> RunDocument<'_> {
+    let found = findings::by_account(report);
     let rows = |wanted: fn(Standing) -> bool| -> Vec<AccountView<'_>> {
         report
             .accounts()
             .iter()
             .filter(|row| row.targeted && wanted(row.standing))
-            .map(AccountView::of)
+            .map(|row| AccountView::of(row, &found))
             .collect()
     };
     let only_planned = report.dry_run || report.held.is_some();
@@ -190,6 +202,7 @@ pub fn document(report: &RunReport) -> RunDocument<'_> {
         summary: report.summary(),
         steps,
         findings: report.findings(),
+        not_looked_at: report.not_looked_at(),
         audited: report.plan().and_then(|plan| plan.audited),
         verdicts: report.plan().map(verdicts).unwrap_or_default(),
         skipped: rows(|standing| standing == Standing::Skipped),

@@ -263,6 +263,35 @@ pub(super) fn grouped<'a>(findings: impl Iterator<Item = &'a Finding>) -> String
     text
 }
 
+/// Findings of earlier runs that this one did not look for again.
+fn not_looked_at(left: &[Finding]) -> String {
+    let mut text = String::new();
+    if left.is_empty() {
+        return text;
+    }
+    let _ = writeln!(
+        text,
+        "not looked at in this run, as earlier ones saw it ({}):",
+        left.len()
+    );
+    for finding in left.iter().take(MOST_SHOWN) {
+        let severity = findings::severity(finding.severity);
+        let since = findings::since(finding).unwrap_or_default();
+        let last = findings::last(finding).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "  {severity}: {}  since {since}, not looked at since {last}",
+            finding.id
+        );
+    }
+    if left.len() > MOST_SHOWN {
+        let more = left.len() - MOST_SHOWN;
+        let _ = writeln!(text, "  and {more} more; `--output json` lists all");
+    }
+    text.push('\n');
+    text
+}
+
 /// The findings of an audit.
 #[must_use]
 pub fn findings(report: &RunReport) -> String {
@@ -416,6 +445,7 @@ pub fn run(report: &RunReport) -> String {
     } else {
         of_links(report.findings()) + &general(report.findings())
     });
+    text.push_str(&not_looked_at(report.not_looked_at()));
     text.push_str(&refusals(report.refusals()));
     if let Some(held) = &report.held {
         let _ = writeln!(

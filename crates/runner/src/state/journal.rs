@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use onboarding_core::plan::Step;
+use onboarding_core::plan::{Remembered, Step};
 use serde_json::Value;
 
 use super::{State, error::write};
@@ -39,9 +39,12 @@ impl Journal for State {
         self.within(LONG, planned).await
     }
 
-    async fn findings_since(&self, job: &str) -> Result<BTreeMap<String, i64>, JournalError> {
-        let since = self.in_time(self.findings_since(job)).await;
-        since.map_err(write("since when findings are there"))
+    async fn known_findings(
+        &self,
+        job: &str,
+    ) -> Result<BTreeMap<String, Remembered>, JournalError> {
+        let known = self.in_time(self.known_findings(job)).await;
+        known.map_err(write("since when findings are there"))
     }
 
     async fn frozen(&self) -> Result<Option<String>, JournalError> {

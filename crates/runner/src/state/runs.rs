@@ -186,7 +186,8 @@ impl State {
             plans::end(&mut tx, plan, became, run.id).await?;
         }
         if end.looked {
-            findings::note(&mut tx, &run.id.to_string(), end.findings, end.at)
+            let found = (end.findings, end.unjudged);
+            findings::note(&mut tx, &run.id.to_string(), found, end.at)
                 .await
                 .map_err(&failed)?;
         }

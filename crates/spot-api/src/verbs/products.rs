@@ -93,6 +93,32 @@ impl ValidationStep {
         let failed: Vec<String> = failed.map(ToString::to_string).collect();
         (!failed.is_empty()).then(|| failed.join("; "))
     }
+
+    /// Why a validation has not passed: what failed, or that it did not tell. One that checked nothing is no pass, nor is one with a
+    /// status that Spot does not document.
+    #[must_use]
+    pub fn why_not_passed(steps: &[Self]) -> Option<String> {
+        let untold = || {
+            let is_passed = |step: &Self| {
+                matches!(
+                    step.status,
+                    ValidationStatus::Success | ValidationStatus::Warning
+                )
+            };
+            let mut unknown = steps.iter();
+            let unknown = unknown.find(|step| step.status == ValidationStatus::Unknown);
+            match unknown {
+                Some(step) => Some(format!(
+                    "it did not tell: Spot gives a step a status that it does not document ({step})"
+                )),
+                None if !steps.iter().any(is_passed) => {
+                    Some("it did not tell: Spot checked nothing".to_owned())
+                }
+                None => None,
+            }
+        };
+        Self::failures(steps).or_else(untold)
+    }
 }
 
 impl fmt::Display for ValidationStep {
@@ -218,4 +244,45 @@ fn is_on_already(error: &SpotError) -> bool {
     let words = error.message().unwrap_or_default().to_lowercase();
     error.class() == ErrorClass::Conflict
         || (error.class() == ErrorClass::Invalid && words.contains("already"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(statuses: &[&str]) -> Vec<ValidationStep> {
+        let steps = statuses.iter();
+        let steps = steps.map(|status| json!({"id": "assumeRole", "status": status}));
+        serde_json::from_value(steps.collect()).unwrap()
+    }
+
+    #[test]
+    fn a_validation_that_checked_nothing_has_not_passed() {
+        for (statuses, why) in [
+            (&["success"][..], None),
+            (&["success", "skipped", "warning"], None),
+            (&["warning"], None),
+            (&[], Some("did not tell: Spot checked nothing")),
+            (
+                &["skipped", "skipped"],
+                Some("did not tell: Spot checked nothing"),
+            ),
+            (&["pending"], Some("does not document (assumeRole)")),
+            (
+                &["success", "pending"],
+                Some("does not document (assumeRole)"),
+            ),
+            (&["failed", "pending"], Some("assumeRole")),
+        ] {
+            let said = ValidationStep::why_not_passed(&steps(statuses));
+            match (why, said) {
+                (None, None) => {}
+                (Some(why), Some(said)) => assert!(said.contains(why), "{statuses:?}: {said}"),
+                other => panic!("{statuses:?}: {other:?}"),
+            }
+        }
+        // Before a product is switched on, what Spot does not tell holds nothing up.
+        assert_eq!(ValidationStep::failures(&steps(&["pending"])), None);
+        assert_eq!(ValidationStep::failures(&[]), None);
+    }
 }

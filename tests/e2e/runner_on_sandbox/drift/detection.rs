@@ -99,6 +99,7 @@ fn both_verdicts_stand_side_by_side_and_in_sync_hides_no_policy_that_was_added()
         (added, "policy-inline-extra"),
         (gone, "role-missing"),
         (gone, "cloudformation-drifted"),
+        (gone, "cost-intelligence-not-connected"),
     ]);
     assert_eq!(found(&looked), reasons, "{looked:#}");
     let drifted = finding(&looked, gone, "cloudformation-drifted");

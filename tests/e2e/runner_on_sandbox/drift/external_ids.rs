@@ -40,7 +40,10 @@ fn another_external_id_in_the_role_of_an_account_that_was_taken_over_is_found() 
     assert_eq!(clean["findings"], json!([]), "{clean:#}");
     rehearsal.change_external_id(&account);
     let document = rehearsal.audit_ends(3, &["--set", FULL]);
-    let expected = pairs(&[(&account, "trust-differs")]);
+    let expected = pairs(&[
+        (&account, "trust-differs"),
+        (&account, "cost-intelligence-not-connected"),
+    ]);
     assert_eq!(found(&document), expected, "{document:#}");
     // The state knows what was handed out.
     assert_eq!((asked(&clean), asked(&document)), (0, 0));
@@ -53,7 +56,10 @@ fn what_an_earlier_version_did_not_remember_is_asked_of_spot_once() {
     let forget = format!("DELETE FROM external_ids WHERE spot_account = '{spot}'");
     rehearsal.in_state(&forget);
     rehearsal.change_external_id(&account);
-    let expected = pairs(&[(&account, "trust-differs")]);
+    let expected = pairs(&[
+        (&account, "trust-differs"),
+        (&account, "cost-intelligence-not-connected"),
+    ]);
     for asks in [1, 0] {
         let document = rehearsal.audit_ends(3, &["--set", FULL]);
         assert_eq!(found(&document), expected, "{document:#}");
@@ -70,13 +76,15 @@ fn an_external_id_that_nobody_tells_is_never_taken_for_the_right_one() {
     let spot = rehearsal.links_of(account)[0].id.clone();
     let forget = format!("DELETE FROM external_ids WHERE spot_account = '{spot}'");
     rehearsal.in_state(&forget);
-    let expected = pairs(&[(account, "trust-unreadable")]);
+    let expected = pairs(&[(account, "external-id-untold")]);
     let untold = |reason: &str| {
         let document = rehearsal.audit_ends(3, &["--set", FULL]);
         assert_eq!(found(&document), expected, "{document:#}");
-        let untold = finding(&document, account, "trust-unreadable");
+        let untold = finding(&document, account, "external-id-untold");
         assert!(text(&untold["actual"]).starts_with(reason), "{untold:#}");
         assert_eq!(untold["severity"], "warning");
+        let fix = text(&untold["fix"]);
+        assert!(fix.contains("params.suppress"), "{fix}");
     };
     untold("neither Spot nor the state tells which external ID Spot uses");
     let route = "GET /setup/credentials/aws/externalId/{accountId}";

@@ -1,7 +1,11 @@
 //! What is told of what happens: findings that are new, runs that die, a configuration that is wrong, a job that only looks.
 
 use super::*;
-use crate::runner_on_sandbox::daemon::{run_in, start, with_job};
+use crate::runner_on_sandbox::{
+    audits::{audited, linked_role},
+    daemon::{run_in, start, with_job},
+    drift::{finding, json_in},
+};
 
 #[test]
 fn a_finding_is_told_when_it_is_new() {
@@ -35,6 +39,68 @@ fn a_finding_is_told_when_it_is_new() {
     // It is still there, and no news.
     audit(3, "token_max_age = \"1d\"");
     assert_eq!(receiver.got().len(), 1);
+}
+
+#[test]
+fn a_finding_that_a_run_did_not_look_for_is_no_news_when_it_is_seen_again() {
+    let rehearsal = Rehearsal::new(SMALL);
+    let receiver = Receiver::start(&rehearsal, always_ok);
+    let target = receiver.by_file(&rehearsal, "on-call", "");
+    audited(&rehearsal, &target, "");
+    rehearsal.sync_ends(0, &[]);
+    let account = rehearsal.members()[0].clone();
+    let role = linked_role(&rehearsal, &account);
+    let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]});
+    let policy = policy.to_string();
+    let stray = [("RoleName", &*role), ("PolicyName", "stray")];
+    let put = [&stray[..], &[("PolicyDocument", &*policy)]].concat();
+    rehearsal.iam(&account, "PutRolePolicy", &put);
+    let full = ["--set", "params.depth=full"];
+    let reason = "policy-inline-extra";
+    let first = rehearsal.audit_ends(3, &full);
+    let first = finding(&first, &account, reason).clone();
+    assert_eq!(receiver.got().len(), 1);
+
+    // Nobody looks into the account, or can.
+    let not_looked_at = |document: &Value| {
+        let left = document["not_looked_at"].as_array().unwrap();
+        assert_eq!(left.len(), 1, "{document:#}");
+        for key in ["id", "message", "first_seen", "last_seen"] {
+            assert_eq!(left[0][key], first[key], "{document:#}");
+        }
+    };
+    let coverage = rehearsal.audit_ends(0, &[]);
+    not_looked_at(&coverage);
+    let shown = rehearsal.run(&["exec", "drift-audit", "--report", "report.html"]);
+    assert!(
+        shown.stdout.contains("not looked at since 2"),
+        "{}",
+        shown.stdout
+    );
+    let html = fs::read_to_string(rehearsal.path("report.html")).unwrap();
+    assert!(html.contains("not looked at since 2"), "{html}");
+    let audit = [
+        ("RoleName", "spot-onboarding-audit"),
+        ("PolicyName", "read"),
+    ];
+    let read = rehearsal.iam(&account, "GetRolePolicy", &audit);
+    let read = json_in(&read, "PolicyDocument").to_string();
+    rehearsal.iam(&account, "DeleteRolePolicy", &audit);
+    let unreadable = rehearsal.audit_ends(3, &full);
+    not_looked_at(&unreadable);
+    assert_eq!(receiver.got().len(), 2, "that it cannot be read is news");
+
+    let put = [&audit[..], &[("PolicyDocument", &*read)]].concat();
+    rehearsal.iam(&account, "PutRolePolicy", &put);
+    let again = rehearsal.audit_ends(3, &full);
+    let seen = finding(&again, &account, reason);
+    assert_eq!(seen["first_seen"], first["first_seen"]);
+    assert!(seen["last_seen"].as_i64() >= first["last_seen"].as_i64());
+    assert_eq!(again["not_looked_at"], Value::Null);
+    assert_eq!(receiver.got().len(), 2, "it was there all the time");
+    rehearsal.iam(&account, "DeleteRolePolicy", &stray);
+    let fine = rehearsal.audit_ends(0, &full);
+    assert_eq!(fine["not_looked_at"], Value::Null, "{fine:#}");
 }
 
 #[test]

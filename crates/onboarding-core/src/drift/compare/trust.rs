@@ -22,11 +22,11 @@ pub(super) fn compare(
 ) {
     let role = &truth.role;
     let arn = role.arn.to_string();
-    let untold = |expected: &str, reason: String| {
+    let unreadable = |reason: String| {
         let kind = DriftKind::TrustUnreadable;
-        drift(kind, arn.clone(), expected.to_owned(), reason, Fix::None)
+        let expected = "a trust policy that can be compared".to_owned();
+        drift(kind, arn.clone(), expected, reason, Fix::None)
     };
-    let unreadable = |reason: String| untold("a trust policy that can be compared", reason);
     let Ok(live) = TrustPolicy::parse(&role.trust_policy) else {
         let reason = "the trust policy is not a JSON object with statements".to_owned();
         found.push(unreadable(reason));
@@ -87,8 +87,9 @@ pub(super) fn compare(
     } else {
         // It is what the template says with whatever external ID is in it, and somebody may have put that there.
         if let (true, Err(why)) = (meaning.trust.has_unknown(), &context.external_id) {
-            let known = "a trust policy with the external ID that Spot uses";
-            found.push(untold(known, why.clone()));
+            let kind = DriftKind::ExternalIdUntold;
+            let known = "a trust policy with the external ID that Spot uses".to_owned();
+            found.push(drift(kind, arn, known, why.clone(), Fix::None));
         }
         return;
     };

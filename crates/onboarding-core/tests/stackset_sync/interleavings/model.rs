@@ -9,7 +9,7 @@ use onboarding_core::{
     custom_resource::Naming,
     desired::{Deployment, Desired, OuRef, Profile, Targets},
     drift::{Drift, DriftKind, Fix},
-    drift_audit::{AuditObserved, HomePlace, OwnedLink, TokenAge},
+    drift_audit::{AuditObserved, Connection, HomePlace, OwnedLink, TokenAge},
     enroll,
     ids::AwsAccountId,
     inventory::{
@@ -272,7 +272,11 @@ impl Model {
             sync,
             drifts: Some(Arc::new(self.all_drifts())),
             seen: None,
-            cost_intelligence: Some(on.map(|(spot, _)| spot.parse().unwrap()).collect()),
+            cost_intelligence: Some(
+                on.map(|(spot, _)| (spot.parse().unwrap(), Connection::Connected))
+                    .collect(),
+            ),
+            asks_spot: false,
             validations: BTreeMap::new(),
             namings: names
                 .clone()

@@ -1,7 +1,7 @@
 //! The gates: what a wave passes by, and what it does not.
 
 use onboarding_core::{
-    drift::Drift,
+    drift::{Drift, DriftKind},
     policy_rollout::gates::{Evidence, ids, judge, judge_put_back},
 };
 
@@ -109,4 +109,32 @@ fn what_spot_found_wrong_before_a_wave_is_no_failure_of_it() {
     assert!(verdict.reasons()[0].contains("missing permission"));
     wave.known = ids(&evidence);
     assert!(judge(&wave, &evidence, false).passes(0));
+}
+
+#[test]
+fn an_external_id_that_nobody_told_before_a_wave_halts_nothing() {
+    let untold = |kind: DriftKind| {
+        let drift = Drift {
+            kind,
+            ..Drift::unreadable(id(2), "neither Spot nor the state tells it".to_owned())
+        };
+        let mut evidence = sound(&[2]);
+        evidence.drifts.insert(id(2), vec![drift]);
+        evidence
+    };
+    let mut wave = of(&[Outcome::Updated]);
+    let evidence = untold(DriftKind::ExternalIdUntold);
+    let verdict = judge(&wave, &evidence, false);
+    assert!(!verdict.passes(0), "it was told before");
+    let why = &verdict.reasons()[0];
+    assert!(
+        why.contains("resume") && why.contains("iam = false"),
+        "{why}"
+    );
+    wave.known = ids(&evidence);
+    assert!(judge(&wave, &evidence, false).passes(0));
+    // What cannot be compared at all is of the version that was just given.
+    let unreadable = untold(DriftKind::TrustUnreadable);
+    wave.known = ids(&unreadable);
+    assert!(!judge(&wave, &unreadable, false).passes(0));
 }

@@ -3,9 +3,10 @@
 mod aggregator;
 mod judge;
 mod management;
+mod overrides;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -24,17 +25,22 @@ use onboarding_core::{
 };
 use onboarding_provider::Intents as _;
 
+use self::overrides::{InstancePlace, Overrides};
 use super::OnAccounts;
 use crate::engine::{ErrorClass, JobError, Phase};
 
 /// An account that is asked.
+#[derive(Clone)]
 struct Subject {
     account: AwsAccountId,
     spot: SpotAccountId,
     /// Its stack.
     stack: Option<StackId>,
     meanings: Arc<Meanings>,
-    overrides: BTreeMap<String, String>,
+    /// Its stack instance; none of the management account, which has a plain stack.
+    instance: Option<InstancePlace>,
+    /// What that overrides, as far as the state tells.
+    overrides: Overrides,
     place: Place,
     now: i64,
 }
@@ -60,6 +66,26 @@ struct Used {
 
 /// How each account differs; empty where nothing does.
 type Drifts = BTreeMap<AwsAccountId, Vec<Drift>>;
+
+/// Notes how an account differs. Of two stacks of which neither made the link, that counts by which more is wrong, whichever was read
+/// first.
+fn note(drifts: &mut Drifts, account: AwsAccountId, found: Vec<Drift>) {
+    let how_bad = |drifts: &[Drift]| {
+        let worst = drifts.iter().map(Drift::severity).max();
+        let ids: Vec<String> = drifts.iter().map(|drift| drift.id(account)).collect();
+        (worst, ids.len(), ids)
+    };
+    match drifts.entry(account) {
+        Entry::Vacant(none) => {
+            none.insert(found);
+        }
+        Entry::Occupied(mut known) => {
+            if how_bad(&found) > how_bad(known.get()) {
+                known.insert(found);
+            }
+        }
+    }
+}
 
 /// What was read of the accounts that were asked. It is big where many differ, and shared.
 #[derive(Clone, Default)]
@@ -123,12 +149,15 @@ impl OnAccounts {
             .map(|profile| self.meanings(profile))
             .collect::<Result<Vec<_>, _>>()?;
         let links = SpotLinks::new(&sync.spot_accounts);
-        // What was as it should be before the steps is not read again after them: none of them works on it. Nor on what nobody
-        // could confirm.
+        // What was as it should be before the steps is not read again after them, unless one of them has worked on it. Nor is what
+        // nobody could confirm.
         let is_settled = |drifts: &Vec<Drift>| {
             drifts.is_empty() || (self.aggregator.is_some() && is_unreadable(drifts))
         };
         let settled = |account: AwsAccountId| {
+            if self.worked_on.lock().contains(&account) {
+                return None;
+            }
             let read = self.read.lock();
             let drifts = read.drifts.get(&account);
             drifts.filter(|drifts| is_settled(drifts)).cloned()
@@ -151,7 +180,9 @@ impl OnAccounts {
         let mut known = Drifts::new();
         let mut subjects = Vec::new();
         for (profile, meanings) in sync.profiles.iter().zip(&meanings) {
-            let Some(meanings) = meanings else { continue };
+            let (Some(meanings), Some(stack_set)) = (meanings, &profile.stack_set) else {
+                continue;
+            };
             // Which version an account should have while it is getting another one, nobody can say.
             let rollout = profile.rollout.as_ref();
             let is_changing = |instance: &&StackInstance| {
@@ -170,7 +201,11 @@ impl OnAccounts {
                         spot: spot.clone(),
                         stack: instance.stack_id.as_deref().and_then(|id| id.parse().ok()),
                         meanings: meanings.clone(),
-                        overrides: overrides(profile, instance),
+                        instance: Some(InstancePlace {
+                            stack_set: stack_set.name.clone(),
+                            region: instance.region.clone(),
+                        }),
+                        overrides: known_overrides(profile, instance),
                         place: Place::Member,
                         now: sync.now,
                     });
@@ -202,7 +237,10 @@ impl OnAccounts {
             })
             .buffer_unordered(self.at_once())
             .filter_map(std::future::ready)
-            .collect()
+            .fold(Drifts::new(), |mut drifts, (account, found)| {
+                note(&mut drifts, account, found);
+                std::future::ready(drifts)
+            })
             .await
     }
 
@@ -254,7 +292,8 @@ impl OnAccounts {
                 remediation.complete(truth).await
             }
         };
-        Some(self.judged(subject, meant, &truth, self.unused_after))
+        let judged = self.judged_as_deployed(subject, meant, &truth, self.unused_after);
+        Some(judged.await)
     }
 
     /// The role that Spot uses and its external ID: from the state, or from Spot where that is asked for or the state has
@@ -383,8 +422,8 @@ fn ours<'a>(
     }
 }
 
-/// The parameters that an instance overrides.
-fn overrides(profile: &ObservedProfile, instance: &StackInstance) -> BTreeMap<String, String> {
+/// The parameters that an instance overrides, as far as the state tells.
+fn known_overrides(profile: &ObservedProfile, instance: &StackInstance) -> Overrides {
     let version = profile.overridden_version(instance).map(|version| {
         let name = template::POLICY_VERSION_PARAMETER.to_owned();
         (name, version.to_owned())
@@ -414,5 +453,33 @@ pub(in crate::jobs) async fn read(
         Ok(Some(policies)) => TruthReading::Present(Box::new(RoleTruth::new(role, policies))),
         Ok(None) => TruthReading::Absent,
         Err(error) => TruthReading::Denied(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_stacks_of_an_account_the_one_counts_by_which_more_is_wrong() {
+        let account = AwsAccountId::from_number(2).unwrap();
+        let unreadable = || vec![Drift::unreadable(account, "denied".to_owned())];
+        let missing = || {
+            let mut drifts = unreadable();
+            drifts[0].kind = DriftKind::RoleMissing;
+            drifts
+        };
+        for (all, expected) in [
+            ([vec![], unreadable()], unreadable()),
+            ([unreadable(), missing()], missing()),
+        ] {
+            for turn in [[0, 1], [1, 0]] {
+                let mut drifts = Drifts::new();
+                for one in turn {
+                    note(&mut drifts, account, all[one].clone());
+                }
+                assert_eq!(drifts[&account], expected);
+            }
+        }
     }
 }

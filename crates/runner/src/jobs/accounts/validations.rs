@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, stream};
 use onboarding_core::{
+    drift_audit::Connection,
     ids::{AwsAccountId, SpotAccountId},
     stackset_sync::{
         SyncObserved,
@@ -19,7 +20,7 @@ use crate::config::AuditDepth;
 /// Validations that Spot is asked for at the same time.
 const AT_ONCE: usize = 4;
 
-/// What is wrong with these accounts; nothing of those with which nothing is.
+/// Why these accounts have not passed; nothing of those that have.
 pub(in crate::jobs) async fn validations(
     spot: &SpotClient,
     accounts: BTreeMap<AwsAccountId, SpotAccountId>,
@@ -28,7 +29,7 @@ pub(in crate::jobs) async fn validations(
         .map(|(account, id)| async move {
             let asked = spot.validate_product(&Product::CostIntelligence, &id).await;
             let wrong = match asked {
-                Ok(steps) => ValidationStep::failures(&steps)?,
+                Ok(steps) => ValidationStep::why_not_passed(&steps)?,
                 Err(error) => format!("it could not be asked for: {error}"),
             };
             Some((account, wrong))
@@ -45,7 +46,7 @@ impl OnAccounts {
         &self,
         sync: &SyncObserved,
         read: &Read,
-        with_product: Option<&std::collections::BTreeSet<SpotAccountId>>,
+        with_product: Option<&BTreeMap<SpotAccountId, Connection>>,
     ) -> BTreeMap<AwsAccountId, String> {
         let is_asked = matches!(self.rule, Rule::Audit { .. })
             && self.ask_spot
@@ -59,7 +60,7 @@ impl OnAccounts {
                 return None;
             };
             with_product
-                .contains(spot)
+                .contains_key(spot)
                 .then(|| (*account, spot.clone()))
         });
         validations(&self.sync.home.spot, linked.collect()).await

@@ -13,7 +13,6 @@ use onboarding_core::{
     inventory::AccountState,
     plan::Step,
     stackset_sync::{OperationTargets, SyncAction},
-    template::REPAIR_NONCE_PARAMETER,
 };
 
 use super::{
@@ -139,17 +138,11 @@ impl StackSetSync {
             SyncAction::RepairStackInstances {
                 profile,
                 targets,
-                kept_parameters,
                 accounts_at_once,
             } => {
                 let profile = self.profile(profile)?;
                 let change = self.change(profile, targets, step, *accounts_at_once);
-                let change = InstanceChange {
-                    overrides: repair_overrides(cx, kept_parameters),
-                    ..change
-                };
-                self.run_operation(cx, step, profile, Request::Update(change))
-                    .await
+                self.rewrite(cx, step, profile, change).await
             }
             SyncAction::DeleteStacks {
                 profile,
@@ -398,7 +391,7 @@ impl StackSetSync {
     }
 
     /// Starts an operation, or takes up the one that an earlier attempt or run started, and looks at it once.
-    async fn run_operation(
+    pub(super) async fn run_operation(
         &self,
         cx: &StepContext,
         step: &Step,
@@ -412,7 +405,7 @@ impl StackSetSync {
     }
 
     /// Looks at an operation once, and writes down each account's result when it is over.
-    async fn finish(
+    pub(super) async fn finish(
         &self,
         cx: &StepContext,
         step: &Step,
@@ -484,6 +477,9 @@ impl StackSetSync {
         let is_repair = matches!(action_of(step)?, SyncAction::RepairStackInstances { .. });
         if is_repair {
             self.rewritten.lock().extend(&succeeded);
+            let mut repaired = self.repaired.lock();
+            repaired.extend(&succeeded);
+            repaired.extend(failed.iter().map(|(account, _)| *account));
         }
         // CloudFormation works on the accounts; a span of each is where a trace tells what became of it.
         for account in &succeeded {
@@ -606,24 +602,6 @@ fn action_of(step: &Step) -> Result<SyncAction, StepError> {
         )
         .with_source(error)
     })
-}
-
-/// A value that the stacks never had: CloudFormation changes nothing for one that they have. What is left out goes back to the
-/// stack set's value.
-fn repair_overrides(
-    cx: &StepContext,
-    kept_parameters: &[String],
-) -> std::collections::BTreeMap<String, ParameterValue> {
-    // The parameter takes eight characters.
-    let nonce = format!("{:08x}", cx.now().div_euclid(1000));
-    let kept = kept_parameters.iter().cloned();
-    let nonce = (
-        REPAIR_NONCE_PARAMETER.to_owned(),
-        ParameterValue::Value(nonce),
-    );
-    kept.map(|name| (name, ParameterValue::Previous))
-        .chain([nonce])
-        .collect()
 }
 
 fn auto_deployment_settings(profile: &Profile, enabled: bool) -> AutoDeployment {

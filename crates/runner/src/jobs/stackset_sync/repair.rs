@@ -9,6 +9,7 @@ use onboarding_core::{
     desired::Profile,
     ids::{AwsAccountId, SpotAccountId, StackId},
     stackset_sync::{MendKind, StackRemoval, SyncAction},
+    template::{POLICY_VERSION_PARAMETER, REPAIR_NONCE_PARAMETER},
 };
 use onboarding_provider::{Intents as _, Owner};
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     engine::{Applied, ErrorClass, StepContext, StepError},
-    home::spot_error,
+    home::{aws_error, spot_error},
     provider,
 };
 
@@ -143,6 +144,12 @@ impl StackSetSync {
                 }
                 StackRemoval::OutsideTargets => self.why_it_is_targeted(*account).await,
             };
+            let kept = match kept {
+                Ok(None) if because.is_remake() => {
+                    self.why_it_would_differ(profile, *account).await
+                }
+                known => known,
+            };
             let why = match kept {
                 Ok(None) => {
                     // From now on, at the latest, Spot has no way in, until the new stack is linked.
@@ -164,6 +171,28 @@ impl StackSetSync {
             }
         }
         Ok(confirmed)
+    }
+
+    /// Why the stack after it would be another one; none when it would not. A new instance overrides nothing.
+    async fn why_it_would_differ(
+        &self,
+        profile: &Profile,
+        account: AwsAccountId,
+    ) -> Result<Option<String>, StepError> {
+        let aws = &self.home.aws;
+        let read = aws.instance_overrides(&profile.stack_set, account, &profile.region);
+        let names = read.await.map_err(aws_error)?.unwrap_or_default();
+        let others: Vec<String> = names
+            .into_keys()
+            .filter(|name| name != REPAIR_NONCE_PARAMETER && name != POLICY_VERSION_PARAMETER)
+            .collect();
+        Ok((!others.is_empty()).then(|| {
+            format!(
+                "its stack instance overrides {}, which the one after it would not; take that override away, or make the stack anew \
+                 by hand and give it again",
+                others.join(", ")
+            )
+        }))
     }
 
     /// Why a stack whose role is gone may be in use after all; none when it is not. What cannot be read is not known to be gone.

@@ -1,14 +1,17 @@
-//! Comma-separated values: one line for each account, targeted or not.
+//! Comma-separated values: one line for each account, targeted or not, and for each other one that something was found about.
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use csv::Writer;
-use onboarding_core::plan::{AccountRow, Finding, Verdicts};
+use onboarding_core::{
+    ids::AwsAccountId,
+    plan::{AccountRow, Finding, Verdicts},
+};
 
 use super::standing;
 use crate::{engine::RunReport, report::findings};
 
-const HEADER: [&str; 16] = [
+const HEADER: [&str; 17] = [
     "account",
     "name",
     "organizational_unit",
@@ -25,6 +28,7 @@ const HEADER: [&str; 16] = [
     "iam",
     "cloudformation_drift",
     "cloudformation_checked",
+    "fix",
 ];
 
 pub(super) fn document(report: &RunReport) -> io::Result<Vec<u8>> {
@@ -37,12 +41,16 @@ pub(super) fn document(report: &RunReport) -> io::Result<Vec<u8>> {
         let said = verdicts.and_then(|verdicts| verdicts.get(&row.account));
         writer.write_record(record(row, found, said))?;
     }
+    let rows = report.accounts().iter().map(|row| row.account);
+    let rows: BTreeSet<AwsAccountId> = rows.collect();
+    for (account, found) in found.iter().filter(|(account, _)| !rows.contains(account)) {
+        writer.write_record(without_row(*account, found))?;
+    }
     writer.into_inner().map_err(|error| error.into_error())
 }
 
-fn record(row: &AccountRow, found: &[&Finding], said: Option<&Verdicts>) -> [String; 16] {
-    let worst = found.iter().max_by_key(|finding| finding.severity);
-    let oldest = found.iter().min_by_key(|finding| finding.first_seen);
+fn record(row: &AccountRow, found: &[&Finding], said: Option<&Verdicts>) -> [String; 17] {
+    let [count, worst, oldest] = counted(found);
     let spot_account = row.spot_account.as_ref().map(ToString::to_string);
     [
         row.account.to_string(),
@@ -55,19 +63,64 @@ fn record(row: &AccountRow, found: &[&Finding], said: Option<&Verdicts>) -> [Str
         spot_account.unwrap_or_default(),
         inert(row.detail.as_deref().unwrap_or_default()),
         row.reason.explanation().to_owned(),
-        found.len().to_string(),
-        worst.map_or_else(String::new, |worst| {
-            findings::severity(worst.severity).to_owned()
-        }),
-        oldest
-            .and_then(|oldest| findings::since(oldest))
-            .unwrap_or_default(),
+        count,
+        worst,
+        oldest,
         said.map_or_else(String::new, |said| said.iam.code().to_owned()),
         said.map_or_else(String::new, |said| {
             said.cloudformation.status.code().to_owned()
         }),
         said.and_then(|said| findings::moment(said.cloudformation.checked_at?))
             .unwrap_or_default(),
+        inert(&findings::fixes(found).unwrap_or_default()),
+    ]
+}
+
+/// An account that is in no listing any more.
+fn without_row(account: AwsAccountId, found: &[&Finding]) -> [String; 17] {
+    let [count, worst, oldest] = counted(found);
+    let worst_of_all = found.iter().max_by_key(|finding| finding.severity);
+    let of = |part: fn(&Finding) -> Option<&str>| {
+        let part = worst_of_all.and_then(|finding| part(finding));
+        inert(part.unwrap_or_default())
+    };
+    let mut record: [String; 17] = std::array::from_fn(|_| String::new());
+    let known = [
+        ("account", account.to_string()),
+        ("name", of(|finding| finding.account_name.as_deref())),
+        (
+            "organizational_unit",
+            of(|finding| finding.ou_path.as_deref()),
+        ),
+        ("targeted", false.to_string()),
+        ("reason", of(|finding| Some(&*finding.reason))),
+        ("detail", of(|finding| Some(&*finding.message))),
+        ("findings", count),
+        ("worst_finding", worst),
+        ("oldest_finding", oldest),
+        ("fix", inert(&findings::fixes(found).unwrap_or_default())),
+    ];
+    for (column, value) in known {
+        let place = HEADER
+            .iter()
+            .zip(&mut record)
+            .find(|(name, _)| **name == column);
+        if let Some((_, place)) = place {
+            *place = value;
+        }
+    }
+    record
+}
+
+/// How many findings, how bad the worst is, and since when the oldest is there.
+fn counted(found: &[&Finding]) -> [String; 3] {
+    let worst = found.iter().map(|finding| finding.severity).max();
+    let oldest = found.iter().min_by_key(|finding| finding.first_seen);
+    let oldest = oldest.and_then(|oldest| findings::since(oldest));
+    [
+        found.len().to_string(),
+        worst.map_or_else(String::new, |worst| findings::severity(worst).to_owned()),
+        oldest.unwrap_or_default(),
     ]
 }
 

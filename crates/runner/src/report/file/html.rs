@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use onboarding_core::plan::{AccountRow, Severity};
+use onboarding_core::plan::{AccountRow, Finding, Severity};
 
 use super::{needs_attention, standing};
 use crate::{
@@ -49,9 +49,9 @@ pub(super) fn document(report: &RunReport, ended: Timestamp) -> String {
                 (totals(report))
                 (units(report.accounts()))
                 (findings(report, ended))
-                (accounts("Accounts that need a person", report.accounts(), true))
+                (accounts("Accounts that need a person", report, true))
                 (steps(report))
-                (accounts("All other accounts", report.accounts(), false))
+                (accounts("All other accounts", report, false))
                 (calls(report))
             }
         }
@@ -152,7 +152,8 @@ fn percent(part: usize, whole: usize) -> String {
 /// The findings, the worst first; how many there are by severity and age, where there are some about accounts.
 fn findings(report: &RunReport, ended: Timestamp) -> Markup {
     let groups = findings::groups(findings::shown(report));
-    if groups.is_empty() {
+    let left = report.not_looked_at();
+    if groups.is_empty() && left.is_empty() {
         return Markup::default();
     }
     html! {
@@ -162,29 +163,35 @@ fn findings(report: &RunReport, ended: Timestamp) -> Markup {
             table {
                 thead { tr { th { "Severity" } th { "Reason" } th { "Account" } th { "Since" } th { "Last seen" } th { "What was found, and what to do" } } }
                 tbody {
-                    @for finding in groups.iter().flat_map(|group| &group.findings) {
-                        tr {
-                            td { (severity(finding.severity)) }
-                            td { code { (finding.reason) } }
-                            td {
-                                @if let Some(account) = finding.account { code { (account) } }
-                                @if let Some(name) = &finding.account_name { " " (name) }
-                            }
-                            td { (findings::since(finding).unwrap_or_default()) }
-                            td { (findings::last(finding).unwrap_or_default()) }
-                            td {
-                                (finding.message)
-                                @if let Some(recorded) = finding.recorded {
-                                    br; (findings::as_recorded(recorded))
-                                }
-                                @if let Some(drift) = finding.cloudformation {
-                                    br; "CloudFormation says " (findings::said(drift))
-                                }
-                                @if let Some(fix) = &finding.fix { br; b { "Fix: " } (fix) }
-                            }
-                        }
-                    }
+                    @for finding in groups.iter().flat_map(|group| &group.findings) { (one(finding, "")) }
+                    @for finding in left { (one(finding, "not looked at since ")) }
                 }
+            }
+        }
+    }
+}
+
+/// A finding; what stands before when it was seen last.
+fn one(finding: &Finding, last: &str) -> Markup {
+    html! {
+        tr {
+            td { (severity(finding.severity)) }
+            td { code { (finding.reason) } }
+            td {
+                @if let Some(account) = finding.account { code { (account) } }
+                @if let Some(name) = &finding.account_name { " " (name) }
+            }
+            td { (findings::since(finding).unwrap_or_default()) }
+            td { (last) (findings::last(finding).unwrap_or_default()) }
+            td {
+                (finding.message)
+                @if let Some(recorded) = finding.recorded {
+                    br; (findings::as_recorded(recorded))
+                }
+                @if let Some(drift) = finding.cloudformation {
+                    br; "CloudFormation says " (findings::said(drift))
+                }
+                @if let Some(fix) = &finding.fix { br; b { "Fix: " } (fix) }
             }
         }
     }
@@ -220,9 +227,12 @@ fn severity(severity: Severity) -> Markup {
 }
 
 /// Accounts by reason: those that need a person open, the others folded.
-fn accounts(title: &str, rows: &[AccountRow], attention: bool) -> Markup {
+fn accounts(title: &str, report: &RunReport, attention: bool) -> Markup {
+    let found = findings::by_account(report);
+    let fix = |row: &AccountRow| findings::fixes(found.get(&row.account)?);
+    let rows = report.accounts().iter();
     let mut by_reason: BTreeMap<_, Vec<&AccountRow>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| needs_attention(row) == attention) {
+    for row in rows.filter(|row| needs_attention(row) == attention) {
         by_reason.entry(row.reason).or_default().push(row);
     }
     if by_reason.is_empty() {
@@ -235,7 +245,7 @@ fn accounts(title: &str, rows: &[AccountRow], attention: bool) -> Markup {
                 details open[attention] {
                     summary { code { (reason) } " " span.count { (rows.len()) } " " (reason.explanation()) }
                     table {
-                        thead { tr { th { "Account" } th { "Name" } th { "Organizational unit" } th { "State" } th { "Spot account" } th { "Detail" } } }
+                        thead { tr { th { "Account" } th { "Name" } th { "Organizational unit" } th { "State" } th { "Spot account" } th { "Detail" } th { "Fix" } } }
                         tbody {
                             @for row in rows {
                                 tr {
@@ -245,6 +255,7 @@ fn accounts(title: &str, rows: &[AccountRow], attention: bool) -> Markup {
                                     td { (standing(row)) @if !row.targeted { ", not targeted" } }
                                     td { @if let Some(id) = &row.spot_account { code { (id) } } }
                                     td { (row.detail.as_deref().unwrap_or_default()) }
+                                    td { (fix(row).unwrap_or_default()) }
                                 }
                             }
                         }

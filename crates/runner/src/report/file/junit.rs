@@ -1,9 +1,11 @@
 //! JUnit XML, as continuous integration shows it: a suite for each organizational unit with a case for each targeted
-//! account, and one for the run itself.
+//! account, and one for the run itself. Every finding that somebody should look at is in a case that fails: that of its account, or
+//! else one of the run's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onboarding_core::{
+    ids::AwsAccountId,
     plan::{AccountRow, Finding, Severity},
     status::{Reason, Standing},
 };
@@ -15,16 +17,21 @@ use crate::{engine::RunReport, report::findings};
 pub(super) fn document(report: &RunReport) -> Result<Vec<u8>, SerializeError> {
     let mut suites: BTreeMap<&str, TestSuite> = BTreeMap::new();
     let found = findings::by_account(report);
+    let mut failing = BTreeSet::new();
     for row in report.accounts().iter().filter(|row| row.targeted) {
         let found = found.get(&row.account).map_or(&[][..], Vec::as_slice);
+        let case = of_account(row, found, report.dry_run);
+        if matches!(case.status, TestCaseStatus::NonSuccess { .. }) {
+            failing.insert(row.account);
+        }
         suites
             .entry(&row.ou_path)
             .or_insert_with(|| TestSuite::new(&*row.ou_path))
-            .add_test_case(of_account(row, found, report.dry_run));
+            .add_test_case(case);
     }
     let mut document = Report::new(&report.job);
     document.set_time(report.duration);
-    document.add_test_suite(of_run(report));
+    document.add_test_suite(of_run(report, &failing));
     document.add_test_suites(suites.into_values());
     document.to_string().map(String::into_bytes)
 }
@@ -43,61 +50,78 @@ fn of_account(row: &AccountRow, found: &[&Finding], dry_run: bool) -> TestCase {
     status
         .set_type(row.reason.to_string())
         .set_message(row.reason.explanation());
-    if let Some(detail) = &row.detail {
-        status.set_description(&**detail);
-    }
-    if row.reason == Reason::Drifted {
-        status.set_description(described(found));
+    // What drifted says no more than the reasons of its findings.
+    let detail = row.detail.as_deref();
+    let detail = detail.filter(|_| row.reason != Reason::Drifted || found.is_empty());
+    let mut described: Vec<String> = detail.map(str::to_owned).into_iter().collect();
+    described.extend(found.iter().map(|finding| line(finding)));
+    if !described.is_empty() {
+        status.set_description(described.join("\n"));
     }
     let mut case = TestCase::new(format!("{} {}", row.account, row.name), status);
     case.set_classname(&*row.ou_path);
     case
 }
 
-/// Findings, one a line: how bad, since when, and what.
-fn described(found: &[&Finding]) -> String {
-    let lines = found.iter().map(|finding| {
-        let severity = findings::severity(finding.severity);
-        let since = findings::since(finding).unwrap_or_default();
-        let recorded = finding.recorded.map(findings::as_recorded);
-        let recorded = recorded.map_or_else(String::new, |recorded| format!("; {recorded}"));
-        format!(
-            "{severity} {} since {since}: {}{recorded}",
-            finding.reason, finding.message
-        )
-    });
-    lines.collect::<Vec<_>>().join("\n")
+/// A finding in a line: how bad, since when, what, and what mends it.
+fn line(finding: &Finding) -> String {
+    let severity = findings::severity(finding.severity);
+    let since = findings::since(finding).unwrap_or_default();
+    let recorded = finding.recorded.map(findings::as_recorded);
+    let recorded = recorded.map_or_else(String::new, |recorded| format!("; {recorded}"));
+    let fix = finding.fix.as_deref();
+    let fix = fix.map_or_else(String::new, |fix| format!("; fix: {fix}"));
+    format!(
+        "{severity} {} since {since}: {}{recorded}{fix}",
+        finding.reason, finding.message
+    )
 }
 
-/// What is not about one account: errors of the run, refusals, steps that failed, findings.
-fn of_run(report: &RunReport) -> TestSuite {
+/// What no account's case says: errors of the run, refusals, steps that failed, and findings, but for those of accounts whose case
+/// fails. An account that left has none, nor has one that is no target; and that of one that is enrolled does not fail.
+fn of_run(report: &RunReport, failing: &BTreeSet<AwsAccountId>) -> TestSuite {
     let mut suite = TestSuite::new("run");
-    let mut add = |name: &str, kind: Option<NonSuccessKind>, message: &str| {
-        let mut status = kind.map_or_else(TestCaseStatus::success, TestCaseStatus::non_success);
-        status.set_message(message);
-        let mut case = TestCase::new(name, status);
-        case.set_classname(&report.job);
-        suite.add_test_case(case);
-    };
+    let mut add =
+        |name: &str, kind: Option<NonSuccessKind>, message: &str, more: Option<String>| {
+            let mut status = kind.map_or_else(TestCaseStatus::success, TestCaseStatus::non_success);
+            status.set_message(message);
+            if let Some(more) = more {
+                status.set_description(more);
+            }
+            let mut case = TestCase::new(name, status);
+            case.set_classname(&report.job);
+            suite.add_test_case(case);
+        };
     match &report.error {
-        Some(error) => add("run", Some(NonSuccessKind::Error), &error.chain()),
-        None => add("run", None, report.status().code()),
+        Some(error) => add("run", Some(NonSuccessKind::Error), &error.chain(), None),
+        None => add("run", None, report.status().code(), None),
     }
     for refusal in report.refusals() {
         add(
             &refusal.guard,
             Some(NonSuccessKind::Failure),
             &refusal.message,
+            None,
         );
     }
     for step in &report.steps {
         let kind = step.error.map(|_| NonSuccessKind::Failure);
         let kind = kind.filter(|_| step.outcome == crate::engine::StepOutcome::Failed);
-        add(&step.id, kind, step.note.as_deref().unwrap_or_default());
+        add(
+            &step.id,
+            kind,
+            step.note.as_deref().unwrap_or_default(),
+            None,
+        );
     }
-    let general = report.findings().iter().filter(|one| one.account.is_none());
-    for finding in general.filter(|one| one.severity >= Severity::Warning) {
-        add(&finding.id, Some(NonSuccessKind::Failure), &finding.message);
+    let is_untold = |finding: &&Finding| {
+        let account = finding.account;
+        finding.severity >= Severity::Warning
+            && account.is_none_or(|account| !failing.contains(&account))
+    };
+    for finding in report.findings().iter().filter(is_untold) {
+        let kind = Some(NonSuccessKind::Failure);
+        add(&finding.id, kind, &finding.message, Some(line(finding)));
     }
     suite
 }

@@ -102,10 +102,14 @@ fn report() -> RunReport {
 }
 
 fn written(name: &str) -> String {
+    written_of(name, &report())
+}
+
+fn written_of(name: &str, report: &RunReport) -> String {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(name);
     let file: ReportFile = path.to_str().unwrap().parse().unwrap();
-    file.write(&report(), Timestamp::UNIX_EPOCH).unwrap();
+    file.write(report, Timestamp::UNIX_EPOCH).unwrap();
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -147,4 +151,84 @@ fn the_page_needs_nothing_else_and_shows_names_as_text() {
     ] {
         assert!(page.contains(shown), "{shown}");
     }
+}
+
+/// Findings about accounts that no targeted row is about, or whose row is as it should be.
+fn of_others() -> RunReport {
+    let mut report = report();
+    let plan = report.plan_before.as_mut().unwrap();
+    let mut outside = row(6, "six", "Root", Reason::OutsideTargets, Standing::Skipped);
+    outside.targeted = false;
+    plan.accounts = vec![
+        row(2, "two", "Root", Reason::Enrolled, Standing::Ok),
+        row(4, "four", "Root", Reason::Drifted, Standing::Skipped),
+        outside,
+    ];
+    let about = |account: u64, reason: &str, severity| Finding {
+        id: format!("{reason}:{account:012}"),
+        severity,
+        account: Some(format!("{account:012}").parse().unwrap()),
+        reason: reason.to_owned(),
+        message: format!("what is wrong with {account}"),
+        fix: Some(format!("mend {account}")),
+        ..Finding::default()
+    };
+    plan.findings = vec![
+        about(2, "leftover-stack", Severity::Warning),
+        about(4, "misnamed", Severity::Warning),
+        about(4, "role-missing", Severity::Error),
+        about(6, "role-missing", Severity::Error),
+        // It left, so that it has no row.
+        about(9, "departed-spot-account", Severity::Warning),
+        about(9, "info", Severity::Info),
+    ];
+    plan.refusals.clear();
+    report
+}
+
+#[test]
+fn a_finding_fails_a_case_whatever_row_its_account_has() {
+    let text = written_of("report.xml", &of_others());
+    let read = quick_junit::Report::deserialize(&mut text.as_bytes()).unwrap();
+    // One of the account that drifted, and three of the run.
+    assert_eq!((read.failures, read.errors), (4, 0), "{text}");
+    for told in [
+        "leftover-stack:000000000002",
+        "role-missing:000000000006",
+        "departed-spot-account:000000000009",
+        "fix: mend 4",
+        "fix: mend 9",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    assert!(
+        !text.contains("misnamed:000000000004"),
+        "its account's case says so: {text}"
+    );
+}
+
+#[test]
+fn every_account_has_what_mends_it_beside_it() {
+    let csv = written_of("report.csv", &of_others());
+    let mut lines = ::csv::Reader::from_reader(csv.as_bytes());
+    let header = lines.headers().unwrap().clone();
+    let lines: Vec<_> = lines.records().map(Result::unwrap).collect();
+    let value = |account: u64, column: &str| {
+        let at = header.iter().position(|name| name == column).unwrap();
+        let id = format!("{account:012}");
+        let line = lines.iter().find(|line| line[0] == *id).unwrap();
+        line[at].to_owned()
+    };
+    for (account, fix) in [(2, "mend 2"), (4, "mend 4"), (6, "mend 6"), (9, "mend 9")] {
+        assert_eq!(value(account, "fix"), fix, "{csv}");
+    }
+    assert_eq!(value(9, "reason"), "departed-spot-account");
+    assert_eq!(value(9, "targeted"), "false");
+    assert_eq!(value(9, "findings"), "2");
+    assert_eq!(value(9, "worst_finding"), "warning");
+    let document: serde_json::Value =
+        serde_json::from_str(&written_of("report.json", &of_others())).unwrap();
+    assert_eq!(document["skipped"][0]["fix"], "mend 4", "{document:#}");
+    let html = written_of("report.html", &of_others());
+    assert!(html.contains("<td>mend 4</td>"), "{html}");
 }

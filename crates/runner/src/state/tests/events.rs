@@ -207,6 +207,7 @@ async fn run(state: &State, name: &str, kind: &str, changes: bool) {
         summary: Default::default(),
         findings: &[],
         looked: false,
+        unjudged: None,
         refusals: &[],
         accounts: Vec::new(),
         ledger: &[],

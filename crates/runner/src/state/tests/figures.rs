@@ -92,6 +92,7 @@ impl Ended {
             },
             findings: &findings,
             looked: self.looked && !self.dry_run,
+            unjudged: None,
             refusals: &[],
             accounts: Vec::new(),
             ledger: &self.ledger,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use onboarding_core::plan::{Finding, Summary};
+use onboarding_core::plan::{Finding, Summary, Unjudged};
 
 use super::{Place, on_both};
 use crate::{
@@ -12,6 +12,21 @@ use crate::{
 
 /// A run of a job that finds these, and ends at this second.
 async fn finds(state: &State, job: &str, ids: &[&str], second: i64, looked: bool) {
+    end(state, job, ids, second, (looked, None)).await;
+}
+
+/// One that did not look at this.
+async fn ends(state: &State, job: &str, ids: &[&str], second: i64, unjudged: Option<&Unjudged>) {
+    end(state, job, ids, second, (true, unjudged)).await;
+}
+
+async fn end(
+    state: &State,
+    job: &str,
+    ids: &[&str],
+    second: i64,
+    (looked, unjudged): (bool, Option<&Unjudged>),
+) {
     let run = NewRun {
         id: RunId::new(),
         claim: None,
@@ -28,6 +43,8 @@ async fn finds(state: &State, job: &str, ids: &[&str], second: i64, looked: bool
     let Begun { key, .. } = state.begin_run(&run).await.unwrap();
     let of = |id: &&str| Finding {
         id: (*id).to_owned(),
+        reason: id.split(':').next().unwrap().to_owned(),
+        message: format!("what {id} says"),
         ..Finding::default()
     };
     let findings: Vec<Finding> = ids.iter().map(of).collect();
@@ -37,6 +54,7 @@ async fn finds(state: &State, job: &str, ids: &[&str], second: i64, looked: bool
         summary: Summary::default(),
         findings: &findings,
         looked,
+        unjudged,
         refusals: &[],
         accounts: Vec::new(),
         ledger: &[],
@@ -56,6 +74,15 @@ fn since(expected: &[(&str, i64)]) -> BTreeMap<String, i64> {
 
 on_both! {
     a_finding_is_as_old_as_the_first_of_all_runs_that_have_it,
+    a_finding_that_was_not_looked_at_stays_as_it_was_seen_last,
+}
+
+/// Since when the findings of a job are there.
+async fn known(state: &State, job: &str) -> BTreeMap<String, i64> {
+    let known = state.known_findings(job).await.unwrap().into_iter();
+    known
+        .map(|(id, known)| (id, known.finding.first_seen.unwrap()))
+        .collect()
 }
 
 async fn a_finding_is_as_old_as_the_first_of_all_runs_that_have_it(place: Place) {
@@ -63,15 +90,69 @@ async fn a_finding_is_as_old_as_the_first_of_all_runs_that_have_it(place: Place)
     finds(&state, "audit", &["a", "b"], 100, true).await;
     finds(&state, "other", &["b"], 150, true).await;
     finds(&state, "audit", &["b", "c"], 200, true).await;
-    let known = state.findings_since("audit").await.unwrap();
-    assert_eq!(known, since(&[("b", 100), ("c", 200)]));
+    let both = since(&[("b", 100), ("c", 200)]);
+    assert_eq!(known(&state, "audit").await, both);
     // One that did not look at everything takes nothing away.
     finds(&state, "audit", &[], 300, false).await;
-    assert_eq!(state.findings_since("audit").await.unwrap(), known);
+    assert_eq!(known(&state, "audit").await, both);
     // What was gone begins anew.
     finds(&state, "audit", &["a"], 400, true).await;
-    let known = state.findings_since("audit").await.unwrap();
-    assert_eq!(known, since(&[("a", 400)]));
-    let other = state.findings_since("other").await.unwrap();
-    assert_eq!(other, since(&[("b", 150)]));
+    assert_eq!(known(&state, "audit").await, since(&[("a", 400)]));
+    assert_eq!(known(&state, "other").await, since(&[("b", 150)]));
+}
+
+async fn a_finding_that_was_not_looked_at_stays_as_it_was_seen_last(place: Place) {
+    let state = place.open().await;
+    let of_iam = "policy-inline-extra:000000000002:debug";
+    let names = "misnamed:000000000002";
+    let profile = |name: &str| Unjudged {
+        only_profiles: [name.to_owned()].into(),
+        ..Unjudged::default()
+    };
+    let coverage = Unjudged {
+        reasons: ["policy-inline-extra"].into(),
+        ..Unjudged::default()
+    };
+    ends(
+        &state,
+        "audit",
+        &[of_iam, names],
+        100,
+        Some(&Unjudged::default()),
+    )
+    .await;
+    ends(&state, "audit", &[], 200, Some(&coverage)).await;
+    let left = state.known_findings("audit").await.unwrap();
+    let [left] = &left.values().collect::<Vec<_>>()[..] else {
+        panic!("{left:?}");
+    };
+    assert_eq!(
+        (left.finding.first_seen, left.finding.last_seen),
+        (Some(100), Some(100))
+    );
+    assert_eq!(left.finding.message, format!("what {of_iam} says"));
+    // What all profiles had is not gone because one of them does not have it.
+    ends(&state, "audit", &[names], 300, Some(&profile("a"))).await;
+    assert_eq!(
+        known(&state, "audit").await,
+        since(&[(of_iam, 100), (names, 300)])
+    );
+    ends(&state, "audit", &[], 400, Some(&profile("b"))).await;
+    assert_eq!(
+        known(&state, "audit").await,
+        since(&[(of_iam, 100), (names, 300)])
+    );
+    ends(&state, "audit", &[], 500, Some(&profile("a"))).await;
+    assert_eq!(known(&state, "audit").await, since(&[(of_iam, 100)]));
+    // A plan that is refused as a whole says nothing.
+    let refused = Unjudged {
+        is_everything: true,
+        ..Unjudged::default()
+    };
+    ends(&state, "audit", &[], 600, Some(&refused)).await;
+    assert_eq!(known(&state, "audit").await, since(&[(of_iam, 100)]));
+    ends(&state, "audit", &[of_iam], 700, Some(&Unjudged::default())).await;
+    assert_eq!(known(&state, "audit").await, since(&[(of_iam, 100)]));
+    ends(&state, "audit", &[], 800, Some(&Unjudged::default())).await;
+    assert_eq!(known(&state, "audit").await, since(&[]));
 }

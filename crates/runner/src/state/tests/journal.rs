@@ -87,6 +87,7 @@ async fn end(state: &State, run: RunKey, status: RunStatus) -> Result<(), Journa
             ..Summary::default()
         },
         looked: true,
+        unjudged: None,
         findings: &[],
         refusals: &[],
         accounts: vec![&row],

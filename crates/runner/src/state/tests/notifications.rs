@@ -412,6 +412,7 @@ async fn end(
         summary: Summary::default(),
         findings: &[],
         looked: false,
+        unjudged: None,
         refusals: &[],
         accounts: Vec::new(),
         ledger: &[],

@@ -60,6 +60,7 @@ async fn end(state: &State, run: RunKey, plan: Option<(&str, &'static str)>) {
         summary: Summary::default(),
         findings: &[],
         looked: false,
+        unjudged: None,
         refusals: &[],
         accounts: Vec::new(),
         ledger: &[],

@@ -77,6 +77,7 @@ async fn end(state: &State, key: RunKey, status: RunStatus, day: i64) {
         summary: Summary::default(),
         findings: &[],
         looked: false,
+        unjudged: None,
         refusals: &[],
         accounts: Vec::new(),
         ledger: &[],

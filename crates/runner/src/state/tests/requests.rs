@@ -449,6 +449,7 @@ fn put_off() -> RunEnd<'static> {
         summary: Summary::default(),
         findings: &[],
         looked: false,
+        unjudged: None,
         refusals: &[],
         accounts: Vec::new(),
         ledger: &[],

@@ -28,6 +28,8 @@ const WRITTEN: &str = "\
     INSERT INTO attempts (run_id, step_id, attempt, started_at) VALUES ('01890000-0000-7000-8000-000000000002', 'create:1', 1, 310); \
     INSERT INTO intents (account, assigned, assigned_at, sent) VALUES ('000000000001', 'act-1234abcd', 50, \
     '{\"call\":{\"create\":{\"name\":\"000000000001\",\"stack\":\"STACK\"}},\"send_by\":\"2026-01-01T00:00:00Z\",\"look_after\":\"2026-01-01T00:02:00Z\"}'); \
+    INSERT INTO findings (job, id, first_seen, last_seen, run_id) VALUES ('sync', 'misnamed:000000000001', 5, 6, \
+    '01890000-0000-7000-8000-000000000001'); \
     INSERT INTO tombstones (spot_account, account, stack_id, reason, left_at) VALUES \
     ('act-5678efab', '000000000001', 'STACK', 'reconcile', 60)";
 
@@ -69,6 +71,10 @@ async fn what_a_state_of_the_seventeenth_migration_has_is_there_afterwards(place
     let call = intent.sent.unwrap().call;
     assert!(matches!(call, SentCall::Create { name, .. } if name == "000000000001"));
     assert_eq!(state.tombstones().await.unwrap().len(), 1);
+    let known = state.known_findings("sync").await.unwrap();
+    let known = &known["misnamed:000000000001"].finding;
+    assert_eq!((&*known.reason, known.account), ("misnamed", Some(account)));
+    assert_eq!((known.first_seen, known.last_seen), (Some(5), Some(6)));
     // The next run of the job takes up what that one had begun.
     let run = super::requests::new_run("sync");
     let begun = state.begin_run(&run).await.unwrap();

@@ -21,7 +21,7 @@ use onboarding_core::{
 };
 use recorded::Recorded;
 
-use super::{Drifts, Place, Subject, Used, is_unreadable, judge::Meant};
+use super::{Drifts, Place, Subject, Used, is_unreadable, judge::Meant, note};
 use crate::{
     engine::{ErrorClass, JobError},
     home::aws_error,
@@ -113,7 +113,7 @@ impl OnAccounts {
             if let Some(seen) = seen.filter(|_| !drifts.is_empty()) {
                 told.seen.insert(account, seen);
             }
-            told.drifts.insert(account, drifts);
+            note(&mut told.drifts, account, drifts);
         }
         let ours: Vec<&Subject> = ours.iter().collect();
         told.drifts.extend(self.in_accounts(&ours).await);
@@ -232,7 +232,8 @@ impl OnAccounts {
                     regions,
                 }),
                 Err(why) => {
-                    told.push(self.of_truth(subject, meant, TruthReading::Denied(why), None))
+                    let denied = TruthReading::Denied(why);
+                    told.push(self.of_truth(subject, meant, denied, None).await);
                 }
             }
         }
@@ -247,12 +248,12 @@ impl OnAccounts {
                 Ok(recorded) => truth(known, recorded, (subject, &meant), &regions),
                 Err(error) => (TruthReading::Denied(error.to_string()), None),
             };
-            told.push(self.of_truth(subject, meant, truth, seen));
+            told.push(self.of_truth(subject, meant, truth, seen).await);
         }
         told
     }
 
-    fn of_truth(
+    async fn of_truth(
         &self,
         subject: &Subject,
         meant: Meant,
@@ -260,8 +261,8 @@ impl OnAccounts {
         seen: Option<SeenAt>,
     ) -> OfAccount {
         // AWS Config does not tell when a role was last used.
-        let drifts = self.judged(subject, meant, &truth, None);
-        (subject.account, drifts, seen)
+        let drifts = self.judged_as_deployed(subject, meant, &truth, None);
+        (subject.account, drifts.await, seen)
     }
 
     /// Reads the accounts themselves of which AWS Config told a difference: only what is so now may be mended.

@@ -45,6 +45,7 @@ impl OnAccounts {
             // The plain stack is read with our own credentials, and its role's name is in its template.
             stack: None,
             meanings: Arc::new(meanings),
+            instance: None,
             overrides: BTreeMap::new(),
             place: Place::Management,
             now: sync.now,
