@@ -124,6 +124,17 @@ fn what_cloudformation_says_hides_nothing_that_iam_has() {
 }
 
 #[test]
+fn an_account_that_was_not_looked_at_says_what_to_do_about_that() {
+    let mut world = World::new();
+    world.observed.drifts = Some(Arc::default());
+    let plan = plan_of(&world);
+    let unread = finding(&plan, "role-unreadable").unwrap();
+    assert!(unread.message.contains("was not looked at"), "{unread:?}");
+    let fix = unread.fix.as_deref().unwrap();
+    assert!(fix.contains("`runner exec stackset-sync`"), "{fix}");
+}
+
+#[test]
 fn the_management_account_is_mended_by_commands_of_its_own_stack() {
     let mut world = World::new();
     let profile = &mut world.desired.profiles[0];
