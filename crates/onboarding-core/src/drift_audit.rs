@@ -10,6 +10,7 @@ pub(crate) mod at_spot;
 mod detection;
 mod management;
 mod reason;
+mod recorders;
 mod remedy;
 mod strays;
 mod suppression;
@@ -372,6 +373,7 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
             });
         }
     }
+    found.extend(recorders::finding(&audited));
     plan.audited = Some(audited);
     found
 }

@@ -38,6 +38,8 @@ pub enum AuditReason {
     ProductOff,
     /// Spot's validation of Cost Intelligence fails.
     CostIntelligenceInvalid,
+    /// AWS Config does not tell whether recorders run.
+    RecordersUntold,
     /// The Spot token is older than it should be.
     TokenOld,
     /// Nobody tells how old the Spot token is.
@@ -52,7 +54,7 @@ pub enum AuditReason {
 
 impl AuditReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::TrustedAccessOff,
         Self::StackSetMissing,
         Self::StackSetDiffers,
@@ -69,6 +71,7 @@ impl AuditReason {
         Self::Misnamed,
         Self::ProductOff,
         Self::CostIntelligenceInvalid,
+        Self::RecordersUntold,
         Self::TokenOld,
         Self::TokenAgeUnknown,
         Self::TokenSeesLess,
@@ -96,6 +99,7 @@ impl AuditReason {
             Self::Misnamed => "misnamed",
             Self::ProductOff => "product-off",
             Self::CostIntelligenceInvalid => "cost-intelligence-invalid",
+            Self::RecordersUntold => "recorders-untold",
             Self::TokenOld => "token-old",
             Self::TokenAgeUnknown => "token-age-unknown",
             Self::TokenSeesLess => "token-sees-less",
@@ -122,6 +126,7 @@ impl AuditReason {
             | Self::Misnamed
             | Self::ProductOff
             | Self::CostIntelligenceInvalid
+            | Self::RecordersUntold
             | Self::TokenOld
             | Self::TokenAgeUnknown
             | Self::CloudFormationDrifted

@@ -72,6 +72,13 @@ fn described(found: &[&Finding]) -> String {
 /// What is not about one account: errors of the run, refusals, steps that failed, findings.
 fn of_run(report: &RunReport) -> TestSuite {
     let mut suite = TestSuite::new("run");
+    let audited = findings::audited(report);
+    if !audited.is_empty() {
+        let mut case = TestCase::new("audited", TestCaseStatus::success());
+        case.set_classname(&report.job);
+        case.set_system_out(audited.join("\n"));
+        suite.add_test_case(case);
+    }
     let mut add = |name: &str, kind: Option<NonSuccessKind>, message: &str| {
         let mut status = kind.map_or_else(TestCaseStatus::success, TestCaseStatus::non_success);
         status.set_message(message);
