@@ -6,6 +6,8 @@
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
+mod reasons;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -21,7 +23,7 @@ use onboarding_core::{
     inventory::{AccountState, InstanceDetailedStatus, InstanceStatus, StackInstance},
     plan::{AccountRow, Plan, Summary},
     stackset_sync::{
-        self, MendKind, RetryState, RunningOperation, StackRemoval,
+        self, MendKind, PlainStack, RetryState, RunningOperation, StackRemoval,
         past_links::{LinkRecord, StackNow},
     },
     status::Standing,
