@@ -10,6 +10,7 @@ pub(crate) mod at_spot;
 mod detection;
 mod management;
 mod reason;
+mod recorders;
 mod remedy;
 mod strays;
 mod suppression;
@@ -32,7 +33,7 @@ use self::remedy::Remedies;
 use crate::{
     custom_resource::Naming,
     desired::{Desired, Profile, Purpose},
-    drift::{Collected, Drift, DriftKind, Fix, SeenAt, Subject, findings},
+    drift::{Collected, Drift, Fix, SeenAt, Subject, findings},
     enroll,
     ids::{AwsAccountId, Region, RoleArn, SpotAccountId, StackId},
     inventory::AccountState,
@@ -332,10 +333,7 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
         return Vec::new();
     };
     let remedies = Remedies::new(observed, desired);
-    let is_unread = |drifts: &&Vec<Drift>| {
-        let mut drifts = drifts.iter();
-        drifts.any(|drift| drift.kind == DriftKind::RoleUnreadable)
-    };
+    let is_unread = |drifts: &&Vec<Drift>| drifts.iter().any(Drift::is_unread);
     let unreadable = drifts.values().filter(is_unread).count();
     let collected = observed.seen.as_ref().map(|seen| seen.collected);
     let mut audited = Audited {
@@ -349,14 +347,15 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
     let mut found = Vec::new();
     for row in &plan.accounts {
         let known = drifts.get(&row.account);
-        let unread = match known {
-            None if is_to_be_read(row) => {
+        let passed_by = known.is_none() && is_to_be_read(row);
+        let (why, way_out) = why_unread(observed, row.account);
+        let unread = match passed_by {
+            true => {
                 audited.asked += 1;
                 audited.unreadable += 1;
-                let why = why_unread(observed, row.account).to_owned();
-                vec![Drift::unreadable(row.account, why)]
+                vec![Drift::unreadable(row.account, why.to_owned())]
             }
-            _ => Vec::new(),
+            false => Vec::new(),
         };
         let drifts = known.unwrap_or(&unread);
         let subject = Subject {
@@ -370,6 +369,7 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
                 removal.map(|_| strays::BY_FIX.to_owned())
             };
             let fix = management::remedy(observed, desired, row.account, drift)
+                .or_else(|| passed_by.then(|| way_out.to_owned()))
                 .or_else(removed)
                 .unwrap_or_else(|| remedies.of(row.account, drift));
             found.push(Finding {
@@ -379,6 +379,7 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
             });
         }
     }
+    found.extend(recorders::finding(&audited));
     plan.audited = Some(audited);
     found
 }
@@ -388,17 +389,24 @@ fn is_to_be_read(row: &AccountRow) -> bool {
     row.targeted && row.standing == Standing::Ok && row.reason == Reason::Enrolled
 }
 
-/// Why the role of an account that is enrolled was not looked at.
-fn why_unread(observed: &AuditObserved, account: AwsAccountId) -> &'static str {
+/// Why the role of an account that is enrolled was not looked at, and what a person does about that.
+fn why_unread(observed: &AuditObserved, account: AwsAccountId) -> (&'static str, &'static str) {
     let mut rollouts = observed.sync.profiles.iter();
     let is_changing = rollouts.any(|profile| {
         let rollout = profile.rollout.as_ref();
         rollout.is_some_and(|rollout| rollout.is_changing(account))
     });
     if is_changing {
-        "it was not looked at: it may be given another version of the policies right now"
+        (
+            "it was not looked at: it may be given another version of the policies right now",
+            "nothing: an audit after that operation looks at it",
+        )
     } else {
-        "it was not looked at: none of its stacks is current and has made its link"
+        (
+            "it was not looked at: none of its stacks is current and has made its link",
+            "needs a person: see in its stack set why its stack instance is not current (`runner status`, and CloudFormation in the \
+             home account); `runner exec stackset-sync` brings one up to date",
+        )
     }
 }
 

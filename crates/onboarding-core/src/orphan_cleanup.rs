@@ -28,7 +28,7 @@ pub use late::add_late;
 pub use limits::{allowance, most_a_day};
 pub use observed::{
     CleanupObserved, CleanupRules, Deleted, EmptyPattern, Known, KnownOwner, KnownTombstone,
-    NamePattern, Place,
+    NamePattern, Place, SentCreation,
 };
 pub use verdict::{Judged, Verdict, Why, judge};
 

@@ -1,8 +1,8 @@
 //! The provider's state: what it is about to do, what it did, and for whom. Implemented in a database by `sql`, and in
 //! memory by `memory`.
 //!
-//! Every method is one committed transaction when it returns. `claim`, `write_intent` and `clear_intent` compare and
-//! change in one statement.
+//! Every method is one committed transaction when it returns. `claim` and `clear_intent` compare and change in one statement,
+//! `write_intent` under the lock of the account's row.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -14,6 +14,7 @@ mod links;
 mod owners;
 mod postgres;
 mod tombstones;
+mod unsettled;
 mod windows;
 
 use std::{
@@ -29,6 +30,7 @@ use sqlx::{
 };
 
 pub use postgres::{PostgresUrl, PostgresUrlError, redacted};
+pub use unsettled::UnsettledCreation;
 
 use crate::intents::IntentsError;
 

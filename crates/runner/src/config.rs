@@ -63,7 +63,7 @@ pub use naming::RenameRule;
 pub use nearest::nearest;
 pub use notify::{EventName, NotifyConfig, SeverityName, TemplatesConfig, WebhookUrl};
 pub use orphan_cleanup::OrphanCleanupParams;
-pub use overrides::GUARD_RAILS;
+pub use overrides::{GUARD_RAILS, free_params};
 pub use plugins::PluginsConfig;
 pub use policy_rollout::{
     DayName, Hours, PolicyRolloutParams, ToleranceConfig, WaveConfig, WindowConfig,

@@ -33,6 +33,7 @@ mod retry_clock;
 mod rollouts;
 mod runs;
 mod schedules;
+mod sent_creations;
 mod spot_links;
 mod steps;
 mod take_up;

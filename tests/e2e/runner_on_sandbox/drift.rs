@@ -132,6 +132,7 @@ pub(super) fn json_in(answer: &str, element: &str) -> Value {
 pub(super) fn found(document: &Value) -> BTreeSet<(String, String)> {
     let findings = document["findings"].as_array().unwrap();
     let serious = findings.iter().filter(|one| one["severity"] != "info");
+    // One about no account has an empty one.
     serious
         .map(|one| (text(&one["account"]), text(&one["reason"])))
         .collect()

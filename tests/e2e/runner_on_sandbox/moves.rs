@@ -1,6 +1,6 @@
 //! Accounts that move between organizational units or leave them, with both settings of `enrollment.deletion`.
 
-use super::*;
+use super::{audits::in_account, *};
 
 const MOVES: &str = "seed = 7\nclock_speed = 120.0\n\
                      [organization]\naccounts = 4\nous = 3\ndepth = 1\ntrusted_access = true\n\
@@ -8,7 +8,7 @@ const MOVES: &str = "seed = 7\nclock_speed = 120.0\n\
 
 /// An enrolled organization with one profile for each of its first two units, and a provider that goes on serving.
 struct Enrolled {
-    _provider: Background,
+    provider: Option<Background>,
     rehearsal: Rehearsal,
     /// Two targeted units and one that is not.
     units: Vec<String>,
@@ -52,7 +52,7 @@ impl Enrolled {
         rehearsal.sync_ends(0, &[]);
         let provider = rehearsal.runner.start(&["provider"]).unwrap();
         Self {
-            _provider: provider,
+            provider: Some(provider),
             rehearsal,
             units,
             theirs: theirs.unwrap(),
@@ -110,4 +110,113 @@ fn an_account_that_moves_has_one_spot_account_linked_to_its_new_stack() {
         assert!(deletion == "stack" || link.id == ours.id, "{link:?}");
         assert_eq!(rehearsal.links_of(&account).len(), 1, "{deletion}");
     }
+}
+
+/// A request of CloudFormation that was taken out of the queue.
+struct Taken {
+    body: String,
+    request: Value,
+}
+
+impl Enrolled {
+    fn sqs(&self, operation: &str, input: &Value) -> Value {
+        let target = format!("AmazonSQS.{operation}");
+        let call = self.rehearsal.wire.json("sqs", &target, input);
+        self.rehearsal.runtime.block_on(call).unwrap()
+    }
+
+    /// Takes what stacks have sent out of the queue, until what was taken is enough.
+    fn take(&self, queue: &str, is_enough: impl Fn(&[Taken]) -> bool) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        self.rehearsal.until("stacks have sent requests", || {
+            let received = self.sqs("ReceiveMessage", &json!({ "QueueUrl": queue }));
+            for message in received["Messages"].as_array().into_iter().flatten() {
+                let receipt = &message["ReceiptHandle"];
+                let delete = json!({ "QueueUrl": queue, "ReceiptHandle": receipt });
+                self.sqs("DeleteMessage", &delete);
+                let body = text(&message["Body"]);
+                // SNS puts what was published into an envelope.
+                let envelope: Value = serde_json::from_str(&body).unwrap();
+                let request = match envelope["Message"].as_str() {
+                    Some(message) => serde_json::from_str(message).unwrap(),
+                    None => envelope,
+                };
+                taken.push(Taken { body, request });
+            }
+            is_enough(&taken).then_some(())
+        });
+        taken
+    }
+}
+
+/// Whether a request is of something that is deleted.
+fn ends(taken: &Taken) -> bool {
+    taken.request["RequestType"] == "Delete"
+}
+
+#[test]
+fn a_delete_of_the_old_stack_that_comes_long_after_a_move_takes_nothing() {
+    let mut enrolled = Enrolled::new("stack", "keep-link");
+    let ours = enrolled.ours();
+    let account = ours.aws_account.clone().unwrap();
+    // Nobody serves while the account moves, so that the requests of both stacks are in the queue.
+    drop(enrolled.provider.take());
+    let rehearsal = &enrolled.rehearsal;
+    let queue = enrolled.sqs("GetQueueUrl", &json!({ "QueueName": "spot-onboarding" }));
+    let queue = text(&queue["QueueUrl"]);
+    let unit = &enrolled.units[1];
+    rehearsal.post(&format!("accounts/{account}/move"), &json!({ "ou": unit }));
+    let taken = enrolled.take(&queue, |taken| {
+        taken.iter().any(ends) && taken.iter().any(|one| !ends(one))
+    });
+    let (late, others): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(ends);
+    let put = |taken: &[Taken]| {
+        for one in taken {
+            let input = json!({ "QueueUrl": queue, "MessageBody": one.body });
+            enrolled.sqs("SendMessage", &input);
+        }
+    };
+    let old = text(&late[0].request["StackId"]);
+    let is_old = |status: &str| {
+        let shown = in_account(
+            rehearsal,
+            &account,
+            "cloudformation",
+            "DescribeStacks",
+            &[("StackName", &old)],
+        );
+        shown
+            .unwrap()
+            .contains(&format!("<StackStatus>{status}</StackStatus>"))
+    };
+
+    // The new stack takes the Spot account over while the old one still waits to be deleted.
+    put(&others);
+    let mut provider = rehearsal.runner.start(&["-vv", "provider"]).unwrap();
+    let link = rehearsal.until("the new stack links it", || {
+        provider.check().unwrap();
+        match &rehearsal.links_of(&account)[..] {
+            [one] if one.role != ours.role => Some(one.clone()),
+            _ => None,
+        }
+    });
+    assert_eq!(link.id, ours.id);
+    assert!(link.works, "{link:?}");
+    assert!(is_old("DELETE_IN_PROGRESS"));
+
+    // Its Delete comes, and the ones after it.
+    put(&late);
+    rehearsal.until("the old stack is deleted", || {
+        provider.check().unwrap();
+        is_old("DELETE_COMPLETE").then_some(())
+    });
+    assert_eq!(rehearsal.links_of(&account), [link]);
+    let deletions = rehearsal.calls();
+    let deletions = deletions.get("spot:DELETE /setup/account/{accountId}");
+    assert_eq!(deletions, None);
+    let said = provider.stderr().unwrap();
+    let spared = "another stack owns the Spot account";
+    assert!(said.contains(spared), "{said}");
+    rehearsal.until_operations_end();
+    rehearsal.sync_ends(0, &[]);
 }

@@ -327,15 +327,30 @@ fn protection_suspension_and_limits_hold_accounts_back() {
 #[test]
 fn no_limit_and_no_protection_is_loosened_on_the_command_line() {
     let rehearsal = Rehearsal::new(SMALL);
-    for set in [
-        "params.apply=true",
-        "params.max_deletions=100",
-        "params.grace_period=0s",
-        "params.protected_ous=[]",
-        "params.duplicates=[]",
+    for (job, set) in [
+        ("orphan-cleanup", "params.apply=true"),
+        ("orphan-cleanup", "params.max_deletions=100"),
+        ("orphan-cleanup", "params.grace_period=0s"),
+        ("orphan-cleanup", "params.protected_ous=[]"),
+        ("orphan-cleanup", "params.duplicates=[]"),
+        ("policy-rollout", "params.iam=false"),
+        ("policy-rollout", "params.ask_spot=false"),
+        ("policy-rollout", "params.waves=[{ name = \"all\" }]"),
+        ("policy-rollout", "params={ iam = false }"),
+        (
+            "policy-rollout",
+            "params.window={ hours = \"00:00-23:59\" }",
+        ),
+        ("drift-audit", "params.suppress=[]"),
+        ("drift-audit", "params.aggregator.max_age=1000d"),
+        ("drift-audit", "params.token_max_age=1000d"),
+        ("enroll", "params.remake=[]"),
+        ("enroll", "kind=drift-audit"),
     ] {
-        let ended = rehearsal.run(&["exec", "orphan-cleanup", "--set", set]);
+        let ended = rehearsal.run(&["exec", job, "--set", set]);
         assert_eq!(ended.code, 2, "{set}: {}", ended.stderr);
+        let why = "it is a guard rail; edit";
+        assert!(ended.stderr.contains(why), "{set}: {}", ended.stderr);
     }
 }
 

@@ -18,8 +18,12 @@ const SELECT: &str = "config:SelectAggregateResourceConfig";
 
 /// Which recorders there are. That they record is a property that can be queried (AWS Config resource schema,
 /// AWS::Config::ConfigurationRecorder).
-const RECORDERS: &str = "SELECT accountId, awsRegion, configurationItemStatus, configuration.Recording \
+const RECORDERS: &str = "SELECT accountId, awsRegion, resourceName, configurationItemStatus, configuration.Recording \
                          WHERE resourceType = 'AWS::Config::ConfigurationRecorder' AND awsRegion IN (";
+
+/// What the names of the recorders of services of AWS begin with, and no other's (AWS Config API reference,
+/// PutServiceLinkedConfigurationRecorder and PutConfigurationRecorder).
+const OF_SERVICE: &str = "AWSConfigurationRecorderFor";
 
 /// Most results on a page, and most characters of an expression.
 const RESULTS_A_PAGE: i32 = 100;
@@ -164,10 +168,12 @@ fn recorder(result: &str) -> Option<Recorder> {
         (false, Some(false)) => RecorderState::Stopped,
         (false, None) => return None,
     };
+    let name = result["resourceName"].as_str();
     Some(Recorder {
         account: result["accountId"].as_str()?.parse().ok()?,
         region: result["awsRegion"].as_str()?.parse().ok()?,
         state,
+        is_of_service: name.is_some_and(|name| name.starts_with(OF_SERVICE)),
     })
 }
 
@@ -276,6 +282,15 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(item(more), expected, "{more}");
+        }
+        for (name, is_of_service) in [
+            ("default", false),
+            ("AWSConfigurationRecorderForSecurityHubCSPM", true),
+        ] {
+            let text = format!(
+                r#"{{"accountId":"111122223333","awsRegion":"us-east-1","resourceName":"{name}","configuration":{{"Recording":true}}}}"#
+            );
+            assert_eq!(recorder(&text).unwrap().is_of_service, is_of_service);
         }
     }
 }

@@ -83,9 +83,11 @@ impl AggregatorCoverage {
         }
     }
 
-    /// Notes which recorders record. Of several in a Region, one that was stopped counts: nobody can tell which of them has what.
+    /// Notes which recorders record. Of several in a Region, one that was stopped counts: nobody can tell which of them has what. Those
+    /// of services of AWS tell nothing: IAM is what an account's own recorder records, and they run on when that is gone.
     pub fn note_recorders(&mut self, recorders: impl IntoIterator<Item = Recorder>) {
-        for recorder in recorders {
+        let recorders = recorders.into_iter();
+        for recorder in recorders.filter(|recorder| !recorder.is_of_service) {
             let known = self
                 .recorders
                 .entry((recorder.account, recorder.region))

@@ -244,6 +244,12 @@ impl Drift {
         }
     }
 
+    /// Whether nothing can be said about the role.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.kind == DriftKind::RoleUnreadable
+    }
+
     /// The id of its finding, which stays the same as long as it does.
     #[must_use]
     pub fn id(&self, account: AwsAccountId) -> String {

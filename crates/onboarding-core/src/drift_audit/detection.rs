@@ -121,11 +121,10 @@ pub(super) fn compare(observed: &AuditObserved, desired: &Desired, plan: &mut Pl
 fn in_iam(observed: &AuditObserved, account: AwsAccountId) -> IamVerdict {
     let drifts = observed.drifts.as_ref();
     let drifts = drifts.and_then(|drifts| drifts.get(&account));
-    let is_unread = |drift: &Drift| drift.kind == DriftKind::RoleUnreadable;
     match drifts.map(Vec::as_slice) {
         None => IamVerdict::NotRead,
         Some([]) => IamVerdict::AsMeant,
-        Some(drifts) if drifts.iter().any(is_unread) => IamVerdict::Unreadable,
+        Some(drifts) if drifts.iter().any(Drift::is_unread) => IamVerdict::Unreadable,
         Some(_) => IamVerdict::Differs,
     }
 }

@@ -40,6 +40,8 @@ pub enum AuditReason {
     CostIntelligenceNotConnected,
     /// Spot's validation of Cost Intelligence has not passed: something failed, or it did not tell.
     CostIntelligenceInvalid,
+    /// AWS Config does not tell whether recorders run.
+    RecordersUntold,
     /// The Spot token is older than it should be.
     TokenOld,
     /// Nobody tells how old the Spot token is.
@@ -54,7 +56,7 @@ pub enum AuditReason {
 
 impl AuditReason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::TrustedAccessOff,
         Self::StackSetMissing,
         Self::StackSetDiffers,
@@ -72,6 +74,7 @@ impl AuditReason {
         Self::ProductOff,
         Self::CostIntelligenceNotConnected,
         Self::CostIntelligenceInvalid,
+        Self::RecordersUntold,
         Self::TokenOld,
         Self::TokenAgeUnknown,
         Self::TokenSeesLess,
@@ -100,6 +103,7 @@ impl AuditReason {
             Self::ProductOff => "product-off",
             Self::CostIntelligenceNotConnected => "cost-intelligence-not-connected",
             Self::CostIntelligenceInvalid => "cost-intelligence-invalid",
+            Self::RecordersUntold => "recorders-untold",
             Self::TokenOld => "token-old",
             Self::TokenAgeUnknown => "token-age-unknown",
             Self::TokenSeesLess => "token-sees-less",
@@ -127,6 +131,7 @@ impl AuditReason {
             | Self::ProductOff
             | Self::CostIntelligenceNotConnected
             | Self::CostIntelligenceInvalid
+            | Self::RecordersUntold
             | Self::TokenOld
             | Self::TokenAgeUnknown
             | Self::CloudFormationDrifted

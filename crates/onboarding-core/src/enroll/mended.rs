@@ -132,8 +132,8 @@ fn is_read(
     let drifts = observed.drifts.as_ref();
     let drifts = drifts.and_then(|drifts| drifts.get(&account));
     drifts.is_some_and(|drifts| {
-        !drifts.iter().any(|drift| {
-            drift.kind == DriftKind::RoleUnreadable || is_wrong(drift.kind, &drift.fix)
-        })
+        !drifts
+            .iter()
+            .any(|drift| drift.is_unread() || is_wrong(drift.kind, &drift.fix))
     })
 }

@@ -42,6 +42,8 @@ pub struct Recorder {
     pub region: Region,
     /// Whether it does.
     pub state: RecorderState,
+    /// Whether it is that of a service of AWS, which records what that service needs, whatever the account's own does.
+    pub is_of_service: bool,
 }
 
 /// Whether a recorder records, from what tells least of it to what tells most against it.

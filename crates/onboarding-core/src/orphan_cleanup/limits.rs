@@ -117,7 +117,8 @@ pub(super) fn distrust(
             "another-organization",
             format!(
                 "this is organization {now}, and the state is of {previous}: all of its accounts would look as if they had left; \
-                 look at the AWS credentials and at [state] url"
+                 look at the AWS credentials and at [state] url. If an earlier run had the wrong credentials, let the state forget what it \
+                 saw: docs/jobs/orphan-cleanup.md, \"Another organization\""
             ),
         ));
     }

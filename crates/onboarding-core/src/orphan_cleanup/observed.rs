@@ -73,6 +73,17 @@ pub struct KnownTombstone {
     pub reason: TombstoneReason,
 }
 
+/// A creation of a Spot account that was sent, and whose outcome nobody has seen: Spot may have taken it, or take it yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentCreation {
+    /// The AWS account that it was sent for.
+    pub account: AwsAccountId,
+    /// The name that the Spot account was to get.
+    pub name: String,
+    /// When it was sent at the latest, or given up, in Unix seconds.
+    pub at: i64,
+}
+
 /// Where an AWS account is, or was.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     candidates::{Candidate, Stand},
+    late,
     observed::CleanupObserved,
     protection,
     verdict::{Judged, Verdict},
@@ -178,6 +179,21 @@ pub(super) fn findings(
         let message = format!(
             "Spot account {id} {:?} is linked to AWS account {account}, which is not in this organization, and we neither made \
              nor linked it: it may be another organization's",
+            record.name
+        );
+        add(
+            "unknown-spot-account",
+            Severity::Info,
+            account,
+            id.as_str(),
+            message,
+        );
+    }
+    for (record, account) in late::named_like_ours(observed) {
+        let id = &record.id;
+        let message = format!(
+            "Spot account {id} {:?} is linked to nothing and named as we name those that we make for AWS account {account}, and our \
+             state has no creation that could have made it: it is somebody else's, and they decide about it in Spot",
             record.name
         );
         add(

@@ -194,6 +194,27 @@ impl Rollout {
         self.waves.iter_mut().find(|wave| wave.name == name)
     }
 
+    /// Where it is, for people.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let Self {
+            from, to, phase, ..
+        } = self;
+        let wave = self.waves.last().map(|wave| {
+            let state = match wave.state {
+                WaveState::Begun => "begun",
+                WaveState::Updated => "updated",
+                WaveState::Passed => "passed",
+            };
+            format!(", and its last wave, {:?}, is {state}", wave.name)
+        });
+        let wave = wave.unwrap_or_default();
+        format!(
+            "that of version {to} after {from} is {}{wave}",
+            phase.code()
+        )
+    }
+
     /// Every account that has, or may have, an override: those of all waves that have begun, and the stacks that were updated.
     pub fn members(&self) -> impl Iterator<Item = (AwsAccountId, &Member)> {
         let waves = self.waves.iter().chain(&self.dropped);

@@ -222,6 +222,7 @@ fn a_recorder_that_does_not_record_any_more_lets_nothing_be_known() {
             account: account(),
             region: region(name),
             state: *state,
+            is_of_service: false,
         }));
         let found = coverage.of(account()).err();
         assert_eq!(found.is_some(), why.is_some(), "{states:?}: {found:?}");
@@ -229,6 +230,42 @@ fn a_recorder_that_does_not_record_any_more_lets_nothing_be_known() {
             assert!(found.contains(why), "{states:?}: {found}");
         }
         assert_eq!(coverage.tells_recorders(account()), is_told, "{states:?}");
+    }
+}
+
+#[test]
+fn a_recorder_of_a_service_tells_nothing_of_iam() {
+    use RecorderState::{Deleted, Running, Stopped};
+    let own = |state| (state, false);
+    let of_service = |state| (state, true);
+    for (recorders, why, is_told) in [
+        (
+            &[own(Deleted), of_service(Running)][..],
+            Some("its recorder in us-east-1 was deleted"),
+            false,
+        ),
+        (&[of_service(Running)], None, false),
+        (&[own(Running), of_service(Stopped)], None, true),
+    ] {
+        let source = source(Some(account()), "us-east-1", SourceStatus::Succeeded, 60);
+        let mut coverage = AggregatorCoverage::new(vec![source], NOW, DAY);
+        coverage.record(&region("us-east-1"), [account()]);
+        coverage.note_recorders(recorders.iter().map(|(state, is_of_service)| Recorder {
+            account: account(),
+            region: region("us-east-1"),
+            state: *state,
+            is_of_service: *is_of_service,
+        }));
+        let found = coverage.of(account()).err();
+        assert_eq!(found.is_some(), why.is_some(), "{recorders:?}: {found:?}");
+        if let (Some(found), Some(why)) = (found, why) {
+            assert!(found.contains(why), "{recorders:?}: {found}");
+        }
+        assert_eq!(
+            coverage.tells_recorders(account()),
+            is_told,
+            "{recorders:?}"
+        );
     }
 }
 

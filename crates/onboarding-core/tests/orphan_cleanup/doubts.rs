@@ -52,6 +52,8 @@ fn another_organization_is_not_one_that_all_accounts_have_left() {
     let plan = world.plan();
     assert_eq!((plan.steps.len(), plan.refusals.len()), (0, 1));
     assert_eq!(plan.refusals[0].guard, "another-organization");
+    let way_out = &plan.refusals[0].message;
+    assert!(way_out.contains("docs/jobs/orphan-cleanup.md"), "{way_out}");
     assert!(plan.refusals[0].whole_plan);
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use onboarding_core::{
     inventory::{AccountState, SpotAccountRecord},
-    orphan_cleanup::{Deleted, OrphanClock, Why, add_late, most_a_day, unclear_stacks},
+    orphan_cleanup::{
+        Deleted, OrphanClock, SentCreation, Why, add_late, most_a_day, unclear_stacks,
+    },
     plan::Severity,
     status::Reason,
 };
@@ -384,30 +386,39 @@ fn one_that_was_never_linked_goes_when_its_account_does_not_need_it() {
     assert!(deleted(&world.plan()).is_empty());
 }
 
-#[test]
-fn what_was_made_late_for_an_account_that_has_another_one_is_ours_and_goes() {
-    let named = |number: u64, name: String, unlinked: bool| SpotAccountRecord {
+/// A Spot account that is listed beside those of the world, and that nothing runs in.
+fn listed(world: &mut World, number: u64, name: String, unlinked: bool) {
+    world.observed.sync.spot_accounts.push(SpotAccountRecord {
         id: spot(number),
         name: name.into(),
         aws_account: None,
         unlinked,
-    };
-    let mut world = World::new(30);
-    let late = [
-        named(90, id(7).to_string(), true),
-        named(91, format!("aws-{}", id(8)), true),
-        // Of another cloud, with another name, or for an account that our state has nothing for.
-        named(92, id(9).to_string(), false),
-        named(93, format!("{}-old", id(10)), true),
-        named(94, id(77).to_string(), true),
-    ];
-    world.observed.sync.spot_accounts.extend(late);
-    for number in 90..=94 {
-        world.observed.running.insert(spot(number), Vec::new());
+    });
+    world.observed.running.insert(spot(number), Vec::new());
+}
+
+/// A creation for an account that was given up at a moment.
+fn sent(number: u64, name: String, at: i64) -> SentCreation {
+    SentCreation {
+        account: id(number),
+        name,
+        at,
     }
+}
+
+#[test]
+fn what_a_creation_of_ours_made_late_is_ours_and_goes() {
+    let mut world = World::new(30);
+    listed(&mut world, 90, id(7).to_string(), true);
+    listed(&mut world, 91, format!("aws-{}", id(8)), true);
+    // Of another cloud, with another name, or for an account that our state has nothing for.
+    listed(&mut world, 92, id(9).to_string(), false);
+    listed(&mut world, 93, format!("{}-old", id(10)), true);
+    listed(&mut world, 94, id(77).to_string(), true);
     assert!(deleted(&world.plan()).is_empty());
-    let observed = &mut world.observed;
-    add_late(&mut observed.known, &observed.sync.spot_accounts);
+    let creations = [7, 9, 10, 77].map(|number| sent(number, id(number).to_string(), NOW));
+    let creations = [&creations[..], &[sent(8, format!("aws-{}", id(8)), NOW)]].concat();
+    add_late(&mut world.observed, &creations);
     assert!(deleted(&world.plan_now()).is_empty(), "the grace period");
     assert_eq!(world.clocks().len(), 2);
     assert_eq!(deleted(&world.plan()), [90, 91]);
@@ -417,6 +428,44 @@ fn what_was_made_late_for_an_account_that_has_another_one_is_ours_and_goes() {
     record.unlinked = true;
     world.observed.known.get_mut(&spot(7)).unwrap().owner = None;
     assert_eq!(deleted(&world.plan()), [91]);
+}
+
+#[test]
+fn what_only_has_the_name_of_ours_is_a_strangers() {
+    let plain = |number| id(number).to_string();
+    let mut world = World::new(30);
+    // No creation of ours; one of another name; one so long ago that what it made would have been seen; and one for two.
+    for (number, account) in [(90, 7), (91, 8), (92, 9), (93, 10), (94, 10)] {
+        listed(&mut world, number, plain(account), true);
+    }
+    let creations = [
+        sent(8, format!("aws-{}", id(8)), NOW),
+        sent(9, plain(9), NOW - 31 * DAY),
+        sent(10, plain(10), NOW),
+    ];
+    let before = world.observed.known.clone();
+    add_late(&mut world.observed, &creations);
+    assert_eq!(world.observed.known, before);
+    let plan = world.plan();
+    assert!(deleted(&plan).is_empty());
+    let strangers = plan.findings.iter();
+    let strangers = strangers.filter(|one| one.reason == "unknown-spot-account");
+    let strangers: Vec<_> = strangers
+        .map(|one| (one.id.as_str(), one.severity))
+        .collect();
+    let expected = (90..=94).map(|number| format!("unknown-spot-account:{}", spot(number)));
+    let expected: Vec<String> = expected.collect();
+    let expected = expected.iter().map(|id| (id.as_str(), Severity::Info));
+    assert_eq!(strangers, expected.collect::<Vec<_>>());
+    // Seen soon after the creation, it stays what it was.
+    let clock = OrphanClock {
+        owner: None,
+        account: id(9),
+        ..clock(9, Why::NeverLinked, NOW - 20 * DAY)
+    };
+    world.observed.clocks.insert(spot(92), clock);
+    add_late(&mut world.observed, &creations);
+    assert_eq!(deleted(&world.plan_now()), [92]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use onboarding_core::{
 
 use super::world::*;
 
-fn record(number: u64) -> DeletionRecord {
+pub(crate) fn record(number: u64) -> DeletionRecord {
     DeletionRecord {
         spot_account: spot(number),
         name: format!("name {number}"),

@@ -8,8 +8,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use onboarding_core::{
-    drift::{Drift, DriftKind, Fix},
-    drift_audit::{self, Connection, Detection, TokenAge},
+    drift::{Collected, Drift, DriftKind, Fix},
+    drift_audit::{self, Connection, Detection, Seen, Suppression, TokenAge},
     enroll,
     inventory::{AccountState, DriftStatus, StackDrift},
     plan::{Finding, IamVerdict, Plan, Severity},
@@ -125,6 +125,48 @@ fn what_cloudformation_says_hides_nothing_that_iam_has() {
     assert_eq!(drifted.severity, Severity::Warning);
     let row = plan.accounts.iter().find(|row| row.account == id(2));
     assert_eq!(row.unwrap().reason.code(), "drifted");
+}
+
+#[test]
+fn an_account_that_was_not_looked_at_says_what_to_do_about_that() {
+    let mut world = World::new();
+    world.observed.drifts = Some(Arc::default());
+    let plan = plan_of(&world);
+    let unread = finding(&plan, "role-unreadable").unwrap();
+    assert!(unread.message.contains("was not looked at"), "{unread:?}");
+    let fix = unread.fix.as_deref().unwrap();
+    assert!(fix.contains("`runner exec stackset-sync`"), "{fix}");
+}
+
+#[test]
+fn recorders_that_nobody_tells_of_are_a_finding_with_their_number() {
+    let mut world = World::new();
+    let told = |untold_recorders| {
+        Some(Seen {
+            collected: Collected {
+                oldest: Some(NOW),
+                untold_recorders,
+            },
+            ..Seen::default()
+        })
+    };
+    world.observed.seen = told(0);
+    assert!(finding(&plan_of(&world), "recorders-untold").is_none());
+    world.observed.seen = told(3);
+    let plan = plan_of(&world);
+    let untold = finding(&plan, "recorders-untold").unwrap();
+    assert_eq!((untold.severity, untold.account), (Severity::Warning, None));
+    assert!(untold.message.starts_with("of 3 of the 1 "), "{untold:?}");
+    assert!(untold.fix.as_deref().unwrap().contains("params.suppress"));
+    let accepted = Suppression {
+        finding: "recorders-untold:*".to_owned(),
+        most: Severity::Warning,
+        reason: "they are watched elsewhere".to_owned(),
+        until: NOW + HOUR,
+    };
+    let plan = drift_audit::plan(&world.observed, &world.desired, &[accepted], false).unwrap();
+    let untold = finding(&plan, "recorders-untold").unwrap();
+    assert_eq!(untold.severity, Severity::Info);
 }
 
 #[test]

@@ -6,7 +6,13 @@
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+mod reasons;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+};
 
 use onboarding_core::{
     custom_resource::Naming,
@@ -17,7 +23,7 @@ use onboarding_core::{
     inventory::{AccountState, InstanceDetailedStatus, InstanceStatus, StackInstance},
     plan::{AccountRow, Plan, Summary},
     stackset_sync::{
-        self, MendKind, RetryState, RunningOperation, StackRemoval,
+        self, MendKind, PlainStack, RetryState, RunningOperation, StackRemoval,
         past_links::{LinkRecord, StackNow},
     },
     status::Standing,

@@ -1,11 +1,13 @@
-//! Whatever happens to accounts between two looks, and wherever a run breaks off: `stackset-sync` and `enroll` bring every active
-//! account to exactly one linked Spot account with a role, or say why a person must, and then have nothing left to do.
+//! Whatever happens to accounts between two looks, and wherever a run breaks off, between two steps or in the middle of one:
+//! `stackset-sync` and `enroll` bring every active account to exactly one linked Spot account with a role, or say why a person must,
+//! and then have nothing left to do. `orphan-cleanup` beside them takes nothing that anybody needs, and leaves nothing of who is gone.
 
 #![expect(
     clippy::unwrap_used,
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
+mod cleanup;
 mod model;
 
 use std::collections::BTreeSet;
@@ -38,11 +40,28 @@ enum Event {
     DeleteRole(u64),
     ChangeRole(u64),
     DeleteLeftovers(u64),
-    /// A run of one job breaks off after so many steps.
+    /// A run of one job breaks off after so many steps; the next one may have reached some of its accounts.
     Run {
-        enrolls: bool,
+        job: Job,
         steps: usize,
+        reaches: Option<usize>,
     },
+}
+
+/// Whose run it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Job {
+    Sync,
+    Enroll,
+    CleanUp,
+}
+
+fn job() -> impl Strategy<Value = Job> {
+    prop_oneof![
+        2 => Just(Job::Sync),
+        2 => Just(Job::Enroll),
+        1 => Just(Job::CleanUp),
+    ]
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -62,11 +81,12 @@ fn event() -> impl Strategy<Value = Event> {
         1 => account().prop_map(Event::DeleteRole),
         1 => account().prop_map(Event::ChangeRole),
         1 => account().prop_map(Event::DeleteLeftovers),
-        6 => (any::<bool>(), 0..4_usize).prop_map(|(enrolls, steps)| Event::Run { enrolls, steps }),
+        7 => (job(), 0..4_usize, prop::option::of(0..3_usize))
+            .prop_map(|(job, steps, reaches)| Event::Run { job, steps, reaches }),
     ]
 }
 
-/// Lets all of it happen, then runs both jobs until nothing happens any more.
+/// Lets all of it happen, then runs all jobs until nothing happens any more.
 fn converges(setting: Setting, events: &[Event]) -> Result<(), TestCaseError> {
     let mut model = Model::new(setting);
     for event in events {
@@ -77,15 +97,21 @@ fn converges(setting: Setting, events: &[Event]) -> Result<(), TestCaseError> {
             prop_assert!(at_spot.linked.is_none_or(|number| linked.insert(number)));
         }
     }
-    // Once nothing happens any more, a few whole runs of both settle it.
+    // Once nothing happens any more, a few whole runs of each settle it.
     for _ in 0..4 {
-        for enrolls in [false, true] {
-            model.run(enrolls, usize::MAX);
+        for job in [Job::CleanUp, Job::Sync, Job::Enroll] {
+            model.whole(job);
         }
     }
-    let rest = model.run(true, usize::MAX);
+    for job in [Job::CleanUp, Job::Sync] {
+        let rest = model.whole(job);
+        prop_assert!(rest.steps.is_empty(), "{job:?}: {:#?}", rest.steps);
+    }
+    let rest = model.whole(Job::Enroll);
     prop_assert!(rest.steps.is_empty(), "{:#?}", rest.steps);
-    prop_assert!(model.run(false, usize::MAX).steps.is_empty());
+    // Of whoever is gone, nothing of ours is left at Spot; what Spot's functions made may be its default account.
+    let gone = model.spot_accounts_of_the_gone();
+    prop_assert!(setting == Setting::Hosted || gone.is_empty(), "{gone:?}");
     for row in &rest.accounts {
         let number = number_of(row.account);
         if model

@@ -7,6 +7,7 @@
 )]
 
 mod gates;
+mod golden;
 mod guards;
 
 use std::{

@@ -15,7 +15,7 @@ use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 use super::{
     Database, PATIENCE, VERSION,
     clock::{Timed, timed},
-    store,
+    store, unsettled,
 };
 use crate::intents::{
     Assigned, Assignment, Claim, Departed, Departure, Freeze, Intent, Intents, IntentsError, Owner,
@@ -114,17 +114,20 @@ impl Intents for Database {
         holder: &str,
         intent: &SendIntent,
     ) -> Result<(), IntentsError> {
+        let mut tx = self.write().await.map_err(store)?;
+        let before = intent_of(&self.locked(&mut tx, account).await?)?;
         let written = sqlx::query(self.text(&WRITE_INTENT))
             .bind(account.to_string())
             .bind(holder)
             .bind(serde_json::to_string(intent).map_err(store)?)
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await
             .map_err(store)?;
-        match written.rows_affected() {
-            0 => Err(IntentsError::ClaimLost(account)),
-            _ => Ok(()),
+        if written.rows_affected() == 0 {
+            return Err(IntentsError::ClaimLost(account));
         }
+        unsettled::note(&mut tx, account, before.sent.as_ref(), Some(intent)).await?;
+        tx.commit().await.map_err(store)
     }
 
     async fn clear_intent(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError> {
@@ -169,6 +172,10 @@ impl Intents for Database {
         let mut intent = intent_of(&row)?;
         if is_claimed(&row)? || intent != *seen || !intent.assign(assignment) {
             return Ok(false);
+        }
+        // What was found is not what was sent.
+        if assignment.created_by.is_none() {
+            unsettled::note(&mut tx, account, seen.sent.as_ref(), None).await?;
         }
         write(&mut tx, account, &intent).await?;
         tx.commit().await.map_err(store)?;

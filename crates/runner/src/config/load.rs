@@ -186,7 +186,13 @@ impl Loaded {
             source.push(option, toml);
         }
         let document = source.parse()?;
-        let kind = match self.kind(&source, &document)? {
+        let kind = self.kind(&source, &document)?;
+        let built_in = match kind {
+            Kind::BuiltIn(kind) => Some(kind),
+            Kind::Plugin(..) => None,
+        };
+        overrides::check_params(built_in, overrides, &path)?;
+        let kind = match kind {
             Kind::BuiltIn(kind) => kind,
             Kind::Plugin(kind, program) => {
                 let written: WrittenJob<ExternalParams> =

@@ -434,6 +434,28 @@ fn a_wrong_set_option_is_shown_as_it_was_given() {
     );
 }
 
+#[test]
+fn what_a_gate_asks_is_no_matter_of_the_command_line_although_what_an_audit_asks_is() {
+    let directory = Directory::new(&runner_toml(AUDIT, ""))
+        .with_job("audit", "kind = \"drift-audit\"\n")
+        .with_job(
+            "rollout",
+            "kind = \"policy-rollout\"\n[params]\nprofile = \"default\"\n",
+        );
+    let loaded = directory.load(&["params.ask_spot=true"]).unwrap();
+    assert!(loaded.job("audit").is_ok());
+    let refused = directory.shorten(&loaded.job("rollout").unwrap_err());
+    assert!(
+        refused.contains("--set cannot change params.ask_spot")
+            && refused.contains("config/jobs/rollout.toml"),
+        "{refused}"
+    );
+    // What no kind has is told by the schema, with what may have been meant.
+    let loaded = directory.load(&["params.dpeth=full"]).unwrap();
+    let unknown = directory.shorten(&loaded.job("audit").unwrap_err());
+    assert!(unknown.contains("did you mean `depth`?"), "{unknown}");
+}
+
 /// An audit role of our own.
 const AUDIT: &str =
     "[audit]\nenabled = true\nprincipals = [\"role/runner\"]\norganization_id = \"o-abcdefghij\"\n";

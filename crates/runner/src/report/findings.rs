@@ -8,7 +8,7 @@ use onboarding_core::{
     ids::AwsAccountId,
     inventory::StackDrift,
     orphan_cleanup,
-    plan::{Finding, Recorded, Severity},
+    plan::{Audited, Finding, Recorded, Severity},
     stackset_sync::past_links::is_about_links,
 };
 
@@ -52,6 +52,38 @@ pub fn shows_accounts(report: &RunReport) -> bool {
     ];
     // What a plugin finds is nowhere else.
     kinds.contains(&report.kind.as_str()) || JobKind::from_name(&report.kind).is_none()
+}
+
+/// How many accounts IAM was read in, and what is not known of that; nothing where it was not read.
+#[must_use]
+pub fn audited(report: &RunReport) -> Vec<String> {
+    let Some(Audited {
+        asked,
+        read,
+        unreadable,
+        by_aggregator,
+        oldest_status,
+        untold_recorders,
+    }) = report.plan().and_then(|plan| plan.audited)
+    else {
+        return Vec::new();
+    };
+    let accounts = format!("{read} of the {asked} accounts that are enrolled by us and current");
+    let mut lines = vec![match by_aggregator {
+        true => format!(
+            "AWS Config told what IAM has in {accounts}; of {unreadable} it could not be known"
+        ),
+        false => format!("IAM was read in {accounts}; {unreadable} could not be read"),
+    }];
+    if let Some(oldest) = oldest_status.and_then(moment) {
+        lines.push(format!("the oldest source status is as of {oldest}"));
+    }
+    if untold_recorders > 0 {
+        lines.push(format!(
+            "of {untold_recorders} accounts AWS Config does not tell whether their recorders run"
+        ));
+    }
+    lines
 }
 
 /// The findings by reason, the worst first.

@@ -7,7 +7,7 @@ use onboarding_core::{
     ids::AwsAccountId,
     inventory::DriftStatus,
     orphan_cleanup,
-    plan::{AccountRow, Audited, Finding, IamVerdict, Refusal, Verdicts},
+    plan::{AccountRow, Finding, IamVerdict, Refusal, Verdicts},
     stackset_sync::past_links::is_about_links,
     status::{Reason, Standing},
 };
@@ -296,36 +296,8 @@ fn not_looked_at(left: &[Finding]) -> String {
 #[must_use]
 pub fn findings(report: &RunReport) -> String {
     let mut text = grouped(findings::shown(report));
-    if let Some(Audited {
-        asked,
-        read,
-        unreadable,
-        by_aggregator,
-        oldest_status,
-        untold_recorders,
-    }) = report.plan().and_then(|plan| plan.audited)
-    {
-        let accounts =
-            format!("{read} of the {asked} accounts that are enrolled by us and current");
-        let _ = match by_aggregator {
-            true => writeln!(
-                text,
-                "AWS Config told what IAM has in {accounts}; of {unreadable} it could not be known"
-            ),
-            false => writeln!(
-                text,
-                "IAM was read in {accounts}; {unreadable} could not be read"
-            ),
-        };
-        if let Some(oldest) = oldest_status.and_then(findings::moment) {
-            let _ = writeln!(text, "the oldest source status is as of {oldest}");
-        }
-        if untold_recorders > 0 {
-            let _ = writeln!(
-                text,
-                "of {untold_recorders} accounts AWS Config does not tell whether their recorders run"
-            );
-        }
+    for line in findings::audited(report) {
+        let _ = writeln!(text, "{line}");
     }
     if let Some(plan) = report.plan() {
         text.push_str(&verdicts(&plan.verdicts));

@@ -230,7 +230,8 @@ fn a_recorder_that_was_stopped_makes_no_account_green() {
     rehearsal.define_audit(AGGREGATOR);
     let [stopped, untold] = ["stopped", "untold"].map(|what| drawn(&rehearsal, what));
     let (stopped, untold) = (&stopped[0], &untold[0]);
-    let expected = pairs(&[(stopped, "role-unreadable")]);
+    let run = String::new();
+    let expected = pairs(&[(stopped, "role-unreadable"), (&run, "recorders-untold")]);
     // All was as meant when it looked last. Since then nobody knows.
     let before = rehearsal.audit_ends(3, &[]);
     assert_eq!(found(&before), expected, "{before:#}");
@@ -253,6 +254,38 @@ fn a_recorder_that_was_stopped_makes_no_account_green() {
         "the oldest source status is as of 2",
     ] {
         assert!(shown.stdout.contains(words), "{}", shown.stdout);
+    }
+}
+
+#[test]
+fn a_recorder_that_nobody_tells_of_makes_no_audit_green() {
+    let rehearsal = Rehearsal::new(&format!("{SMALL}{WHEN_TOLD}untold = 1\n"));
+    rehearsal.configure("", "", "ous = [\"root\"]");
+    rehearsal.sync_ends(0, &[]);
+    rehearsal.define_audit(AGGREGATOR);
+    rehearsal.recorders_look();
+    // What is done after a recorder has stopped, AWS Config does not see; of this one, it does not tell that it has.
+    rehearsal.add_stray(&drawn(&rehearsal, "untold")[0]);
+    let document = rehearsal.audit_ends(3, &[]);
+    let run = String::new();
+    assert_eq!(found(&document), pairs(&[(&run, "recorders-untold")]));
+    assert_eq!(document["audited"]["untold_recorders"], 1);
+    let untold = &document["findings"][0];
+    assert_eq!(untold["id"], "recorders-untold:aws-config", "{untold:#}");
+    for (file, words) in [
+        ("report.html", "does not tell whether their recorders run"),
+        ("report.html", "the oldest source status is as of 2"),
+        ("report.xml", "name=\"recorders-untold:aws-config\""),
+        ("report.xml", "the oldest source status is as of 2"),
+    ] {
+        let shown = rehearsal.run(&["exec", "drift-audit", "--report", file]);
+        assert!(
+            shown.stdout.contains("recorders-untold"),
+            "{}",
+            shown.stdout
+        );
+        let report = fs::read_to_string(rehearsal.path(file)).unwrap();
+        assert!(report.contains(words), "{report}");
     }
 }
 

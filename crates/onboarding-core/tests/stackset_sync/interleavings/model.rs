@@ -22,7 +22,7 @@ use onboarding_core::{
     },
 };
 
-use super::Event;
+use super::{Event, Job};
 use crate::world::*;
 
 /// How accounts are enrolled.
@@ -52,30 +52,36 @@ pub(super) struct AtSpot {
 }
 
 /// A stack of ours in an account.
-struct Stack {
+pub(super) struct Stack {
     account: u64,
     /// When it linked last, and when that ended, in made-up seconds.
     linked_at: i64,
-    ended_at: Option<i64>,
-    spot: String,
+    pub(super) ended_at: Option<i64>,
+    pub(super) spot: String,
     is_deleted: bool,
     has_role: bool,
     is_changed: bool,
 }
 
 pub(super) struct Model {
-    setting: Setting,
-    desired: Desired,
+    pub(super) setting: Setting,
+    pub(super) desired: Desired,
     pub(super) members: BTreeMap<u64, Member>,
     /// The stack of each instance, by profile and account.
     pub(super) instances: BTreeMap<(usize, u64), u64>,
-    stacks: BTreeMap<u64, Stack>,
+    pub(super) stacks: BTreeMap<u64, Stack>,
     pub(super) spot: BTreeMap<String, AtSpot>,
     /// Spot account and stack of the link that was made last, by account.
     pub(super) owned: BTreeMap<u64, (String, u64)>,
+    /// The account that each Spot account was made for.
+    pub(super) made_for: BTreeMap<String, u64>,
+    /// Deletions of Spot accounts that were sent, and whose run broke off then.
+    pub(super) unsettled: Vec<String>,
     stack_sets: BTreeSet<usize>,
     made: u64,
-    clock: i64,
+    pub(super) clock: i64,
+    /// How many accounts the step that breaks off still reaches.
+    reaches: Option<usize>,
 }
 
 impl Model {
@@ -119,9 +125,12 @@ impl Model {
             stacks: BTreeMap::new(),
             spot: BTreeMap::new(),
             owned: BTreeMap::new(),
+            made_for: BTreeMap::new(),
+            unsettled: Vec::new(),
             stack_sets: BTreeSet::new(),
             made: 0,
             clock: 0,
+            reaches: None,
         }
     }
 
@@ -189,8 +198,12 @@ impl Model {
                     (stack.is_deleted, stack.has_role) = (true, false);
                 }
             }
-            Event::Run { enrolls, steps } => {
-                self.run(enrolls, steps);
+            Event::Run {
+                job,
+                steps,
+                reaches,
+            } => {
+                self.run(job, steps, reaches);
             }
         }
     }
@@ -212,18 +225,35 @@ impl Model {
         }
     }
 
-    /// Runs a job up to so many steps. Returns what it had planned.
-    pub(super) fn run(&mut self, enrolls: bool, steps: usize) -> Plan {
+    /// Runs a job from its beginning to its end.
+    pub(super) fn whole(&mut self, job: Job) -> Plan {
+        self.run(job, usize::MAX, None)
+    }
+
+    /// Runs a job up to so many steps, and lets the next one reach so many accounts. Returns what it had planned.
+    fn run(&mut self, job: Job, steps: usize, reaches: Option<usize>) -> Plan {
         let observed = self.observe();
-        let plan = match enrolls {
-            true => enroll::plan(&observed, &self.desired),
-            false => stackset_sync::plan(&observed.sync, &self.desired),
+        let plan = match job {
+            Job::Enroll => enroll::plan(&observed, &self.desired),
+            Job::Sync => stackset_sync::plan(&observed.sync, &self.desired),
+            Job::CleanUp => return self.clean_up(observed.sync, steps, reaches),
         };
         let plan = plan.unwrap();
-        for action in actions(&plan).iter().take(steps) {
-            self.apply(action);
+        let mut due = actions(&plan).into_iter();
+        for action in due.by_ref().take(steps) {
+            self.apply(&action);
+        }
+        if let (Some(reaches), Some(action)) = (reaches, due.next()) {
+            self.apply_to_some(&action, reaches);
         }
         plan
+    }
+
+    /// Does what a run that breaks off in the middle of a step has done of it.
+    pub(super) fn apply_to_some(&mut self, action: &SyncAction, reaches: usize) {
+        self.reaches = Some(reaches);
+        self.apply(action);
+        self.reaches = None;
     }
 
     fn observe(&self) -> AuditObserved {
@@ -434,7 +464,7 @@ impl Model {
         }]
     }
 
-    fn role(&self, number: u64, stack: u64) -> String {
+    pub(super) fn role(&self, number: u64, stack: u64) -> String {
         let name = match self.setting {
             Setting::Direct => enrollment().role_name,
             _ => format!("SpotRole-{stack}"),
@@ -447,7 +477,7 @@ impl Model {
         profiles.position(|one| one.name == profile).unwrap()
     }
 
-    fn apply(&mut self, action: &SyncAction) {
+    pub(super) fn apply(&mut self, action: &SyncAction) {
         match action {
             SyncAction::CreateStackSet { profile, .. } => {
                 self.stack_sets.insert(self.index(profile));
@@ -499,7 +529,8 @@ impl Model {
                 }
             }
             SyncAction::DeleteStackInstances { profile, targets } => {
-                for account in &targets.accounts {
+                let most = self.reaches.unwrap_or(usize::MAX);
+                for account in targets.accounts.iter().take(most) {
                     let key = (self.index(profile), number_of(*account));
                     self.instances.remove(&key);
                 }
@@ -544,6 +575,7 @@ impl Model {
         let listed = targets.accounts.iter().map(|account| number_of(*account));
         listed
             .filter(|number| self.members.contains_key(number))
+            .take(self.reaches.unwrap_or(usize::MAX))
             .collect()
     }
 
@@ -560,6 +592,7 @@ impl Model {
         let spot = linked
             .or_else(|| ours.filter(|spot| self.spot.contains_key(spot)))
             .unwrap_or_else(|| format!("act-{:08}", self.made));
+        self.made_for.entry(spot.clone()).or_insert(number);
         let at_spot = self.spot.entry(spot.clone()).or_default();
         at_spot.linked = Some(number);
         at_spot.name = name;
@@ -597,7 +630,7 @@ pub(super) fn number_of(account: AwsAccountId) -> u64 {
     account.to_string().parse().unwrap()
 }
 
-fn stack_id(number: u64, stack: u64) -> String {
+pub(super) fn stack_id(number: u64, stack: u64) -> String {
     format!(
         "arn:aws:cloudformation:us-east-1:{}:stack/StackSet-spot-onboarding-{stack}/0b1c",
         id(number)

@@ -268,3 +268,19 @@ fn a_version_leaves_the_template_when_nobody_has_it() {
         assert_eq!(of_unstaging(&rollout), moment, "{outcome:?}");
     }
 }
+
+#[test]
+fn a_rollout_says_where_it_is() {
+    let mut canary = wave("canary", listed(&[3]));
+    canary.soak = 600;
+    let mut world = World::new(3, vec![canary, wave("all", None)]);
+    let place = |world: &World| world.rollout.as_ref().unwrap().place();
+    world.rollout = Some(Rollout::new("r".to_owned(), "default", GOOD, NEXT, 0));
+    assert_eq!(place(&world), "that of version next after good is staging");
+    world.rollout = None;
+    world.run(&BTreeSet::new());
+    assert_eq!(
+        place(&world),
+        "that of version next after good is rolling, and its last wave, \"canary\", is updated"
+    );
+}

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use onboarding_core::status::{Reason, Standing};
 use serde_json::Value;
 
-use crate::config::{GUARD_RAILS, JobKind, schema, text};
+use crate::config::{GUARD_RAILS, JobKind, free_params, schema, text};
 
 /// The first line of every page.
 pub(super) const GENERATED: &str =
@@ -48,6 +48,19 @@ pub(super) fn configuration() -> String {
     );
     for rail in GUARD_RAILS {
         let _ = writeln!(page, "- `{rail}`");
+    }
+    page.push_str("\nNor can the parameters of a job (`params`), but for these:\n\n| kind | parameters that `--set` can change |\n|---|---|\n");
+    for kind in JobKind::ALL.into_iter().map(Some).chain([None]) {
+        let name = kind.map_or_else(|| "external".to_owned(), |kind| format!("`{kind}`"));
+        let free: Vec<String> = free_params(kind)
+            .iter()
+            .map(|param| format!("`{param}`"))
+            .collect();
+        let free = match free.as_slice() {
+            [] => "none".to_owned(),
+            free => free.join(", "),
+        };
+        let _ = writeln!(page, "| {name} | {free} |");
     }
     page
 }

@@ -14,7 +14,7 @@ pub(in crate::jobs) use aggregator::AggregatorSource;
 use aws_ops::AccountAccess;
 use futures_util::{StreamExt as _, stream};
 use onboarding_core::{
-    drift::{Collected, Drift, DriftKind, Meanings, RoleTruth, SeenAt, TruthReading},
+    drift::{Collected, Drift, Meanings, RoleTruth, SeenAt, TruthReading},
     ids::{AwsAccountId, ExternalId, RoleArn, SpotAccountId, StackId},
     inventory::{AccountState, InstanceStatus, StackInstance},
     stackset_sync::{
@@ -375,8 +375,7 @@ impl OnAccounts {
 
 /// Whether nobody could read what there is.
 fn is_unreadable(drifts: &[Drift]) -> bool {
-    let mut drifts = drifts.iter();
-    drifts.any(|drift| drift.kind == DriftKind::RoleUnreadable)
+    drifts.iter().any(Drift::is_unread)
 }
 
 /// The role of an account's stack, by its output.

@@ -44,13 +44,11 @@ impl OrphanCleanup {
             Some(listing) => (Some(listing.count), listing.organization),
             None => (None, None),
         };
-        let mut known = state.known_spot_accounts().await?;
-        orphan_cleanup::add_late(&mut known, &sync.spot_accounts);
         let mut observed = CleanupObserved {
             sync,
             previous_spot_count,
             previous_organization,
-            known,
+            known: state.known_spot_accounts().await?,
             clocks: state.orphan_clocks().await?,
             places: state.places().await?,
             running: BTreeMap::new(),
@@ -64,6 +62,7 @@ impl OrphanCleanup {
                 })
                 .collect(),
         };
+        orphan_cleanup::add_late(&mut observed, &state.sent_creations().await?);
         let desired = &self.sync.desired;
         let plannable = |error| unplannable(&error);
         let is_trusted = orphan_cleanup::distrust(&observed, desired).is_none();

@@ -75,7 +75,12 @@ impl PolicyRollout {
             let known = self.known().await?;
             let is_same = known.current.as_ref().is_some_and(|good| good.name == from);
             if !is_same || known.next.name != to || known.unfit.is_some() {
-                return Err(moved());
+                return Err(StepError::new(
+                    ErrorClass::Failed,
+                    format!(
+                        "version {from} is not the good one any more, or {to} is not what the files say or cannot follow it; plan again"
+                    ),
+                ));
             }
             let now = cx.now().div_euclid(1000);
             let id = cx.run_id().to_string();
@@ -84,7 +89,7 @@ impl PolicyRollout {
         }
         let row = self.open().await?;
         if row.rollout.to != to || row.rollout.phase != Phase::Staging {
-            return Err(moved());
+            return Err(moved(&row.rollout));
         }
         let applied = self.update_definition(cx, step, kept_parameters).await?;
         if is_done(&applied) {
@@ -94,7 +99,7 @@ impl PolicyRollout {
                     Ok(())
                 }
                 // Somebody has turned it back.
-                _ => Err(moved()),
+                _ => Err(moved(rollout)),
             })
             .await?;
         }
@@ -124,13 +129,13 @@ impl PolicyRollout {
                         ErrorClass::Failed,
                         "somebody has turned the rollout back; nothing of it goes on any more, and the next run takes it back",
                     )),
-                    None => Err(moved()),
+                    None => Err(moved(&row.rollout)),
                 };
             }
         }
         if row.rollout.wave(name).is_none() {
             if members.is_empty() {
-                return Err(moved());
+                return Err(moved(&row.rollout));
             }
             let evidence = Box::pin(self.evidence(cx, members.iter().copied().collect())).await?;
             row.rollout.waves.push(WaveProgress {
@@ -157,9 +162,10 @@ impl PolicyRollout {
         let rollout = self
             .amend(cx, |rollout| {
                 if rollout.phase != Phase::Rolling {
-                    return Err(moved());
+                    return Err(moved(rollout));
                 }
-                let wave = rollout.wave_mut(name).ok_or_else(moved)?;
+                let elsewhere = moved(rollout);
+                let wave = rollout.wave_mut(name).ok_or(elsewhere)?;
                 wave.state = WaveState::Updated;
                 wave.updated_at = Some(cx.now().div_euclid(1000));
                 let wrong = wrong(&wave.sweep);
@@ -179,7 +185,7 @@ impl PolicyRollout {
         if let Some(why) = why {
             return Err(halted(&why));
         }
-        let wave = rollout.wave(name).ok_or_else(moved)?;
+        let wave = rollout.wave(name).ok_or_else(|| moved(&rollout))?;
         Ok(Applied::Done {
             note: Some(counted(&wave.sweep)),
         })
@@ -199,7 +205,7 @@ impl PolicyRollout {
         match moment::of_promotion(&row.rollout, to, is_open) {
             Moment::Now => {}
             Moment::Closed => return Ok(closed()),
-            Moment::Moved => return Err(moved()),
+            Moment::Moved => return Err(moved(&row.rollout)),
         }
         if row.rollout.phase == Phase::Rolling {
             row.rollout.phase = Phase::Finishing;
@@ -223,7 +229,7 @@ impl PolicyRollout {
         let rollout = self
             .amend(cx, |rollout| {
                 if rollout.phase != Phase::Finishing {
-                    return Err(moved());
+                    return Err(moved(rollout));
                 }
                 rollout.phase = Phase::Done;
                 Ok(())
@@ -256,7 +262,7 @@ impl PolicyRollout {
 
     /// Accounts whose stack could not be updated, with the reason.
     async fn behind(&self) -> Result<Vec<String>, StepError> {
-        let profile = self.sync.desired.profiles.first().ok_or_else(moved)?;
+        let profile = self.sync.desired.profiles.first().ok_or_else(no_profile)?;
         let instances = self.instances(profile).await?;
         let is_behind = |instance: &&StackInstance| {
             instance.status == InstanceStatus::Outdated
@@ -287,7 +293,7 @@ impl PolicyRollout {
         }
         let row = self.open().await?;
         let Some(reset) = &row.rollout.reset else {
-            return Err(moved());
+            return Err(moved(&row.rollout));
         };
         let left = wrong(reset);
         if !left.is_empty() {
@@ -313,7 +319,7 @@ impl PolicyRollout {
     ) -> Result<Applied, StepError> {
         let mut row = self.open().await?;
         if moment::of_unstaging(&row.rollout) != Moment::Now {
-            return Err(moved());
+            return Err(moved(&row.rollout));
         }
         if row.rollout.phase == Phase::RollingBack {
             row.rollout.phase = Phase::Unstaging;
@@ -329,9 +335,10 @@ impl PolicyRollout {
     }
 
     async fn rolling_back(&self) -> Result<(), StepError> {
-        match self.open().await?.rollout.phase {
+        let rollout = self.open().await?.rollout;
+        match rollout.phase {
             Phase::RollingBack => Ok(()),
-            _ => Err(moved()),
+            _ => Err(moved(&rollout)),
         }
     }
 
@@ -359,7 +366,7 @@ impl PolicyRollout {
     ) -> Result<Applied, StepError> {
         let sync = self.sync.renewed(&self.profile).await?;
         let Some(profile) = sync.desired.profiles.first() else {
-            return Err(moved());
+            return Err(no_profile());
         };
         let deployment = effective_deployment(profile)
             .map_err(|error| StepError::new(ErrorClass::Invalid, error.to_string()))?;
@@ -396,7 +403,7 @@ impl PolicyRollout {
 
     pub(super) fn stack_set(&self) -> Result<StackSetName, StepError> {
         let profile = self.sync.desired.profiles.first();
-        let profile = profile.ok_or_else(moved)?;
+        let profile = profile.ok_or_else(no_profile)?;
         Ok(profile.stack_set.clone())
     }
 }
@@ -455,10 +462,21 @@ fn wrong(sweep: &Sweep) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn moved() -> StepError {
+/// Somebody or something else has brought the rollout to another place than a step was planned for.
+pub(super) fn moved(rollout: &Rollout) -> StepError {
     StepError::new(
         ErrorClass::Failed,
-        "the rollout is somewhere else than when this was planned; plan again",
+        format!(
+            "the rollout is somewhere else than when this was planned: {}; plan again",
+            rollout.place()
+        ),
+    )
+}
+
+pub(super) fn no_profile() -> StepError {
+    StepError::new(
+        ErrorClass::Failed,
+        "the configuration has the profile of this rollout no more; plan again",
     )
 }
 

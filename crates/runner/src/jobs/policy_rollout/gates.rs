@@ -52,7 +52,7 @@ impl PolicyRollout {
             .filter(|_| moments::of_check(&row.rollout, name) == Moment::Now)
             .cloned()
         else {
-            return Err(moved());
+            return Err(moved(&row.rollout));
         };
         if wave.state == WaveState::Passed {
             return Ok(Applied::Unchanged);
@@ -101,7 +101,7 @@ impl PolicyRollout {
     pub(super) async fn check_revert(&self, cx: &StepContext) -> Result<Applied, StepError> {
         let row = self.open().await?;
         let Some(reset) = row.rollout.reset.clone() else {
-            return Err(moved());
+            return Err(moved(&row.rollout));
         };
         let members: BTreeSet<AwsAccountId> = reset.with(Outcome::Updated).collect();
         let evidence = Box::pin(self.evidence(cx, members.clone())).await?;

@@ -46,7 +46,8 @@ impl PolicyRollout {
     ) -> Result<Option<Request>, StepError> {
         let instances = self.instances(profile).await?;
         let mut row = self.open().await?;
-        let sweep = which.of(&mut row.rollout).ok_or_else(moved)?;
+        let elsewhere = moved(&row.rollout);
+        let sweep = which.of(&mut row.rollout).ok_or(elsewhere)?;
         if pace.is_exceeded(sweep.wrong()) {
             return Ok(None);
         }

@@ -15,7 +15,10 @@ use onboarding_core::{
     policy_rollout::{Member, Outcome, Rollout, Sweep},
 };
 
-use super::{PolicyRollout, apply::moved};
+use super::{
+    PolicyRollout,
+    apply::{moved, no_profile},
+};
 use crate::{
     engine::{Applied, Progress, StepContext, StepError},
     home::aws_error,
@@ -97,7 +100,7 @@ impl PolicyRollout {
         target: Target<'_>,
         pace: Pace,
     ) -> Result<Swept, StepError> {
-        let profile = self.sync.desired.profiles.first().ok_or_else(moved)?;
+        let profile = self.sync.desired.profiles.first().ok_or_else(no_profile)?;
         let memo = match OperationMemo::of(cx) {
             Some(memo) if memo.submitted => memo,
             unsent => {
@@ -113,7 +116,8 @@ impl PolicyRollout {
                     Ok(memo) => {
                         // Whoever turns the rollout back must find it.
                         self.amend(cx, |rollout| {
-                            let sweep = which.of(rollout).ok_or_else(moved)?;
+                            let elsewhere = moved(rollout);
+                            let sweep = which.of(rollout).ok_or(elsewhere)?;
                             sweep.operation = Some(memo.operation_id.clone());
                             Ok(())
                         })
@@ -166,7 +170,7 @@ impl PolicyRollout {
         let Some(memo) = OperationMemo::of(cx).filter(|memo| memo.submitted) else {
             return Ok(None);
         };
-        let profile = self.sync.desired.profiles.first().ok_or_else(moved)?;
+        let profile = self.sync.desired.profiles.first().ok_or_else(no_profile)?;
         let operation = memo.operation_id.clone();
         let accounts = step.accounts.len();
         match follow(self.home(), cx, &profile.stack_set, memo, accounts).await? {
@@ -189,7 +193,7 @@ impl PolicyRollout {
         if OperationMemo::of(cx).is_some_and(|memo| memo.submitted) {
             return Ok(None);
         }
-        let profile = self.sync.desired.profiles.first().ok_or_else(moved)?;
+        let profile = self.sync.desired.profiles.first().ok_or_else(no_profile)?;
         let operations = self.home().aws.recent_operations(&profile.stack_set).await;
         let mut operations = operations.map_err(aws_error)?;
         operations.retain(|operation| operation.is_under_way() && is_ours(&operation.id));
@@ -238,7 +242,8 @@ impl PolicyRollout {
             .collect();
         let failed = ended.accounts(ResultStatus::Failed).count();
         self.amend(cx, |rollout| {
-            let sweep = which.of(rollout).ok_or_else(moved)?;
+            let elsewhere = moved(rollout);
+            let sweep = which.of(rollout).ok_or(elsewhere)?;
             let is_to_go_on = was_interrupted && !pace.is_exceeded(sweep.wrong() + failed);
             sweep.settle(|account, asked| {
                 let row = rows.get(&account).copied();

@@ -153,12 +153,16 @@ fn percent(part: usize, whole: usize) -> String {
 fn findings(report: &RunReport, ended: Timestamp) -> Markup {
     let groups = findings::groups(findings::shown(report));
     let left = report.not_looked_at();
+    let audited = findings::audited(report);
     if groups.is_empty() && left.is_empty() {
-        return Markup::default();
+        return html! {
+            @if !audited.is_empty() { section { h2 { "Findings" } p { "None: " (audited.join("; ")) "." } } }
+        };
     }
     html! {
         section {
             h2 { "Findings" }
+            @if !audited.is_empty() { p { (audited.join("; ")) "." } }
             @if findings::shows_accounts(report) { (by_age(report, ended)) }
             table {
                 thead { tr { th { "Severity" } th { "Reason" } th { "Account" } th { "Since" } th { "Last seen" } th { "What was found, and what to do" } } }

@@ -81,6 +81,13 @@ fn line(finding: &Finding) -> String {
 /// fails. An account that left has none, nor has one that is no target; and that of one that is enrolled does not fail.
 fn of_run(report: &RunReport, failing: &BTreeSet<AwsAccountId>) -> TestSuite {
     let mut suite = TestSuite::new("run");
+    let audited = findings::audited(report);
+    if !audited.is_empty() {
+        let mut case = TestCase::new("audited", TestCaseStatus::success());
+        case.set_classname(&report.job);
+        case.set_system_out(audited.join("\n"));
+        suite.add_test_case(case);
+    }
     let mut add =
         |name: &str, kind: Option<NonSuccessKind>, message: &str, more: Option<String>| {
             let mut status = kind.map_or_else(TestCaseStatus::success, TestCaseStatus::non_success);

@@ -12,7 +12,9 @@ use onboarding_core::{
         undo::{DeletionRecord, Undone},
     },
 };
-use onboarding_provider::{Assigned, Assignment, Intent, Intents as _, Tombstone};
+use onboarding_provider::{
+    Assigned, Assignment, Intent, Intents as _, SendIntent, SentCall, Tombstone,
+};
 
 use super::{
     super::{SpotListing, State, StateError},
@@ -51,6 +53,7 @@ on_both! {
     whoever_lists_the_organization_sees_that_an_account_came_back,
     a_place_is_the_last_one_that_was_seen,
     who_made_a_spot_account_is_known,
+    a_creation_that_nobody_saw_the_end_of_accounts_for_one_spot_account,
     a_deletion_is_written_down_counted_once_and_undone_once,
     a_deletion_of_an_unknown_outcome_counts_for_a_day,
     what_is_deleted_by_several_at_once_stays_within_the_day,
@@ -140,6 +143,88 @@ async fn a_place_is_the_last_one_that_was_seen(place: Place) {
         .await
         .unwrap();
     assert_eq!(state.places().await.unwrap(), second);
+}
+
+async fn a_creation_that_nobody_saw_the_end_of_accounts_for_one_spot_account(place: Place) {
+    let state = place.open().await;
+    let database = state.database();
+    let moment = |second: i64| Timestamp::from_second(second).unwrap();
+    let create = |name: &str, second: i64| SendIntent {
+        call: SentCall::Create {
+            name: name.to_owned(),
+            stack: "arn:aws:cloudformation:us-east-1:000000000001:stack/s/u"
+                .parse()
+                .unwrap(),
+        },
+        send_by: moment(second),
+        look_after: moment(second + 30),
+    };
+    let names = async || {
+        let sent = state.sent_creations().await.unwrap();
+        sent.into_iter().map(|sent| sent.name).collect::<Vec<_>>()
+    };
+    let hour = jiff::SignedDuration::from_hours(1);
+    let until = Timestamp::now().checked_add(hour).unwrap();
+    database.claim(account(), "one", until).await.unwrap();
+    let write = async |sent: &SendIntent| database.write_intent(account(), "one", sent).await;
+
+    // Sent, waited for longer, and then another one is sent in its place, which is seen.
+    write(&create("one", 100)).await.unwrap();
+    assert_eq!(names().await, ["one"]);
+    let longer = SendIntent {
+        look_after: moment(900),
+        ..create("one", 100)
+    };
+    write(&longer).await.unwrap();
+    assert_eq!(names().await, ["one"]);
+    write(&create("two", 200)).await.unwrap();
+    assert_eq!(names().await, ["two", "one"]);
+    let seen = database.intent(account()).await.unwrap();
+    let assignment = Assignment {
+        spot_account: spot(7),
+        at: moment(201),
+        holder: Holder::stack(
+            &"arn:aws:cloudformation:us-east-1:000000000001:stack/s/u"
+                .parse()
+                .unwrap(),
+        ),
+        asked: moment(200),
+        created_by: None,
+    };
+    let made = Assignment {
+        created_by: Some(assignment.holder.stack.clone()),
+        ..assignment.clone()
+    };
+    let assigned = database.assign(account(), "one", &seen, &made).await;
+    assert_eq!(assigned.unwrap(), Assigned::Held);
+    assert_eq!(names().await, ["one"]);
+
+    // Something else is found in the place of a third one.
+    write(&create("three", 300)).await.unwrap();
+    database.release(account(), "one").await.unwrap();
+    let seen = database.intent(account()).await.unwrap();
+    assert!(
+        database
+            .take_over(account(), &seen, &assignment)
+            .await
+            .unwrap()
+    );
+    assert_eq!(names().await, ["one", "three"]);
+
+    // What the first one made is deleted: another one of its name is a stranger's.
+    let unlinked = DeletionRecord {
+        name: "one".to_owned(),
+        role: None,
+        ..record(8)
+    };
+    let now = Timestamp::now().as_second();
+    state
+        .begin_deletion("run", &unlinked, 10, now)
+        .await
+        .unwrap();
+    assert_eq!(names().await, ["one", "three"]);
+    state.end_deletion(&spot(8), now).await.unwrap();
+    assert_eq!(names().await, ["three"]);
 }
 
 async fn who_made_a_spot_account_is_known(place: Place) {
