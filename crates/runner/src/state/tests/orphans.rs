@@ -150,7 +150,6 @@ async fn who_made_a_spot_account_is_known(place: Place) {
     for (number, created_by) in [(1, Some(stack.clone())), (2, None)] {
         let assignment = Assignment {
             spot_account: spot(number),
-            at: Timestamp::now(),
             holder: Holder::stack(&stack),
             asked: Timestamp::now(),
             created_by: created_by.clone(),
