@@ -37,7 +37,7 @@ pub struct RunOptions {
     pub asked: Asked,
     /// Whether the steps may be applied.
     pub consent: Consent,
-    /// Steps of one order that are applied side by side; at least 1.
+    /// Steps of one order that are applied side by side; at least 1. Of a kind whose memos are kept: calls of `apply`.
     pub concurrency: usize,
     /// How failed attempts are repeated.
     pub retry: RetryPolicy,

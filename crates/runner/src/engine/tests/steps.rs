@@ -201,6 +201,41 @@ async fn steps_of_an_order_run_side_by_side_within_the_limit() {
 }
 
 #[tokio::test]
+/// Else as many tickets as steps go side by side, which people close, would keep all others from being opened.
+#[tokio::test]
+async fn however_many_wait_to_be_asked_again_the_others_have_their_turns() {
+    const WAITING: u64 = 20;
+    let (mut job, journal) = (TestJob::new(Mode::PerAccount, 60), Arc::default());
+    job.keeps_memos = true;
+    // The steps of the first order are those of the odd accounts.
+    let first_order = |number: u64| account(2 * number + 1);
+    for number in 0..WAITING {
+        let step = format!("enroll:{}", first_order(number));
+        job.script(&step, [Scripted::Requeue(Duration::from_secs(3600))]);
+    }
+    let (options, world) = (options(), job.world.clone());
+    let (interrupt, begun) = (options.interrupt.clone(), Instant::now());
+    let look = async {
+        let others: Vec<_> = (WAITING..30).map(first_order).collect();
+        while !others
+            .iter()
+            .all(|other| world.lock().enrolled.contains(other))
+        {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            tokio::task::yield_now().await;
+        }
+        interrupt.signal();
+    };
+    let (report, ()) = tokio::join!(job.run_with(&journal, options), look);
+    assert_eq!(report.status(), RunStatus::Interrupted);
+    assert_eq!(job.world.lock().enrolled.len(), 10);
+    let most = job.world.lock().most_at_work;
+    assert!(
+        (2..=RunOptions::CONCURRENCY).contains(&most),
+        "{most} calls at once"
+    );
+}
+
 async fn a_dry_run_and_a_refused_plan_apply_nothing() {
     let (mut job, journal) = (TestJob::new(Mode::PerAccount, 4), Arc::default());
     let options = RunOptions {
