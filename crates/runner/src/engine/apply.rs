@@ -236,7 +236,8 @@ async fn attempts<J: Job>(
                 if written.is_err() {
                     return End::pending(error.chain());
                 }
-                match options.retry.wait_after(attempt, &error, rand::random()) {
+                let retry = options.retry_of.get(&step.action).unwrap_or(&options.retry);
+                match retry.wait_after(attempt, &error, rand::random()) {
                     Some(wait) => {
                         tracing::warn!(
                             step.id = %step.id,

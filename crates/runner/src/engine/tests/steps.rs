@@ -9,7 +9,8 @@ use onboarding_core::plan::Refusal;
 
 use super::world::{Mode, Scripted, TestJob, account, options};
 use crate::engine::{
-    ErrorClass, Phase, RunOptions, RunStatus, StepOutcome, exit_code, memory_journal::MemoryJournal,
+    ErrorClass, Phase, RetryPolicy, RunOptions, RunStatus, StepOutcome, exit_code,
+    memory_journal::MemoryJournal,
 };
 
 fn outcomes(report: &crate::engine::RunReport) -> Vec<(&str, StepOutcome, u32)> {
@@ -90,6 +91,25 @@ async fn attempts_end_with_the_policy_and_other_steps_go_on() {
     assert_eq!((report.summary().ok, report.summary().pending), (5, 1));
     assert_eq!(exit_code(&report), 1);
     assert_eq!(journal.run(report.run_id).touched, 6);
+}
+
+#[tokio::test]
+async fn steps_of_one_action_are_tried_again_as_often_as_is_said_of_them() {
+    for (action, attempts) in [("enroll", 1), ("another", 3)] {
+        let (job, journal) = (TestJob::new(Mode::Operation, 3), Arc::default());
+        job.script("enroll-all", vec![Scripted::Fail(ErrorClass::Transient); 9]);
+        let once = RetryPolicy {
+            attempts: 1,
+            ..RetryPolicy::default()
+        };
+        let options = RunOptions {
+            retry_of: [(action.to_owned(), once)].into(),
+            ..options()
+        };
+        let report = job.run_with(&journal, options).await;
+        let failed = ("enroll-all", StepOutcome::Failed, attempts);
+        assert_eq!(outcomes(&report), [failed]);
+    }
 }
 
 #[tokio::test]
@@ -181,26 +201,6 @@ async fn a_step_that_waits_to_be_asked_again_keeps_no_other_from_its_turn() {
     assert_eq!(report.status(), RunStatus::Interrupted);
 }
 
-#[tokio::test]
-async fn steps_of_an_order_run_side_by_side_within_the_limit() {
-    for (concurrency, most) in [(1, 1), (3, 3), (100, 5)] {
-        let (job, journal) = (TestJob::new(Mode::PerAccount, 10), Arc::default());
-        let options = RunOptions {
-            concurrency,
-            ..options()
-        };
-        job.run_with(&journal, options).await;
-        assert_eq!(job.world.lock().most_at_work, most);
-        let effects = job.world.lock().effects.clone();
-        assert!(
-            effects[..5].contains(&format!("enroll:{}", account(1)))
-                && effects[5..].contains(&format!("enroll:{}", account(2))),
-            "the lower order comes first: {effects:?}"
-        );
-    }
-}
-
-#[tokio::test]
 /// Else as many tickets as steps go side by side, which people close, would keep all others from being opened.
 #[tokio::test]
 async fn however_many_wait_to_be_asked_again_the_others_have_their_turns() {
@@ -236,6 +236,26 @@ async fn however_many_wait_to_be_asked_again_the_others_have_their_turns() {
     );
 }
 
+#[tokio::test]
+async fn steps_of_an_order_run_side_by_side_within_the_limit() {
+    for (concurrency, most) in [(1, 1), (3, 3), (100, 5)] {
+        let (job, journal) = (TestJob::new(Mode::PerAccount, 10), Arc::default());
+        let options = RunOptions {
+            concurrency,
+            ..options()
+        };
+        job.run_with(&journal, options).await;
+        assert_eq!(job.world.lock().most_at_work, most);
+        let effects = job.world.lock().effects.clone();
+        assert!(
+            effects[..5].contains(&format!("enroll:{}", account(1)))
+                && effects[5..].contains(&format!("enroll:{}", account(2))),
+            "the lower order comes first: {effects:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_dry_run_and_a_refused_plan_apply_nothing() {
     let (mut job, journal) = (TestJob::new(Mode::PerAccount, 4), Arc::default());
     let options = RunOptions {
