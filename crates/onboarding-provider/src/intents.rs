@@ -4,7 +4,10 @@
 //! Every method is one committed transaction when it returns. `claim` and `clear_intent` compare and change in one statement,
 //! `write_intent` under the lock of the account's row.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -60,8 +63,8 @@ pub struct SendIntent {
     pub call: SentCall,
     /// It is not sent after this moment.
     pub send_by: Timestamp,
-    /// From this moment on a listing of Spot shows whether it took effect. Until then nobody may create again, or use
-    /// what may be deleted.
+    /// From this moment on, by the clock of the state ([`Intents::now`]), a listing of Spot shows whether it took effect. Until then
+    /// nobody may create again, or use what may be deleted.
     pub look_after: Timestamp,
 }
 
@@ -78,8 +81,6 @@ impl SendIntent {
 pub struct Assignment {
     /// The Spot account.
     pub spot_account: SpotAccountId,
-    /// Since when.
-    pub at: Timestamp,
     /// Who is given it.
     pub holder: Holder,
     /// When the holder asked for it.
@@ -128,7 +129,7 @@ const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 pub struct Intent {
     /// The Spot account that was created, or taken over from an earlier attempt, for it.
     pub assigned: Option<SpotAccountId>,
-    /// Since when.
+    /// Since when, by the clock of the state.
     pub assigned_at: Option<Timestamp>,
     /// The stack whose request created the assigned one; none when an earlier attempt had left it.
     pub created_by: Option<StackId>,
@@ -143,11 +144,11 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// Assigns a Spot account, which settles its creation: what exists, exists. False when its holder has been deleted since
+    /// Assigns a Spot account now, which settles its creation: what exists, exists. False when its holder has been deleted since
     /// it asked, and so does not get it.
-    pub fn assign(&mut self, assignment: &Assignment) -> bool {
+    pub fn assign(&mut self, assignment: &Assignment, now: Timestamp) -> bool {
         self.assigned = Some(assignment.spot_account.clone());
-        self.assigned_at = Some(assignment.at);
+        self.assigned_at = Some(now);
         self.created_by.clone_from(&assignment.created_by);
         self.sent = None;
         self.give(&assignment.holder, assignment.asked)
@@ -160,12 +161,13 @@ impl Intent {
         holds: bool,
         seen: &Self,
         assignment: &Assignment,
+        now: Timestamp,
     ) -> Assigned {
         let is_given_another = self.assigned.is_some() && self.assigned != seen.assigned;
         if !holds || is_given_another {
             return Assigned::Late(self.assigned.clone());
         }
-        match self.assign(assignment) {
+        match self.assign(assignment, now) {
             true => Assigned::Held,
             false => Assigned::Ended,
         }
@@ -263,6 +265,22 @@ impl Intent {
     }
 }
 
+/// How far away a moment is that nobody means: whoever wrote it had a clock that was ahead, and has been set back since.
+const FAR: SignedDuration = SignedDuration::from_hours(1);
+
+/// The moment that takes the place of one that is too far away to be meant; none when it is near. Nothing that begins now takes longer
+/// than `longest`, so neither does what is under way.
+pub(crate) fn brought_near(
+    moment: Timestamp,
+    now: Timestamp,
+    longest: Duration,
+) -> Option<Timestamp> {
+    let longest = SignedDuration::try_from(longest).unwrap_or(FAR);
+    let far = FAR.max(longest.saturating_mul(2));
+    let near = now.checked_add(longest).unwrap_or(Timestamp::MAX);
+    (moment.duration_since(now) > far).then_some(near)
+}
+
 /// What became of the assignment of a Spot account that was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Assigned {
@@ -343,6 +361,9 @@ pub trait Intents: Send + Sync {
     /// opened. Fails when it does not answer.
     async fn is_current(&self) -> Result<bool, IntentsError>;
 
+    /// What time it is by the clock of the state, which is one for all who share it: theirs differ.
+    async fn now(&self) -> Result<Timestamp, IntentsError>;
+
     /// The freeze that is in force: then nothing is changed at Spot. A state that nobody shares has none.
     async fn frozen(&self) -> Result<Option<Freeze>, IntentsError>;
 
@@ -354,6 +375,14 @@ pub trait Intents: Send + Sync {
         holder: &str,
         until: Timestamp,
     ) -> Result<Claim, IntentsError>;
+
+    /// Brings the end of a claim, and the moment from which the outcome of a call is known, within `longest` from now, where they are
+    /// hours away: a clock that was ahead when they were written blocks an AWS account no longer than anything takes.
+    async fn bring_near(
+        &self,
+        account: AwsAccountId,
+        longest: Duration,
+    ) -> Result<(), IntentsError>;
 
     /// Gives a claim back; nothing happens when it is not held.
     async fn release(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError>;
@@ -523,13 +552,30 @@ mod tests {
         created.let_go(&departure(&resource, 10, false));
         let assignment = Assignment {
             spot_account: "act-1".parse().unwrap(),
-            at: at(12),
             holder: resource,
             asked: at(9),
             created_by: None,
         };
-        assert!(!created.assign(&assignment) && created.holders.is_empty());
+        assert!(!created.assign(&assignment, at(12)) && created.holders.is_empty());
         assert_eq!(created.assigned, Some(assignment.spot_account));
+        assert_eq!(created.assigned_at, Some(at(12)));
+    }
+
+    #[test]
+    fn only_a_moment_that_nobody_means_is_brought_near() {
+        let (now, longest) = (at(1_000_000), Duration::from_secs(190));
+        let brought = |seconds: i64| brought_near(at(1_000_000 + seconds), now, longest);
+        for meant in [-7200, 0, 190, 3600] {
+            assert_eq!(brought(meant), None, "{meant}");
+        }
+        assert_eq!(brought(3601), Some(at(1_000_190)));
+        assert_eq!(
+            brought_near(Timestamp::MAX, now, longest),
+            Some(at(1_000_190))
+        );
+        // Where calls may take very long, so may what waits for them.
+        let slow = Duration::from_secs(7200);
+        assert_eq!(brought_near(at(1_000_000 + 14_400), now, slow), None);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use crate::{
     directory::{AccountDetails, DirectoryError},
-    intents::{Intent, IntentsError, Owner, SendIntent},
-    provider::{Provider, time_until},
+    intents::{Intent, IntentsError, Owner},
+    provider::Provider,
     refusal::Refusal,
 };
 
@@ -30,6 +30,7 @@ mod external_id;
 mod name;
 mod spot_account;
 mod stack_state;
+pub(crate) mod unsettled;
 
 /// Why an attempt did not end with an answer.
 #[derive(Debug)]
@@ -323,9 +324,8 @@ impl Provider {
                 "Spot account {id} was deleted with its stack"
             )));
         }
-        let deleting =
-            |sent: &SendIntent| sent.deletes(id) && !time_until(sent.look_after).is_zero();
-        if intent.sent.as_ref().is_some_and(deleting) {
+        let deletes = intent.sent.as_ref().is_some_and(|sent| sent.deletes(id));
+        if deletes && !self.is_settled(account, &intent).await? {
             return Err(Trouble::Passing(format!(
                 "Spot account {id} is being deleted with its stack"
             )));
@@ -353,7 +353,7 @@ impl Provider {
                 }
                 // Newer than the listing. Its creation is in our state, so nothing is asked: one listing for each new
                 // account would be too many.
-                None if self.is_new(&intent, id) => {
+                None if self.is_new(&intent, id).await? => {
                     return Ok(Named {
                         id,
                         name: None,
@@ -382,15 +382,6 @@ impl Provider {
     ) -> Result<Option<Owner>, Trouble> {
         let owner = self.intents.owner(id).await?;
         Ok(owner.filter(|owner| owner.account == account))
-    }
-
-    /// Whether a Spot account was assigned so recently that Spot may not list it yet.
-    pub(crate) fn is_new(&self, intent: &Intent, id: &SpotAccountId) -> bool {
-        let now = Timestamp::now();
-        intent.assigned.as_ref() == Some(id)
-            && intent
-                .assigned_at
-                .is_some_and(|at| now.duration_since(at).unsigned_abs() < self.settings.listing_lag)
     }
 }
 

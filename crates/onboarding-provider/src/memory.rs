@@ -3,7 +3,7 @@
 //! It is lost with the process, and one process knows nothing of another's. Where it is the only state, the settings say
 //! so (`shared_state`), and Spot itself is asked for what can be seen there. Answers are kept until the process ends.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::intents::{
     Assigned, Assignment, Claim, Departure, Freeze, Intent, Intents, IntentsError, Owner,
-    RememberedExternalId, SendIntent, Tombstone,
+    RememberedExternalId, SendIntent, Tombstone, brought_near,
 };
 
 /// [`Intents`] in memory. Several providers of one process may share it, as several replicas share a database.
@@ -67,6 +67,10 @@ impl Intents for MemoryIntents {
         Ok(true)
     }
 
+    async fn now(&self) -> Result<Timestamp, IntentsError> {
+        Ok(Timestamp::now())
+    }
+
     async fn frozen(&self) -> Result<Option<Freeze>, IntentsError> {
         Ok(self.0.lock().freeze.clone())
     }
@@ -88,6 +92,21 @@ impl Intents for MemoryIntents {
                 Ok(Claim::Held(row.intent.clone()))
             }
         }
+    }
+
+    async fn bring_near(
+        &self,
+        account: AwsAccountId,
+        longest: Duration,
+    ) -> Result<(), IntentsError> {
+        let (mut tables, now) = (self.0.lock(), Timestamp::now());
+        let row = tables.rows.entry(account).or_default();
+        let held_until = row.holder.as_mut().map(|(_, until)| until);
+        let look_after = row.intent.sent.as_mut().map(|sent| &mut sent.look_after);
+        for moment in held_until.into_iter().chain(look_after) {
+            *moment = brought_near(*moment, now, longest).unwrap_or(*moment);
+        }
+        Ok(())
     }
 
     async fn release(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError> {
@@ -142,7 +161,10 @@ impl Intents for MemoryIntents {
         let mut tables = self.0.lock();
         let row = tables.rows.entry(account).or_default();
         let holds = row.is_held_by(holder);
-        Ok(row.intent.assign_created(holds, seen, assignment))
+        let assigned = row
+            .intent
+            .assign_created(holds, seen, assignment, Timestamp::now());
+        Ok(assigned)
     }
 
     async fn take_over(
@@ -153,8 +175,9 @@ impl Intents for MemoryIntents {
     ) -> Result<bool, IntentsError> {
         let mut tables = self.0.lock();
         let row = tables.rows.entry(account).or_default();
-        let is_free = !row.is_claimed(Timestamp::now()) && row.intent == *seen;
-        Ok(is_free && row.intent.assign(assignment))
+        let now = Timestamp::now();
+        let is_free = !row.is_claimed(now) && row.intent == *seen;
+        Ok(is_free && row.intent.assign(assignment, now))
     }
 
     async fn hold(

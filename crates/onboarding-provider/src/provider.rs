@@ -19,7 +19,7 @@ use crate::{
     directory::AccountDirectory,
     events::{Event, EventSink, Phase},
     intents::{Intents, IntentsError},
-    lifecycle::{Patience, Trouble, access::AccessQueue},
+    lifecycle::{Patience, Trouble, access::AccessQueue, unsettled::Unsettled},
     listings::Listings,
     refusal::Refusal,
 };
@@ -88,6 +88,7 @@ pub struct Provider {
     pub(crate) settings: ProviderSettings,
     pub(crate) listings: Listings,
     pub(crate) access: AccessQueue,
+    pub(crate) unsettled: Unsettled,
     /// Whether Spot refuses names without a letter, once a creation has shown it.
     pub(crate) names_need_letters: Mutex<Option<bool>>,
     /// Held by the creation that finds out.
@@ -112,6 +113,7 @@ impl Provider {
         Self {
             listings: Listings::new(spot.clone(), settings.listing_age),
             access: AccessQueue::default(),
+            unsettled: Unsettled::default(),
             names_need_letters: Mutex::new(None),
             first_name: tokio::sync::Mutex::default(),
             spot,
@@ -278,6 +280,7 @@ impl Provider {
                 }
             };
             tracing::debug!(request_id = request.request_id, reason, "attempted again");
+            self.bring_near(request.account).await;
             if *waiting_for.lock() != reason {
                 reason.clone_into(&mut waiting_for.lock());
                 self.emit(Event::of(request, Phase::Waiting { reason }));
@@ -303,8 +306,11 @@ pub(crate) fn time_until(moment: Timestamp) -> Duration {
 }
 
 /// A moment this far ahead.
-pub(crate) fn from_now(after: Duration) -> Timestamp {
-    Timestamp::now()
-        .checked_add(after)
-        .unwrap_or(Timestamp::MAX)
+pub(crate) fn from_now(ahead: Duration) -> Timestamp {
+    after(Timestamp::now(), ahead)
+}
+
+/// A moment this far after another one.
+pub(crate) fn after(moment: Timestamp, ahead: Duration) -> Timestamp {
+    moment.checked_add(ahead).unwrap_or(Timestamp::MAX)
 }

@@ -6,6 +6,7 @@ mod provider {
     mod access;
     mod alone;
     mod clean_ups;
+    mod clocks;
     mod corpus;
     mod crashes;
     mod deletes;

@@ -32,6 +32,7 @@ mod policy_rollout;
 mod profile;
 pub mod reference;
 mod remediation;
+mod retry;
 mod runner;
 mod schedule;
 pub mod schema;
@@ -56,7 +57,7 @@ pub use events::{EventsConfig, WakeOn, WakeUpQueue};
 pub(crate) use external::OWN_VARIABLES;
 pub use external::{Asking, ExternalJob, ExternalParams, Grant};
 pub use home::HomePlace;
-pub use job::{Approval, JobFile, JobKind, JobParams, Overlap, RetryConfig, StacksetSyncParams};
+pub use job::{Approval, JobFile, JobKind, JobParams, Overlap, StacksetSyncParams};
 pub use lambda::LambdaConfig;
 pub use load::{BrokenJob, Config, Loaded};
 pub use naming::RenameRule;
@@ -73,6 +74,7 @@ pub use profile::{
     ProfileConfig, TargetsConfig,
 };
 pub use remediation::RemediationConfig;
+pub use retry::{RetryConfig, StepRetry};
 pub use runner::{
     AwsConfig, CallAs, DaemonConfig, Deletion, EnrollmentConfig, ListenAddress, LogFormat,
     PrerequisitesConfig, ProviderKind, RemovalConfig, RetryFailedConfig, RunnerConfig, ServedBy,

@@ -14,12 +14,12 @@ pub mod undo;
 
 pub use basis::basis;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
-    config::{Approval, JobFile, JobKind, JobParams, ProviderKind},
+    config::{Approval, JobFile, JobKind, JobParams, ProviderKind, RetryConfig},
     daemon::BY_HAND,
     engine::{
         self, Asked, Claim, Consent, ErrorClass, Interrupt, JobError, PlanDocument, ProgressSink,
@@ -108,15 +108,12 @@ pub async fn execute(
         consent,
         timeout: job.timeout.get(),
         operation_timeout: job.operation_timeout.get(),
-        retry: RetryPolicy {
-            attempts: job.retry.attempts,
-            initial: job.retry.initial.get(),
-            max: job.retry.max.get(),
-        },
+        retry: policy(&job.retry),
+        retry_of: retry_of(&job.retry),
         progress,
         routes: home.config.runner.routes(),
         interrupt,
-        concurrency: concurrency(&home),
+        concurrency: concurrency(&home, job),
         ..RunOptions::new(&job.name)
     };
     let options = match request.taken {
@@ -203,12 +200,56 @@ async fn consent(home: &Home, job: &JobFile, request: &Request) -> Result<Consen
     })
 }
 
-/// How many steps run side by side. Where each account is a step, as many as accounts of an operation elsewhere.
-fn concurrency(home: &Home) -> usize {
-    let enrollment = &home.config.runner.enrollment;
-    if enrollment.provider != ProviderKind::Direct {
-        return RunOptions::CONCURRENCY;
+fn policy(retry: &RetryConfig) -> RetryPolicy {
+    RetryPolicy {
+        attempts: retry.attempts,
+        initial: retry.initial.get(),
+        max: retry.max.get(),
     }
-    let accounts = usize::try_from(enrollment.direct_ceiling).unwrap_or(usize::MAX);
-    usize::try_from(home.max_concurrent(accounts, accounts)).unwrap_or(RunOptions::CONCURRENCY)
+}
+
+fn retry_of(retry: &RetryConfig) -> BTreeMap<String, RetryPolicy> {
+    let steps = retry.steps.iter();
+    steps
+        .map(|(action, step)| (action.clone(), policy(&retry.of(step))))
+        .collect()
+}
+
+/// How many steps run side by side. Where each account is a step, as many as accounts of an operation elsewhere at most.
+fn concurrency(home: &Home, job: &JobFile) -> usize {
+    let enrollment = &home.config.runner.enrollment;
+    let most = (enrollment.provider == ProviderKind::Direct).then(|| {
+        let accounts = usize::try_from(enrollment.direct_ceiling).unwrap_or(usize::MAX);
+        home.max_concurrent(accounts, accounts)
+    });
+    let steps = at_once(job.concurrency, most);
+    steps.map_or(RunOptions::CONCURRENCY, |steps| {
+        usize::try_from(steps).unwrap_or(RunOptions::CONCURRENCY)
+    })
+}
+
+/// What a job says, up to what is possible; none when nothing limits it.
+fn at_once(said: Option<u32>, most: Option<u32>) -> Option<u32> {
+    match (said, most) {
+        (Some(said), Some(most)) => Some(said.min(most)),
+        (said, most) => said.or(most),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::at_once;
+
+    #[test]
+    fn a_job_says_how_many_steps_go_side_by_side_up_to_what_is_possible() {
+        for (said, most, expected) in [
+            (None, None, None),
+            (Some(2), None, Some(2)),
+            (None, Some(20), Some(20)),
+            (Some(2), Some(20), Some(2)),
+            (Some(64), Some(20), Some(20)),
+        ] {
+            assert_eq!(at_once(said, most), expected);
+        }
+    }
 }

@@ -54,6 +54,7 @@ use sqlx::{
     any::{AnyConnectOptions, AnyPoolOptions},
     migrate::{MigrateError, Migrator},
 };
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 pub use deletions::DeletionRow;
@@ -113,6 +114,8 @@ enum Place {
 struct Server {
     url: PostgresUrl,
     lease: Duration,
+    /// The locks that are being given back.
+    given_back: TaskTracker,
 }
 
 impl State {
@@ -152,7 +155,11 @@ impl State {
     async fn open_server(url: PostgresUrl) -> Result<Self, StateError> {
         let database = Database::postgres(&url, CONNECTIONS).await?;
         let state = Self {
-            place: Place::Server(Server { url, lease: LEASE }),
+            place: Place::Server(Server {
+                url,
+                lease: LEASE,
+                given_back: TaskTracker::new(),
+            }),
             database,
         };
         // The migrator lets one process at a time do it.
@@ -269,8 +276,12 @@ impl State {
         }
     }
 
-    /// Closes it, so that nothing of a file stays in the write-ahead log.
+    /// Closes it, so that nothing of a file stays in the write-ahead log, and nobody waits for locks in a database that were given back.
     pub async fn close(&self) {
+        if let Place::Server(server) = &self.place {
+            server.given_back.close();
+            server.given_back.wait().await;
+        }
         self.pool().close().await;
     }
 

@@ -25,7 +25,7 @@ pub use onboarding_core::{desired::BillingSource, inventory::SpotAccountRecord};
 pub use token::{EnvToken, FileToken, TokenError, TokenSource};
 pub use verbs::{
     access::AccessError,
-    accounts::{CreateSlot, CreatedAccount, DeleteSlot},
+    accounts::{CreateSlot, CreatedAccount, DeleteSlot, SendBy},
     credentials::CreatedExternalId,
     products::{Product, Registration, RegistrationStatus, ValidationStatus, ValidationStep},
     workloads::Workload,

@@ -16,7 +16,7 @@ const THIRTY: &str = "seed = 7\nclock_speed = 120.0\n\
                       [organization]\naccounts = 30\nous = 4\ndepth = 2\ntrusted_access = true\n";
 
 /// Deletes what is due at once.
-const AT_ONCE: &str = "apply = true\ngrace_period = \"0s\"\nmax_percent = \"100%\"";
+pub(super) const AT_ONCE: &str = "apply = true\ngrace_period = \"0s\"\nmax_percent = \"100%\"";
 
 const DELETE: &str = "spot:DELETE /setup/account/{accountId}";
 
@@ -33,7 +33,7 @@ impl Rehearsal {
 
     /// `runner --output json exec orphan-cleanup …`, with these parameters, which must end so.
     #[track_caller]
-    fn cleanup_ends(&self, code: i32, params: &str, arguments: &[&str]) -> Value {
+    pub(super) fn cleanup_ends(&self, code: i32, params: &str, arguments: &[&str]) -> Value {
         self.define_cleanup(&format!("[params]\n{params}"));
         let command = [&["--output", "json", "exec", "orphan-cleanup"], arguments].concat();
         let ended = self.run(&command);

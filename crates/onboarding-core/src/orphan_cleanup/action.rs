@@ -45,6 +45,11 @@ pub enum CleanupAction {
     },
 }
 
+impl CleanupAction {
+    /// The name of the only action.
+    pub const DELETE: &str = "delete-spot-account";
+}
+
 /// The step that deletes a Spot account that was chosen. `earlier` are the steps that take out stack instances, `stack_sets`
 /// how many stack sets are looked at.
 pub(super) fn deletion(
@@ -96,7 +101,7 @@ pub(super) fn deletion(
     Some(Step {
         id: format!("delete-spot-account:{}", record.id),
         kind: KIND.to_owned(),
-        action: "delete-spot-account".to_owned(),
+        action: CleanupAction::DELETE.to_owned(),
         accounts: vec![account],
         reason: format!("AWS account {} {}", named(candidate), why.words()),
         risk: Risk::High,

@@ -77,6 +77,18 @@ pub enum RolloutAction {
 }
 
 impl RolloutAction {
+    /// The names of all actions.
+    pub const NAMES: [&str; 8] = [
+        "stage",
+        "update-wave",
+        "check-wave",
+        "promote",
+        "clear-overrides",
+        "revert",
+        "check-revert",
+        "unstage",
+    ];
+
     /// The action's name in kebab case.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -90,5 +102,21 @@ impl RolloutAction {
             Self::CheckRevert { .. } => "check-revert",
             Self::Unstage { .. } => "unstage",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::RolloutAction;
+
+    #[test]
+    fn every_action_has_its_name_in_the_list() {
+        let unknown = serde_json::json!({ "do": "?" });
+        let known = serde_json::from_value::<RolloutAction>(unknown).unwrap_err();
+        let known = known.to_string();
+        let known: BTreeSet<&str> = known.split('`').skip(3).step_by(2).collect();
+        assert_eq!(known, RolloutAction::NAMES.into());
     }
 }

@@ -300,6 +300,28 @@ impl InstanceOperation {
 }
 
 impl SyncAction {
+    /// The names of all actions.
+    pub const NAMES: [&str; 18] = [
+        "activate-trusted-access",
+        "create-stack-set",
+        "update-stack-set",
+        "await-operation",
+        "detect-drift",
+        "create-stack-instances",
+        "update-stack-instances",
+        "enroll-account",
+        "enroll-management-account",
+        "delete-stack-instances",
+        "repair-stack-instances",
+        "delete-stacks",
+        "link-spot-account",
+        "rename-spot-account",
+        "enable-cost-intelligence",
+        "remove-stray-policies",
+        "grant-access",
+        "set-up-billing-engine",
+    ];
+
     /// The action's name in kebab case.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -323,5 +345,21 @@ impl SyncAction {
             Self::GrantAccess { .. } => "grant-access",
             Self::SetUpBillingEngine { .. } => "set-up-billing-engine",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::SyncAction;
+
+    #[test]
+    fn every_action_has_its_name_in_the_list() {
+        let unknown = serde_json::json!({ "do": "?" });
+        let known = serde_json::from_value::<SyncAction>(unknown).unwrap_err();
+        let known = known.to_string();
+        let known: BTreeSet<&str> = known.split('`').skip(3).step_by(2).collect();
+        assert_eq!(known, SyncAction::NAMES.into());
     }
 }

@@ -5,8 +5,6 @@
 //! linked to nothing and has the name of a creation was created for that AWS account; a link to a role of the requesting
 //! stack was made for that stack.
 
-use std::time::SystemTime;
-
 use onboarding_core::{
     custom_resource::{
         Holder, Resource, ResourceRequest, Standing, account::kept_instead, naming::creation_names,
@@ -14,10 +12,11 @@ use onboarding_core::{
     ids::{RoleArn, SpotAccountId},
     inventory::SpotAccountRecord,
 };
+use spot_api::SendBy;
 use tokio::time::Instant;
 
 use super::Trouble;
-use crate::provider::{Provider, from_now};
+use crate::provider::Provider;
 
 impl Provider {
     /// The standing of a Spot account, with what Spot shows.
@@ -84,8 +83,8 @@ impl Provider {
             return Ok(());
         }
         tracing::warn!(spot_account = %created, %kept, "created at the same time as another; deleted again");
-        let send_by = from_now(self.settings.send_window);
-        slot.send(created, SystemTime::from(send_by)).await?;
+        let send_by = SendBy::within(self.settings.send_window);
+        slot.send(created, send_by).await?;
         self.intents.forget(account, created, None).await?;
         self.take_hold(request, kept, &holder).await?;
         self.listings.forget();

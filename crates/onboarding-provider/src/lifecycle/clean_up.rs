@@ -16,7 +16,7 @@ use spot_api::{ErrorClass, SpotError};
 use super::deletion::{NotSent, SentDeletion};
 use crate::{
     intents::{Intent, IntentsError},
-    provider::{Provider, time_until},
+    provider::Provider,
 };
 
 /// A Spot account that is to be deleted, as it was seen when that was planned.
@@ -80,6 +80,22 @@ impl Provider {
         F: Future<Output = Result<(), E>> + Send,
         E: Send,
     {
+        let done = self.cleaned_up(orphan, before).await;
+        if let Err(CleanUpError::Busy { .. }) = &done {
+            self.bring_near(orphan.account).await;
+        }
+        done
+    }
+
+    async fn cleaned_up<E, F>(
+        &self,
+        orphan: &Orphan,
+        before: impl FnOnce(SpotAccountRecord) -> F + Send,
+    ) -> Result<bool, CleanUpError<E>>
+    where
+        F: Future<Output = Result<(), E>> + Send,
+        E: Send,
+    {
         let (id, account) = (&orphan.spot_account, orphan.account);
         let refused = |reason: String| CleanUpError::Refused {
             spot_account: id.clone(),
@@ -94,7 +110,7 @@ impl Provider {
         let seen = self.intents.intent(account).await?;
         if let Some(sent) = &seen.sent
             && !sent.deletes(id)
-            && !time_until(sent.look_after).is_zero()
+            && !self.is_settled(account, &seen).await?
         {
             return Err(busy(
                 "the creation of a Spot account of its AWS account has not settled yet".to_owned(),

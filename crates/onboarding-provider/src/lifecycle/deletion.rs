@@ -5,7 +5,7 @@
 //! check that nothing changed in our state since we looked; write the intent; send, unless the send deadline has passed; forget the
 //! account. From the claim on nobody is given it. A deletion that is repeated names the same id, so it is harmless.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use onboarding_core::{
@@ -20,13 +20,13 @@ use onboarding_core::{
     ids::{AwsAccountId, SpotAccountId},
     template::Deletion,
 };
-use spot_api::{DeleteSlot, ErrorClass, SpotError};
+use spot_api::{DeleteSlot, ErrorClass, SendBy, SpotError};
 use tokio::time::{Instant, timeout};
 
 use super::{Patience, Trouble, asked_at, claim::holder_name};
 use crate::{
     intents::{Claim, Departure, Intent, IntentsError, SendIntent, SentCall, Tombstone},
-    provider::{Provider, from_now, time_until},
+    provider::{Provider, after, from_now},
     refusal::Refusal,
 };
 
@@ -279,7 +279,7 @@ impl Provider {
         let Subject { id, intent, .. } = subject;
         if let Some(sent) = &intent.sent
             && !sent.deletes(id)
-            && !time_until(sent.look_after).is_zero()
+            && !self.is_settled(request.account, intent).await?
         {
             return Err(Trouble::Passing(
                 "a creation of a Spot account has not settled yet".to_owned(),
@@ -289,7 +289,7 @@ impl Provider {
         let slot = self.spot.reserve_delete().await;
         let listing = self.listings.since(Instant::now()).await?;
         let Some(listed) = listing.known.get(id) else {
-            if self.is_new(intent, id) || self.spot.account(id).await?.is_some() {
+            if self.is_new(intent, id).await? || self.spot.account(id).await?.is_some() {
                 return Err(Trouble::Passing(format!(
                     "Spot does not list account {id}, which it should"
                 )));
@@ -333,35 +333,36 @@ impl Provider {
             seen,
             departure,
         } = deletion;
-        let window = self.settings.send_window;
-        let send_by = from_now(window);
+        // Before anything is asked of the state, however long that takes.
+        let send_by = SendBy::within(self.settings.send_window);
         let intent = SendIntent {
             call: SentCall::Delete {
                 spot_account: id.clone(),
             },
-            send_by,
-            look_after: from_now(window + self.spot.call_timeout() + self.settings.settle),
+            send_by: from_now(self.settings.send_window),
+            look_after: after(self.intents.now().await?, self.doubt()),
         };
-        let claim = self
-            .intents
-            .claim(account, holder, intent.look_after)
-            .await?;
+        let until = from_now(self.doubt());
+        let claim = self.intents.claim(account, holder, until).await?;
         if claim != Claim::Held(seen.clone()) {
             self.intents.release(account, holder).await?;
             return Err(NotSent::Busy(
                 "another request is working on the Spot account".to_owned(),
             ));
         }
+        self.unsettled.note(account, self.doubt());
         self.intents.write_intent(account, holder, &intent).await?;
-        let sent = slot.send(id, SystemTime::from(send_by)).await;
+        let sent = slot.send(id, send_by).await;
         let result = match sent {
             Err(error) if !is_gone(&error) => {
                 if is_without_effect(&error) {
+                    self.unsettled.settle(account);
                     self.intents.clear_intent(account, holder).await?;
                 } else {
                     // The request has ended on our side, so a listing tells earlier than after a crash.
+                    self.unsettled.note(account, self.settings.settle);
                     let intent = SendIntent {
-                        look_after: from_now(self.settings.settle),
+                        look_after: after(self.intents.now().await?, self.settings.settle),
                         ..intent
                     };
                     self.intents.write_intent(account, holder, &intent).await?;
@@ -370,6 +371,7 @@ impl Provider {
             }
             _ => {
                 self.intents.forget(account, id, departure).await?;
+                self.unsettled.settle(account);
                 self.listings.forget();
                 Ok(())
             }

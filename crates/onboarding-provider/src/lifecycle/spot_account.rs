@@ -6,9 +6,6 @@
 //! that made is left with a tombstone then, for orphan-cleanup. Whoever finds an unsettled intent looks at Spot first: what is there is used at once, what is not there counts as missing only
 //! after the moment from which a listing shows the outcome.
 
-use std::time::SystemTime;
-
-use jiff::Timestamp;
 use onboarding_core::{
     custom_resource::{
         AdoptRule, Holder, ResourceRequest, ResourceResponse, TombstoneReason,
@@ -18,7 +15,7 @@ use onboarding_core::{
     },
     ids::{AwsAccountId, SpotAccountId, StackId},
 };
-use spot_api::{CreatedAccount, ErrorClass, SpotError};
+use spot_api::{CreatedAccount, ErrorClass, SendBy, SpotError};
 use tokio::time::Instant;
 
 use super::{Patience, Trouble, asked_at, claim::holder_name};
@@ -26,7 +23,7 @@ use crate::{
     directory::AccountDetails,
     intents::{Assigned, Assignment, Claim, Intent, SendIntent, SentCall},
     listings::Listing,
-    provider::{Provider, from_now, time_until},
+    provider::{Provider, after, from_now},
 };
 
 impl Provider {
@@ -160,7 +157,7 @@ impl Provider {
         intent: &Intent,
     ) -> Result<Listing, Trouble> {
         if let Some(sent) = &intent.sent {
-            let settled = time_until(sent.look_after).is_zero();
+            let settled = self.is_settled(request.account, intent).await?;
             let creates = matches!(sent.call, SentCall::Create { .. });
             if !settled && !creates {
                 return Err(Trouble::Passing(
@@ -197,7 +194,7 @@ impl Provider {
         if listing.known.get(assigned).is_none() {
             // Deleted at Spot, or the listing is late or partial: no second account before that is certain.
             let other = self.asked_for(request.account, intent).await?;
-            if self.is_new(intent, assigned) || other.is_some() {
+            if other.is_some() || self.is_new(intent, assigned).await? {
                 return Err(Trouble::Passing(format!(
                     "Spot does not list account {assigned}, which it should"
                 )));
@@ -226,22 +223,18 @@ impl Provider {
         // The governor may hold us back for many minutes: nothing is claimed before it lets us through.
         let slot = self.spot.reserve_create().await;
         let holder = holder_name(request);
-        let send_by = from_now(self.settings.send_window);
+        // Before anything is asked of the state, however long that takes.
+        let send_by = SendBy::within(self.settings.send_window);
         let intent = SendIntent {
             call: SentCall::Create {
                 name: name.clone(),
                 stack: request.stack_id.clone(),
             },
-            send_by,
-            look_after: from_now(
-                self.settings.send_window + self.spot.call_timeout() + self.settings.settle,
-            ),
+            send_by: from_now(self.settings.send_window),
+            look_after: after(self.intents.now().await?, self.doubt()),
         };
-        match self
-            .intents
-            .claim(account, &holder, intent.look_after)
-            .await?
-        {
+        let until = from_now(self.doubt());
+        match self.intents.claim(account, &holder, until).await? {
             Claim::Busy { until } => {
                 tracing::debug!(%until, "claimed by another request");
                 return Err(Trouble::Passing(
@@ -256,8 +249,9 @@ impl Provider {
             }
             Claim::Held(_) => {}
         }
+        self.unsettled.note(account, self.doubt());
         self.intents.write_intent(account, &holder, &intent).await?;
-        let result = slot.send(name, SystemTime::from(send_by)).await;
+        let result = slot.send(name, send_by).await;
         let mut assigned = Assigned::Held;
         match &result {
             Ok(created) => {
@@ -266,16 +260,21 @@ impl Provider {
                 let assignment = assignment(request, &created.id, created_by);
                 let assigning = self.intents.assign(account, &holder, seen, &assignment);
                 assigned = assigning.await?;
+                self.unsettled.settle(account);
             }
             Err(error) if error.class() == ErrorClass::Ambiguous => {
                 // The request has ended on our side, so a listing tells earlier than after a crash.
+                self.unsettled.note(account, self.settings.settle);
                 let intent = SendIntent {
-                    look_after: from_now(self.settings.settle),
+                    look_after: after(self.intents.now().await?, self.settings.settle),
                     ..intent
                 };
                 self.intents.write_intent(account, &holder, &intent).await?;
             }
-            Err(_) => self.intents.clear_intent(account, &holder).await?,
+            Err(_) => {
+                self.unsettled.settle(account);
+                self.intents.clear_intent(account, &holder).await?;
+            }
         }
         self.intents.release(account, &holder).await?;
         let created = result.map_err(|error| self.not_created(error, *name == plain))?;
@@ -349,7 +348,6 @@ fn assignment(
 ) -> Assignment {
     Assignment {
         spot_account: id.clone(),
-        at: Timestamp::now(),
         holder: Holder::of(request),
         asked: asked_at(request),
         created_by,

@@ -1,7 +1,10 @@
 //! Claims and intents: one row for each AWS account, which is the lock between all who work on it. Claims are held for a while by the
 //! database's clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +22,7 @@ use super::{
 };
 use crate::intents::{
     Assigned, Assignment, Claim, Departed, Departure, Freeze, Intent, Intents, IntentsError, Owner,
-    RememberedExternalId, SendIntent, Tombstone,
+    RememberedExternalId, SendIntent, Tombstone, brought_near,
 };
 
 /// Makes, takes over or prolongs a claim, unless somebody else holds it.
@@ -38,6 +41,11 @@ const WRITE_INTENT: Timed = timed!(
     "",
 );
 
+const NOW: Timed = timed!("SELECT ", "");
+
+/// Reads the row of an account, with the time.
+const READ: Timed = timed!("SELECT *, ", " AS now FROM intents WHERE account = $1");
+
 /// Locks the row of an account, makes it when it is missing, and reads it.
 const LOCK: Timed = timed!(
     "INSERT INTO intents (account) VALUES ($1) \
@@ -51,6 +59,14 @@ impl Intents for Database {
         let version = tokio::time::timeout(PATIENCE, self.version()).await;
         let version = version.map_err(store)?.map_err(store)?;
         Ok(version == Some(VERSION))
+    }
+
+    async fn now(&self) -> Result<Timestamp, IntentsError> {
+        let now: i64 = sqlx::query_scalar(self.text(&NOW))
+            .fetch_one(&self.pool)
+            .await
+            .map_err(store)?;
+        Timestamp::from_millisecond(now).map_err(store)
     }
 
     async fn frozen(&self) -> Result<Option<Freeze>, IntentsError> {
@@ -84,6 +100,37 @@ impl Intents for Database {
         Ok(Claim::Busy {
             until: until.unwrap_or(Timestamp::MAX),
         })
+    }
+
+    async fn bring_near(
+        &self,
+        account: AwsAccountId,
+        longest: Duration,
+    ) -> Result<(), IntentsError> {
+        let row = sqlx::query(self.text(&READ))
+            .bind(account.to_string())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(store)?;
+        match row {
+            Some(row) if Moments::of(&row)?.bring_near(longest) => {}
+            _ => return Ok(()),
+        }
+        let mut tx = self.write().await.map_err(store)?;
+        let mut moments = Moments::of(&self.locked(&mut tx, account).await?)?;
+        if !moments.bring_near(longest) {
+            return Ok(());
+        }
+        tracing::warn!(%account, "a claim or an intent was written by a clock that was ahead; it is in force for no longer than others");
+        let sent = moments.sent.as_ref().map(serde_json::to_string).transpose();
+        sqlx::query("UPDATE intents SET held_until = $2, sent = $3 WHERE account = $1")
+            .bind(account.to_string())
+            .bind(moments.held_until.map(Timestamp::as_millisecond))
+            .bind(sent.map_err(store)?)
+            .execute(&mut *tx)
+            .await
+            .map_err(store)?;
+        tx.commit().await.map_err(store)
     }
 
     async fn release(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError> {
@@ -152,7 +199,7 @@ impl Intents for Database {
         let held_by: Option<String> = row.try_get("holder").map_err(store)?;
         let mut intent = intent_of(&row)?;
         let holds = held_by.as_deref() == Some(holder);
-        let assigned = intent.assign_created(holds, seen, assignment);
+        let assigned = intent.assign_created(holds, seen, assignment, now_of(&row)?);
         if let Assigned::Late(_) = assigned {
             return Ok(assigned);
         }
@@ -170,7 +217,7 @@ impl Intents for Database {
         let mut tx = self.write().await.map_err(store)?;
         let row = self.locked(&mut tx, account).await?;
         let mut intent = intent_of(&row)?;
-        if is_claimed(&row)? || intent != *seen || !intent.assign(assignment) {
+        if is_claimed(&row)? || intent != *seen || !intent.assign(assignment, now_of(&row)?) {
             return Ok(false);
         }
         // What was found is not what was sent.
@@ -189,12 +236,11 @@ impl Intents for Database {
         holder: &Holder,
         asked: Timestamp,
     ) -> Result<bool, IntentsError> {
-        let now = Timestamp::now();
         let mut tx = self.write().await.map_err(store)?;
         let row = self.locked(&mut tx, account).await?;
         let mut intent = intent_of(&row)?;
         let before = intent.clone();
-        if is_claimed(&row)? || !intent.hold(spot_account, holder, asked, now) {
+        if is_claimed(&row)? || !intent.hold(spot_account, holder, asked, now_of(&row)?) {
             return Ok(false);
         }
         if intent != before {
@@ -299,6 +345,46 @@ pub(super) fn is_claimed(row: &AnyRow) -> Result<bool, IntentsError> {
     let held_until: Option<i64> = row.try_get("held_until").map_err(store)?;
     let now: i64 = row.try_get("now").map_err(store)?;
     Ok(held_until.is_some_and(|until| until > now))
+}
+
+/// The moments of a row that others wait for, and what time it is.
+struct Moments {
+    now: Timestamp,
+    held_until: Option<Timestamp>,
+    sent: Option<SendIntent>,
+}
+
+impl Moments {
+    fn of(row: &AnyRow) -> Result<Self, IntentsError> {
+        let held_until: Option<i64> = row.try_get("held_until").map_err(store)?;
+        // What is later than any moment is the last one.
+        let moment = |ms| Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
+        Ok(Self {
+            now: now_of(row)?,
+            held_until: held_until.map(moment),
+            sent: intent_of(row)?.sent,
+        })
+    }
+
+    /// See [`Intents::bring_near`]. Whether anything was far away.
+    fn bring_near(&mut self, longest: Duration) -> bool {
+        let now = self.now;
+        let waited_for = self.held_until.iter_mut();
+        let waited_for = waited_for.chain(self.sent.as_mut().map(|sent| &mut sent.look_after));
+        let mut any = false;
+        for moment in waited_for {
+            if let Some(near) = brought_near(*moment, now, longest) {
+                (*moment, any) = (near, true);
+            }
+        }
+        any
+    }
+}
+
+/// The time by the database's clock, when this row was read with it.
+fn now_of(row: &AnyRow) -> Result<Timestamp, IntentsError> {
+    let now: i64 = row.try_get("now").map_err(store)?;
+    Timestamp::from_millisecond(now).map_err(store)
 }
 
 /// One who has been deleted, as it is written.

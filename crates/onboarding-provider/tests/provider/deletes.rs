@@ -416,7 +416,6 @@ async fn what_an_earlier_version_gave_to_a_stack_is_deleted_only_when_the_whole_
         let now = jiff::Timestamp::now();
         let assignment = Assignment {
             spot_account,
-            at: now,
             holder: Holder::stack(&event.stack_id),
             asked: now,
             created_by: None,

@@ -266,7 +266,6 @@ async fn a_leftover_is_not_given_out_while_a_stack_that_has_it_is_deleted() {
     let now = jiff::Timestamp::now();
     let assignment = Assignment {
         spot_account: id.parse().unwrap(),
-        at: now,
         holder: Holder::of(&gone),
         asked: now,
         created_by: None,

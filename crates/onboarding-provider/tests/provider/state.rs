@@ -6,10 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use onboarding_core::{
     custom_resource::Holder,
     ids::{AwsAccountId, SpotAccountId, StackId},
@@ -35,6 +36,16 @@ pub(crate) struct Writes {
     /// The next one who hears of its creation is stopped, until it is told to go on.
     pub(crate) stopped: AtomicBool,
     pub(crate) go_on: Notify,
+    pub(crate) clocks: Mutex<Clocks>,
+}
+
+/// What is wrong with the clocks from now on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Clocks {
+    /// Those of processes are so far ahead of the state's.
+    pub(crate) ahead: SignedDuration,
+    /// All of them have jumped ahead by so much since anything was written.
+    pub(crate) jumped: SignedDuration,
 }
 
 impl Writes {
@@ -53,9 +64,40 @@ impl Writes {
         }
     }
 
+    /// What is written, or was, as a process reads it: moments of the state are earlier by the clock of one that is ahead.
+    fn read(&self, intent: Intent) -> Intent {
+        let Clocks { ahead, jumped } = *self.clocks.lock();
+        shifted(intent, -(ahead + jumped))
+    }
+
+    /// What a process has read, as it is written.
+    fn unread(&self, intent: &Intent) -> Intent {
+        let Clocks { ahead, jumped } = *self.clocks.lock();
+        shifted(intent.clone(), ahead + jumped)
+    }
+
+    fn ahead(&self) -> SignedDuration {
+        self.clocks.lock().ahead
+    }
+
     /// How many were made.
     pub(crate) fn made(&self) -> usize {
         self.made.load(Ordering::Relaxed)
+    }
+}
+
+fn shifted(intent: Intent, by: SignedDuration) -> Intent {
+    Intent {
+        assigned_at: intent.assigned_at.map(|at| at + by),
+        sent: intent.sent.map(|sent| later(sent, by)),
+        ..intent
+    }
+}
+
+fn later(sent: SendIntent, by: SignedDuration) -> SendIntent {
+    SendIntent {
+        look_after: sent.look_after + by,
+        ..sent
     }
 }
 
@@ -110,6 +152,10 @@ impl Intents for Faulty {
         self.state.is_current().await
     }
 
+    async fn now(&self) -> Result<Timestamp, IntentsError> {
+        Ok(self.state.now().await? - self.writes.ahead())
+    }
+
     async fn frozen(&self) -> Result<Option<Freeze>, IntentsError> {
         self.state.frozen().await
     }
@@ -120,7 +166,19 @@ impl Intents for Faulty {
         holder: &str,
         until: Timestamp,
     ) -> Result<Claim, IntentsError> {
-        self.write(self.state.claim(account, holder, until)).await
+        let claim = self.write(self.state.claim(account, holder, until)).await?;
+        Ok(match claim {
+            Claim::Held(intent) => Claim::Held(self.writes.read(intent)),
+            busy @ Claim::Busy { .. } => busy,
+        })
+    }
+
+    async fn bring_near(
+        &self,
+        account: AwsAccountId,
+        longest: Duration,
+    ) -> Result<(), IntentsError> {
+        self.state.bring_near(account, longest).await
     }
 
     async fn release(&self, account: AwsAccountId, holder: &str) -> Result<(), IntentsError> {
@@ -128,7 +186,7 @@ impl Intents for Faulty {
     }
 
     async fn intent(&self, account: AwsAccountId) -> Result<Intent, IntentsError> {
-        self.state.intent(account).await
+        Ok(self.writes.read(self.state.intent(account).await?))
     }
 
     async fn write_intent(
@@ -137,7 +195,8 @@ impl Intents for Faulty {
         holder: &str,
         intent: &SendIntent,
     ) -> Result<(), IntentsError> {
-        self.write(self.state.write_intent(account, holder, intent))
+        let intent = later(intent.clone(), self.writes.ahead());
+        self.write(self.state.write_intent(account, holder, &intent))
             .await
     }
 
@@ -153,7 +212,8 @@ impl Intents for Faulty {
         assignment: &Assignment,
     ) -> Result<Assigned, IntentsError> {
         self.writes.stop().await;
-        self.write(self.state.assign(account, holder, seen, assignment))
+        let seen = self.writes.unread(seen);
+        self.write(self.state.assign(account, holder, &seen, assignment))
             .await
     }
 
@@ -163,7 +223,8 @@ impl Intents for Faulty {
         seen: &Intent,
         assignment: &Assignment,
     ) -> Result<bool, IntentsError> {
-        self.write(self.state.take_over(account, seen, assignment))
+        let seen = self.writes.unread(seen);
+        self.write(self.state.take_over(account, &seen, assignment))
             .await
     }
 

@@ -277,9 +277,9 @@ async fn schema(global: &Global, kind: Option<&str>) -> Result<u8, Failure> {
         Some((kind, program)) => {
             let plugin = Plugin::new(kind, program.clone(), &config.runner.plugins);
             let description = describe(&plugin).await?;
-            let settings = &description.asking.settings;
             let summary = Some(description.summary.as_str());
-            print_json(&config::schema::external_job(kind, summary, settings))
+            let schema = config::schema::external_job(kind, summary, &description.asking);
+            print_json(&schema)
         }
         None => {
             let built_in = JobKind::ALL.iter().map(|kind| kind.name());

@@ -111,6 +111,8 @@ impl TextForm for Grant {
 pub struct Asking {
     /// The JSON Schema of its settings.
     pub settings: Value,
+    /// What its steps can do.
+    pub actions: BTreeSet<String>,
     /// What it asks for, and whether it cannot do without.
     pub grants: BTreeMap<Grant, bool>,
 }
@@ -126,11 +128,11 @@ impl ExternalJob {
     /// Checks what the file says against what the plugin asks for.
     ///
     /// # Errors
-    /// Settings that the plugin does not know or that have other values, a grant that it does not ask for, and one that it needs and
+    /// Settings that the plugin does not know or that have other values, `[retry.steps]` of what it does not do, a grant that it does not ask for, and one that it needs and
     /// does not get; each with its place in the file.
     pub fn check(&self, asking: &Asking) -> Result<(), ConfigErrors> {
         let document = self.source.parse()?;
-        let schema = schema::external_job(&self.kind, None, &asking.settings);
+        let schema = schema::external_job(&self.kind, None, asking);
         let mut problems = schema::check(&schema, &document);
         problems.extend(self.check_grants(asking, &document));
         if problems.is_empty() {

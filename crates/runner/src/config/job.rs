@@ -5,7 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use onboarding_core::events::EventKind;
+use onboarding_core::{
+    events::EventKind, orphan_cleanup::CleanupAction, policy_rollout::RolloutAction,
+    stackset_sync::SyncAction,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +20,7 @@ use super::{
     external::ExternalJob,
     orphan_cleanup::OrphanCleanupParams,
     policy_rollout::PolicyRolloutParams,
+    retry::RetryConfig,
     schedule::Schedule,
     text::Text,
 };
@@ -42,6 +46,8 @@ pub struct JobFile {
     pub plan_lifetime: HumanDuration,
     /// Whether the schedule is in force, and events wake it. A disabled job can still be run by hand.
     pub enabled: bool,
+    /// How many of its steps go side by side at most, where the file says it.
+    pub concurrency: Option<u32>,
     /// How a step is tried again.
     pub retry: RetryConfig,
     /// What it does, with the parameters of that kind.
@@ -149,6 +155,16 @@ impl JobKind {
         }
     }
 
+    /// What its steps can do.
+    #[must_use]
+    pub fn actions(self) -> Vec<&'static str> {
+        match self {
+            Self::StacksetSync | Self::DriftAudit | Self::Enroll => SyncAction::NAMES.to_vec(),
+            Self::OrphanCleanup => [&SyncAction::NAMES[..], &[CleanupAction::DELETE]].concat(),
+            Self::PolicyRollout => [&SyncAction::NAMES[..], &RolloutAction::NAMES].concat(),
+        }
+    }
+
     /// The kind of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -219,6 +235,11 @@ pub(super) struct WrittenJob<P: Default> {
     /// Whether the schedule is in force, and events wake it. A disabled job can still be run by hand.
     #[serde(default = "enabled")]
     pub(super) enabled: bool,
+    /// How many of its steps go side by side at most. Without it 8; with `enrollment.provider = "direct"`, where each account is a
+    /// step, as many as accounts of an operation elsewhere, and never more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 64))]
+    pub(super) concurrency: Option<u32>,
     /// How a step is tried again when AWS or Spot fails or throttles.
     #[serde(default)]
     pub(super) retry: RetryConfig,
@@ -256,6 +277,7 @@ impl<P: Default> WrittenJob<P> {
             approval: self.approval,
             plan_lifetime: self.plan_lifetime.0,
             enabled: self.enabled,
+            concurrency: self.concurrency,
             retry: self.retry,
             params: params(self.params),
         };
@@ -289,28 +311,4 @@ pub enum Approval {
     Never,
     /// Yes.
     Required,
-}
-
-/// How a step is tried again when AWS or Spot fails or throttles: after a random wait of at most `initial`, which
-/// doubles up to `max`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RetryConfig {
-    /// Attempts in total.
-    #[schemars(range(min = 1, max = 100))]
-    pub attempts: u32,
-    /// The longest wait before the second attempt.
-    pub initial: Text<HumanDuration>,
-    /// The longest wait before any attempt.
-    pub max: Text<HumanDuration>,
-}
-
-impl Default for RetryConfig {
-    fn default() -> Self {
-        Self {
-            attempts: 5,
-            initial: duration::milliseconds(500),
-            max: duration::seconds(30),
-        }
-    }
 }

@@ -241,8 +241,8 @@ pub struct StateConfig {
     /// Or a PostgreSQL database (`postgres://USER@HOST/DATABASE`), which several replicas and the Lambda function can share;
     /// PGPASSWORD or ~/.pgpass can have its password.
     pub url: String,
-    /// For how long a runner that hangs, is paused, or does not reach the database keeps its job from others; its own run ends
-    /// then. At least 5 seconds. With a file, such a runner keeps it until its process ends.
+    /// For how long a runner that was killed, hangs, is paused, or does not reach the database keeps its job from others; its own
+    /// run ends then. At least 5 seconds. With a file, such a runner keeps it until its process ends.
     pub lease: Text<HumanDuration>,
     /// How long runs that have ended are kept, with their steps and attempts. What safety needs of them is kept longer
     /// (`docs/state.md`).

@@ -20,7 +20,7 @@ use super::{
     drift_audit::DriftAuditParams,
     enroll::EnrollParams,
     error::Problem,
-    external::ExternalParams,
+    external::{Asking, ExternalParams},
     job::{JobKind, StacksetSyncParams, WrittenJob},
     nearest::nearest,
     orphan_cleanup::OrphanCleanupParams,
@@ -59,7 +59,15 @@ pub fn job(kind: JobKind) -> &'static Value {
 fn job_schema<P: JsonSchema + Default + serde::Serialize>(kind: JobKind) -> Value {
     let mut schema = schema_of::<WrittenJob<P>>();
     of_kind(&mut schema, kind.name(), Some(kind.summary()));
+    of_actions(&mut schema, kind.actions());
     schema
+}
+
+/// Only what the kind does can be a key of `[retry.steps]`.
+fn of_actions<'a>(schema: &mut Value, actions: impl IntoIterator<Item = &'a str>) {
+    let actions: Vec<&str> = actions.into_iter().collect();
+    schema["properties"]["retry"]["properties"]["steps"]["propertyNames"] =
+        json!({ "enum": actions });
 }
 
 fn of_kind(schema: &mut Value, kind: &str, summary: Option<&str>) {
@@ -80,11 +88,12 @@ pub fn external() -> &'static Value {
     &SCHEMA
 }
 
-/// The schema of a job file of this external kind, whose plugin has these settings.
-pub fn external_job(kind: &str, summary: Option<&str>, settings: &Value) -> Value {
+/// The schema of a job file of this external kind, whose plugin asks for this.
+pub fn external_job(kind: &str, summary: Option<&str>, asking: &Asking) -> Value {
     let mut schema = external().clone();
     of_kind(&mut schema, kind, summary);
-    let mut settings = settings.clone();
+    of_actions(&mut schema, asking.actions.iter().map(String::as_str));
+    let mut settings = asking.settings.clone();
     if settings.get("description").is_none() {
         settings["description"] = json!("The plugin's own settings.");
     }
@@ -228,6 +237,12 @@ pub(super) fn check(schema: &Value, document: &Document<'_>) -> Vec<Problem> {
     check.problems
 }
 
+/// Whether a table whose keys are not properties may have this one.
+fn is_name(schema: &Value, name: &str) -> bool {
+    let names = schema["propertyNames"]["enum"].as_array();
+    names.is_none_or(|names| names.iter().any(|known| known == name))
+}
+
 struct Check<'a> {
     root: &'a Value,
     problems: Vec<Problem>,
@@ -256,6 +271,12 @@ impl Check<'_> {
                 &schema["additionalProperties"],
             ) {
                 (Some(schema), _) => self.value(schema, value, span_of(Some(key), value), &below),
+                (None, Value::Object(_)) if !is_name(schema, name) => {
+                    let names = schema["propertyNames"]["enum"].as_array();
+                    let names = names.into_iter().flatten().filter_map(Value::as_str);
+                    let known = names.map(|name| (name.to_owned(), Value::Null));
+                    self.unknown_key(Some(&known.collect()), name, key.span(), path);
+                }
                 (None, Value::Object(any)) => {
                     self.value(
                         &Value::Object(any.clone()),

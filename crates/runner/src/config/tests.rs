@@ -3,6 +3,7 @@
 mod events;
 mod notify;
 mod remediation;
+mod retry;
 
 use std::{fs, path::Path};
 

@@ -1,5 +1,6 @@
 //! Applying the steps of a plan: in order, side by side within an order, each with retries, requeues, interruption and
-//! its journal records. A step that waits to be asked again keeps no other one from its turn.
+//! its journal records. A step that waits to be asked again keeps no other one from its turn, unless it is of a kind that follows
+//! what goes on elsewhere: that is under way all the time, and only so much of it is at once.
 
 use std::{panic::AssertUnwindSafe, pin::pin, time::Duration};
 
@@ -32,13 +33,19 @@ pub(super) async fn apply_steps<J: Job>(
     ledger: &Ledger,
     options: &RunOptions,
 ) {
-    let turns = Semaphore::new(job.most_at_once().clamp(1, Semaphore::MAX_PERMITS));
+    let at_once = options.concurrency.max(1);
+    let turns = job.most_at_once().min(at_once);
+    let turns = Semaphore::new(turns.clamp(1, Semaphore::MAX_PERMITS));
     for same_order in steps.chunk_by(|one, next| one.order == next.order) {
         let applied = same_order
             .iter()
             .map(|step| apply_step(job, run, step, ledger, options, &turns).boxed());
+        let places = match job.memos() {
+            Memos::Followed => at_once,
+            Memos::Kept => same_order.len(),
+        };
         stream::iter(applied)
-            .buffer_unordered(options.concurrency.max(1))
+            .buffer_unordered(places)
             .collect::<()>()
             .await;
     }
@@ -229,7 +236,8 @@ async fn attempts<J: Job>(
                 if written.is_err() {
                     return End::pending(error.chain());
                 }
-                match options.retry.wait_after(attempt, &error, rand::random()) {
+                let retry = options.retry_of.get(&step.action).unwrap_or(&options.retry);
+                match retry.wait_after(attempt, &error, rand::random()) {
                     Some(wait) => {
                         tracing::warn!(
                             step.id = %step.id,

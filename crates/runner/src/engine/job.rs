@@ -43,7 +43,7 @@ pub enum Memos {
     /// that failed is begun anew by the next run.
     Followed,
     /// They are what a step has to know when it is asked for again, in this run or another one: it has them until it ends well, or is
-    /// not planned any more. Nothing is followed when the run is interrupted.
+    /// not planned any more. Nothing is followed when the run is interrupted, and a step that waits leaves its place to others.
     Kept,
 }
 

@@ -1,6 +1,6 @@
 //! How a job is run, beside what the job itself says.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use onboarding_core::notify::Route;
 
@@ -37,10 +37,12 @@ pub struct RunOptions {
     pub asked: Asked,
     /// Whether the steps may be applied.
     pub consent: Consent,
-    /// Steps of one order that are applied side by side; at least 1.
+    /// Steps of one order that are applied side by side; at least 1. Of a kind whose memos are kept: calls of `apply`.
     pub concurrency: usize,
     /// How failed attempts are repeated.
     pub retry: RetryPolicy,
+    /// The same for steps of one action, where that is another.
+    pub retry_of: BTreeMap<String, RetryPolicy>,
     /// How long one observation, or one call of `apply`, may take.
     pub timeout: Duration,
     /// How long a step may go on being requeued.
@@ -76,6 +78,7 @@ impl RunOptions {
             consent: Consent::NotNeeded,
             concurrency: Self::CONCURRENCY,
             retry: RetryPolicy::default(),
+            retry_of: BTreeMap::new(),
             timeout: Duration::from_secs(60 * 60),
             operation_timeout: Duration::from_secs(24 * 60 * 60),
             end_patience: Duration::from_secs(10),

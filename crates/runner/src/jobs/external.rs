@@ -101,7 +101,7 @@ impl External {
         let desired = &self.sync.desired;
         Offer {
             kind: &self.job.kind,
-            actions: &pool.description.actions,
+            actions: &pool.description.asking.actions,
             accounts: &looked.accounts,
             guards: Guards {
                 protected: &desired.protected_accounts,

@@ -21,8 +21,6 @@ const MOST_ACTIONS: usize = 32;
 pub struct Description {
     /// What a job of its kind does.
     pub summary: String,
-    /// What its steps can do.
-    pub actions: BTreeSet<String>,
     /// What its jobs' files must fit.
     pub asking: Asking,
     /// How many processes of it may do steps side by side.
@@ -46,9 +44,9 @@ impl Description {
         let grants = grants(&said.asks).map_err(Wrong::Description)?;
         Ok(Self {
             summary: said.summary,
-            actions: said.actions.into_keys().collect(),
             asking: Asking {
                 settings: said.settings,
+                actions: said.actions.into_keys().collect(),
                 grants,
             },
             parallel,

@@ -37,7 +37,8 @@ impl State {
     }
 
     /// Writes a file anew without what is free in it, unless another process may want to write meanwhile: a daemon, or a provider that
-    /// serves. For as long as it takes, nobody else can. False when it was left as it is; a database looks after itself.
+    /// serves. For as long as it takes, nobody else can; a run by hand is not looked for, and ends when its journal cannot be written for so
+    /// long. False when it was left as it is; a database looks after itself.
     ///
     /// # Errors
     /// When the file cannot be written, such as on a disk without room for a second one.

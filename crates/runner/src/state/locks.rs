@@ -1,6 +1,6 @@
 //! Locks that end with the process that holds them, however that dies: one process at a time runs a job, and a `runner provider`
-//! that serves is known to be alive. Beside a file they are locks of the operating system on files, on PostgreSQL advisory locks,
-//! which also end when their holder hangs for longer than its lease.
+//! that serves is known to be alive. Beside a file they are locks of the operating system on files, on PostgreSQL advisory locks with
+//! a lease: they end with it when their holder dies, hangs or loses its connection, and at once when they are given back.
 
 use std::{
     fs::{File, TryLockError},
@@ -71,7 +71,7 @@ impl State {
                 Lock::File { _file: file }
             }
             Place::Server(server) => {
-                let taken = Advisory::shared(&server.url, SERVING, server.lease).await;
+                let taken = Advisory::shared(server, SERVING).await;
                 Lock::Advisory(taken.map_err(StateError::query("saying that we serve"))?)
             }
         };
@@ -211,7 +211,7 @@ impl State {
     ) -> Result<Option<Lock>, JournalError> {
         let failed = error::write("the lock of the job");
         let name = job_lock(job);
-        let take = |wait| Advisory::exclusive(&server.url, &name, server.lease, wait);
+        let take = |wait| Advisory::exclusive(server, &name, wait);
         if let Some(session) = take(wait).await.map_err(&failed)? {
             return Ok(Some(Lock::Advisory(session)));
         }
@@ -226,7 +226,7 @@ impl State {
         Ok(session.map(Lock::Advisory))
     }
 
-    /// Whether a process that is alive runs a job now. Cheaper than to try its lock.
+    /// Whether a process that may be alive runs a job now. Cheaper than to try its lock.
     pub(super) async fn is_run(&self, job: &str) -> Result<bool, JournalError> {
         match &self.place {
             Place::File(_) => match self.lock_job(job).await {
@@ -234,7 +234,7 @@ impl State {
                 Err(JournalError::AlreadyRunning { .. }) => Ok(true),
                 Err(error) => Err(error),
             },
-            Place::Server(_) => Advisory::is_held(self.pool(), &job_lock(job))
+            Place::Server(_) => Advisory::is_leased(self.pool(), &job_lock(job))
                 .await
                 .map_err(error::write("the lock of the job")),
         }

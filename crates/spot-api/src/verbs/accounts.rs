@@ -1,6 +1,6 @@
 //! Spot accounts: list, create, rename, delete (OpenAPI: services/administration/general).
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use onboarding_core::{
     ids::{AwsAccountId, SpotAccountId},
@@ -176,6 +176,31 @@ impl SpotClient {
     }
 }
 
+/// Until when a call may be sent, by two clocks: one that nobody sets stands still where a machine sleeps, the other can be set back.
+#[derive(Debug, Clone, Copy)]
+pub struct SendBy {
+    steady: Instant,
+    wall: SystemTime,
+}
+
+impl SendBy {
+    /// Both of these moments.
+    #[must_use]
+    pub fn new(steady: Instant, wall: SystemTime) -> Self {
+        Self { steady, wall }
+    }
+
+    /// So much from now.
+    #[must_use]
+    pub fn within(window: Duration) -> Self {
+        Self::new(Instant::now() + window, SystemTime::now() + window)
+    }
+
+    fn has_passed(self) -> bool {
+        Instant::now() > self.steady || SystemTime::now() > self.wall
+    }
+}
+
 /// The right to create one account now. Dropping it gives the right back.
 pub struct CreateSlot {
     client: SpotClient,
@@ -183,14 +208,14 @@ pub struct CreateSlot {
 }
 
 impl CreateSlot {
-    /// Creates an account with one request, never a second one; not at all when `send_by` has passed.
+    /// Creates an account with one request, never a second one; not at all when `send_by` has passed by either clock.
     ///
     /// # Errors
     /// [`SpotError::AmbiguousCreate`] when it may exist now; any other error means that nothing was created.
-    pub async fn send(self, name: &str, send_by: SystemTime) -> Result<CreatedAccount, SpotError> {
+    pub async fn send(self, name: &str, send_by: SendBy) -> Result<CreatedAccount, SpotError> {
         let call = create_call(name);
         let token = self.client.inner.token().await?;
-        if SystemTime::now() > send_by {
+        if send_by.has_passed() {
             return Err(SpotError::SendDeadlinePassed { route: CREATE });
         }
         let created = self.client.single(&call, self.pass, &token).await;
@@ -205,14 +230,14 @@ pub struct DeleteSlot {
 }
 
 impl DeleteSlot {
-    /// Deletes an account with one request, never a second one; not at all when `send_by` has passed. Whether it took
-    /// effect is unknown after an error of the class transient.
+    /// Deletes an account with one request, never a second one; not at all when `send_by` has passed by either clock. Whether
+    /// it took effect is unknown after an error of the class transient.
     ///
     /// # Errors
     /// Class not found when it is gone already.
-    pub async fn send(self, account: &SpotAccountId, send_by: SystemTime) -> Result<(), SpotError> {
+    pub async fn send(self, account: &SpotAccountId, send_by: SendBy) -> Result<(), SpotError> {
         let token = self.client.inner.token().await?;
-        if SystemTime::now() > send_by {
+        if send_by.has_passed() {
             return Err(SpotError::SendDeadlinePassed { route: DELETE });
         }
         let call = ApiCall::of(DELETE, account);

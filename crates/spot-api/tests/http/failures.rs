@@ -5,13 +5,13 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
 use onboarding_core::secret::SecretText;
 use serde_json::json;
-use spot_api::{ErrorClass, SpotClient, SpotError, SpotSettings, TokenError, TokenSource};
+use spot_api::{ErrorClass, SendBy, SpotClient, SpotError, SpotSettings, TokenError, TokenSource};
 
 use super::canned::{Server, TOKEN, dropped, items, json_answer, raw, refused, settings};
 
@@ -134,16 +134,24 @@ async fn without_a_connection_nothing_was_sent_and_a_create_is_repeated() {
 async fn a_slot_sends_once_and_not_after_its_deadline() {
     let server = Server::start(|_, _| items(json!([{"id": "act-9", "name": "n"}]))).await;
     let client = server.client();
-    let late = SystemTime::now() - Duration::from_secs(1);
-    let error = client
-        .reserve_create()
-        .await
-        .send("n", late)
-        .await
-        .unwrap_err();
-    assert!(matches!(error, SpotError::SendDeadlinePassed { .. }));
+    let (steady, wall) = (Instant::now(), SystemTime::now());
+    let minute = Duration::from_secs(60);
+    let late = Duration::from_millis(1);
+    let passed = [
+        SendBy::new(steady + minute, wall - late),
+        // A clock that was set back meanwhile makes nothing sooner.
+        SendBy::new(steady - late, wall + minute),
+    ];
+    for passed in passed {
+        let slot = client.reserve_create().await;
+        let error = slot.send("n", passed).await.unwrap_err();
+        assert!(matches!(error, SpotError::SendDeadlinePassed { .. }));
+        let slot = client.reserve_delete().await;
+        let error = slot.send(&"act-9".parse().unwrap(), passed).await;
+        assert!(matches!(error, Err(SpotError::SendDeadlinePassed { .. })));
+    }
     assert!(server.calls().is_empty());
-    let in_time = SystemTime::now() + Duration::from_secs(60);
+    let in_time = SendBy::within(minute);
     let created = client
         .reserve_create()
         .await

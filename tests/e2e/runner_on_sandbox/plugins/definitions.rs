@@ -130,6 +130,8 @@ fn a_file_is_checked_against_what_the_plugin_says_of_itself() {
         "`params.settings.size` must be at least 1",
         "needs the key `log`",
     ]);
+    rehearsal.define_plugin_job(&kind, "[retry.steps.mak]\nattempts = 2", "");
+    both(&["unknown key `mak` in [retry.steps]", "did you mean `make`?"]);
     rehearsal.write(
         &format!("config/jobs/{kind}.toml"),
         &format!("kind = {kind:?}\n"),

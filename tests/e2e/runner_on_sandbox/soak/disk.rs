@@ -7,7 +7,8 @@ use super::*;
 /// The size of the file system. The log of SQLite alone takes four megabytes.
 const SIZE: &str = "32m";
 
-/// Whether an unprivileged process may mount a file system in namespaces of its own here.
+/// Whether an unprivileged process may mount a file system in namespaces of its own here. That is a right that the machine gives or
+/// not, and no component that could be installed: so this is said, and nothing else, also with `CI=true`.
 fn can_mount() -> bool {
     let tried = Command::new("unshare")
         .args([

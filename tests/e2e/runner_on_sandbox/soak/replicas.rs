@@ -21,6 +21,25 @@ fn on(database: &str, extent: &Extent) -> Rehearsal {
     rehearsal
 }
 
+impl Rehearsal {
+    /// Lets the clean-up take away what a process created that had handed its creation to a connection before it was paused, and that was sent
+    /// when another one had created: one account at most for each pause. Gives how many there were.
+    fn repairs(&self, before: &[SpotAccount], pauses: u64) -> u64 {
+        let known = |spot: &SpotAccount| before.iter().any(|one| one.id == spot.id);
+        let mut left = self.spot_accounts();
+        left.retain(|spot| spot.aws_account.is_none() && !known(spot));
+        let repairs = u64::try_from(left.len()).unwrap();
+        assert!(repairs <= pauses, "{left:?}");
+        if repairs > 0 {
+            // As long as the grace period is what it is, it waits; both listings have been seen then.
+            self.cleanup_ends(0, "apply = true\nmax_percent = \"100%\"", &["--yes"]);
+            let done = self.cleanup_ends(0, orphans::AT_ONCE, &["--yes"]);
+            assert_eq!(count(&done, "changed"), left.len(), "{done:#}");
+        }
+        repairs
+    }
+}
+
 #[test]
 fn two_daemons_of_which_one_is_killed_or_paused_again_and_again_enroll_every_account_once() {
     let Some(database) = postgres::database().unwrap() else {
@@ -50,9 +69,11 @@ fn two_daemons_of_which_one_is_killed_or_paused_again_and_again_enroll_every_acc
         }
     }
     let [one, other] = &mut daemons;
-    let all = rehearsal.settles(&before, &mut [one, other]);
+    let all = rehearsal.converges(&mut [one, other]);
+    let repairs = rehearsal.repairs(&before, pauses);
+    rehearsal.assert_enrolled_once(&rehearsal.members(), &before);
     println!(
-        "seed {}: {kills} kills and {pauses} pauses; {} runs",
+        "seed {}: {kills} kills and {pauses} pauses; {} runs, and {repairs} Spot accounts to repair",
         extent.seed,
         all.len()
     );

@@ -9,6 +9,7 @@ use crate::config::{
     job::{JobFile, JobParams},
     nearest::nearest,
     policy_rollout::PolicyRolloutParams,
+    retry::RetryConfig,
     runner::{Deletion, ProviderKind, RunnerConfig},
     source::Document,
 };
@@ -26,14 +27,12 @@ pub(in crate::config) fn job(
         document,
         problems: Vec::new(),
     };
-    if job.retry.initial > job.retry.max {
-        checks.report(
-            &["retry", "initial"],
-            format!(
-                "`retry.initial` is {}, longer than `retry.max`, which is {}",
-                job.retry.initial, job.retry.max
-            ),
-            "the wait begins with initial and doubles up to max",
+    waits(&job.retry, &["retry"], &mut checks);
+    for (action, step) in &job.retry.steps {
+        waits(
+            &job.retry.of(step),
+            &["retry", "steps", action],
+            &mut checks,
         );
     }
     if let Some(schedule) = &job.schedule {
@@ -115,6 +114,21 @@ pub(in crate::config) fn job(
         );
     }
     checks.problems
+}
+
+/// What the waits between attempts must be, of the section at this path.
+fn waits(retry: &RetryConfig, path: &[&str], checks: &mut Checks<'_>) {
+    if retry.initial > retry.max {
+        let name = path.join(".");
+        checks.report(
+            &[path, &["initial"]].concat(),
+            format!(
+                "`{name}.initial` is {}, longer than `{name}.max`, which is {}",
+                retry.initial, retry.max
+            ),
+            "the wait begins with initial and doubles up to max",
+        );
+    }
 }
 
 /// What a rollout's waves must be.

@@ -167,6 +167,15 @@ fn value(schema: &Value) -> String {
         "object" if schema["additionalProperties"]["items"].is_object() => {
             "a table of texts or lists of texts".to_owned()
         }
+        "object" if schema["additionalProperties"]["properties"].is_object() => {
+            let names = schema["propertyNames"]["enum"].as_array();
+            let names = names.into_iter().flatten().filter_map(Value::as_str);
+            let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+            match names.is_empty() {
+                true => "a table of tables".to_owned(),
+                false => format!("a table of tables, named {}", names.join(", ")),
+            }
+        }
         "object" if schema["additionalProperties"].is_object() => "a table of texts".to_owned(),
         number @ ("integer" | "number") if least.is_number() && most.is_number() => {
             format!(

@@ -9,7 +9,8 @@ use onboarding_core::plan::Refusal;
 
 use super::world::{Mode, Scripted, TestJob, account, options};
 use crate::engine::{
-    ErrorClass, Phase, RunOptions, RunStatus, StepOutcome, exit_code, memory_journal::MemoryJournal,
+    ErrorClass, Phase, RetryPolicy, RunOptions, RunStatus, StepOutcome, exit_code,
+    memory_journal::MemoryJournal,
 };
 
 fn outcomes(report: &crate::engine::RunReport) -> Vec<(&str, StepOutcome, u32)> {
@@ -90,6 +91,25 @@ async fn attempts_end_with_the_policy_and_other_steps_go_on() {
     assert_eq!((report.summary().ok, report.summary().pending), (5, 1));
     assert_eq!(exit_code(&report), 1);
     assert_eq!(journal.run(report.run_id).touched, 6);
+}
+
+#[tokio::test]
+async fn steps_of_one_action_are_tried_again_as_often_as_is_said_of_them() {
+    for (action, attempts) in [("enroll", 1), ("another", 3)] {
+        let (job, journal) = (TestJob::new(Mode::Operation, 3), Arc::default());
+        job.script("enroll-all", vec![Scripted::Fail(ErrorClass::Transient); 9]);
+        let once = RetryPolicy {
+            attempts: 1,
+            ..RetryPolicy::default()
+        };
+        let options = RunOptions {
+            retry_of: [(action.to_owned(), once)].into(),
+            ..options()
+        };
+        let report = job.run_with(&journal, options).await;
+        let failed = ("enroll-all", StepOutcome::Failed, attempts);
+        assert_eq!(outcomes(&report), [failed]);
+    }
 }
 
 #[tokio::test]
@@ -179,6 +199,41 @@ async fn a_step_that_waits_to_be_asked_again_keeps_no_other_from_its_turn() {
     };
     let (report, ()) = tokio::join!(job.run_with(&journal, options), look);
     assert_eq!(report.status(), RunStatus::Interrupted);
+}
+
+/// Else as many tickets as steps go side by side, which people close, would keep all others from being opened.
+#[tokio::test]
+async fn however_many_wait_to_be_asked_again_the_others_have_their_turns() {
+    const WAITING: u64 = 20;
+    let (mut job, journal) = (TestJob::new(Mode::PerAccount, 60), Arc::default());
+    job.keeps_memos = true;
+    // The steps of the first order are those of the odd accounts.
+    let first_order = |number: u64| account(2 * number + 1);
+    for number in 0..WAITING {
+        let step = format!("enroll:{}", first_order(number));
+        job.script(&step, [Scripted::Requeue(Duration::from_secs(3600))]);
+    }
+    let (options, world) = (options(), job.world.clone());
+    let (interrupt, begun) = (options.interrupt.clone(), Instant::now());
+    let look = async {
+        let others: Vec<_> = (WAITING..30).map(first_order).collect();
+        while !others
+            .iter()
+            .all(|other| world.lock().enrolled.contains(other))
+        {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            tokio::task::yield_now().await;
+        }
+        interrupt.signal();
+    };
+    let (report, ()) = tokio::join!(job.run_with(&journal, options), look);
+    assert_eq!(report.status(), RunStatus::Interrupted);
+    assert_eq!(job.world.lock().enrolled.len(), 10);
+    let most = job.world.lock().most_at_work;
+    assert!(
+        (2..=RunOptions::CONCURRENCY).contains(&most),
+        "{most} calls at once"
+    );
 }
 
 #[tokio::test]

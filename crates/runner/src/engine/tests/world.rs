@@ -70,6 +70,8 @@ pub(super) struct TestJob {
     /// Guard rails take all steps out.
     pub(super) withholds: bool,
     pub(super) most_at_once: usize,
+    /// What steps write down is kept, and nothing is followed, also where each account has a step.
+    pub(super) keeps_memos: bool,
     /// After which time an operation is looked at again.
     pub(super) requeued_for: Duration,
     /// Signals this after so many looks at an operation.
@@ -86,6 +88,7 @@ impl TestJob {
             findings: Vec::new(),
             withholds: false,
             most_at_once: usize::MAX,
+            keeps_memos: false,
             requeued_for: Duration::from_millis(1),
             interrupt_after: None,
         }
@@ -311,9 +314,9 @@ impl Job for TestJob {
     }
 
     fn memos(&self) -> Memos {
-        match self.mode {
-            Mode::Kept => Memos::Kept,
-            Mode::PerAccount | Mode::Operation => Memos::Followed,
+        match self.keeps_memos || self.mode == Mode::Kept {
+            true => Memos::Kept,
+            false => Memos::Followed,
         }
     }
 

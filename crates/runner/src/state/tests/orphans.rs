@@ -182,7 +182,6 @@ async fn a_creation_that_nobody_saw_the_end_of_accounts_for_one_spot_account(pla
     let seen = database.intent(account()).await.unwrap();
     let assignment = Assignment {
         spot_account: spot(7),
-        at: moment(201),
         holder: Holder::stack(
             &"arn:aws:cloudformation:us-east-1:000000000001:stack/s/u"
                 .parse()
@@ -235,7 +234,6 @@ async fn who_made_a_spot_account_is_known(place: Place) {
     for (number, created_by) in [(1, Some(stack.clone())), (2, None)] {
         let assignment = Assignment {
             spot_account: spot(number),
-            at: Timestamp::now(),
             holder: Holder::stack(&stack),
             asked: Timestamp::now(),
             created_by: created_by.clone(),

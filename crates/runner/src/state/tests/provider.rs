@@ -1,6 +1,9 @@
 //! The provider's state: one claim per account, intents, owners, answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::{Timestamp, ToSpan as _};
 use onboarding_core::{
@@ -43,7 +46,6 @@ fn holder(stack: StackId) -> Holder {
 fn assignment(created_by: Option<StackId>) -> Assignment {
     Assignment {
         spot_account: spot_account(),
-        at: now(),
         holder: holder(stack()),
         asked: now(),
         created_by,
@@ -108,6 +110,7 @@ on_both! {
     a_leftover_is_taken_over_only_from_what_was_seen,
     answers_that_nobody_can_ask_for_any_more_are_forgotten,
     one_of_many_claims_is_held,
+    a_moment_that_is_too_far_away_is_brought_near,
 }
 
 async fn one_holder_at_a_time_works_on_an_account(place: Place) {
@@ -172,6 +175,66 @@ async fn a_claim_for_longer_than_there_is_time_is_one(place: Place) {
     let busy = database.claim(account(), "two", until).await.unwrap();
     let until = Timestamp::MAX;
     assert_eq!(busy, Claim::Busy { until });
+}
+
+async fn a_moment_that_is_too_far_away_is_brought_near(place: Place) {
+    let state = place.open().await;
+    let (database, longest) = (state.database(), Duration::from_secs(60));
+    let near = async || database.bring_near(account(), longest).await.unwrap();
+    let moments = async || {
+        let claim = database.claim(account(), "two", now() + 1.minute()).await;
+        let Claim::Busy { until } = claim.unwrap() else {
+            panic!("two hold it")
+        };
+        let intent = database.intent(account()).await.unwrap();
+        (until, intent.sent.unwrap().look_after)
+    };
+    near().await;
+    let soon = now() + 50.minutes();
+    database.claim(account(), "one", soon).await.unwrap();
+    let meant = SendIntent {
+        look_after: soon,
+        ..send_intent()
+    };
+    let written = database.write_intent(account(), "one", &meant);
+    written.await.unwrap();
+    near().await;
+    let (held, look_after) = moments().await;
+    assert_eq!(look_after, soon);
+    assert!(held > now() + 45.minutes(), "{held}");
+
+    // A clock was ahead by years, or a row is damaged.
+    let never = SendIntent {
+        look_after: Timestamp::MAX,
+        ..meant
+    };
+    let written = database.write_intent(account(), "one", &never);
+    written.await.unwrap();
+    sqlx::query("UPDATE intents SET held_until = 9223372036854775807")
+        .execute(state.pool())
+        .await
+        .unwrap();
+    near().await;
+    let (held, look_after) = moments().await;
+    for moment in [held, look_after] {
+        assert!(moment > now() + 50.seconds(), "{moment}");
+        assert!(moment <= now() + 1.minute(), "{moment}");
+    }
+    // Its holder goes on meanwhile, and nothing else has changed.
+    let intent = database.intent(account()).await.unwrap();
+    let sent = SendIntent {
+        look_after,
+        ..never
+    };
+    assert_eq!(
+        intent,
+        Intent {
+            sent: Some(sent.clone()),
+            ..Intent::default()
+        }
+    );
+    let written = database.write_intent(account(), "one", &sent);
+    written.await.unwrap();
 }
 
 async fn a_claim_that_ran_out_is_lost_to_the_next_with_its_intent(place: Place) {
@@ -246,14 +309,17 @@ async fn an_assignment_settles_the_creation_and_makes_the_account_ours(place: Pl
     let seen = Intent::default();
     let assigned = state.database().assign(account(), "one", &seen, &created);
     assert_eq!(assigned.await.unwrap(), Assigned::Held);
+    let intent = state.database().intent(account()).await.unwrap();
+    let at = intent.assigned_at.unwrap();
+    assert!(now().duration_since(at).as_secs().abs() < 10, "{at}");
     let expected = Intent {
         assigned: Some(spot_account()),
-        assigned_at: Some(created.at),
+        assigned_at: Some(at),
         created_by: Some(stack()),
         holders: [holder(stack())].into(),
         ..Intent::default()
     };
-    assert_eq!(state.database().intent(account()).await.unwrap(), expected);
+    assert_eq!(intent, expected);
     assert!(
         state
             .spot_links()
@@ -713,6 +779,9 @@ async fn a_claim_goes_by_the_clock_of_the_database() {
         .unwrap();
     let ahead = by_the_database - until.as_millisecond();
     assert!((3_500_000..3_700_000).contains(&ahead), "{ahead}");
+    // By the same clock it is told what time it is, and when calls are settled.
+    let later = database.now().await.unwrap().duration_since(now());
+    assert!((later.as_secs() - 3600).abs() < 100, "{later}");
     // What it holds is told and asked by the same clock.
     let sent = send_intent();
     let written = database.write_intent(account(), "one", &sent);
@@ -735,4 +804,37 @@ async fn a_claim_goes_by_the_clock_of_the_database() {
     sqlx::query(ended).execute(state.pool()).await.unwrap();
     let lost = database.write_intent(account(), "one", &sent).await;
     assert!(matches!(lost, Err(IntentsError::ClaimLost(_))));
+    // What it found is its own since now, and what it deletes is nobody's until then.
+    let taken = database.take_over(account(), &intent, &found).await;
+    assert!(taken.unwrap());
+    let at = database.intent(account()).await.unwrap().assigned_at;
+    let ahead = at.unwrap().duration_since(now());
+    assert!((ahead.as_secs() - 3600).abs() < 100, "{ahead}");
+    let deleting = SendIntent {
+        call: SentCall::Delete {
+            spot_account: spot_account(),
+        },
+        look_after: now() + 61.minutes(),
+        ..sent
+    };
+    database.claim(account(), "one", until).await.unwrap();
+    let written = database.write_intent(account(), "one", &deleting);
+    written.await.unwrap();
+    database.release(account(), "one").await.unwrap();
+    let other = holder(format!("{STACK}-2").parse().unwrap());
+    let hold = async || {
+        let spot_account = spot_account();
+        let held = database.hold(account(), &spot_account, &other, now());
+        held.await.unwrap()
+    };
+    assert!(!hold().await, "not settled");
+    let settled = SendIntent {
+        look_after: now() + 59.minutes(),
+        ..deleting
+    };
+    database.claim(account(), "one", until).await.unwrap();
+    let written = database.write_intent(account(), "one", &settled);
+    written.await.unwrap();
+    database.release(account(), "one").await.unwrap();
+    assert!(hold().await, "settled by the database's clock");
 }

@@ -14,7 +14,7 @@ use tokio::{
 use url::Url;
 
 use super::{super::CONNECTIONS, Place, State, StateError};
-use crate::engine::{Asked, Journal as _, JournalError, NewRun, RunId};
+use crate::engine::{Asked, Begun, Journal as _, JournalError, NewRun, RunId};
 
 fn run() -> NewRun {
     NewRun {
@@ -32,22 +32,99 @@ fn run() -> NewRun {
     }
 }
 
+/// The lease of locks that are waited for.
+const LEASE: Duration = Duration::from_secs(3);
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
+/// Begins a run in a process of its own, which is killed when this is dropped: nothing of it goes on, and nothing is given back.
+fn begun_elsewhere(place: &Place) -> (Begun, tokio::runtime::Runtime) {
+    let url = place.url();
+    let process = std::thread::spawn(move || {
+        let process = tokio::runtime::Runtime::new().unwrap();
+        let begun = process.block_on(async {
+            let state = State::open(&url).await.unwrap().with_lease(LEASE);
+            state.begin_run(&run()).await.unwrap()
+        });
+        (begun, process)
+    });
+    process.join().unwrap()
+}
+
+fn is_refused(begun: &Result<Begun, JournalError>) -> bool {
+    matches!(begun, Err(JournalError::AlreadyRunning { .. }))
+}
+
+/// Waits until a run of the job begins.
+async fn begins(state: &State) -> Begun {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match state.begin_run(&run()).await {
+            Err(JournalError::AlreadyRunning { .. }) => assert!(Instant::now() < deadline),
+            begun => return begun.unwrap(),
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+}
+
 #[tokio::test]
-async fn a_run_whose_lock_was_lost_with_its_connection_can_no_longer_write() {
+async fn the_run_of_a_process_that_died_is_taken_over_when_its_lease_is_over() {
+    let Some(place) = Place::server().await else {
+        return;
+    };
+    let (first, process) = begun_elsewhere(&place);
+    let other = place.open().await.with_lease(LEASE);
+    assert!(is_refused(&other.begin_run(&run()).await));
+    let died = Instant::now();
+    process.shutdown_background();
+    let second = begins(&other).await;
+    // Nobody can tell that it was killed, and has not lost its connection only: it renewed its lease a third of it ago at the earliest.
+    let took = died.elapsed();
+    assert!(took > LEASE / 3, "{took:?}");
+    assert!(took < LEASE * 2, "{took:?}");
+    assert_eq!(second.interrupted, [first.key.id]);
+    let late = other.plan_run(first.key, &[], &second.memos).await;
+    assert!(matches!(late, Err(JournalError::Fenced(_))));
+    std::mem::forget(first);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_takes_no_job_from_a_process_that_lives() {
+    let Some(place) = Place::server().await else {
+        return;
+    };
+    let one = place.open().await.with_lease(LEASE);
+    let other = place.open().await.with_lease(LEASE);
+    let first = one.begin_run(&run()).await.unwrap();
+    let cut = "SELECT COUNT(pg_terminate_backend(pid)::int) FROM pg_locks WHERE locktype = 'advisory' \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    one.pool().execute(cut).await.unwrap();
+    // Longer than its lease was good at that moment: it has the lock again by then.
+    let cut = Instant::now();
+    while cut.elapsed() < LEASE * 2 {
+        assert!(is_refused(&other.begin_run(&run()).await));
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    assert!(!first.hold.as_ref().unwrap().is_lost());
+    one.plan_run(first.key, &[], &first.memos).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_that_is_given_back_is_waited_for_by_nobody() {
     let Some(place) = Place::server().await else {
         return;
     };
     let (one, other) = (place.open().await, place.open().await);
+    let begun = Instant::now();
     let first = one.begin_run(&run()).await.unwrap();
-    let refused = other.begin_run(&run()).await;
-    assert!(matches!(refused, Err(JournalError::AlreadyRunning { .. })));
-    let cut = "SELECT COUNT(pg_terminate_backend(pid)::int) FROM pg_locks WHERE locktype = 'advisory' \
-         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    one.pool().execute(cut).await.unwrap();
+    drop(first);
+    // As when a process ends.
+    one.close().await;
     let second = other.begin_run(&run()).await.unwrap();
-    assert_eq!(second.interrupted, [first.key.id]);
-    let late = one.plan_run(first.key, &[], &second.memos).await;
-    assert!(matches!(late, Err(JournalError::Fenced(_))));
+    // And while it goes on.
+    drop(second);
+    other.begin_run(&run()).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
 /// The name of a server's socket (PostgreSQL manual, unix_socket_directories).
