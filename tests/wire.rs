@@ -2,7 +2,7 @@
 //!
 //! They are made by hand: were they made with our client, or its SDK, a wrong idea of the wire would be on both sides.
 
-use std::{iter, sync::LazyLock, time::Duration};
+use std::{iter, sync::OnceLock, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
@@ -16,19 +16,21 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The client of the test process, for plain HTTP. It keeps no connection, so that it serves one runtime after the other; and it reads
 /// none of the machine's certificates, which would cost more than all that a test that polls asks for.
 ///
-/// # Panics
-/// When no client can be made.
-pub fn client() -> &'static reqwest::Client {
-    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
-        tls::install();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only(iter::empty())
-            .pool_max_idle_per_host(0)
-            .timeout(LIMIT);
-        client.build().expect("a client of plain HTTP can be made")
-    });
-    &CLIENT
+/// # Errors
+/// No client can be made.
+pub fn client() -> Result<&'static reqwest::Client> {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client);
+    }
+    tls::install();
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only(iter::empty())
+        .pool_max_idle_per_host(0)
+        .timeout(LIMIT)
+        .build()?;
+    Ok(CLIENT.get_or_init(|| client))
 }
 
 /// An endpoint, and as whom it is called.
@@ -102,7 +104,7 @@ impl Wire {
             "{}/20260101/us-east-1/{service}/aws4_request",
             self.access_key
         );
-        let request = client().post(&self.endpoint).header(
+        let request = client()?.post(&self.endpoint).header(
             "authorization",
             format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"),
         );
@@ -141,7 +143,7 @@ impl Wire {
         body: Option<&Value>,
     ) -> Result<reqwest::RequestBuilder> {
         let url = format!("{}/_sandbox/{path}", self.endpoint);
-        let request = client().request(method, url);
+        let request = client()?.request(method, url);
         Ok(match body {
             Some(body) => request.json(body),
             None => request,

@@ -52,7 +52,7 @@ impl Daemon {
         let url = format!("{}{path}", self.endpoint);
         let answer = rehearsal
             .runtime
-            .block_on(async { wire::client().get(url).send().await.unwrap() });
+            .block_on(async { wire::client().unwrap().get(url).send().await.unwrap() });
         answer.status().as_u16()
     }
 }
@@ -481,7 +481,9 @@ fn whoever_shows_no_token_is_told_no_more_than_a_status() {
     rehearsal.write("token", "5ecret-of-the-daemon\n");
     let mut daemon = start(&rehearsal, &rehearsal.runner);
     let get = |path: &str, token: Option<&str>| {
-        let mut request = wire::client().get(format!("{}{path}", daemon.endpoint));
+        let mut request = wire::client()
+            .unwrap()
+            .get(format!("{}{path}", daemon.endpoint));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }

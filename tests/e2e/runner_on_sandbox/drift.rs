@@ -103,7 +103,10 @@ impl Rehearsal {
         let url = format!("{}{path}", self.environment["SPOT_API_URL"]);
         let token = &self.environment["SPOTINST_TOKEN"];
         self.runtime.block_on(async {
-            let request = wire::client().request(method, url).bearer_auth(token);
+            let request = wire::client()
+                .unwrap()
+                .request(method, url)
+                .bearer_auth(token);
             let request = request.header("content-type", "application/json");
             let answer = request.body(body.to_string()).send().await.unwrap();
             answer.status().is_success()

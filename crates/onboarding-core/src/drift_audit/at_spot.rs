@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{AuditObserved, AuditReason, about};
 use crate::{
     custom_resource::AccountNames,
-    drift::{Drift, DriftKind},
+    drift::Drift,
     ids::{AwsAccountId, SpotAccountId},
     inventory::AccountState,
     orphan_cleanup,
@@ -220,11 +220,10 @@ fn not_connected(
     );
     let drifts = observed.drifts.as_ref();
     let drifts = drifts.and_then(|drifts| drifts.get(&row.account));
-    let is_unread = |drift: &Drift| drift.kind == DriftKind::RoleUnreadable;
     let fix = match drifts.map(Vec::as_slice) {
         None => LOOK_INTO_IT,
         Some([]) => LOOK_AT_SPOT,
-        Some(drifts) if drifts.iter().any(is_unread) => LOOK_INTO_IT,
+        Some(drifts) if drifts.iter().any(Drift::is_unread) => LOOK_INTO_IT,
         Some(_) => MEND_ITS_ROLE,
     };
     let reason = AuditReason::CostIntelligenceNotConnected;

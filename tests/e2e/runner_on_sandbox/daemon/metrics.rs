@@ -52,7 +52,7 @@ fn metric_of<'a>(name: &'a str, kinds: &BTreeMap<String, String>) -> &'a str {
 fn scrape(daemon: &Daemon, rehearsal: &Rehearsal) -> Scraped {
     let url = format!("{}/metrics", daemon.endpoint);
     let text = rehearsal.runtime.block_on(async {
-        let answer = wire::client().get(url).send().await.unwrap();
+        let answer = wire::client().unwrap().get(url).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         let media_type = answer.headers()["content-type"].to_str().unwrap();
         assert_eq!(media_type, "text/plain; version=0.0.4; charset=utf-8");

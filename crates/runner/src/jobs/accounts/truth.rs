@@ -457,6 +457,8 @@ pub(in crate::jobs) async fn read(
 
 #[cfg(test)]
 mod tests {
+    use onboarding_core::drift::DriftKind;
+
     use super::*;
 
     #[test]
