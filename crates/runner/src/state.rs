@@ -76,7 +76,7 @@ pub use runs::{AccountAtEnd, RunDetail, RunRow};
 pub use schedules::Looked;
 pub use spot_links::SpotLinks;
 pub use steps::{AttemptRow, StepRow};
-pub use take_up::Taken;
+pub use take_up::{Taken, UnbegunEnd};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 

@@ -487,7 +487,8 @@ fn whoever_shows_no_token_is_told_no_more_than_a_status() {
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
-        let answer = rehearsal.runtime.block_on(request.send()).unwrap();
+        let answer = rehearsal.runtime.block_on(async { request.send().await });
+        let answer = answer.unwrap();
         answer.status().as_u16()
     };
     assert_eq!(get("/metrics", None), 401);

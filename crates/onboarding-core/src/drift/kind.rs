@@ -128,6 +128,9 @@ impl DriftKind {
                 | Self::RoleUnreadable
                 | Self::StoredRoleDiffers
                 | Self::ExternalIdUntold
+                | Self::PolicyInlineExtra
+                | Self::PathDiffers
+                | Self::TagDiffers
                 | Self::RoleUnused
         )
     }

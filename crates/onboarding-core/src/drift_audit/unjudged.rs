@@ -21,9 +21,10 @@ pub(crate) fn unjudged(observed: &AuditObserved, plan: &Plan) -> Unjudged {
     if !observed.asks_spot {
         let invalid = AuditReason::CostIntelligenceInvalid;
         unjudged.reasons.insert(invalid.code());
-        // The state's own word on which role Spot uses.
-        if !observed.owned.is_empty() {
-            unjudged.reasons.insert(DriftKind::StoredRoleDiffers.code());
+        // Which role Spot uses is the state's own word, where it has one.
+        for account in observed.owned.keys() {
+            let stored = DriftKind::StoredRoleDiffers.code();
+            unjudged.parts.entry(*account).or_default().insert(stored);
         }
     }
     if observed.detection.is_none() {
@@ -33,20 +34,24 @@ pub(crate) fn unjudged(observed: &AuditObserved, plan: &Plan) -> Unjudged {
     let in_iam = DriftKind::ALL.into_iter().map(DriftKind::code);
     let Some(drifts) = &observed.drifts else {
         unjudged.reasons.extend(in_iam);
+        unjudged.reasons.insert(AuditReason::RecordersUntold.code());
         return unjudged;
     };
-    if observed.seen.is_some() {
+    match observed.seen {
         // AWS Config does not tell of it.
-        unjudged.reasons.insert(DriftKind::RoleUnused.code());
-    }
-    for row in plan.targeted() {
+        Some(_) => unjudged.reasons.insert(DriftKind::RoleUnused.code()),
+        None => unjudged.reasons.insert(AuditReason::RecordersUntold.code()),
+    };
+    for row in &plan.accounts {
         let account = row.account;
-        let Some(drifts) = drifts
-            .get(&account)
-            .filter(|drifts| !has(drifts, UNREADABLE))
-        else {
-            unjudged.accounts.insert(account);
-            continue;
+        let drifts = match drifts.get(&account) {
+            Some(drifts) if !has(drifts, UNREADABLE) => drifts,
+            // An account outside the targets is looked into as long as it has a stack.
+            None if !row.targeted => continue,
+            _ => {
+                unjudged.accounts.insert(account);
+                continue;
+            }
         };
         let mut unread: BTreeSet<&'static str> = BTreeSet::new();
         if has(drifts, &[DriftKind::PolicyUnreadable]) {
@@ -59,7 +64,7 @@ pub(crate) fn unjudged(observed: &AuditObserved, plan: &Plan) -> Unjudged {
             unread.extend(OF_TRUST.map(DriftKind::code));
         }
         if !unread.is_empty() {
-            unjudged.parts.insert(account, unread);
+            unjudged.parts.entry(account).or_default().extend(unread);
         }
     }
     let unreadable = DriftKind::RoleUnreadable.code();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::AwsAccountId;
 
-use super::Finding;
+use super::{Finding, Plan};
 
 /// What was not looked at; by default nothing, so that what a plan does not find is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +21,8 @@ pub struct Unjudged {
     pub in_accounts: BTreeSet<&'static str>,
     /// Reasons that were not looked for in single accounts, of which a part could not be read.
     pub parts: BTreeMap<AwsAccountId, BTreeSet<&'static str>>,
+    /// The accounts that the plan has, and whether they are targets; none where it is not about accounts.
+    pub rows: BTreeMap<AwsAccountId, bool>,
 }
 
 /// A finding that an earlier run of the job has.
@@ -55,18 +57,35 @@ impl Remembered {
 }
 
 impl Unjudged {
+    /// What this plan did not look at.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let rows = plan.accounts.iter();
+        Self {
+            is_everything: plan.refusals.iter().any(|refusal| refusal.whole_plan),
+            rows: rows.map(|row| (row.account, row.targeted)).collect(),
+            ..plan.unjudged.clone()
+        }
+    }
+
     /// Whether a plan that does not have this finding does not say that it is gone.
     #[must_use]
     pub fn has(&self, known: &Remembered) -> bool {
         let reason = known.finding.reason.as_str();
+        let row = known.finding.account.map(|account| self.rows.get(&account));
+        // A target of this plan is looked at, whichever profiles the run was about that saw it last.
         let is_in_profiles = self.only_profiles.is_empty()
+            || row == Some(Some(&true))
             || (!known.profiles.is_empty() && known.profiles.is_subset(&self.only_profiles));
         let is_unread = known.finding.account.is_some_and(|account| {
             let parts = self.parts.get(&account);
             let is_closed = self.accounts.contains(&account) && self.in_accounts.contains(reason);
             is_closed || parts.is_some_and(|parts| parts.contains(reason))
         });
-        self.is_everything || !is_in_profiles || self.reasons.contains(reason) || is_unread
+        // Into an account that is gone, nobody looks again.
+        let is_gone = self.only_profiles.is_empty() && !self.rows.is_empty() && row == Some(None);
+        let is_left_out = !is_in_profiles || self.reasons.contains(reason) || is_unread;
+        self.is_everything || (is_left_out && !is_gone)
     }
 }
 
@@ -122,5 +141,19 @@ mod tests {
         };
         assert_eq!(looked_at(&of_profile("a")), [false, false, true]);
         assert_eq!(looked_at(&of_profile("b")), [false, false, false]);
+
+        // Its target by now, whoever saw it last.
+        let targeted = Unjudged {
+            rows: [(account, true)].into(),
+            ..of_profile("b")
+        };
+        assert_eq!(looked_at(&targeted), [true, true, false]);
+        // The account has left.
+        let other: AwsAccountId = "000000000003".parse().unwrap();
+        let left = Unjudged {
+            rows: [(other, true)].into(),
+            ..depth
+        };
+        assert_eq!(looked_at(&left), [true, true, true]);
     }
 }

@@ -11,6 +11,9 @@ use crate::intents::{IntentsError, SendIntent, SentCall};
 /// What their names in `kv` begin with; the AWS account and the moment follow.
 const PREFIX: &str = "unsettled-creation:";
 
+/// For how long one is remembered, in seconds: what it made is found within days, and waits for its grace period.
+const KEPT: i64 = 180 * 86_400;
+
 /// A creation that was sent and that nobody knows the outcome of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsettledCreation {
@@ -76,12 +79,18 @@ pub(super) async fn note(
     if now.is_some_and(is_same) {
         return Ok(());
     }
+    let now = Timestamp::now().as_second();
+    sqlx::query("DELETE FROM kv WHERE name LIKE 'unsettled-creation:%' AND written_at < $1")
+        .bind(now - KEPT)
+        .execute(&mut **tx)
+        .await
+        .map_err(store)?;
     sqlx::query(
         "INSERT INTO kv (name, value, written_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
     )
     .bind(format!("{PREFIX}{account}:{}", before.send_by.as_millisecond()))
     .bind(serde_json::to_string(before).map_err(store)?)
-    .bind(Timestamp::now().as_second())
+    .bind(now)
     .execute(&mut **tx)
     .await
     .map(drop)

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use onboarding_core::notify::Notification;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument as _, Span};
 
@@ -18,7 +17,7 @@ use crate::{
     jobs::{self, Request, TakenUp},
     notify,
     report::{json, table},
-    state::{State, StateError, Taken, Told},
+    state::{State, StateError, Taken, Told, UnbegunEnd},
     telemetry::metrics,
 };
 
@@ -160,7 +159,7 @@ impl Executor {
             let run = taken.run;
             let Some(job) = job else {
                 let why = "there is no such job any more";
-                end_unbegun(&state, run, ("failed", 2), why, &[]).await;
+                end_unbegun(&state, run, unbegun("failed", 2, why)).await;
                 return;
             };
             match left_out(&state, &job, &taken, &interrupt).await {
@@ -168,7 +167,7 @@ impl Executor {
                 Ok(Some(why)) => {
                     let woken_by = taken.woken_by;
                     tracing::warn!(run.id = %run.id, job.name = job.name, woken_by, why, "a run is left out");
-                    end_unbegun(&state, run, ("skipped", 0), &why, &[]).await;
+                    end_unbegun(&state, run, unbegun("skipped", 0, &why)).await;
                     return;
                 }
                 Err(error) => {
@@ -213,7 +212,7 @@ async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
     match begun(home.clone(), job, taken, interrupt).await {
         Ok(report) => {
             if let Some(refusal) = report.unbegun() {
-                end_unbegun(&state, run, ("refused", 4), &refusal.message, &[]).await;
+                end_unbegun(&state, run, unbegun("refused", 4, &refusal.message)).await;
             }
             tell(&report);
             if is_waited_for {
@@ -230,7 +229,13 @@ async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
             metrics::run_unbegun(&job.name, job.kind());
             let routes = home.config.runner.routes();
             let tell = notify::could_not_begin(&routes, job, run.id, &why);
-            end_unbegun(&state, run, ("failed", exit(&error)), &why, &tell).await;
+            let end = UnbegunEnd {
+                told: &tell,
+                // The state was away for a moment, say. Who asked by hand is told, and asks again.
+                again: error.class() == ErrorClass::Transient && !is_waited_for,
+                ..unbegun("failed", exit(&error), &why)
+            };
+            end_unbegun(&state, run, end).await;
         }
     }
 }
@@ -301,16 +306,19 @@ fn outlived(ended: Result<(), JoinError>) {
     }
 }
 
+fn unbegun<'a>(state: &'a str, exit: u8, why: &'a str) -> UnbegunEnd<'a> {
+    UnbegunEnd {
+        state,
+        exit,
+        why,
+        ..UnbegunEnd::default()
+    }
+}
+
 /// Ends a run that was taken up and did not begin. While the state cannot be written it is tried again, for a moment: the run has not died.
-async fn end_unbegun(
-    state: &State,
-    run: RunKey,
-    (code, exit): (&str, u8),
-    why: &str,
-    tell: &[Notification],
-) {
+async fn end_unbegun(state: &State, run: RunKey, end: UnbegunEnd<'_>) {
     for _ in 0..TRIES {
-        let ended = state.end_unbegun(run, code, exit, why, tell, Timestamp::now());
+        let ended = state.end_unbegun(run, end, Timestamp::now());
         let Err(error) = state.in_time(ended).await else {
             return;
         };

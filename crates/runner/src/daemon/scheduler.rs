@@ -207,7 +207,7 @@ mod tests {
     use jiff::ToSpan as _;
 
     use super::*;
-    use crate::config::Config;
+    use crate::{config::Config, state::UnbegunEnd};
 
     const RUNNER: &str = "[aws]\nregion = \"us-east-1\"\n[[profiles]]\nname = \"default\"\n\
                           [profiles.targets]\nous = [\"root\"]\n";
@@ -344,9 +344,14 @@ mod tests {
             .await
             .unwrap()
             .unwrap();
-        let ended = world
-            .state
-            .end_unbegun(taken.run, "done", 0, "", &[], noon());
+        let ended = world.state.end_unbegun(
+            taken.run,
+            UnbegunEnd {
+                state: "done",
+                ..UnbegunEnd::default()
+            },
+            noon(),
+        );
         ended.await.unwrap();
         daemon.look(noon() + 61.minutes()).await.unwrap();
         assert_eq!(world.runs().await, ["done", "queued"]);

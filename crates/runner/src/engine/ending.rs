@@ -44,7 +44,7 @@ pub(super) async fn end(
     let routes = if counts { &*options.routes } else { &[] };
     let notifications = telling::notifications(journal, routes, report, looked, now);
     let notifications = notifications.await;
-    let unjudged = unjudged(report);
+    let unjudged = report.plan().map(Unjudged::of);
     let end = RunEnd {
         status: report.status(),
         exit: exit_code(report),
@@ -106,15 +106,6 @@ async fn written(
             () = sleep(PAUSE) => {}
         }
     }
-}
-
-/// What the newest plan did not look at. One that is refused as a whole says nothing of anything.
-fn unjudged(report: &RunReport) -> Option<Unjudged> {
-    let plan = report.plan()?;
-    Some(Unjudged {
-        is_everything: is_refused(plan),
-        ..plan.unjudged.clone()
-    })
 }
 
 /// Why a run failed, as a whole or for some accounts; none when it did not.

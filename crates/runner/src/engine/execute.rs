@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use onboarding_core::plan::{
-    Plan, Refusal, Step,
+    Plan, Refusal, Step, Unjudged,
     consent::{self, Moved, Scope},
 };
 use serde_json::Value;
@@ -453,7 +453,8 @@ impl<J: Job> Stages<'_, J> {
             finding.first_seen = Some(since.unwrap_or(now));
             finding.last_seen = Some(now);
         }
-        known.retain(|_, known| is_refused(plan) || plan.unjudged.has(known));
+        let unjudged = Unjudged::of(plan);
+        known.retain(|_, known| unjudged.has(known));
         let left = known.into_values().map(|known| known.finding);
         plan.not_looked_at = left.collect();
         plan.not_looked_at.sort();

@@ -204,7 +204,9 @@ pub struct RunEnd<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Another process is running this job now.
-    #[error("job {job} is being run by another process; wait for it to end, or end it")]
+    #[error(
+        "job {job} is being run by another process; wait for it to end, or end it; on PostgreSQL, one that was killed has it until its lease is over (state.lease)"
+    )]
     AlreadyRunning {
         /// The job.
         job: String,

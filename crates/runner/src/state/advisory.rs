@@ -168,10 +168,13 @@ impl Advisory {
 
     /// Whether the lease of a lock is good: whoever has it, or had it a moment ago, may go on.
     pub(super) async fn is_leased(pool: &AnyPool, name: &str) -> Result<bool, sqlx::Error> {
-        let leased =
-            format!("SELECT COUNT(*) FROM lock_leases WHERE name = $1 AND good_until > {NOW}");
+        // No lease is so long: the clock was set back.
+        let leased = format!(
+            "SELECT COUNT(*) FROM lock_leases WHERE name = $1 AND good_until > {NOW} AND good_until <= {NOW} + $2"
+        );
         let leased: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(leased))
             .bind(name)
+            .bind(milliseconds(LONGEST))
             .fetch_one(pool)
             .await?;
         Ok(leased > 0)

@@ -1,6 +1,9 @@
-//! Creations of Spot accounts whose outcome nobody has seen, less those that made what was deleted since.
+//! Creations of Spot accounts whose outcome nobody has seen, less those that made what was deleted since or came late.
 
-use onboarding_core::orphan_cleanup::{SentCreation, undo::DeletionRecord};
+use onboarding_core::{
+    custom_resource::TombstoneReason,
+    orphan_cleanup::{SentCreation, undo::DeletionRecord},
+};
 use sqlx::Row as _;
 
 use super::{State, StateError};
@@ -24,12 +27,20 @@ impl State {
             return Ok(sent);
         }
         sent.sort_by_key(|sent| sent.at);
-        for (record, deleted_at) in self.deleted_unlinked().await? {
-            let made_it = |sent: &SentCreation| {
-                sent.account == record.account && sent.name == record.name && sent.at <= deleted_at
-            };
+        let mut settle = |made_it: &dyn Fn(&SentCreation) -> bool| {
             if let Some(index) = sent.iter().position(made_it) {
                 sent.remove(index);
+            }
+        };
+        for (record, deleted_at) in self.deleted_unlinked().await? {
+            let (account, name) = (record.account, &record.name);
+            settle(&|sent| sent.account == account && sent.name == *name && sent.at <= deleted_at);
+        }
+        // What its sender was told of after all is known by its tombstone.
+        for late in self.tombstones().await? {
+            let (account, left_at) = (late.account, late.at.as_second());
+            if late.reason == TombstoneReason::Late {
+                settle(&|sent| sent.account == account && sent.at <= left_at);
             }
         }
         Ok(sent)

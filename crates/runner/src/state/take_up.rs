@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use onboarding_core::notify::Notification;
 use sqlx::{Row as _, any::AnyRow};
 
-use super::{State, advisory::Wait, error::write, job_ends, locks::Lock, notifications};
+use super::{State, advisory::Wait, dead_runs, error::write, job_ends, locks::Lock, notifications};
 use crate::engine::{Asked, Hold, JournalError, RunId, RunKey};
 
 /// A request that was taken up: the run goes on in this process, until `hold` is dropped.
@@ -26,6 +26,21 @@ pub struct Taken {
     pub asked_in: Vec<String>,
     /// The job's lock.
     pub hold: Arc<dyn Hold>,
+}
+
+/// How a run ends that was taken up and could not be begun.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UnbegunEnd<'a> {
+    /// `failed`, `refused` or `skipped`.
+    pub state: &'a str,
+    /// Its exit code.
+    pub exit: u8,
+    /// Why.
+    pub why: &'a str,
+    /// What targets are told of it.
+    pub told: &'a [Notification],
+    /// Whether its job is asked for once more: what stopped it may pass.
+    pub again: bool,
 }
 
 impl State {
@@ -107,20 +122,18 @@ impl State {
         taken.transpose()
     }
 
-    /// Ends a run that was taken up and could not be begun, with what targets are told of it.
+    /// Ends a run that was taken up and could not be begun.
     ///
     /// # Errors
     /// When it cannot be written, or the run is not ours any more.
     pub async fn end_unbegun(
         &self,
         run: RunKey,
-        state: &str,
-        exit: u8,
-        why: &str,
-        told: &[Notification],
+        end: UnbegunEnd<'_>,
         now: Timestamp,
     ) -> Result<(), JournalError> {
         let failed = write("the end of a run that did not begin");
+        let now = now.as_millisecond();
         let mut tx = self.write().await.map_err(&failed)?;
         let ended = sqlx::query(
             "UPDATE runs SET state = $3, exit_code = $4, error = $5, ended_at = $6, lease_owner = NULL \
@@ -128,22 +141,25 @@ impl State {
         )
         .bind(run.id.to_string())
         .bind(run.fence)
-        .bind(state)
-        .bind(i64::from(exit))
-        .bind(why)
-        .bind(now.as_millisecond())
+        .bind(end.state)
+        .bind(i64::from(end.exit))
+        .bind(end.why)
+        .bind(now)
         .execute(&mut *tx)
         .await
         .map_err(&failed)?;
         super::steps::fenced(ended.rows_affected(), run)?;
-        if state != "skipped" {
-            job_ends::note_unbegun(&mut tx, &run.id.to_string(), exit, now.as_millisecond())
+        if end.state != "skipped" {
+            job_ends::note_unbegun(&mut tx, &run.id.to_string(), end.exit, now)
                 .await
                 .map_err(&failed)?;
         }
-        notifications::note(&mut tx, told, now.as_millisecond())
+        notifications::note(&mut tx, end.told, now)
             .await
             .map_err(&failed)?;
+        if end.again {
+            dead_runs::ask_again(&mut tx, run, now).await?;
+        }
         tx.commit().await.map_err(failed)
     }
 }

@@ -8,7 +8,7 @@ use onboarding_core::events::{About, EventKind, Hint, Woken};
 use super::{Place, on_both};
 use crate::{
     engine::{Asked, Journal as _, NewRun, RunEnd, RunId, RunStatus},
-    state::{EVENT, Pace, RunRow, State, Taken, WakeUp},
+    state::{EVENT, Pace, RunRow, State, Taken, UnbegunEnd, WakeUp},
 };
 
 on_both!(
@@ -120,10 +120,11 @@ async fn what_comes_while_the_job_runs_waits_for_its_end(place: Place) {
     wake(&state, &[hint(3)], now() + 32.seconds()).await;
     let late = now() + 10.minutes();
     assert!(take(&state, late).await.is_none());
-    state
-        .end_unbegun(first.run, "done", 0, "", &[], late)
-        .await
-        .unwrap();
+    let done = UnbegunEnd {
+        state: "done",
+        ..UnbegunEnd::default()
+    };
+    state.end_unbegun(first.run, done, late).await.unwrap();
     drop(first);
     assert!(take(&state, late).await.is_some());
     let kinds: Vec<String> = runs(&state)

@@ -224,6 +224,17 @@ async fn a_creation_that_nobody_saw_the_end_of_accounts_for_one_spot_account(pla
     assert_eq!(names().await, ["one", "three"]);
     state.end_deletion(&spot(8), now).await.unwrap();
     assert_eq!(names().await, ["three"]);
+
+    // The third one is answered after all.
+    let late = Tombstone {
+        spot_account: spot(9),
+        account: account(),
+        stack_id: assignment.holder.stack,
+        at: Timestamp::now(),
+        reason: TombstoneReason::Late,
+    };
+    database.leave_tombstone(&late).await.unwrap();
+    assert!(names().await.is_empty());
 }
 
 async fn who_made_a_spot_account_is_known(place: Place) {

@@ -12,7 +12,7 @@ use super::{Place, on_both};
 use crate::{
     engine::{Asked, Claim, Journal as _, JournalError, NewRun, RunEnd, RunId, RunStatus},
     schedule::{Decision, Skipped},
-    state::{Cancelled, Looked, NewRequest, State, Taken},
+    state::{Cancelled, Looked, NewRequest, State, Taken, UnbegunEnd},
 };
 
 on_both!(
@@ -194,8 +194,13 @@ async fn what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time(place: Plac
     // The second of the same job waits for the first, wherever that runs; the other is not due yet.
     assert!(take(&one).await.is_none());
     assert!(take(&other).await.is_none());
+    let skipped = UnbegunEnd {
+        state: "skipped",
+        why: "over",
+        ..UnbegunEnd::default()
+    };
     for taken in taken {
-        let ended = one.end_unbegun(taken.run, "skipped", 0, "over", &[], now());
+        let ended = one.end_unbegun(taken.run, skipped, now());
         ended.await.unwrap();
     }
     let second = loop {
@@ -269,10 +274,15 @@ async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
         quiet: 1,
         give_up_after: 1,
     }];
-    state
-        .end_unbegun(taken.run, "failed", 5, "no credentials", &told, now())
-        .await
-        .unwrap();
+    let failed = UnbegunEnd {
+        state: "failed",
+        exit: 5,
+        why: "no credentials",
+        told: &told,
+        again: false,
+    };
+    let ended = state.end_unbegun(taken.run, failed, now());
+    ended.await.unwrap();
     assert_eq!(state.notifications(9).await.unwrap()[0].count, 1);
     assert_eq!(
         states(&state).await,
@@ -280,12 +290,22 @@ async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
     );
     let figures = state.figures().await.unwrap();
     assert_eq!(figures.jobs["sync"].ends.exit_code, Some(5));
-    let again = state
-        .end_unbegun(taken.run, "failed", 5, "again", &told, now())
-        .await;
+    let again = state.end_unbegun(taken.run, failed, now()).await;
     // Whoever has it now tells of it.
     assert!(matches!(again, Err(JournalError::Fenced(_))));
     assert_eq!(state.notifications(9).await.unwrap()[0].count, 1);
+    // What stopped the next one passes.
+    drop(taken);
+    state.ask_for_run(&request("sync"), now()).await.unwrap();
+    let taken = take(&state).await.unwrap();
+    let away = UnbegunEnd {
+        again: true,
+        ..failed
+    };
+    state.end_unbegun(taken.run, away, now()).await.unwrap();
+    drop(taken);
+    let resumed = take(&state).await.unwrap();
+    assert_eq!(resumed.woken_by, "resume");
 }
 
 /// The runs that are found dead once a process has ended.

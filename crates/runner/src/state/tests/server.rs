@@ -33,7 +33,7 @@ fn run() -> NewRun {
 }
 
 /// The lease of locks that are waited for.
-const LEASE: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_secs(6);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
