@@ -20,6 +20,7 @@ on_both!(
     what_is_due_is_taken_up_once_and_one_run_of_a_job_at_a_time,
     what_another_one_is_taking_up_keeps_nobody_from_the_next,
     a_run_that_was_taken_up_is_begun_under_its_fence,
+    what_could_not_begin_for_a_moment_is_asked_for_again,
     a_run_that_died_is_asked_for_again_and_not_forever,
     a_dry_run_of_a_daemon_is_found_dead_like_any_other,
     a_job_that_only_looks_and_dies_again_and_again_is_told_of,
@@ -304,13 +305,18 @@ async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
     // Whoever has it now tells of it.
     assert!(matches!(again, Err(JournalError::Fenced(_))));
     assert_eq!(state.notifications(9).await.unwrap()[0].count, 1);
-    // What stopped the next one passes.
-    drop((taken, stale));
+}
+
+async fn what_could_not_begin_for_a_moment_is_asked_for_again(place: Place) {
+    let state = place.open().await;
     state.ask_for_run(&request("sync"), now()).await.unwrap();
-    let taken = take_soon(&state).await;
+    let taken = take(&state).await.unwrap();
     let away = UnbegunEnd {
+        state: "failed",
+        exit: 1,
+        why: "the state was away",
         again: true,
-        ..failed
+        ..UnbegunEnd::default()
     };
     state.end_unbegun(taken.run, away, now()).await.unwrap();
     drop(taken);
