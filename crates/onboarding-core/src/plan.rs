@@ -308,6 +308,12 @@ impl Plan {
         self.accounts.iter().filter(|row| row.targeted)
     }
 
+    /// Whether guard rails refuse it as a whole.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refusals.iter().any(|refusal| refusal.whole_plan)
+    }
+
     /// Whether any step is due.
     #[must_use]
     pub fn has_due_steps(&self) -> bool {

@@ -276,7 +276,7 @@ fn plan_extent(
         .sort_by(|a, b| (a.order, &a.id).cmp(&(b.order, &b.id)));
     steps::connect(&mut plan);
     steps::share_accounts(&mut plan);
-    if plan.refusals.iter().any(|refusal| refusal.whole_plan) {
+    if plan.is_refused() {
         plan.steps.clear();
     }
     Ok(plan)

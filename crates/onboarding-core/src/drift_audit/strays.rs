@@ -19,7 +19,7 @@ pub(super) fn plan(observed: &AuditObserved, desired: &Desired, plan: &mut Plan)
     let (Some(remediation), Some(drifts)) = (&desired.remediation, &observed.drifts) else {
         return;
     };
-    if plan.refusals.iter().any(|refusal| refusal.whole_plan) {
+    if plan.is_refused() {
         return;
     }
     let findings = plan.findings.iter();

@@ -62,7 +62,7 @@ impl Unjudged {
     pub fn of(plan: &Plan) -> Self {
         let rows = plan.accounts.iter();
         Self {
-            is_everything: plan.refusals.iter().any(|refusal| refusal.whole_plan),
+            is_everything: plan.is_refused(),
             rows: rows.map(|row| (row.account, row.targeted)).collect(),
             ..plan.unjudged.clone()
         }

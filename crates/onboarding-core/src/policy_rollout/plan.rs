@@ -120,7 +120,7 @@ pub fn plan(
     } = planner;
     rows::settle(&mut plan, observed, &eligible, &due, waits.as_deref());
     plan.findings.sort();
-    if plan.refusals.iter().any(|refusal| refusal.whole_plan) {
+    if plan.is_refused() {
         plan.steps.clear();
     }
     Ok(plan)

@@ -1,7 +1,6 @@
 //! `runner exec`: one run of a job, from the first look to the report.
 
 use jiff::Timestamp;
-use onboarding_core::plan::Plan;
 
 use super::{
     Failure, Global, beside_daemon,
@@ -99,8 +98,7 @@ impl Exec {
         };
         let planned = running::run(global, home.clone(), job, request).await?;
         // What is refused or cannot be looked at now is confirmed by nobody, whatever the run itself finds then.
-        let is_refused = |plan: &Plan| plan.refusals.iter().any(|refusal| refusal.whole_plan);
-        let shown = planned.plan_before.filter(|plan| !is_refused(plan));
+        let shown = planned.plan_before.filter(|plan| !plan.is_refused());
         let shown = shown.unwrap_or_default();
         let removals = Removals::of(&shown.steps);
         if removals.count() > 0 {

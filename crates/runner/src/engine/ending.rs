@@ -8,7 +8,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     error::JobError,
-    execute::is_refused,
     journal::{Hold, Journal, JournalError, RunEnd, RunKey},
     lost::lost,
     options::RunOptions,
@@ -135,7 +134,7 @@ fn became(report: &RunReport) -> Option<&'static str> {
         && report
             .plan_before
             .as_ref()
-            .is_some_and(|plan| !is_refused(plan));
+            .is_some_and(|plan| !plan.is_refused());
     let is_pending = |step: &StepRecord| step.outcome == StepOutcome::Pending;
     (came_to_its_end && !report.steps.iter().any(is_pending)).then_some("applied")
 }

@@ -232,7 +232,7 @@ impl<J: Job> Stages<'_, J> {
                 return;
             }
         };
-        if self.options.dry_run || is_refused(plan) {
+        if self.options.dry_run || plan.is_refused() {
             return;
         }
         if let Consent::Needed { basis, lifetime } = &self.options.consent
@@ -315,7 +315,7 @@ impl<J: Job> Stages<'_, J> {
     fn limit(&self, plan: &mut Plan) -> Vec<Moved> {
         match &self.options.consent {
             // A plan that is refused says nothing about what is due.
-            Consent::Given { .. } if is_refused(plan) => Vec::new(),
+            Consent::Given { .. } if plan.is_refused() => Vec::new(),
             Consent::Given { plan: given, .. } => {
                 consent::limit(plan, &given.steps, self.job.consent())
             }
@@ -474,11 +474,6 @@ impl<J: Job> Stages<'_, J> {
             )),
         }
     }
-}
-
-/// Whether guard rails refuse the plan as a whole.
-pub(super) fn is_refused(plan: &Plan) -> bool {
-    plan.refusals.iter().any(|refusal| refusal.whole_plan)
 }
 
 fn frozen(message: String, whole_plan: bool) -> Refusal {

@@ -38,7 +38,7 @@ pub fn text(plan: &Plan, how: Option<&str>) -> String {
         text.push_str(&table::general(&plan.findings));
     }
     text.push_str(&table::refusals(&plan.refusals));
-    let is_void = plan.refusals.iter().any(|refusal| refusal.whole_plan);
+    let is_void = plan.is_refused();
     if plan.steps.is_empty() && !is_void {
         text.push_str("Nothing to do.\n");
     } else if !plan.steps.is_empty() {
