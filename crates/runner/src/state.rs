@@ -40,6 +40,7 @@ mod take_up;
 #[cfg(test)]
 mod tests;
 mod tombstones;
+mod unbegun;
 
 use std::{
     fs::File,

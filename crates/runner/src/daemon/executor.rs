@@ -175,7 +175,8 @@ impl Executor {
                     return;
                 }
                 Err(error) => {
-                    tracing::error!(run.id = %run.id, job.name = job.name, %error, "a run does not begin: whether its job is paused is not known");
+                    tracing::error!(run.id = %run.id, job.name = job.name, %error, "a run does not begin: whether its job is paused is not known; it waits again");
+                    put_back(&state, run, &interrupt).await;
                     return;
                 }
             }
@@ -338,6 +339,14 @@ async fn end_unbegun(state: &State, run: RunKey, end: UnbegunEnd<'_>, interrupt:
     };
     if interrupt.or_end(UNWRITTEN, ended).await.is_none() {
         tracing::error!(run.id = %run.id, "the end of a run could not be written down before this process ends");
+    }
+}
+
+/// Lets a run wait again that was taken up and does not begin. When that cannot be written, whoever looks for dead runs does it.
+async fn put_back(state: &State, run: RunKey, interrupt: &Interrupt) {
+    let put_back = state.put_back(run, Timestamp::now().as_millisecond());
+    if let Err(error) = state.in_time_or_end(interrupt, put_back).await {
+        tracing::error!(run.id = %run.id, %error, "that a run waits again could not be written down");
     }
 }
 

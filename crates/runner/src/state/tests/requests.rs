@@ -10,7 +10,7 @@ use onboarding_core::{
 
 use super::{Place, on_both};
 use crate::{
-    engine::{Asked, Claim, Journal as _, JournalError, NewRun, RunEnd, RunId, RunStatus},
+    engine::{Asked, Claim, Journal as _, JournalError, NewRun, RunEnd, RunId, RunKey, RunStatus},
     schedule::{Decision, Skipped},
     state::{Cancelled, Looked, NewRequest, State, Taken, UnbegunEnd},
 };
@@ -22,6 +22,7 @@ on_both!(
     a_run_that_was_taken_up_is_begun_under_its_fence,
     what_could_not_begin_for_a_moment_is_asked_for_again,
     a_run_that_died_is_asked_for_again_and_not_forever,
+    a_run_that_did_not_begin_waits_again_and_has_not_died,
     a_dry_run_of_a_daemon_is_found_dead_like_any_other,
     a_job_that_only_looks_and_dies_again_and_again_is_told_of,
     what_somebody_cancelled_is_not_asked_for_again_when_it_dies,
@@ -561,6 +562,7 @@ async fn a_run_that_died_is_asked_for_again_and_not_forever(place: Place) {
     dying.ask_for_run(&request("sync"), now()).await.unwrap();
     for death in 1..=3 {
         let taken = take(&dying).await.unwrap();
+        dying.begin_run(&begun(&taken)).await.unwrap();
         // One that lives is left alone.
         assert_eq!(living.ask_again_for_dead(now()).await.unwrap(), []);
         let run = taken.run.id;
@@ -586,6 +588,47 @@ async fn a_run_that_died_is_asked_for_again_and_not_forever(place: Place) {
         tokio::task::yield_now().await;
     }
     assert!(take(&living).await.is_none());
+}
+
+async fn a_run_that_did_not_begin_waits_again_and_has_not_died(place: Place) {
+    let (ending, living) = (place.open().await, place.open().await);
+    let id = ending.ask_for_run(&request("sync"), now()).await.unwrap();
+    // Its process could write nothing any more, and then one that could.
+    let taken = take(&ending).await.unwrap();
+    drop(taken);
+    while states(&living).await[0].0 == "running" {
+        assert_eq!(living.ask_again_for_dead(now()).await.unwrap(), []);
+    }
+    let taken = take_soon(&ending).await;
+    assert_eq!((taken.run.id, taken.run.fence), (id, 2));
+    // Who has had it before has nothing to say.
+    let before = RunKey { id, fence: 1 };
+    living.put_back(before, 5).await.unwrap();
+    assert_eq!(states(&living).await, [("running".to_owned(), None)]);
+    living.put_back(taken.run, 5).await.unwrap();
+    assert_eq!(states(&living).await, [("queued".to_owned(), None)]);
+    drop(taken);
+    // Whoever runs the job next leaves it as it is, and so does a run by hand.
+    let taken = take_soon(&ending).await;
+    drop(taken);
+    let by_hand = loop {
+        match living.begin_run(&new_run("sync")).await {
+            Err(JournalError::AlreadyRunning { .. }) => tokio::task::yield_now().await,
+            begun => break begun.unwrap(),
+        }
+    };
+    assert_eq!(by_hand.interrupted, []);
+    living.end_run(by_hand.key, put_off()).await.unwrap();
+    drop(by_hand);
+    let figures = living.figures().await.unwrap();
+    assert_eq!(figures.jobs["sync"].ends.deaths, 0);
+    // Whatever keeps it from beginning again and again does not pass.
+    let taken = take_soon(&ending).await;
+    assert_eq!(taken.run, RunKey { id, fence: 4 });
+    drop(taken);
+    assert_eq!(dead(&living).await, [id]);
+    let figures = living.figures().await.unwrap();
+    assert_eq!(figures.jobs["sync"].ends.deaths, 1);
 }
 
 async fn a_run_that_waits_is_taken_away_and_one_that_goes_on_is_told(place: Place) {
