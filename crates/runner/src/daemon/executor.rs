@@ -89,7 +89,7 @@ impl Executor {
             while runs.len() < self.most && !interrupt.is_draining() {
                 let ends = || interrupt.is_draining();
                 let state = &self.home.state;
-                let taken = state.take_up(Timestamp::now(), &owner, &known, ends);
+                let taken = Box::pin(state.take_up(Timestamp::now(), &owner, &known, ends));
                 match state.in_time_or_end(interrupt, taken).await {
                     Ok(Some(taken)) => {
                         runs.spawn_local(self.serve(taken, interrupt.child()));
@@ -324,9 +324,11 @@ fn unbegun<'a>(state: &'a str, exit: u8, why: &'a str) -> UnbegunEnd<'a> {
 
 /// Ends a run that was taken up and did not begin. While the state cannot be written it is tried again, for a while: the run has not died.
 async fn end_unbegun(state: &State, run: RunKey, end: UnbegunEnd<'_>, interrupt: &Interrupt) {
-    let ended = async {
+    // The same each time: the one whose answer was lost may have been written.
+    let now = Timestamp::now();
+    let ended = Box::pin(async {
         for _ in 0..TRIES {
-            let ended = state.end_unbegun(run, end, Timestamp::now());
+            let ended = state.end_unbegun(run, end, now);
             let Err(error) = state.in_time(ended).await else {
                 return;
             };
@@ -336,7 +338,7 @@ async fn end_unbegun(state: &State, run: RunKey, end: UnbegunEnd<'_>, interrupt:
             }
             tokio::time::sleep(LOOK).await;
         }
-    };
+    });
     if interrupt.or_end(UNWRITTEN, ended).await.is_none() {
         tracing::error!(run.id = %run.id, "the end of a run could not be written down before this process ends");
     }

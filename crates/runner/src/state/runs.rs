@@ -182,6 +182,10 @@ impl State {
         .execute(&mut *tx)
         .await
         .map_err(&failed)?;
+        let (state, exit) = (end.status.code(), end.exit);
+        if ours.rows_affected() == 0 && has_ended(&mut tx, run, (state, exit, end.at)).await? {
+            return Ok(());
+        }
         fenced(ours.rows_affected(), run)?;
         if let Some((plan, became)) = end.plan {
             plans::end(&mut tx, plan, became, run.id).await?;
@@ -286,6 +290,26 @@ impl State {
             run,
         })
     }
+}
+
+/// Whether a run has ended just so: it was written, and the answer to that was lost.
+pub(super) async fn has_ended(
+    tx: &mut Transaction<'static, sqlx::Any>,
+    run: RunKey,
+    (state, exit, at): (&str, u8, i64),
+) -> Result<bool, JournalError> {
+    let ended: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM runs WHERE id = $1 AND fence = $2 AND state = $3 AND exit_code = $4 AND ended_at = $5",
+    )
+    .bind(run.id.to_string())
+    .bind(run.fence)
+    .bind(state)
+    .bind(i64::from(exit))
+    .bind(at)
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(write("the end of a run"))?;
+    Ok(ended > 0)
 }
 
 /// Begins a run that was taken up.

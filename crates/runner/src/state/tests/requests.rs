@@ -28,6 +28,7 @@ on_both!(
     what_somebody_cancelled_is_not_asked_for_again_when_it_dies,
     a_run_that_was_put_off_is_asked_for_again,
     a_run_that_the_state_stopped_is_asked_for_again_and_has_not_died,
+    an_end_whose_answer_was_lost_is_the_end_all_the_same,
     what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off,
     what_nobody_knows_waits_for_somebody_who_does_and_not_forever,
     what_a_clock_that_was_ahead_has_missed_is_still_to_come,
@@ -302,7 +303,11 @@ async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
     );
     let figures = state.figures().await.unwrap();
     assert_eq!(figures.jobs["sync"].ends.exit_code, Some(5));
-    let again = state.end_unbegun(taken.run, failed, now()).await;
+    // The answer to that may have been lost.
+    let again = state.end_unbegun(taken.run, failed, now());
+    again.await.unwrap();
+    let later = now() + 1.second();
+    let again = state.end_unbegun(taken.run, failed, later).await;
     // Whoever has it now tells of it.
     assert!(matches!(again, Err(JournalError::Fenced(_))));
     assert_eq!(state.notifications(9).await.unwrap()[0].count, 1);
@@ -461,6 +466,55 @@ async fn a_run_that_the_state_stopped_is_asked_for_again_and_has_not_died(place:
     assert!(state.dying_jobs(0).await.unwrap().is_empty());
     let figures = state.figures().await.unwrap();
     assert_eq!(figures.jobs["sync"].ends.deaths, 0);
+}
+
+async fn an_end_whose_answer_was_lost_is_the_end_all_the_same(place: Place) {
+    let state = place.open().await;
+    state.ask_for_run(&request("sync"), now()).await.unwrap();
+    let taken = take(&state).await.unwrap();
+    let key = state.begin_run(&begun(&taken)).await.unwrap().key;
+    let told = [Notification {
+        target: "a".to_owned(),
+        notice: Notice::new(Event::RunFailed, "sync", 0, "it broke".to_owned(), ""),
+        quiet: 1,
+        give_up_after: 1,
+    }];
+    let end = RunEnd {
+        notifications: &told,
+        ..put_off()
+    };
+    for _ in 0..2 {
+        state.end_run(key, end.clone()).await.unwrap();
+    }
+    // Once, with what follows from it.
+    assert_eq!(state.notifications(9).await.unwrap()[0].count, 1);
+    let runs = state.list_runs(None, 10).await.unwrap();
+    assert_eq!(runs.len(), 2, "{runs:?}");
+    // Any other end is not ours.
+    let another = [
+        RunEnd {
+            at: end.at + 1,
+            ..end.clone()
+        },
+        RunEnd {
+            exit: 77,
+            ..end.clone()
+        },
+        RunEnd {
+            status: RunStatus::Done,
+            ..end.clone()
+        },
+    ];
+    for another in another {
+        let ended = state.end_run(key, another).await;
+        assert!(matches!(ended, Err(JournalError::Fenced(_))));
+    }
+    let taken_over = RunKey {
+        fence: key.fence + 1,
+        ..key
+    };
+    let ended = state.end_run(taken_over, end).await;
+    assert!(matches!(ended, Err(JournalError::Fenced(_))));
 }
 
 async fn what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off(place: Place) {
