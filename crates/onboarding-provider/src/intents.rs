@@ -131,6 +131,8 @@ pub struct Intent {
     pub assigned: Option<SpotAccountId>,
     /// Since when, by the clock of the state.
     pub assigned_at: Option<Timestamp>,
+    /// Whether the assigned one was created, by Spot's answer, and nobody has seen it in a listing.
+    pub unlisted: bool,
     /// The stack whose request created the assigned one; none when an earlier attempt had left it.
     pub created_by: Option<StackId>,
     /// Who was given its Spot account, and has not been deleted since.
@@ -149,6 +151,7 @@ impl Intent {
     pub fn assign(&mut self, assignment: &Assignment, now: Timestamp) -> bool {
         self.assigned = Some(assignment.spot_account.clone());
         self.assigned_at = Some(now);
+        self.unlisted = false;
         self.created_by.clone_from(&assignment.created_by);
         self.sent = None;
         self.give(&assignment.holder, assignment.asked)
@@ -167,7 +170,9 @@ impl Intent {
         if !holds || is_given_another {
             return Assigned::Late(self.assigned.clone());
         }
-        match self.assign(assignment, now) {
+        let holds = self.assign(assignment, now);
+        self.unlisted = true;
+        match holds {
             true => Assigned::Held,
             false => Assigned::Ended,
         }
@@ -255,6 +260,7 @@ impl Intent {
         if self.assigned.as_ref() == Some(spot_account) {
             self.assigned = None;
             self.assigned_at = None;
+            self.unlisted = false;
             self.created_by = None;
         }
         self.sent.take_if(|sent| sent.deletes(spot_account));
@@ -411,6 +417,13 @@ pub trait Intents: Send + Sync {
         seen: &Intent,
         assignment: &Assignment,
     ) -> Result<Assigned, IntentsError>;
+
+    /// Notes that Spot lists the Spot account that is assigned to an AWS account; nothing happens when that is another one by now.
+    async fn note_listed(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+    ) -> Result<(), IntentsError>;
 
     /// Assigns a Spot account that was found, unless the state has anything else for the AWS account by now than was `seen`, or
     /// somebody holds the claim: then it may be gone. False then, and when its holder does not get it.

@@ -338,6 +338,7 @@ impl Provider {
         for last in [false, true] {
             match listing.known.get(id) {
                 Some(record) => {
+                    self.note_listed(account, &intent, id).await?;
                     let standing =
                         Standing::of(record, account, intent.assigned.as_ref(), linked_by_us);
                     let standing = self.standing_at_spot(request, record, standing).await?;

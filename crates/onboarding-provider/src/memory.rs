@@ -167,6 +167,17 @@ impl Intents for MemoryIntents {
         Ok(assigned)
     }
 
+    async fn note_listed(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+    ) -> Result<(), IntentsError> {
+        let mut tables = self.0.lock();
+        let intent = &mut tables.rows.entry(account).or_default().intent;
+        intent.unlisted &= intent.assigned.as_ref() != Some(spot_account);
+        Ok(())
+    }
+
     async fn take_over(
         &self,
         account: AwsAccountId,

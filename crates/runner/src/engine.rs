@@ -25,6 +25,7 @@ mod lost;
 #[cfg(test)]
 mod memory_journal;
 mod options;
+mod patient;
 mod progress;
 mod recorder;
 mod report;

@@ -76,7 +76,7 @@ pub async fn execute(
     progress: Arc<dyn ProgressSink>,
     interrupt: Interrupt,
 ) -> Result<RunReport, JobError> {
-    let consent = consent(&home, job, &request).await?;
+    let consent = consent(&home, job, &request, &interrupt).await?;
     let asked = match &consent {
         Consent::Given { plan, .. } => {
             if request.asked != Asked::default() && request.asked != plan.basis.asked {
@@ -162,7 +162,12 @@ pub async fn execute(
 }
 
 /// Whether the steps of a run may be applied.
-async fn consent(home: &Home, job: &JobFile, request: &Request) -> Result<Consent, JobError> {
+async fn consent(
+    home: &Home,
+    job: &JobFile,
+    request: &Request,
+    interrupt: &Interrupt,
+) -> Result<Consent, JobError> {
     if request.dry_run {
         return Ok(Consent::NotNeeded);
     }
@@ -182,7 +187,7 @@ async fn consent(home: &Home, job: &JobFile, request: &Request) -> Result<Consen
         None if needs_approval => {
             let state = &home.state;
             let approved = state.approved_plan(&job.name, Timestamp::now());
-            let approved = state.in_time(approved).await?;
+            let approved = state.in_time_or_end(interrupt, approved).await?;
             approved.map(|plan| (plan, true))
         }
         None => return Ok(Consent::NotNeeded),

@@ -1,10 +1,13 @@
 //! The program `runner`: parses the command line, builds the async runtime, runs, exits.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 use runner::cli::{self, Cli, Command};
 use tokio::runtime::Builder;
+
+/// How long work in other threads may take once everything else has ended.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -28,5 +31,8 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    ExitCode::from(runtime.block_on(cli::run(cli)))
+    let exit = runtime.block_on(cli::run(cli));
+    // A look-up of a name whose server does not answer keeps a thread busy that nobody waits for.
+    runtime.shutdown_timeout(LAST_WORK);
+    ExitCode::from(exit)
 }

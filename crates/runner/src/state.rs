@@ -40,6 +40,7 @@ mod take_up;
 #[cfg(test)]
 mod tests;
 mod tombstones;
+mod unbegun;
 
 use std::{
     fs::File,
@@ -91,6 +92,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// For how long a lock in a database is good that nobody renews, unless the configuration says otherwise.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// How long it may take to leave a server: one that does not answer is left all the same.
+const LEAVING: Duration = Duration::from_secs(3);
 
 /// Connections to a server, for everything but locks.
 const CONNECTIONS: u32 = 8;
@@ -278,11 +282,17 @@ impl State {
 
     /// Closes it, so that nothing of a file stays in the write-ahead log, and nobody waits for locks in a database that were given back.
     pub async fn close(&self) {
-        if let Place::Server(server) = &self.place {
+        let Place::Server(server) = &self.place else {
+            return self.pool().close().await;
+        };
+        let left = async {
             server.given_back.close();
             server.given_back.wait().await;
+            self.pool().close().await;
+        };
+        if tokio::time::timeout(LEAVING, left).await.is_err() {
+            tracing::warn!("the database does not answer; it is left with what is under way");
         }
-        self.pool().close().await;
     }
 
     fn pool(&self) -> &AnyPool {

@@ -370,6 +370,10 @@ fn what_one_account_was_given_as_a_parameter_is_no_difference_and_outlives_a_rep
     let document = fixed.json().unwrap();
     assert_eq!(fixed.code, 0, "{document:#}\n{}", fixed.stderr);
     assert_eq!(count(&document, "changed"), 2, "{document:#}");
+    // They override different things: two operations, and what both came to.
+    let mut steps = document["steps"].as_array().unwrap().iter();
+    let note = "1 succeeded; 1 succeeded";
+    assert!(steps.any(|step| step["note"] == note), "{document:#}");
     assert_eq!(rehearsal.overrides(apart), [parameter, "RepairNonce"]);
     assert_eq!(rehearsal.overrides(other), ["RepairNonce"]);
     assert!(!has_policy(apart) && has_policy(other));

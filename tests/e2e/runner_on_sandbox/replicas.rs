@@ -1,5 +1,7 @@
 //! Two runners on two machines with one PostgreSQL state.
 
+mod vanished;
+
 use e2e::postgres;
 use rustix::process::Signal;
 

@@ -187,18 +187,20 @@ impl Provider {
         let Some(assigned) = &intent.assigned else {
             return Ok(listing);
         };
+        let mut listing = listing;
+        if listing.known.get(assigned).is_none() {
+            listing = self.listings.since(Instant::now()).await?;
+        }
         if listing.known.get(assigned).is_some() {
+            self.note_listed(request.account, intent, assigned).await?;
             return Ok(listing);
         }
-        let listing = self.listings.since(Instant::now()).await?;
-        if listing.known.get(assigned).is_none() {
-            // Deleted at Spot, or the listing is late or partial: no second account before that is certain.
-            let other = self.asked_for(request.account, intent).await?;
-            if other.is_some() || self.is_new(intent, assigned).await? {
-                return Err(Trouble::Passing(format!(
-                    "Spot does not list account {assigned}, which it should"
-                )));
-            }
+        // Deleted at Spot, or the listing is late or partial: no second account before that is certain.
+        let other = self.asked_for(request.account, intent).await?;
+        if other.is_some() || self.is_new(intent, assigned).await? {
+            return Err(Trouble::Passing(format!(
+                "Spot does not list account {assigned}, which it should"
+            )));
         }
         Ok(listing)
     }

@@ -208,6 +208,20 @@ impl Intents for Database {
         Ok(assigned)
     }
 
+    async fn note_listed(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+    ) -> Result<(), IntentsError> {
+        sqlx::query("UPDATE intents SET unlisted = 0 WHERE account = $1 AND assigned = $2")
+            .bind(account.to_string())
+            .bind(spot_account.as_str())
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(store)
+    }
+
     async fn take_over(
         &self,
         account: AwsAccountId,
@@ -408,7 +422,7 @@ async fn write(
     let sent = intent.sent.as_ref().map(serde_json::to_string).transpose();
     sqlx::query(
         "UPDATE intents SET assigned = $2, assigned_at = $3, created_by = $4, holders = $5, departures = $6, sent = $7, \
-         removed = $8, stacks = NULL, departed = NULL WHERE account = $1",
+         removed = $8, unlisted = $9, stacks = NULL, departed = NULL WHERE account = $1",
     )
     .bind(account.to_string())
     .bind(intent.assigned.as_ref().map(SpotAccountId::as_str))
@@ -418,6 +432,7 @@ async fn write(
     .bind(serde_json::to_string(&departed).map_err(store)?)
     .bind(sent.map_err(store)?)
     .bind(intent.removed.as_ref().map(SpotAccountId::as_str))
+    .bind(i64::from(intent.unlisted))
     .execute(&mut **tx)
     .await
     .map(drop)
@@ -427,6 +442,7 @@ async fn write(
 fn intent_of(row: &AnyRow) -> Result<Intent, IntentsError> {
     let text = |column: &str| row.try_get::<Option<String>, _>(column).map_err(store);
     let assigned_at: Option<i64> = row.try_get("assigned_at").map_err(store)?;
+    let unlisted: i64 = row.try_get("unlisted").map_err(store)?;
     let sent = text("sent")?.map(|sent| serde_json::from_str(&sent));
     let assigned = text("assigned")?.map(|id| id.parse());
     let created_by = text("created_by")?.map(|stack| stack.parse());
@@ -449,6 +465,7 @@ fn intent_of(row: &AnyRow) -> Result<Intent, IntentsError> {
             .map(Timestamp::from_millisecond)
             .transpose()
             .map_err(store)?,
+        unlisted: unlisted != 0,
         created_by: created_by.transpose().map_err(store)?,
         holders,
         departed,

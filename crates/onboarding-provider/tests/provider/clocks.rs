@@ -1,13 +1,17 @@
 //! Clocks that differ, jump, or were set back: what is not known of a call that was sent goes by the clock of the state.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use onboarding_core::custom_resource::Status;
 use onboarding_provider::{
     Intents as _, Provider, ProviderSettings, ResourceResponse, SendIntent, SentCall,
-    events::no_events,
+    events::{Event, Phase},
 };
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     spot::Fault,
@@ -40,45 +44,85 @@ async fn lost_answer() -> Home {
     home
 }
 
-/// Asks for the Spot account of a stack, which cannot wait for long.
-async fn asks(provider: &Provider, stack: &str) -> ResourceResponse {
-    let request = request(&create_event(stack, ACCOUNT, "SpotAccount", ""));
-    let soon = Timestamp::now() + Duration::from_secs(2);
-    provider.handle(&request, soon).await
+/// A process that serves, and why its requests wait.
+struct Process<'a> {
+    home: &'a Home,
+    provider: Provider,
+    waits: UnboundedReceiver<String>,
 }
 
-fn assert_not_settled(response: &ResourceResponse, home: &Home) {
-    assert_eq!(response.status, Status::Failed, "{}", response.reason);
-    assert!(
-        response.reason.contains("has not settled yet"),
-        "{}",
-        response.reason
-    );
-    assert_eq!(home.spot.world.lock().accounts.len(), 1);
+impl<'a> Process<'a> {
+    fn of(home: &'a Home, settings: ProviderSettings) -> Self {
+        let (told, waits) = unbounded_channel();
+        let events = Arc::new(move |event: Event| {
+            if let Phase::Waiting { reason } = event.phase {
+                // Nobody listens any more once the test is over.
+                let _ = told.send(reason);
+            }
+        });
+        Self {
+            home,
+            provider: home.provider_with(settings, events),
+            waits,
+        }
+    }
+
+    /// One that is patient.
+    fn patient(home: &'a Home) -> Self {
+        Self::of(home, patient())
+    }
+
+    /// Asks for the Spot account of a stack.
+    async fn asks(&self, stack: &str) -> ResourceResponse {
+        let request = request(&create_event(stack, ACCOUNT, "SpotAccount", ""));
+        self.provider.handle(&request, in_time()).await
+    }
+
+    /// Asks for it, and waits until it waits for this reason. There is one account then, and no more.
+    async fn waits(&mut self, stack: &str, why: &str) {
+        let request = request(&create_event(stack, ACCOUNT, "SpotAccount", ""));
+        let told = async {
+            while let Some(reason) = self.waits.recv().await {
+                if reason.contains(why) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            answer = self.provider.handle(&request, in_time()) => panic!("{why}: {answer:?}"),
+            () = told => {}
+        }
+        assert_eq!(self.home.spot.world.lock().accounts.len(), 1);
+    }
+
+    /// What is there after all is used at once, however long nothing was known of it.
+    async fn uses_at_once(&self) {
+        self.home.spot.world.lock().hidden.clear();
+        let given = self.asks("third").await;
+        assert_eq!(given.status, Status::Success, "{}", given.reason);
+        assert_eq!(given.physical_resource_id, "act-1");
+        assert_eq!(self.home.spot.world.lock().accounts.len(), 1);
+    }
 }
 
-/// What is there after all is used at once, however long nothing was known of it.
-async fn assert_used_at_once(provider: &Provider, home: &Home) {
-    home.spot.world.lock().hidden.clear();
-    let given = asks(provider, "third").await;
-    assert_eq!(given.status, Status::Success, "{}", given.reason);
-    assert_eq!(given.physical_resource_id, "act-1");
-    assert_eq!(home.spot.world.lock().accounts.len(), 1);
-}
+/// Why nothing is created while the outcome of a creation is not known.
+const NOT_SETTLED: &str = "has not settled yet";
+
+/// Why nothing is created while an account is not listed that should be.
+const NOT_LISTED: &str = "which it should";
 
 #[tokio::test]
 async fn a_process_whose_clock_is_ahead_creates_nothing_that_another_one_may_have_created() {
     let home = lost_answer().await;
-    let provider = home.provider_with(patient(), no_events());
-    assert_not_settled(&asks(&provider, "first").await, &home);
+    Process::patient(&home).waits("first", NOT_SETTLED).await;
 
     *home.writes.clocks.lock() = Clocks {
         ahead: HOUR,
         ..Clocks::default()
     };
-    let ahead = home.provider_with(patient(), no_events());
-    assert_not_settled(&asks(&ahead, "second").await, &home);
-    assert_used_at_once(&ahead, &home).await;
+    let mut ahead = Process::patient(&home);
+    ahead.waits("second", NOT_SETTLED).await;
+    ahead.uses_at_once().await;
 }
 
 #[tokio::test]
@@ -88,10 +132,10 @@ async fn a_clock_that_jumps_ahead_settles_nothing_that_this_process_has_sent() {
         jumped: HOUR,
         ..Clocks::default()
     };
-    let provider = home.provider_with(patient(), no_events());
-    assert_not_settled(&asks(&provider, "first").await, &home);
-    assert_not_settled(&asks(&provider, "second").await, &home);
-    assert_used_at_once(&provider, &home).await;
+    let mut process = Process::patient(&home);
+    process.waits("first", NOT_SETTLED).await;
+    process.waits("second", NOT_SETTLED).await;
+    process.uses_at_once().await;
 }
 
 #[tokio::test]
@@ -107,11 +151,41 @@ async fn an_account_that_is_new_by_the_clock_of_the_state_is_waited_for() {
         ahead: HOUR,
         ..Clocks::default()
     };
-    let ahead = home.provider_with(patient(), no_events());
-    let waits = asks(&ahead, "second").await;
-    assert_eq!(waits.status, Status::Failed, "{}", waits.reason);
-    assert!(waits.reason.contains("which it should"), "{}", waits.reason);
-    assert_eq!(home.spot.world.lock().accounts.len(), 1);
+    Process::patient(&home).waits("second", NOT_LISTED).await;
+}
+
+/// Spot has answered a creation, and does not list the account yet; then the process ends.
+async fn not_listed_yet() -> Home {
+    let home = Home::new().await;
+    home.spot.world.lock().hidden.insert("act-1".to_owned());
+    let created = Process::patient(&home).asks("first").await;
+    assert_eq!(created.physical_resource_id, "act-1", "{}", created.reason);
+    *home.writes.clocks.lock() = Clocks {
+        jumped: HOUR,
+        ..Clocks::default()
+    };
+    home
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_makes_no_second_account_of_one_that_nobody_has_seen_listed() {
+    let home = not_listed_yet().await;
+    let mut process = Process::patient(&home);
+    process.waits("second", NOT_LISTED).await;
+    process.uses_at_once().await;
+    // It was seen: without it in a listing, it is gone.
+    home.spot.world.lock().hidden.insert("act-1".to_owned());
+    let made = Process::patient(&home).asks("fourth").await;
+    assert_eq!(made.physical_resource_id, "act-2", "{}", made.reason);
+}
+
+#[tokio::test]
+async fn an_account_that_nobody_has_seen_listed_and_spot_does_not_know_is_made_anew_in_the_end() {
+    let home = not_listed_yet().await;
+    let begun = Instant::now();
+    let made = Process::of(&home, settings()).asks("second").await;
+    assert_eq!(made.physical_resource_id, "act-2", "{}", made.reason);
+    assert!(begun.elapsed() >= settings().listing_lag);
 }
 
 #[tokio::test]

@@ -217,6 +217,14 @@ impl Intents for Faulty {
             .await
     }
 
+    async fn note_listed(
+        &self,
+        account: AwsAccountId,
+        spot_account: &SpotAccountId,
+    ) -> Result<(), IntentsError> {
+        self.state.note_listed(account, spot_account).await
+    }
+
     async fn take_over(
         &self,
         account: AwsAccountId,

@@ -34,6 +34,9 @@ const UNKNOWN: SignedDuration = SignedDuration::from_hours(1);
 /// How often the end of a run is tried to be written that did not begin.
 const TRIES: u32 = 10;
 
+/// In moments of a process that is to end: for how long that is tried at most.
+const UNWRITTEN: u32 = 2;
+
 /// A dry run that somebody began by hand does not take so long.
 const DRY_RUN: SignedDuration = SignedDuration::from_hours(24);
 
@@ -86,8 +89,8 @@ impl Executor {
             while runs.len() < self.most && !interrupt.is_draining() {
                 let ends = || interrupt.is_draining();
                 let state = &self.home.state;
-                let taken = state.take_up(Timestamp::now(), &owner, &known, ends);
-                match state.in_time(taken).await {
+                let taken = Box::pin(state.take_up(Timestamp::now(), &owner, &known, ends));
+                match state.in_time_or_end(interrupt, taken).await {
                     Ok(Some(taken)) => {
                         runs.spawn_local(self.serve(taken, interrupt.child()));
                     }
@@ -159,7 +162,7 @@ impl Executor {
             let run = taken.run;
             let Some(job) = job else {
                 let why = "there is no such job any more";
-                end_unbegun(&state, run, unbegun("failed", 2, why)).await;
+                end_unbegun(&state, run, unbegun("failed", 2, why), &interrupt).await;
                 return;
             };
             match left_out(&state, &job, &taken, &interrupt).await {
@@ -167,11 +170,13 @@ impl Executor {
                 Ok(Some(why)) => {
                     let woken_by = taken.woken_by;
                     tracing::warn!(run.id = %run.id, job.name = job.name, woken_by, why, "a run is left out");
-                    end_unbegun(&state, run, unbegun("skipped", 0, &why)).await;
+                    let skipped = unbegun("skipped", 0, &why);
+                    end_unbegun(&state, run, skipped, &interrupt).await;
                     return;
                 }
                 Err(error) => {
-                    tracing::error!(run.id = %run.id, job.name = job.name, %error, "a run does not begin: whether its job is paused is not known");
+                    tracing::error!(run.id = %run.id, job.name = job.name, %error, "a run does not begin: whether its job is paused is not known; it waits again");
+                    put_back(&state, run, &interrupt).await;
                     return;
                 }
             }
@@ -209,14 +214,15 @@ async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
     let (state, run) = (home.state.clone(), taken.run);
     let is_waited_for = taken.woken_by == BY_HAND;
     tracing::info!(run.id = %run.id, job.name = job.name, woken_by = taken.woken_by, "a run begins");
-    match begun(home.clone(), job, taken, interrupt).await {
+    match begun(home.clone(), job, taken, interrupt.clone()).await {
         Ok(report) => {
             if let Some(refusal) = report.unbegun() {
-                end_unbegun(&state, run, unbegun("refused", 4, &refusal.message)).await;
+                let refused = unbegun("refused", 4, &refusal.message);
+                end_unbegun(&state, run, refused, &interrupt).await;
             }
             tell(&report);
             if is_waited_for {
-                answer(&state, &report).await;
+                answer(&state, &report, &interrupt).await;
             }
         }
         Err(error) => {
@@ -235,7 +241,7 @@ async fn served(home: Home, job: &JobFile, taken: Taken, interrupt: Interrupt) {
                 again: error.class() == ErrorClass::Transient && !is_waited_for,
                 ..unbegun("failed", exit(&error), &why)
             };
-            end_unbegun(&state, run, end).await;
+            end_unbegun(&state, run, end, &interrupt).await;
         }
     }
 }
@@ -261,7 +267,8 @@ async fn begun(
         }),
     };
     let state = home.state.clone();
-    let home = state.in_time(home.renewed()).await?;
+    let renewed = home.renewed();
+    let home = state.in_time_or_end(&interrupt, renewed).await?;
     let job = with_nobodys_word(job);
     Box::pin(jobs::execute(
         home,
@@ -315,23 +322,38 @@ fn unbegun<'a>(state: &'a str, exit: u8, why: &'a str) -> UnbegunEnd<'a> {
     }
 }
 
-/// Ends a run that was taken up and did not begin. While the state cannot be written it is tried again, for a moment: the run has not died.
-async fn end_unbegun(state: &State, run: RunKey, end: UnbegunEnd<'_>) {
-    for _ in 0..TRIES {
-        let ended = state.end_unbegun(run, end, Timestamp::now());
-        let Err(error) = state.in_time(ended).await else {
-            return;
-        };
-        tracing::error!(run.id = %run.id, %error, "the end of a run could not be written down");
-        if matches!(error, JournalError::Fenced(_)) {
-            return;
+/// Ends a run that was taken up and did not begin. While the state cannot be written it is tried again, for a while: the run has not died.
+async fn end_unbegun(state: &State, run: RunKey, end: UnbegunEnd<'_>, interrupt: &Interrupt) {
+    // The same each time: the one whose answer was lost may have been written.
+    let now = Timestamp::now();
+    let ended = Box::pin(async {
+        for _ in 0..TRIES {
+            let ended = state.end_unbegun(run, end, now);
+            let Err(error) = state.in_time(ended).await else {
+                return;
+            };
+            tracing::error!(run.id = %run.id, %error, "the end of a run could not be written down");
+            if matches!(error, JournalError::Fenced(_)) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
         }
-        tokio::time::sleep(LOOK).await;
+    });
+    if interrupt.or_end(UNWRITTEN, ended).await.is_none() {
+        tracing::error!(run.id = %run.id, "the end of a run could not be written down before this process ends");
+    }
+}
+
+/// Lets a run wait again that was taken up and does not begin. When that cannot be written, whoever looks for dead runs does it.
+async fn put_back(state: &State, run: RunKey, interrupt: &Interrupt) {
+    let put_back = state.put_back(run, Timestamp::now().as_millisecond());
+    if let Err(error) = state.in_time_or_end(interrupt, put_back).await {
+        tracing::error!(run.id = %run.id, %error, "that a run waits again could not be written down");
     }
 }
 
 /// Tells whoever asked for the run, and waits beside us, what became of it.
-async fn answer(state: &State, report: &RunReport) {
+async fn answer(state: &State, report: &RunReport, interrupt: &Interrupt) {
     let document = match serde_json::to_string_pretty(&json::document(report)) {
         Ok(document) => document,
         Err(error) => {
@@ -341,7 +363,8 @@ async fn answer(state: &State, report: &RunReport) {
     };
     let text = table::run(report);
     let told = Told { document, text };
-    if let Err(error) = state.in_time(state.tell_of_run(report.run_id, &told)).await {
+    let told = state.tell_of_run(report.run_id, &told);
+    if let Err(error) = state.in_time_or_end(interrupt, told).await {
         tracing::error!(%error, "who asked for the run could not be told of it");
     }
 }
@@ -380,5 +403,27 @@ mod tests {
         let config = Config::load(directory.path(), &[]).unwrap();
         let looked = make_room(&silent.state, &config, Timestamp::now());
         assert!(!silent.comes_back(looked).await);
+    }
+
+    #[tokio::test]
+    async fn who_ends_what_did_not_begin_goes_on_when_the_process_is_to_end() {
+        let Some(silent) = State::silent("runs").await else {
+            return;
+        };
+        // Each try alone takes longer than this test may.
+        let state = silent.state.clone().with_lease(Duration::from_secs(600));
+        let interrupt = Interrupt::with_moments_of(Duration::from_millis(100));
+        let run = RunKey {
+            id: crate::engine::RunId::new(),
+            fence: 1,
+        };
+        let ends = end_unbegun(&state, run, unbegun("skipped", 0, "paused"), &interrupt);
+        let signals = async {
+            tokio::task::yield_now().await;
+            interrupt.signal();
+        };
+        silent
+            .comes_back(async { tokio::join!(ends, signals) })
+            .await;
     }
 }

@@ -30,7 +30,8 @@ pub(super) async fn left_out(
         ));
     }
     loop {
-        match state.in_time(paused(state, &job.name)).await {
+        let paused = paused(state, &job.name);
+        match state.in_time_or_end(interrupt, paused).await {
             Ok(by) => return Ok(by.map(|by| Skipped::Paused(by).to_string())),
             Err(error) if taken.hold.is_lost() || interrupt.is_draining() => return Err(error),
             Err(error) => {
@@ -112,6 +113,26 @@ mod tests {
         for job in [&enabled, &disabled] {
             assert_eq!(why(job, BY_HAND).await, None);
         }
+    }
+
+    #[tokio::test]
+    async fn whether_a_run_begins_is_not_waited_for_when_the_process_is_to_end() {
+        let Some(silent) = State::silent("schedules").await else {
+            return;
+        };
+        let state = silent.state.clone().with_lease(Duration::from_secs(600));
+        let interrupt = Interrupt::with_moments_of(Duration::from_millis(100));
+        let (job, taken) = (job(""), taken("schedule"));
+        let asked = left_out(&state, &job, &taken, &interrupt);
+        let signals = async {
+            tokio::task::yield_now().await;
+            interrupt.signal();
+        };
+        let both = async { tokio::join!(asked, signals) };
+        // Sooner than the server gives up by itself.
+        let both = tokio::time::timeout(Duration::from_secs(5), both);
+        let (asked, ()) = both.await.expect("it hangs");
+        asked.unwrap_err();
     }
 
     #[tokio::test]

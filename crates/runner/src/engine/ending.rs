@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     error::JobError,
+    interrupt::Interrupt,
     journal::{Hold, Journal, JournalError, RunEnd, RunKey},
     lost::lost,
     options::RunOptions,
@@ -60,7 +61,12 @@ pub(super) async fn end(
         again: is_put_off(options, report) || is_cut && is_wanted(options),
         at: now,
     };
-    if let Err(error) = written(journal, (key, hold), options, &end).await {
+    let written = tokio::select! {
+        biased;
+        written = written(journal, (key, hold), options, &end) => written,
+        () = silenced(journal, key, &options.interrupt) => Err(JournalError::Silent),
+    };
+    if let Err(error) = written {
         let lost = recorder.fail(&error);
         report.error.get_or_insert(lost);
     }
@@ -104,6 +110,15 @@ async fn written(
             () = interrupt.abandoned() => {}
             () = sleep(PAUSE) => {}
         }
+    }
+}
+
+/// Ends when the process is to end and, a moment later, the journal does not answer. One that only takes long, with a row for each account,
+/// is let end.
+async fn silenced(journal: &dyn Journal, key: RunKey, interrupt: &Interrupt) {
+    interrupt.or_end(1, std::future::pending::<()>()).await;
+    while !matches!(journal.cancelled_by(key).await, Err(JournalError::Silent)) {
+        sleep(PAUSE).await;
     }
 }
 

@@ -28,6 +28,7 @@ use super::{
     ledger::Ledger,
     lost::lost,
     options::RunOptions,
+    patient::Patient,
     progress::ProgressBoard,
     recorder::Recorder,
     report::{ONE_RUN_PER_JOB, RunReport},
@@ -67,6 +68,10 @@ pub async fn execute<J: Job>(job: &J, journal: Arc<dyn Journal>, options: RunOpt
     );
     span.record("run.dry_run", options.dry_run);
     telemetry::link(&span, &options.asked_in);
+    let journal = Arc::new(Patient {
+        journal,
+        interrupt: options.interrupt.clone(),
+    });
     let report = Box::pin(run(job, journal, &options, run_id))
         .instrument(span.clone())
         .await;
@@ -178,6 +183,9 @@ async fn run<J: Job>(
             report.error = Some(cx.shared.recorder.fail(&JournalError::HoldLost));
         }
         () = options.interrupt.abandoned() => {}
+        () = stages.silenced() => {
+            report.error = Some(cx.shared.recorder.fail(&JournalError::Silent));
+        }
         () = stages.watch_for_cancellation() => {}
         () = stages.run(memos, &mut report) => {}
     }
@@ -359,6 +367,18 @@ impl<J: Job> Stages<'_, J> {
                 self.options.interrupt.cancel();
                 return std::future::pending().await;
             }
+        }
+    }
+
+    /// Ends when the process is to end and the journal does not answer: of what goes on, nothing could be written down any more.
+    async fn silenced(&self) {
+        self.options.interrupt.ending().await;
+        loop {
+            let asked = self.journal.cancelled_by(self.key).await;
+            if matches!(asked, Err(JournalError::Silent)) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -234,6 +234,9 @@ pub enum JournalError {
          not reach the state"
     )]
     HoldLost,
+    /// The store does not answer, and this process is to end.
+    #[error("the state does not answer, and this process is to end")]
+    Silent,
     /// The store failed.
     #[error("writing {what} to the journal failed; check the state's disk or database")]
     Write {

@@ -263,6 +263,7 @@ impl Journal for MemoryJournal {
     }
 
     async fn cancelled_by(&self, _: RunKey) -> Result<Option<String>, JournalError> {
+        self.come_to("cancelled_by").await;
         Ok(None)
     }
 

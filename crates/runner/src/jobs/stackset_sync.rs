@@ -71,6 +71,8 @@ pub struct StackSetSync {
     rewritten: Mutex<BTreeSet<AwsAccountId>>,
     /// The accounts that an operation of this run has worked on to write their role again, whatever came of it.
     repaired: Mutex<BTreeSet<AwsAccountId>>,
+    /// What the operations came to that did so.
+    said: rewrite::Said,
 }
 
 impl StackSetSync {
@@ -101,6 +103,7 @@ impl StackSetSync {
             changed: Mutex::default(),
             rewritten: Mutex::default(),
             repaired: Mutex::default(),
+            said: rewrite::Said::default(),
         })
     }
 

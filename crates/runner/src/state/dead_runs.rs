@@ -11,6 +11,7 @@ use super::{
     error::write,
     job_ends,
     requests::{RequestRow, insert_request},
+    unbegun,
 };
 use crate::engine::{JournalError, RunId, RunKey};
 
@@ -19,7 +20,7 @@ const DEATHS: i64 = 3;
 
 impl State {
     /// Asks for a run of each job whose run has died with its process, unless one waits already, somebody had run it by hand, or it
-    /// dies again and again. Gives the runs that died.
+    /// dies again and again. Gives the runs that died. One that was taken up and has not begun has not died: it waits again.
     ///
     /// # Errors
     /// When the state cannot be read or written.
@@ -40,6 +41,7 @@ impl State {
                 continue;
             };
             let mut tx = self.write().await.map_err(&failed)?;
+            unbegun::wait_again(&mut tx, &job, None, now.as_millisecond()).await?;
             let rows = sqlx::query(
                 "UPDATE runs SET state = 'interrupted', ended_at = $2, fence = fence + 1, lease_owner = NULL \
                  WHERE job = $1 AND state = 'running' AND (dry_run = 0 OR due_at IS NOT NULL) RETURNING *",

@@ -4,12 +4,18 @@
 use std::time::Duration;
 
 use super::{LEASE, Place, State, StateError, error::write};
-use crate::engine::{JobError, JournalError};
+use crate::engine::{Interrupt, JobError, JournalError};
 
 /// The state did not answer in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it did not answer within {} s", .0.as_secs())]
-pub struct NoAnswer(Duration);
+pub enum NoAnswer {
+    /// For longer than that.
+    #[error("it did not answer within {} s", .0.as_secs())]
+    Within(Duration),
+    /// And who asked is to end.
+    #[error("it did not answer, and this process is to end")]
+    ToTheEnd,
+}
 
 impl From<NoAnswer> for StateError {
     fn from(error: NoAnswer) -> Self {
@@ -57,6 +63,19 @@ impl State {
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let worked = tokio::time::timeout(limit, work).await;
-        worked.unwrap_or_else(|_| Err(NoAnswer(limit).into()))
+        worked.unwrap_or_else(|_| Err(NoAnswer::Within(limit).into()))
+    }
+
+    /// A look of a process that may be told to end: once it was, it waits for a moment only.
+    ///
+    /// # Errors
+    /// Those of the look, and [`NoAnswer`].
+    pub async fn in_time_or_end<T, E: From<NoAnswer>>(
+        &self,
+        interrupt: &Interrupt,
+        look: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let looked = interrupt.or_end(1, self.in_time(look)).await;
+        looked.unwrap_or_else(|| Err(NoAnswer::ToTheEnd.into()))
     }
 }

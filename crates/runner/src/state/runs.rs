@@ -15,6 +15,7 @@ use super::{
     events, findings, job_ends, notifications,
     plans::{self, PlanRow},
     steps::{StepRow, fenced},
+    unbegun,
 };
 use crate::engine::{Asked, Begun, Hold, JournalError, NewRun, RunEnd, RunId, RunKey};
 
@@ -120,8 +121,8 @@ impl State {
         }
         let asked = serde_json::to_string(&run.asked).map_err(write("the start of a run"))?;
         let inserted = sqlx::query(
-            "INSERT INTO runs (id, job, kind, woken_by, tick, dry_run, state, started_at, trace_id, lease_owner, fence, asked) \
-             VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, $9, $10, $11)",
+            "INSERT INTO runs (id, job, kind, woken_by, tick, dry_run, state, started_at, begun_at, trace_id, lease_owner, fence, asked) \
+             VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $7, $8, $9, $10, $11)",
         )
         .bind(run.id.to_string())
         .bind(&run.job)
@@ -181,6 +182,10 @@ impl State {
         .execute(&mut *tx)
         .await
         .map_err(&failed)?;
+        let (state, exit) = (end.status.code(), end.exit);
+        if ours.rows_affected() == 0 && has_ended(&mut tx, run, (state, exit, end.at)).await? {
+            return Ok(());
+        }
         fenced(ours.rows_affected(), run)?;
         if let Some((plan, became)) = end.plan {
             plans::end(&mut tx, plan, became, run.id).await?;
@@ -287,6 +292,26 @@ impl State {
     }
 }
 
+/// Whether a run has ended just so: it was written, and the answer to that was lost.
+pub(super) async fn has_ended(
+    tx: &mut Transaction<'static, sqlx::Any>,
+    run: RunKey,
+    (state, exit, at): (&str, u8, i64),
+) -> Result<bool, JournalError> {
+    let ended: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM runs WHERE id = $1 AND fence = $2 AND state = $3 AND exit_code = $4 AND ended_at = $5",
+    )
+    .bind(run.id.to_string())
+    .bind(run.fence)
+    .bind(state)
+    .bind(i64::from(exit))
+    .bind(at)
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(write("the end of a run"))?;
+    Ok(ended > 0)
+}
+
 /// Begins a run that was taken up.
 async fn begin_claimed(
     tx: &mut Transaction<'_, sqlx::Any>,
@@ -294,12 +319,13 @@ async fn begin_claimed(
     key: RunKey,
 ) -> Result<(), JournalError> {
     let ours = sqlx::query(
-        "UPDATE runs SET trace_id = $3, dry_run = $4 WHERE id = $1 AND fence = $2 AND state = 'running'",
+        "UPDATE runs SET begun_at = $5, trace_id = $3, dry_run = $4 WHERE id = $1 AND fence = $2 AND state = 'running'",
     )
     .bind(key.id.to_string())
     .bind(key.fence)
     .bind(&run.trace_id)
     .bind(i64::from(run.dry_run))
+    .bind(run.at)
     .execute(&mut **tx)
     .await
     .map_err(write("the start of a run"))?;
@@ -312,6 +338,7 @@ async fn end_dead_runs(
     run: &NewRun,
 ) -> Result<Vec<RunId>, JournalError> {
     let failed = write("the end of a dead run");
+    unbegun::wait_again(tx, &run.job, Some(run.id), run.at).await?;
     let rows = sqlx::query(
         "UPDATE runs SET state = 'interrupted', ended_at = $2, fence = fence + 1 \
          WHERE job = $1 AND state = 'running' AND dry_run = 0 AND id <> $3 RETURNING id",

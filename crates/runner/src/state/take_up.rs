@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use onboarding_core::notify::Notification;
 use sqlx::{Row as _, any::AnyRow};
 
-use super::{State, advisory::Wait, dead_runs, error::write, job_ends, locks::Lock, notifications};
+use super::{
+    State, advisory::Wait, dead_runs, error::write, job_ends, locks::Lock, notifications, runs,
+    steps::fenced,
+};
 use crate::engine::{Asked, Hold, JournalError, RunId, RunKey};
 
 /// A request that was taken up: the run goes on in this process, until `hold` is dropped.
@@ -122,7 +125,7 @@ impl State {
         taken.transpose()
     }
 
-    /// Ends a run that was taken up and could not be begun.
+    /// Ends a run that was taken up and could not be begun, at a moment; once, however often that is asked for with the same.
     ///
     /// # Errors
     /// When it cannot be written, or the run is not ours any more.
@@ -148,7 +151,11 @@ impl State {
         .execute(&mut *tx)
         .await
         .map_err(&failed)?;
-        super::steps::fenced(ended.rows_affected(), run)?;
+        let as_said = (end.state, end.exit, now);
+        if ended.rows_affected() == 0 && runs::has_ended(&mut tx, run, as_said).await? {
+            return Ok(());
+        }
+        fenced(ended.rows_affected(), run)?;
         if end.state != "skipped" {
             job_ends::note_unbegun(&mut tx, &run.id.to_string(), end.exit, now)
                 .await

@@ -18,6 +18,7 @@ use onboarding_core::{
     policy_rollout::Rollout,
     template::{POLICY_VERSION_PARAMETER, REPAIR_NONCE_PARAMETER},
 };
+use parking_lot::Mutex;
 
 use super::{
     StackSetSync,
@@ -34,6 +35,23 @@ const AT_ONCE: usize = 16;
 /// Accounts by the names of the parameters that they keep.
 type Alike = BTreeMap<BTreeSet<String>, Vec<AwsAccountId>>;
 
+/// What the operations of steps that go on came to, by step, in their order.
+#[derive(Default)]
+pub(super) struct Said(Mutex<BTreeMap<String, Vec<String>>>);
+
+impl Said {
+    fn add(&self, step: &str, note: Option<String>) {
+        let mut said = self.0.lock();
+        said.entry(step.to_owned()).or_default().extend(note);
+    }
+
+    /// All that was said of a step; none when nothing was.
+    fn take(&self, step: &str) -> Option<String> {
+        let notes = self.0.lock().remove(step)?;
+        (!notes.is_empty()).then(|| notes.join("; "))
+    }
+}
+
 impl StackSetSync {
     /// Has the roles of these accounts written again: one operation after the other, each for accounts that override the same.
     pub(super) async fn rewrite(
@@ -46,7 +64,7 @@ impl StackSetSync {
         let memo = OperationMemo::of(cx);
         if let Some(memo) = memo.clone().filter(|memo| memo.submitted) {
             let applied = self.finish(cx, step, profile, memo).await?;
-            return Ok(self.or_next(applied, &change));
+            return Ok(self.or_next(applied, step, &change));
         }
         if let Some(memo) = &memo
             && let Some(applied) = waits(&self.home, cx, &profile.stack_set, memo).await?
@@ -55,8 +73,9 @@ impl StackSetSync {
         }
         let alike = self.alike(profile, self.left(&change)).await?;
         let Some((kept, accounts)) = alike.into_iter().next() else {
-            let note = Some("none of them has a stack instance any more".to_owned());
-            return Ok(Applied::Done { note });
+            let none = || "none of them has a stack instance any more".to_owned();
+            let note = self.said.take(&step.id).unwrap_or_else(none);
+            return Ok(Applied::Done { note: Some(note) });
         };
         let mut only = change.clone();
         only.targets.accounts.clone_from(&accounts);
@@ -69,7 +88,7 @@ impl StackSetSync {
         if is_sent || matches!(applied, Applied::Done { .. }) {
             self.repaired.lock().extend(accounts);
         }
-        Ok(self.or_next(applied, &change))
+        Ok(self.or_next(applied, step, &change))
     }
 
     /// The accounts that no operation of this run has worked on.
@@ -80,14 +99,20 @@ impl StackSetSync {
         left.copied().collect()
     }
 
-    /// What follows an operation: the next one, until nobody is left.
-    fn or_next(&self, applied: Applied, change: &InstanceChange) -> Applied {
-        match applied {
-            Applied::Done { .. } if !self.left(change).is_empty() => Applied::Requeue {
+    /// What follows an operation: the next one, until nobody is left. What all of them came to is said at the end.
+    fn or_next(&self, applied: Applied, step: &Step, change: &InstanceChange) -> Applied {
+        let Applied::Done { note } = applied else {
+            return applied;
+        };
+        self.said.add(&step.id, note);
+        match self.left(change).is_empty() {
+            true => Applied::Done {
+                note: self.said.take(&step.id),
+            },
+            false => Applied::Requeue {
                 after: Duration::ZERO,
                 progress: None,
             },
-            other => other,
         }
     }
 
@@ -178,6 +203,18 @@ fn overrides(cx: &StepContext, kept: BTreeSet<String>) -> BTreeMap<String, Param
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_operations_of_a_step_came_to_is_said_in_their_order_and_once() {
+        let said = Said::default();
+        said.add("repair:a", Some("2 succeeded".to_owned()));
+        said.add("repair:a", None);
+        said.add("repair:a", Some("1 succeeded, 1 failed".to_owned()));
+        assert_eq!(said.take("repair:b"), None);
+        let all = "2 succeeded; 1 succeeded, 1 failed";
+        assert_eq!(said.take("repair:a").as_deref(), Some(all));
+        assert_eq!(said.take("repair:a"), None);
+    }
 
     #[test]
     fn an_instance_keeps_what_it_overrides_whoever_gave_it() {

@@ -14,6 +14,7 @@ use crate::{
 on_both!(
     a_burst_makes_one_run_whoever_hears_of_it,
     a_stream_of_events_cannot_put_a_run_off,
+    what_did_not_begin_leaves_its_place_to_what_came_later,
     what_comes_while_the_job_runs_waits_for_its_end,
     a_run_makes_room_for_one_that_is_due_and_no_sooner,
     the_spans_that_asked_are_kept_and_no_more_than_a_few,
@@ -133,6 +134,20 @@ async fn what_comes_while_the_job_runs_waits_for_its_end(place: Place) {
         .map(|run| run.events.clone().unwrap().to_string())
         .collect();
     assert_eq!(kinds, ["1 account-joined", "2 account-joined"]);
+}
+
+async fn what_did_not_begin_leaves_its_place_to_what_came_later(place: Place) {
+    let state = place.open().await;
+    wake(&state, &[hint(1)], now()).await;
+    let first = take(&state, now() + 30.seconds()).await.unwrap();
+    wake(&state, &[hint(2)], now() + 31.seconds()).await;
+    state.put_back(first.run, 5).await.unwrap();
+    let states: Vec<String> = runs(&state)
+        .await
+        .into_iter()
+        .map(|run| run.state)
+        .collect();
+    assert_eq!(states, ["skipped", "queued"]);
 }
 
 async fn a_run_makes_room_for_one_that_is_due_and_no_sooner(place: Place) {

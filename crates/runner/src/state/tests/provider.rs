@@ -315,11 +315,25 @@ async fn an_assignment_settles_the_creation_and_makes_the_account_ours(place: Pl
     let expected = Intent {
         assigned: Some(spot_account()),
         assigned_at: Some(at),
+        unlisted: true,
         created_by: Some(stack()),
         holders: [holder(stack())].into(),
         ..Intent::default()
     };
     assert_eq!(intent, expected);
+    let other = "act-00000002".parse().unwrap();
+    for (listed, unlisted) in [(&other, true), (&spot_account(), false)] {
+        let noted = state.database().note_listed(account(), listed);
+        noted.await.unwrap();
+        let intent = state.database().intent(account()).await.unwrap();
+        assert_eq!(
+            intent,
+            Intent {
+                unlisted,
+                ..expected.clone()
+            }
+        );
+    }
     assert!(
         state
             .spot_links()

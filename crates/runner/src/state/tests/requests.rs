@@ -10,7 +10,7 @@ use onboarding_core::{
 
 use super::{Place, on_both};
 use crate::{
-    engine::{Asked, Claim, Journal as _, JournalError, NewRun, RunEnd, RunId, RunStatus},
+    engine::{Asked, Claim, Journal as _, JournalError, NewRun, RunEnd, RunId, RunKey, RunStatus},
     schedule::{Decision, Skipped},
     state::{Cancelled, Looked, NewRequest, State, Taken, UnbegunEnd},
 };
@@ -22,11 +22,13 @@ on_both!(
     a_run_that_was_taken_up_is_begun_under_its_fence,
     what_could_not_begin_for_a_moment_is_asked_for_again,
     a_run_that_died_is_asked_for_again_and_not_forever,
+    a_run_that_did_not_begin_waits_again_and_has_not_died,
     a_dry_run_of_a_daemon_is_found_dead_like_any_other,
     a_job_that_only_looks_and_dies_again_and_again_is_told_of,
     what_somebody_cancelled_is_not_asked_for_again_when_it_dies,
     a_run_that_was_put_off_is_asked_for_again,
     a_run_that_the_state_stopped_is_asked_for_again_and_has_not_died,
+    an_end_whose_answer_was_lost_is_the_end_all_the_same,
     what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off,
     what_nobody_knows_waits_for_somebody_who_does_and_not_forever,
     what_a_clock_that_was_ahead_has_missed_is_still_to_come,
@@ -301,7 +303,11 @@ async fn a_run_that_was_taken_up_is_begun_under_its_fence(place: Place) {
     );
     let figures = state.figures().await.unwrap();
     assert_eq!(figures.jobs["sync"].ends.exit_code, Some(5));
-    let again = state.end_unbegun(taken.run, failed, now()).await;
+    // The answer to that may have been lost.
+    let again = state.end_unbegun(taken.run, failed, now());
+    again.await.unwrap();
+    let later = now() + 1.second();
+    let again = state.end_unbegun(taken.run, failed, later).await;
     // Whoever has it now tells of it.
     assert!(matches!(again, Err(JournalError::Fenced(_))));
     assert_eq!(state.notifications(9).await.unwrap()[0].count, 1);
@@ -462,6 +468,55 @@ async fn a_run_that_the_state_stopped_is_asked_for_again_and_has_not_died(place:
     assert_eq!(figures.jobs["sync"].ends.deaths, 0);
 }
 
+async fn an_end_whose_answer_was_lost_is_the_end_all_the_same(place: Place) {
+    let state = place.open().await;
+    state.ask_for_run(&request("sync"), now()).await.unwrap();
+    let taken = take(&state).await.unwrap();
+    let key = state.begin_run(&begun(&taken)).await.unwrap().key;
+    let told = [Notification {
+        target: "a".to_owned(),
+        notice: Notice::new(Event::RunFailed, "sync", 0, "it broke".to_owned(), ""),
+        quiet: 1,
+        give_up_after: 1,
+    }];
+    let end = RunEnd {
+        notifications: &told,
+        ..put_off()
+    };
+    for _ in 0..2 {
+        state.end_run(key, end.clone()).await.unwrap();
+    }
+    // Once, with what follows from it.
+    assert_eq!(state.notifications(9).await.unwrap()[0].count, 1);
+    let runs = state.list_runs(None, 10).await.unwrap();
+    assert_eq!(runs.len(), 2, "{runs:?}");
+    // Any other end is not ours.
+    let another = [
+        RunEnd {
+            at: end.at + 1,
+            ..end.clone()
+        },
+        RunEnd {
+            exit: 77,
+            ..end.clone()
+        },
+        RunEnd {
+            status: RunStatus::Done,
+            ..end.clone()
+        },
+    ];
+    for another in another {
+        let ended = state.end_run(key, another).await;
+        assert!(matches!(ended, Err(JournalError::Fenced(_))));
+    }
+    let taken_over = RunKey {
+        fence: key.fence + 1,
+        ..key
+    };
+    let ended = state.end_run(taken_over, end).await;
+    assert!(matches!(ended, Err(JournalError::Fenced(_))));
+}
+
 async fn what_somebody_cancelled_is_not_asked_for_again_when_it_is_put_off(place: Place) {
     let state = place.open().await;
     state.ask_for_run(&request("sync"), now()).await.unwrap();
@@ -561,6 +616,7 @@ async fn a_run_that_died_is_asked_for_again_and_not_forever(place: Place) {
     dying.ask_for_run(&request("sync"), now()).await.unwrap();
     for death in 1..=3 {
         let taken = take(&dying).await.unwrap();
+        dying.begin_run(&begun(&taken)).await.unwrap();
         // One that lives is left alone.
         assert_eq!(living.ask_again_for_dead(now()).await.unwrap(), []);
         let run = taken.run.id;
@@ -586,6 +642,47 @@ async fn a_run_that_died_is_asked_for_again_and_not_forever(place: Place) {
         tokio::task::yield_now().await;
     }
     assert!(take(&living).await.is_none());
+}
+
+async fn a_run_that_did_not_begin_waits_again_and_has_not_died(place: Place) {
+    let (ending, living) = (place.open().await, place.open().await);
+    let id = ending.ask_for_run(&request("sync"), now()).await.unwrap();
+    // Its process could write nothing any more, and then one that could.
+    let taken = take(&ending).await.unwrap();
+    drop(taken);
+    while states(&living).await[0].0 == "running" {
+        assert_eq!(living.ask_again_for_dead(now()).await.unwrap(), []);
+    }
+    let taken = take_soon(&ending).await;
+    assert_eq!((taken.run.id, taken.run.fence), (id, 2));
+    // Who has had it before has nothing to say.
+    let before = RunKey { id, fence: 1 };
+    living.put_back(before, 5).await.unwrap();
+    assert_eq!(states(&living).await, [("running".to_owned(), None)]);
+    living.put_back(taken.run, 5).await.unwrap();
+    assert_eq!(states(&living).await, [("queued".to_owned(), None)]);
+    drop(taken);
+    // Whoever runs the job next leaves it as it is, and so does a run by hand.
+    let taken = take_soon(&ending).await;
+    drop(taken);
+    let by_hand = loop {
+        match living.begin_run(&new_run("sync")).await {
+            Err(JournalError::AlreadyRunning { .. }) => tokio::task::yield_now().await,
+            begun => break begun.unwrap(),
+        }
+    };
+    assert_eq!(by_hand.interrupted, []);
+    living.end_run(by_hand.key, put_off()).await.unwrap();
+    drop(by_hand);
+    let figures = living.figures().await.unwrap();
+    assert_eq!(figures.jobs["sync"].ends.deaths, 0);
+    // Whatever keeps it from beginning again and again does not pass.
+    let taken = take_soon(&ending).await;
+    assert_eq!(taken.run, RunKey { id, fence: 4 });
+    drop(taken);
+    assert_eq!(dead(&living).await, [id]);
+    let figures = living.figures().await.unwrap();
+    assert_eq!(figures.jobs["sync"].ends.deaths, 1);
 }
 
 async fn a_run_that_waits_is_taken_away_and_one_that_goes_on_is_told(place: Place) {
