@@ -34,7 +34,7 @@ const HEADER: [&str; 17] = [
 pub(super) fn document(report: &RunReport) -> io::Result<Vec<u8>> {
     let mut writer = Writer::from_writer(Vec::new());
     writer.write_record(HEADER)?;
-    let found = findings::by_account(report);
+    let found = findings::by_account(report.findings());
     let verdicts = report.plan().map(|plan| &plan.verdicts);
     for row in report.accounts() {
         let found = found.get(&row.account).map_or(&[][..], Vec::as_slice);
@@ -72,7 +72,7 @@ fn record(row: &AccountRow, found: &[&Finding], said: Option<&Verdicts>) -> [Str
         }),
         said.and_then(|said| findings::moment(said.cloudformation.checked_at?))
             .unwrap_or_default(),
-        inert(&findings::fixes(found).unwrap_or_default()),
+        inert(&findings::fix(row, found).unwrap_or_default()),
     ]
 }
 

@@ -16,7 +16,7 @@ use crate::{engine::RunReport, report::findings};
 
 pub(super) fn document(report: &RunReport) -> Result<Vec<u8>, SerializeError> {
     let mut suites: BTreeMap<&str, TestSuite> = BTreeMap::new();
-    let found = findings::by_account(report);
+    let found = findings::by_account(report.findings());
     let mut failing = BTreeSet::new();
     for row in report.accounts().iter().filter(|row| row.targeted) {
         let found = found.get(&row.account).map_or(&[][..], Vec::as_slice);
@@ -55,6 +55,7 @@ fn of_account(row: &AccountRow, found: &[&Finding], dry_run: bool) -> TestCase {
     let detail = detail.filter(|_| row.reason != Reason::Drifted || found.is_empty());
     let mut described: Vec<String> = detail.map(str::to_owned).into_iter().collect();
     described.extend(found.iter().map(|finding| line(finding)));
+    described.extend(findings::own_fix(row, found).map(|fix| format!("fix: {fix}")));
     if !described.is_empty() {
         status.set_description(described.join("\n"));
     }
