@@ -10,6 +10,7 @@ use onboarding_core::{
 use super::*;
 
 mod fixes;
+mod kinds;
 
 use crate::engine::{RunId, StepOutcome, StepRecord};
 
