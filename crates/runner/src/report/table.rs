@@ -212,9 +212,16 @@ pub fn problems(
         if let Some(fix) = common {
             let _ = writeln!(text, "  fix: {fix}");
         }
+        let first = rows.first().and_then(|(row, _)| row.detail.as_deref());
+        let mut others = rows.iter().skip(1).peekable();
+        let is_same =
+            others.peek().is_some() && others.all(|(row, _)| row.detail.as_deref() == first);
+        if let Some(detail) = first.filter(|_| is_same) {
+            let _ = writeln!(text, "  {}", shortened(detail));
+        }
         for (row, fix) in rows.iter().take(MOST_SHOWN) {
             let _ = write!(text, "  {}  {}  ({})", row.account, row.name, row.ou_path);
-            let _ = match &row.detail {
+            let _ = match row.detail.as_ref().filter(|_| !is_same) {
                 Some(detail) => writeln!(text, "\n      {}", shortened(detail)),
                 None => writeln!(text),
             };

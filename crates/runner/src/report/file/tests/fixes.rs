@@ -84,7 +84,10 @@ fn every_reason_that_can_be_mended_is_told_with_what_mends_it() {
             let report = about(kind, vec![account], Vec::new());
             for (form, text) in forms(&report) {
                 let at = format!("{kind} {form} {reason}: {text}");
-                assert!(text.contains(reason.code()) || reason.fix().is_none(), "{at}");
+                assert!(
+                    text.contains(reason.code()) || reason.fix().is_none(),
+                    "{at}"
+                );
                 let fix: Vec<&str> = reason.fix().into_iter().collect();
                 assert_eq!(told(form, &text), fix, "{at}");
             }
@@ -122,4 +125,21 @@ fn a_step_that_is_planned_is_what_mends_an_account_on_the_terminal() {
     report.dry_run = true;
     let table = crate::report::table::run(&report);
     assert!(!table.contains("fix:"), "{table}");
+}
+
+#[test]
+fn what_accounts_have_in_common_is_said_once() {
+    let mut rows: Vec<AccountRow> = [6, 7]
+        .map(|id| row(id, "name", "Root", Reason::WaitsForWave, Standing::Pending))
+        .into();
+    let table = |rows: &[AccountRow]| {
+        let report = about("policy-rollout", rows.to_vec(), Vec::new());
+        crate::report::table::run(&report)
+    };
+    for row in &mut rows {
+        row.detail = Some("wave \"canary\" soaks".into());
+    }
+    assert_eq!(table(&rows).matches("soaks").count(), 1);
+    rows[1].detail = Some("it soaks longer".into());
+    assert_eq!(table(&rows).matches("soaks").count(), 2);
 }
