@@ -30,7 +30,7 @@ const OTHERS: [&str; 15] = [
     KEPT,
 ];
 
-fn kinds() -> Vec<&'static str> {
+pub(super) fn kinds() -> Vec<&'static str> {
     let of_rows = Reason::ALL.into_iter().filter(|reason| reason.is_finding());
     let mut kinds: Vec<&str> = AuditReason::ALL.map(AuditReason::code).to_vec();
     kinds.extend(DriftKind::ALL.map(DriftKind::code));
