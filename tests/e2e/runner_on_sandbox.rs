@@ -19,6 +19,7 @@ mod interrupts;
 mod late_requests;
 mod load;
 mod moves;
+mod narrowed;
 mod notify;
 mod orphans;
 mod plain_stacks;

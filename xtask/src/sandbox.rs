@@ -73,6 +73,32 @@ impl Sandbox {
         self.list("accounts")
     }
 
+    /// The roles that Spot accounts are linked to, by ARN.
+    pub(crate) fn linked_roles(&self) -> Result<Vec<String>> {
+        let spot = self.request("GET", "/_sandbox/spot", None)?;
+        let accounts = spot["accounts"].as_array().context("no Spot accounts")?;
+        let roles = accounts
+            .iter()
+            .filter_map(|account| account["role"].as_str());
+        Ok(roles.map(str::to_owned).collect())
+    }
+
+    /// Gives a role an inline policy behind CloudFormation's back, as the administrator of its account.
+    pub(crate) fn add_stray_policy(&self, role: &str) -> Result<()> {
+        let account = role.split(':').nth(4).context("no account in an ARN")?;
+        let name = role.rsplit('/').next().unwrap_or_default();
+        let scope = format!("AKIA{account}ROOT/20260101/us-east-1/iam/aws4_request");
+        http::form(
+            self.endpoint(),
+            &format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"),
+            &format!(
+                "Action=PutRolePolicy&Version=2010-05-08&RoleName={name}&PolicyName=stray&PolicyDocument=%7B%22Version%22%3A%222012-10-17%22%2C\
+                 %22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22s3%3A*%22%2C%22Resource%22%3A%22*%22%7D%5D%7D"
+            ),
+        )?;
+        Ok(())
+    }
+
     /// Creates an account in an organizational unit and returns its id.
     pub(crate) fn create_account(&self, name: &str, unit: &str) -> Result<String> {
         let account = self.request(

@@ -124,8 +124,7 @@ pub fn plan(
     let mut plan = stackset_sync::plan(&observed.sync, desired)?;
     let needs_fix = |one: &&mut Finding| one.fix.is_none() && one.severity > Severity::Info;
     for finding in plan.findings.iter_mut().filter(needs_fix) {
-        let waits = finding.reason == Reason::RetryLater.code();
-        finding.fix = Some(if waits { BY_SYNC } else { BY_PERSON }.to_owned());
+        finding.fix = Some(BY_PERSON.to_owned());
     }
     let steps = std::mem::take(&mut plan.steps);
     let of_steps = steps.iter().filter_map(|step| of_step(step, desired));
@@ -271,7 +270,7 @@ fn of_row(row: &AccountRow) -> Option<Finding> {
         severity,
         reason: row.reason.code().to_owned(),
         message,
-        fix: Some(BY_SYNC.to_owned()),
+        fix: row.reason.fix().map(str::to_owned),
         ..Finding::default()
     };
     Some(about(row, finding))

@@ -300,6 +300,7 @@ fn finding(row: &AccountRow) -> Finding {
         ou_path: Some(row.ou_path.to_string()),
         reason: row.reason.code().to_owned(),
         message,
+        fix: row.reason.fix().map(str::to_owned),
         ..Finding::default()
     }
 }

@@ -1,5 +1,7 @@
 //! The standing of an account: one state and one reason from a closed, documented set.
 
+mod explained;
+
 use serde::{Deserialize, Serialize};
 
 /// Why an account stands where it stands. The text form (kebab case) is the reason code in reports, metrics and logs.
@@ -348,133 +350,10 @@ impl Reason {
         }
     }
 
-    /// What it means and what to do, for people.
+    /// The reason with this code.
     #[must_use]
-    pub fn explanation(self) -> &'static str {
-        match self {
-            Self::Enrolled => {
-                "the stack instance is current and exactly one Spot account is linked"
-            }
-            Self::Enrolling => "an operation is working on it; run again or wait",
-            Self::MissingInstance => "no stack instance yet; the next run creates it",
-            Self::InstanceFailed => "the stack instance failed; a retry is due",
-            Self::RetryLater => {
-                "its enrollment failed; it is tried again at the time shown, or now with --retry-failed"
-            }
-            Self::Quarantined => {
-                "it failed too often; mend the cause, then run with --retry-failed"
-            }
-            Self::EnrollmentFailed => "what is done for it at Spot failed; a retry is due",
-            Self::EnrollmentUnfinished => {
-                "the stack is there, and its link, name or products at Spot are not finished; the next run goes on"
-            }
-            Self::ExternalIdMissing => {
-                "its stack was given no external ID, so it has no role for Spot; the next run corrects it"
-            }
-            Self::InstanceOutdated => {
-                "the stack instance lacks the current definition; the next run updates it"
-            }
-            Self::InstanceInoperable => {
-                "a deletion of its stack instance failed; remove the instance with its stack retained, then delete the stack in the account"
-            }
-            Self::NotLinked => {
-                "the stack is there but no Spot account is linked: somebody deleted or unlinked it in Spot; `enroll` links it again"
-            }
-            Self::RoleMissing => {
-                "it is linked, but the role that Spot uses is not in the account; find out who deleted it; `enroll` makes its stack anew"
-            }
-            Self::RoleTrustDiffers => {
-                "it is linked, but its role does not let Spot in as Spot asks; find out who changed the trust policy; `enroll` writes it again"
-            }
-            Self::LinkedToSeveral => {
-                "several Spot accounts are linked to it; delete or unlink all but one in Spot"
-            }
-            Self::EnrolledElsewhere => {
-                "it is linked to a Spot account that we did not link; adopt = \"relink\" would take it over"
-            }
-            Self::LinkedElsewhere => {
-                "it is linked to another Spot account than the one we linked; find out who changed it in Spot, and unlink one"
-            }
-            Self::AdoptionRefused => {
-                "it is linked to a Spot account and adopt = \"refuse\"; unlink it in Spot or change the adopt rule"
-            }
-            Self::Suspended => "AWS suspended the account; it is enrolled when it is active again",
-            Self::Closed => "the account is closed",
-            Self::PendingClosure => "the account is being closed",
-            Self::PendingActivation => "the account is not activated yet",
-            Self::StateUnknown => {
-                "AWS did not say what state the account is in; look at it in AWS Organizations"
-            }
-            Self::Excluded => "the configuration excludes it",
-            Self::TagMismatch => {
-                "it does not carry the tags that the profile asks for; tag it in AWS Organizations to enroll it (tags that were read are trusted for aws.tags_max_age)"
-            }
-            Self::TagsUnknown => {
-                "it left the organization before its tags were read, so nothing was decided about it; the next run looks again"
-            }
-            Self::BlockedByScp => {
-                "a service control policy denies what the stack needs; exempt the stack set's execution role from it"
-            }
-            Self::BlockedByRcp => {
-                "Spot could not assume the role that the stack made to trust it; look for a resource control policy that denies sts:AssumeRole to principals outside the organization, and exempt Spot's from it"
-            }
-            Self::ManagementAccount => {
-                "stack sets never deploy to the management account; management_account = true in its profile enrolls it"
-            }
-            Self::StackBlocked => {
-                "the plain stack of the management account cannot be changed as it is; do what is said, then run again"
-            }
-            Self::Departed => {
-                "it left the organization; its stack instance is taken out of the stack set under the removal limits"
-            }
-            Self::OutsideTargets => {
-                "it has a stack instance of a profile that does not target it; target it again or remove the instance by hand (where another profile targets it, `enroll` does, once that one's stack has the link)"
-            }
-            Self::Moved => {
-                "something else is to be done for it than the plan has that was approved; plan again"
-            }
-            Self::Drifted => {
-                "what IAM or Spot has for it differs from what its stack set means for it; the findings say what, and what mends it"
-            }
-            Self::InUse => "its Spot account is in use",
-            Self::Orphaned => "nothing uses its Spot account any more; it is deleted",
-            Self::GracePeriod => {
-                "nothing uses its Spot account any more; it is deleted when it has been so for the grace period"
-            }
-            Self::OverLimit => {
-                "its Spot account is deleted by a later run: the limit of this run or day is used up"
-            }
-            Self::Protected => "it is protected, so nothing of it is removed",
-            Self::StillRunning => {
-                "Elastigroups or Ocean clusters run in its Spot account; delete them in Spot, or protect the account"
-            }
-            Self::StackRemains => {
-                "its stack may still use its Spot account; the finding says what has to go first"
-            }
-            Self::NotOurs => {
-                "its AWS account is gone, and its Spot account is not known to be ours to delete; decide about it in Spot"
-            }
-            Self::CleanedUp => "its Spot account was deleted; `runner runs undo` makes it again",
-            Self::Deleted => "its Spot account was deleted; it is made again, with another id",
-            Self::Recreated => "its Spot account was made again, with another id",
-            Self::PolicyOutdated => {
-                "it has another version of the policies than it should have; its wave of the rollout updates it"
-            }
-            Self::WaitsForWave => {
-                "a version of the policies is rolled out, and its wave is not due yet; the next runs go on"
-            }
-            Self::RollingOut => {
-                "a rollout of policies works on it or has left it half-way; policy-rollout goes on with it, or takes it back"
-            }
-            Self::Settled => "the plugin of the job has nothing to do for it",
-            Self::StepDue => "the plugin of the job has something to do for it",
-            Self::StepFailed => {
-                "what the plugin of the job did for it failed; the next run asks the plugin again"
-            }
-            Self::PluginSkipped => {
-                "the plugin of the job leaves it out, or a guard rail its steps; the detail says why"
-            }
-        }
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
     }
 }
 
@@ -494,6 +373,7 @@ mod tests {
         for reason in Reason::ALL {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.code());
             assert!(seen.insert(reason.code()));
+            assert_eq!(Reason::of_code(reason.code()), Some(reason));
             assert!(!reason.is_finding() || reason.standing() == Standing::Skipped);
         }
     }

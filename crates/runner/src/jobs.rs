@@ -132,15 +132,17 @@ pub async fn execute(
     let interrupt = options.interrupt.clone();
     match &job.params {
         JobParams::StacksetSync(params) => {
-            let job = stackset_sync::StackSetSync::new(home, &params.profiles, asked.retry_failed)?;
+            let sync =
+                stackset_sync::StackSetSync::new(home, &params.profiles, asked.retry_failed)?;
+            let job = sync.of_file(&job.name);
             Ok(engine::execute(&job, journal, options).await)
         }
         JobParams::DriftAudit(params) => {
-            let job = accounts::OnAccounts::audit(home, params, asked)?;
+            let job = accounts::OnAccounts::audit(home, params, asked)?.of_file(&job.name);
             Ok(engine::execute(&job, journal, options).await)
         }
         JobParams::Enroll(params) => {
-            let job = accounts::OnAccounts::enroll(home, params, asked)?;
+            let job = accounts::OnAccounts::enroll(home, params, asked)?.of_file(&job.name);
             Ok(engine::execute(&job, journal, options).await)
         }
         JobParams::OrphanCleanup(params) => {

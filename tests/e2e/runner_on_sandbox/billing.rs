@@ -66,7 +66,7 @@ fn without_a_link_of_the_management_account_it_is_a_finding() {
     assert_eq!(count(&document, "changed"), 8);
     let finding = &document["findings"][0];
     assert_eq!(finding["reason"], "billing-engine-not-linked");
-    assert!(text(&finding["message"]).contains("connect it in Spot"));
+    assert!(text(&finding["fix"]).contains("connect it in Spot"));
 }
 
 #[test]

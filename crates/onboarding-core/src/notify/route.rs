@@ -106,8 +106,12 @@ fn words(findings: &[Finding]) -> String {
             let account = finding
                 .account
                 .map_or_else(String::new, |account| format!(" account {account}:"));
+            // A command that was cut off would be dangerous to run.
+            let fix = finding.fix.as_deref();
+            let fix = fix.filter(|fix| fix.chars().count() <= LONGEST);
+            let fix = fix.map_or_else(String::new, |fix| format!("; fix: {fix}"));
             format!(
-                "- {severity}:{account} {}",
+                "- {severity}:{account} {}{fix}",
                 shortened(&finding.message, LONGEST)
             )
         })

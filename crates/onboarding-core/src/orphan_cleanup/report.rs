@@ -131,7 +131,10 @@ pub(super) fn findings(
             reason: reason.to_owned(),
             message,
             resource: Some(about.to_owned()),
-            fix: (severity > Severity::Info).then(|| BY_PERSON.to_owned()),
+            fix: (severity > Severity::Info).then(|| {
+                let known = Reason::of_code(reason).and_then(Reason::fix);
+                known.unwrap_or(BY_PERSON).to_owned()
+            }),
             ..Finding::default()
         });
     };

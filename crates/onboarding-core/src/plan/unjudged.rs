@@ -11,7 +11,8 @@ use super::{Finding, Plan};
 pub struct Unjudged {
     /// Nothing was judged at all: a guard rail refuses the whole plan.
     pub is_everything: bool,
-    /// The profiles that were looked at, where those were not all.
+    /// The profiles that were looked at, where those were not all that the job is for. Of one that the job is not for (any more) nothing
+    /// is left to look at, so that what was found about it is gone.
     pub only_profiles: BTreeSet<String>,
     /// Reasons that were not looked for.
     pub reasons: BTreeSet<&'static str>,

@@ -24,7 +24,8 @@ struct Wanted {
 /// Adds the steps of all groups, and a finding for each group that cannot be given anything.
 pub(super) fn plan(observed: &SyncObserved, desired: &Desired, plan: &mut Plan) {
     for (group, wanted) in wanted(observed, desired, plan) {
-        let found = |message: String| Finding {
+        let found = |message: String| {
+            Finding {
             id: format!("user-group:{group}"),
             severity: Severity::Error,
             account: None,
@@ -32,7 +33,13 @@ pub(super) fn plan(observed: &SyncObserved, desired: &Desired, plan: &mut Plan) 
             ou_path: None,
             reason: "user-group".to_owned(),
             message,
+            fix: Some(
+                "needs a person: see in Spot that the group is there and its token may read it, or name another one in the \
+                 profile's access"
+                    .to_owned(),
+            ),
             ..Finding::default()
+        }
         };
         let current = match observed.user_groups.get(&group) {
             Some(Ok(current)) => current,

@@ -79,6 +79,7 @@ pub(super) fn plan(
             lacking.len(),
             first.reason
         ),
+        fix: first.reason.fix().map(str::to_owned),
         ..Finding::default()
     });
     Ok(())

@@ -38,7 +38,7 @@ pub(super) fn plan(
     let registered = linked
         .iter()
         .find_map(|id| Some((*id, observed.billing_engine.get(*id)?)));
-    let (severity, code, message) = match (registered, linked.as_slice()) {
+    let (severity, code, message, fix) = match (registered, linked.as_slice()) {
         (Some((id, registration)), _) => {
             let age = registration.since.map(|since| observed.now - since);
             if registration.connected || age.is_some_and(|age| age < FIRST_DATA) {
@@ -48,9 +48,9 @@ pub(super) fn plan(
                 Severity::Warning,
                 "billing-engine-not-connected",
                 format!(
-                    "Billing Engine is switched on for {id}, and Spot says that its data does not arrive; look at it in \
-                     Spot's console"
+                    "Billing Engine is switched on for {id}, and Spot says that its data does not arrive"
                 ),
+                "needs a person: look at it in Spot's console",
             )
         }
         (None, [id]) => {
@@ -72,9 +72,9 @@ pub(super) fn plan(
             Severity::Error,
             "billing-engine-not-linked",
             format!(
-                "Billing Engine is wanted, and no Spot account is linked to the management account {management}; connect it \
-                 in Spot (stack sets never deploy there), with a role that may read the billing data"
+                "Billing Engine is wanted, and no Spot account is linked to the management account {management}"
             ),
+            "needs a person: connect it in Spot (stack sets never deploy there), with a role that may read the billing data",
         ),
         (None, several) => {
             let several: Vec<String> = several.iter().map(ToString::to_string).collect();
@@ -82,10 +82,10 @@ pub(super) fn plan(
                 Severity::Error,
                 "billing-engine-several-links",
                 format!(
-                    "Billing Engine is wanted, and several Spot accounts are linked to the management account {management}: \
-                     {}; delete or unlink all but one in Spot",
+                    "Billing Engine is wanted, and several Spot accounts are linked to the management account {management}: {}",
                     several.join(", ")
                 ),
+                "needs a person: delete or unlink all but one in Spot",
             )
         }
     };
@@ -100,6 +100,7 @@ pub(super) fn plan(
         ou_path: None,
         reason: code.to_owned(),
         message,
+        fix: Some(fix.to_owned()),
         ..Finding::default()
     });
 }

@@ -1,7 +1,9 @@
 //! `runner runs`: past runs, from the state. But for approving and undoing, it needs no credentials and changes nothing.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
-use onboarding_core::events::Woken;
+use onboarding_core::{events::Woken, status::Reason};
 
 use super::{
     Failure, Global, approve::Approve, freeze::named, load, print, print_json, prune::Prune,
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     report::{Output, plan, table},
-    state::{Cancelled, PlanRow, RunDetail, RunRow, State},
+    state::{AccountAtEnd, Cancelled, PlanRow, RunDetail, RunRow, State},
 };
 
 /// Look at past runs.
@@ -201,6 +203,7 @@ fn show(detail: &RunDetail) -> String {
         }
         text.push('\n');
         text.push_str(&table::render(&rows));
+        text.push_str(&fixes(&detail.accounts));
     }
     text.push('\n');
     text.push_str(&table::refusals(&detail.refusals));
@@ -208,6 +211,18 @@ fn show(detail: &RunDetail) -> String {
         text.push_str(&kept(plan));
     }
     text
+}
+
+/// What mends the accounts that are not as they should be, by reason.
+fn fixes(accounts: &[AccountAtEnd]) -> String {
+    let wrong = accounts.iter().filter(|account| account.standing != "ok");
+    let reasons: BTreeSet<Reason> = wrong
+        .filter_map(|account| Reason::of_code(&account.reason))
+        .collect();
+    let fixes = reasons.into_iter();
+    fixes
+        .filter_map(|reason| Some(format!("{reason}: fix: {}\n", reason.fix()?)))
+        .collect()
 }
 
 /// What woke a run, with the first few accounts.

@@ -9,7 +9,7 @@ use super::{Failure, Global, load, print, print_json, telemetry};
 use crate::{
     home::Home,
     jobs::stackset_sync::StackSetSync,
-    report::{Output, coverage, table},
+    report::{Output, coverage, findings, table},
 };
 
 /// Show the coverage of each organizational unit and where each account stands. Reads only.
@@ -27,7 +27,23 @@ pub struct Status {
 struct Document<'a> {
     coverage: Vec<OuCoverage<'a>>,
     total: coverage::Coverage,
-    accounts: Vec<&'a AccountRow>,
+    accounts: Vec<Account<'a>>,
+}
+
+#[derive(Serialize)]
+struct Account<'a> {
+    #[serde(flatten)]
+    row: &'a AccountRow,
+    /// What mends it, by its reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<&'static str>,
+}
+
+impl<'a> Account<'a> {
+    fn of(row: &'a AccountRow) -> Self {
+        let fix = findings::own_fix(row, &[]);
+        Self { row, fix }
+    }
 }
 
 #[derive(Serialize)]
@@ -53,10 +69,13 @@ impl Status {
                 )));
             };
             return match global.output {
-                Output::Json => print_json(row),
+                Output::Json => print_json(&Account::of(row)),
                 Output::Table => {
                     print(&table::ledger([row]));
                     print(&format!("{}: {}\n", row.reason, row.reason.explanation()));
+                    if let Some(fix) = findings::own_fix(row, &[]) {
+                        print(&format!("  fix: {fix}\n"));
+                    }
                     Ok(0)
                 }
             };
@@ -73,12 +92,12 @@ impl Status {
                         })
                         .collect(),
                     total: coverage::total(rows),
-                    accounts: rows.iter().collect(),
+                    accounts: rows.iter().map(Account::of).collect(),
                 })
             }
             Output::Table => {
                 print(&table::coverage(rows));
-                print(&table::problems(rows));
+                print(&table::problems(rows, (&[], &[]), false));
                 if self.accounts {
                     print(&format!("\n{}", table::ledger(rows)));
                 }

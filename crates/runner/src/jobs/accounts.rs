@@ -72,6 +72,12 @@ pub(super) enum Rule {
 }
 
 impl OnAccounts {
+    /// The same job, of a file.
+    pub(super) fn of_file(self, name: &str) -> Self {
+        let sync = self.sync.of_file(name);
+        Self { sync, ..self }
+    }
+
     /// The profiles that it is about.
     fn profiles(&self) -> impl Iterator<Item = &ProfileConfig> {
         let is_audited = |profile: &&ProfileConfig| {

@@ -55,6 +55,8 @@ use crate::{
 pub struct StackSetSync {
     pub(super) home: Home,
     pub(super) desired: Desired,
+    /// The profiles that the job's file names; none when those are all.
+    covers: Vec<String>,
     /// Units that are named beside the profiles' targets: they are looked up by what they are called now.
     named_units: Vec<OuRef>,
     /// Read once per run: verifying never lists the organization again.
@@ -95,6 +97,7 @@ impl StackSetSync {
         Ok(Self {
             home,
             desired,
+            covers: Vec::new(),
             named_units: Vec::new(),
             organization: Mutex::default(),
             lifecycle: OnceCell::new(),
@@ -105,6 +108,17 @@ impl StackSetSync {
             repaired: Mutex::default(),
             said: rewrite::Said::default(),
         })
+    }
+
+    /// The same job, of a file: findings about profiles that this one does not name (any more) are not the job's.
+    pub(super) fn of_file(self, name: &str) -> Self {
+        let mut jobs = self.home.config.jobs.iter();
+        let file = jobs.find(|job| job.name == name);
+        let covers = file.map_or(&[][..], |job| job.params.profiles());
+        Self {
+            covers: covers.to_vec(),
+            ..self
+        }
     }
 
     /// The same job, which also looks these units up.
@@ -179,13 +193,15 @@ impl StackSetSync {
         })
     }
 
-    /// Says which profiles the plan is about, where those are not all.
+    /// Says which profiles the plan is about, where those are not all of the job's: `--set` may name fewer.
     pub(super) fn limit(&self, plan: &mut Plan) {
-        let all = self.home.config.runner.profiles.len();
+        let all = self.home.config.runner.profiles.iter();
+        let mut covered = all.map(|profile| &profile.name);
+        let is_covered = |name: &&String| self.covers.is_empty() || self.covers.contains(name);
         let looked_at = self.desired.profiles.iter();
-        let looked_at = looked_at.map(|profile| profile.name.clone());
-        if self.desired.profiles.len() < all {
-            plan.unjudged.only_profiles = looked_at.collect();
+        let looked_at: BTreeSet<String> = looked_at.map(|profile| profile.name.clone()).collect();
+        if covered.any(|name| is_covered(&name) && !looked_at.contains(name)) {
+            plan.unjudged.only_profiles = looked_at;
         }
     }
 

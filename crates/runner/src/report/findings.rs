@@ -1,4 +1,5 @@
-//! The findings of a run, as reports show them: the worst first, those of one reason together, and since when they are there.
+//! The findings of a run, as reports show them: the worst first, those of one reason together, and since when they are there; and what
+//! mends an account, by its findings and its reason.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +9,8 @@ use onboarding_core::{
     ids::AwsAccountId,
     inventory::StackDrift,
     orphan_cleanup,
-    plan::{Audited, Finding, Recorded, Severity},
-    stackset_sync::past_links::is_about_links,
+    plan::{AccountRow, Audited, Finding, Recorded, Severity},
+    status::{Reason, Standing},
 };
 
 use crate::{config::JobKind, engine::RunReport};
@@ -33,16 +34,28 @@ pub struct Group<'a> {
     pub findings: Vec<&'a Finding>,
 }
 
-/// The findings that a report shows one by one. An account that a job leaves out for a reason is shown as such; the findings of
-/// an audit or a clean-up say more than that, and so do those about links.
-pub fn shown(report: &RunReport) -> impl Iterator<Item = &Finding> {
-    let all = shows_accounts(report);
-    let findings = report.findings().iter();
-    findings
-        .filter(move |finding| all || finding.account.is_none() || is_about_links(&finding.reason))
+/// The findings that a report shows one by one: all of an audit or a clean-up, and else those that say more than an account's reason.
+#[must_use]
+pub fn shown(report: &RunReport) -> Vec<&Finding> {
+    match shows_accounts(report) {
+        true => report.findings().iter().collect(),
+        false => beside(report.findings(), report.accounts()),
+    }
 }
 
-/// Whether findings about accounts are shown one by one.
+/// The findings that say more than the reason of their account, as which an account that a job leaves out is shown anyway.
+#[must_use]
+pub fn beside<'a>(findings: &'a [Finding], rows: &[AccountRow]) -> Vec<&'a Finding> {
+    let rows = rows.iter().map(|row| (row.account, row.reason.code()));
+    let reasons: BTreeMap<AwsAccountId, &str> = rows.collect();
+    let of_row = |finding: &&Finding| finding.account.and_then(|account| reasons.get(&account));
+    let findings = findings.iter();
+    findings
+        .filter(|finding| of_row(finding).is_none_or(|reason| *reason != finding.reason))
+        .collect()
+}
+
+/// Whether all findings about accounts are shown one by one.
 #[must_use]
 pub fn shows_accounts(report: &RunReport) -> bool {
     let kinds = [
@@ -105,14 +118,40 @@ pub fn groups<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<Group<'a>>
 
 /// The findings about each account.
 #[must_use]
-pub fn by_account(report: &RunReport) -> BTreeMap<AwsAccountId, Vec<&Finding>> {
+pub fn by_account<'a>(
+    findings: impl IntoIterator<Item = &'a Finding>,
+) -> BTreeMap<AwsAccountId, Vec<&'a Finding>> {
     let mut accounts: BTreeMap<_, Vec<&Finding>> = BTreeMap::new();
-    for finding in report.findings() {
+    for finding in findings {
         if let Some(account) = finding.account {
             accounts.entry(account).or_default().push(finding);
         }
     }
     accounts
+}
+
+/// What mends an account: its reason, as far as no finding says more, and its findings.
+#[must_use]
+pub fn fix(row: &AccountRow, found: &[&Finding]) -> Option<String> {
+    let parts = [own_fix(row, found).map(str::to_owned), fixes(found)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// What mends an account by its reason; none where it is as it should be, or a finding about it says that.
+#[must_use]
+pub fn own_fix(row: &AccountRow, found: &[&Finding]) -> Option<&'static str> {
+    let is_wrong = row.standing != Standing::Ok && telling(row, found).is_none();
+    row.reason.fix().filter(|_| is_wrong)
+}
+
+/// The finding, of those about an account, that says what mends it from standing as it does.
+#[must_use]
+pub fn telling<'a>(row: &AccountRow, found: &[&'a Finding]) -> Option<&'a Finding> {
+    let is_of_row =
+        |finding: &Finding| row.reason == Reason::Drifted || finding.reason == row.reason.code();
+    let mut found = found.iter().copied();
+    found.find(|finding| finding.fix.is_some() && is_of_row(finding))
 }
 
 /// What mends these, the worst first, each once.

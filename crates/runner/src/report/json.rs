@@ -141,7 +141,7 @@ pub struct AccountView<'a> {
     /// More about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<&'a str>,
-    /// What mends it, by its findings.
+    /// What mends it, by its reason and its findings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
@@ -154,9 +154,7 @@ impl<'a> AccountView<'a> {
             ou_path: &row.ou_path,
             reason: row.reason,
             detail: row.detail.as_deref(),
-            fix: found
-                .get(&row.account)
-                .and_then(|found| findings::fixes(found)),
+            fix: findings::fix(row, found.get(&row.account).map_or(&[], Vec::as_slice)),
         }
     }
 }
@@ -164,7 +162,7 @@ impl<'a> AccountView<'a> {
 /// The document of a run.
 #[must_use]
 pub fn document(report: &RunReport) -> RunDocument<'_> {
-    let found = findings::by_account(report);
+    let found = findings::by_account(report.findings());
     let rows = |wanted: fn(Standing) -> bool| -> Vec<AccountView<'_>> {
         report
             .accounts()

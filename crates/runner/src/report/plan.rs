@@ -8,7 +8,7 @@ use onboarding_core::{
     plan::{AccountRow, Estimate, Plan, Risk, Step, Summary, consent::ConsentedStep},
 };
 
-use super::table;
+use super::{findings, table};
 
 /// How many accounts of a step are shown before it says how many more there are.
 const MOST_ACCOUNTS: usize = 20;
@@ -29,14 +29,14 @@ pub fn text(plan: &Plan, how: Option<&str>) -> String {
         });
     }
     text.push_str(&table::coverage(&plan.accounts));
-    text.push_str(&table::problems(&plan.accounts));
+    let shown = findings::beside(&plan.findings, &plan.accounts);
+    text.push_str(&table::problems(
+        &plan.accounts,
+        (&plan.findings, &shown),
+        true,
+    ));
     text.push('\n');
-    if table::is_of_plugin(&plan.accounts) {
-        text.push_str(&table::grouped(plan.findings.iter()));
-    } else {
-        text.push_str(&table::of_links(&plan.findings));
-        text.push_str(&table::general(&plan.findings));
-    }
+    text.push_str(&table::beside(&shown));
     text.push_str(&table::refusals(&plan.refusals));
     let is_void = plan.is_refused();
     if plan.steps.is_empty() && !is_void {

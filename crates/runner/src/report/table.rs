@@ -1,6 +1,9 @@
 //! Tables for people: coverage by organizational unit, the accounts that need a person and why, and what a run did.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use onboarding_core::{
@@ -8,7 +11,6 @@ use onboarding_core::{
     inventory::DriftStatus,
     orphan_cleanup,
     plan::{AccountRow, Finding, IamVerdict, Refusal, Verdicts},
-    stackset_sync::past_links::is_about_links,
     status::{Reason, Standing},
 };
 
@@ -59,7 +61,7 @@ fn number(count: usize) -> Cell {
 }
 
 /// Whether it is a plugin that says where accounts stand.
-pub(super) fn is_of_plugin(rows: &[AccountRow]) -> bool {
+fn is_of_plugin(rows: &[AccountRow]) -> bool {
     rows.iter().any(|row| row.reason.is_of_plugin())
 }
 
@@ -142,14 +144,17 @@ pub fn ledger<'a>(rows: impl IntoIterator<Item = &'a AccountRow>) -> String {
     render(&table)
 }
 
-/// The accounts whose Spot account is not simply in use.
-fn orphans(rows: &[AccountRow]) -> String {
-    let shown = |row: &&AccountRow| row.reason != Reason::InUse;
-    let count = rows.iter().filter(shown).count();
+/// The accounts whose Spot account is not simply in use, and what mends each reason that no finding tells of.
+fn orphans(rows: &[AccountRow], shown: &[&Finding]) -> String {
+    let is_listed = |row: &&AccountRow| row.reason != Reason::InUse;
+    let count = rows.iter().filter(is_listed).count();
     if count == 0 {
         return String::new();
     }
-    let mut text = format!("\n{}", ledger(rows.iter().filter(shown).take(MOST_SHOWN)));
+    let mut text = format!(
+        "\n{}",
+        ledger(rows.iter().filter(is_listed).take(MOST_SHOWN))
+    );
     if count > MOST_SHOWN {
         let _ = writeln!(
             text,
@@ -157,28 +162,72 @@ fn orphans(rows: &[AccountRow]) -> String {
             count - MOST_SHOWN
         );
     }
+    let found = findings::by_account(shown.iter().copied());
+    let found = |row: &AccountRow| found.get(&row.account).map_or(&[][..], Vec::as_slice);
+    let fixes = rows
+        .iter()
+        .filter_map(|row| Some((row.reason, findings::own_fix(row, found(row))?)));
+    let fixes: BTreeMap<Reason, &str> = fixes.collect();
+    for (index, (reason, fix)) in fixes.into_iter().enumerate() {
+        let space = if index == 0 { "\n" } else { "" };
+        let _ = writeln!(text, "{space}{reason}: fix: {fix}");
+    }
     text
 }
 
-/// The accounts with a problem, grouped by reason, with what to do about each.
+/// The accounts that are not as they should be, grouped by reason, with what mends them. Those are left out that a finding tells of which
+/// is shown, and, where steps are `planned`, those that a step works on and nobody else has to.
 #[must_use]
-pub fn problems(rows: &[AccountRow]) -> String {
+pub fn problems(
+    rows: &[AccountRow],
+    (findings, shown): (&[Finding], &[&Finding]),
+    planned: bool,
+) -> String {
     let mut text = String::new();
-    let mut by_reason: BTreeMap<Reason, Vec<&AccountRow>> = BTreeMap::new();
-    for row in rows
-        .iter()
-        .filter(|row| row.reason.is_finding() || row.standing == Standing::Failed)
-    {
-        by_reason.entry(row.reason).or_default().push(row);
+    let [found, shown] = [
+        findings::by_account(findings),
+        findings::by_account(shown.iter().copied()),
+    ];
+    let mut by_reason: BTreeMap<_, Vec<(&AccountRow, Option<&str>)>> = BTreeMap::new();
+    for row in rows {
+        let [found, shown] =
+            [&found, &shown].map(|of| of.get(&row.account).map_or(&[][..], Vec::as_slice));
+        // Of one that a step works on, a finding may tell something else than what the step is for.
+        if row.standing != Standing::Due && findings::telling(row, shown).is_some() {
+            continue;
+        }
+        let told = findings::telling(row, found).and_then(|finding| finding.fix.as_deref());
+        let fix = told.or_else(|| findings::own_fix(row, found));
+        let fix = fix.filter(|_| !planned || row.standing != Standing::Due);
+        let needs_person = row.reason.is_finding() || row.standing == Standing::Failed;
+        if needs_person || fix.is_some() {
+            let rows = by_reason.entry((!needs_person, row.reason)).or_default();
+            rows.push((row, fix));
+        }
     }
-    for (reason, rows) in by_reason {
+    for ((_, reason), rows) in by_reason {
         let _ = writeln!(text, "\n{reason}: {}", reason.explanation());
-        for row in rows.iter().take(MOST_SHOWN) {
+        let fixes: BTreeSet<&str> = rows.iter().filter_map(|(_, fix)| *fix).collect();
+        let common = fixes.first().filter(|_| fixes.len() == 1);
+        if let Some(fix) = common {
+            let _ = writeln!(text, "  fix: {fix}");
+        }
+        let first = rows.first().and_then(|(row, _)| row.detail.as_deref());
+        let mut others = rows.iter().skip(1).peekable();
+        let is_same =
+            others.peek().is_some() && others.all(|(row, _)| row.detail.as_deref() == first);
+        if let Some(detail) = first.filter(|_| is_same) {
+            let _ = writeln!(text, "  {}", shortened(detail));
+        }
+        for (row, fix) in rows.iter().take(MOST_SHOWN) {
             let _ = write!(text, "  {}  {}  ({})", row.account, row.name, row.ou_path);
-            let _ = match &row.detail {
+            let _ = match row.detail.as_ref().filter(|_| !is_same) {
                 Some(detail) => writeln!(text, "\n      {}", shortened(detail)),
                 None => writeln!(text),
             };
+            if let Some(fix) = fix.filter(|_| common.is_none()) {
+                let _ = writeln!(text, "      fix: {fix}");
+            }
         }
         if rows.len() > MOST_SHOWN {
             let _ = writeln!(
@@ -199,26 +248,42 @@ fn shortened(detail: &str) -> String {
     }
 }
 
-/// Findings that are not about one account.
+/// Findings beside where accounts stand: those about accounts by reason, the others in a line each.
 #[must_use]
-pub fn general(findings: &[Finding]) -> String {
-    let mut text = String::new();
-    for finding in findings.iter().filter(|finding| finding.account.is_none()) {
+pub fn beside(shown: &[&Finding]) -> String {
+    let (of_accounts, general): (Vec<&Finding>, Vec<&Finding>) = shown
+        .iter()
+        .copied()
+        .partition(|finding| finding.account.is_some());
+    let mut text = grouped(of_accounts.into_iter());
+    for finding in general {
         let severity = findings::severity(finding.severity);
         let _ = writeln!(text, "{severity}: {} ({})", finding.message, finding.reason);
+        fix(&mut text, "  ", finding);
     }
     text
 }
 
-/// The findings about links, whose accounts may be as they should be.
-#[must_use]
-pub fn of_links(findings: &[Finding]) -> String {
-    let about = findings.iter();
-    grouped(about.filter(|finding| is_about_links(&finding.reason)))
+/// What mends a finding, in a line of its own.
+fn fix(text: &mut String, indent: &str, finding: &Finding) {
+    match finding.fix.as_deref() {
+        // A command that was cut off would be dangerous to run.
+        Some(fix) if fix.chars().count() > MOST_CHARACTERS_OF_A_FIX => {
+            let _ = writeln!(
+                text,
+                "{indent}fix: needs a person; `--output json` has the commands"
+            );
+        }
+        Some(fix) => {
+            let fix = fix.replace('\n', &format!("\n{indent}     "));
+            let _ = writeln!(text, "{indent}fix: {fix}");
+        }
+        None => {}
+    }
 }
 
 /// Findings, the worst first: what was found, since when it is there, and what mends it.
-pub(super) fn grouped<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
+fn grouped<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
     let mut text = String::new();
     for group in findings::groups(findings) {
         let (severity, count) = (findings::severity(group.severity), group.findings.len());
@@ -240,19 +305,7 @@ pub(super) fn grouped<'a>(findings: impl Iterator<Item = &'a Finding>) -> String
             if let Some(drift) = finding.cloudformation {
                 let _ = writeln!(text, "      CloudFormation says {}", findings::said(drift));
             }
-            match finding.fix.as_deref() {
-                // A command that was cut off would be dangerous to run.
-                Some(fix) if fix.chars().count() > MOST_CHARACTERS_OF_A_FIX => {
-                    let _ = writeln!(
-                        text,
-                        "      fix: needs a person; `--output json` has the commands"
-                    );
-                }
-                Some(fix) => {
-                    let _ = writeln!(text, "      fix: {}", fix.replace('\n', "\n           "));
-                }
-                None => {}
-            }
+            fix(&mut text, "      ", finding);
         }
         if count > MOST_SHOWN {
             let more = count - MOST_SHOWN;
@@ -295,7 +348,7 @@ fn not_looked_at(left: &[Finding]) -> String {
 /// The findings of an audit.
 #[must_use]
 pub fn findings(report: &RunReport) -> String {
-    let mut text = grouped(findings::shown(report));
+    let mut text = grouped(report.findings().iter());
     for line in findings::audited(report) {
         let _ = writeln!(text, "{line}");
     }
@@ -391,14 +444,16 @@ pub fn run(report: &RunReport) -> String {
         text.push_str(&render(&steps));
         text.push('\n');
     }
+    let shown = findings::shown(report);
     if !report.accounts().is_empty() {
         text.push_str(&coverage(report.accounts()));
-        if report.kind == orphan_cleanup::KIND {
-            text.push_str(&orphans(report.accounts()));
-        }
-        if !findings::shows_accounts(report) {
-            text.push_str(&problems(report.accounts()));
-        }
+        text.push_str(&if report.kind == orphan_cleanup::KIND {
+            orphans(report.accounts(), &shown)
+        } else {
+            let planned = report.dry_run || report.held.is_some();
+            let found = (report.findings(), &*shown);
+            problems(report.accounts(), found, planned)
+        });
         text.push('\n');
     }
     for moved in &report.moved {
@@ -415,7 +470,7 @@ pub fn run(report: &RunReport) -> String {
     text.push_str(&if findings::shows_accounts(report) {
         findings(report)
     } else {
-        of_links(report.findings()) + &general(report.findings())
+        beside(&shown)
     });
     text.push_str(&not_looked_at(report.not_looked_at()));
     text.push_str(&refusals(report.refusals()));

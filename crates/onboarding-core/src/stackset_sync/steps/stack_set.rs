@@ -225,14 +225,15 @@ fn targets_beyond_the_profile(context: &ProfileContext<'_>, switching_on: bool, 
     if beyond.is_empty() {
         return;
     }
+    let way_out = "set deployment = \"runner\", target them again, or take the stack set's instances out of them";
     let message = format!(
-        "stack set {} also targets {}, which profile {:?} does not: AWS's auto-deployment enrolls new accounts there; set \
-         deployment = \"runner\", target them again, or take the stack set's instances out of them",
+        "stack set {} also targets {}, which profile {:?} does not: AWS's auto-deployment enrolls new accounts there",
         context.profile.stack_set,
         beyond.join(", "),
         context.profile.name
     );
     if switching_on {
+        let message = format!("{message}; {way_out}");
         refuse_all(plan, "auto-deployment-targets", message);
     } else {
         plan.findings.push(Finding {
@@ -243,6 +244,7 @@ fn targets_beyond_the_profile(context: &ProfileContext<'_>, switching_on: bool, 
             ou_path: None,
             reason: "stack-set-targets-more".to_owned(),
             message,
+            fix: Some(format!("needs a person: {way_out}")),
             ..Finding::default()
         });
     }

@@ -220,8 +220,9 @@ pub(super) fn reasons() -> String {
     let mut page = format!(
         "{GENERATED}# Reasons\n\nEvery account has one reason, from this closed set, in the reports of runs, \
          `runner status` and `runner runs show`. The standing is what it means for the account; \"by a person\" marks \
-         those that the runner cannot mend, which it reports as findings. `retry-later` is a finding, too: the account \
-         is not enrolled until a later try succeeds.\n\n| reason | standing | by a person | what it means and what to do |\n|---|---|---|---|\n"
+         those that `stackset-sync` cannot mend, which it reports as findings. `retry-later` is a finding, too: the account \
+         is not enrolled until a later try succeeds. What mends it is the `fix` of the account in every form of report, where no \
+         finding about it says more: the kind of a job, or what a person does.\n\n| reason | standing | by a person | what it means | what mends it |\n|---|---|---|---|---|\n"
     );
     for reason in Reason::ALL {
         let standing = match reason.standing() {
@@ -234,8 +235,9 @@ pub(super) fn reasons() -> String {
         let person = if reason.needs_person() { "yes" } else { "" };
         let _ = writeln!(
             page,
-            "| `{reason}` | {standing} | {person} | {} |",
-            reason.explanation()
+            "| `{reason}` | {standing} | {person} | {} | {} |",
+            reason.explanation(),
+            reason.fix().unwrap_or_default()
         );
     }
     page

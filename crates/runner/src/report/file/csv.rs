@@ -1,4 +1,5 @@
-//! Comma-separated values: one line for each account, targeted or not, and for each other one that something was found about.
+//! Comma-separated values: one line for each account, targeted or not, for each other one that something was found about, and for each
+//! finding about no account.
 
 use std::{collections::BTreeSet, io};
 
@@ -11,7 +12,7 @@ use onboarding_core::{
 use super::standing;
 use crate::{engine::RunReport, report::findings};
 
-const HEADER: [&str; 17] = [
+const HEADER: [&str; 18] = [
     "account",
     "name",
     "organizational_unit",
@@ -29,12 +30,13 @@ const HEADER: [&str; 17] = [
     "cloudformation_drift",
     "cloudformation_checked",
     "fix",
+    "finding_reasons",
 ];
 
 pub(super) fn document(report: &RunReport) -> io::Result<Vec<u8>> {
     let mut writer = Writer::from_writer(Vec::new());
     writer.write_record(HEADER)?;
-    let found = findings::by_account(report);
+    let found = findings::by_account(report.findings());
     let verdicts = report.plan().map(|plan| &plan.verdicts);
     for row in report.accounts() {
         let found = found.get(&row.account).map_or(&[][..], Vec::as_slice);
@@ -44,12 +46,16 @@ pub(super) fn document(report: &RunReport) -> io::Result<Vec<u8>> {
     let rows = report.accounts().iter().map(|row| row.account);
     let rows: BTreeSet<AwsAccountId> = rows.collect();
     for (account, found) in found.iter().filter(|(account, _)| !rows.contains(account)) {
-        writer.write_record(without_row(*account, found))?;
+        writer.write_record(without_row(Some(*account), found))?;
+    }
+    let all = report.findings().iter();
+    for finding in all.filter(|finding| finding.account.is_none()) {
+        writer.write_record(without_row(None, &[finding]))?;
     }
     writer.into_inner().map_err(|error| error.into_error())
 }
 
-fn record(row: &AccountRow, found: &[&Finding], said: Option<&Verdicts>) -> [String; 17] {
+fn record(row: &AccountRow, found: &[&Finding], said: Option<&Verdicts>) -> [String; 18] {
     let [count, worst, oldest] = counted(found);
     let spot_account = row.spot_account.as_ref().map(ToString::to_string);
     [
@@ -72,21 +78,25 @@ fn record(row: &AccountRow, found: &[&Finding], said: Option<&Verdicts>) -> [Str
         }),
         said.and_then(|said| findings::moment(said.cloudformation.checked_at?))
             .unwrap_or_default(),
-        inert(&findings::fixes(found).unwrap_or_default()),
+        inert(&findings::fix(row, found).unwrap_or_default()),
+        reasons(found),
     ]
 }
 
-/// An account that is in no listing any more.
-fn without_row(account: AwsAccountId, found: &[&Finding]) -> [String; 17] {
+/// What was found about an account that is in no listing any more, or about none.
+fn without_row(account: Option<AwsAccountId>, found: &[&Finding]) -> [String; 18] {
     let [count, worst, oldest] = counted(found);
     let worst_of_all = found.iter().max_by_key(|finding| finding.severity);
     let of = |part: fn(&Finding) -> Option<&str>| {
         let part = worst_of_all.and_then(|finding| part(finding));
         inert(part.unwrap_or_default())
     };
-    let mut record: [String; 17] = std::array::from_fn(|_| String::new());
+    let mut record: [String; 18] = std::array::from_fn(|_| String::new());
     let known = [
-        ("account", account.to_string()),
+        (
+            "account",
+            account.map_or_else(String::new, |account| account.to_string()),
+        ),
         ("name", of(|finding| finding.account_name.as_deref())),
         (
             "organizational_unit",
@@ -99,6 +109,7 @@ fn without_row(account: AwsAccountId, found: &[&Finding]) -> [String; 17] {
         ("worst_finding", worst),
         ("oldest_finding", oldest),
         ("fix", inert(&findings::fixes(found).unwrap_or_default())),
+        ("finding_reasons", reasons(found)),
     ];
     for (column, value) in known {
         let place = HEADER
@@ -110,6 +121,12 @@ fn without_row(account: AwsAccountId, found: &[&Finding]) -> [String; 17] {
         }
     }
     record
+}
+
+/// The reasons of findings, in their order.
+fn reasons(found: &[&Finding]) -> String {
+    let reasons: Vec<&str> = found.iter().map(|finding| &*finding.reason).collect();
+    inert(&reasons.join(" "))
 }
 
 /// How many findings, how bad the worst is, and since when the oldest is there.

@@ -151,7 +151,7 @@ fn percent(part: usize, whole: usize) -> String {
 
 /// The findings, the worst first; how many there are by severity and age, where there are some about accounts.
 fn findings(report: &RunReport, ended: Timestamp) -> Markup {
-    let groups = findings::groups(findings::shown(report));
+    let groups = findings::groups(findings::shown(report).into_iter());
     let left = report.not_looked_at();
     let audited = findings::audited(report);
     if groups.is_empty() && left.is_empty() {
@@ -203,6 +203,7 @@ fn one(finding: &Finding, last: &str) -> Markup {
 
 /// Findings by severity and age.
 fn by_age(report: &RunReport, ended: Timestamp) -> Markup {
+    let shown = findings::shown(report);
     html! {
         table {
             thead { tr { th { "Seen first" } @for (age, _) in findings::AGES { th { (age) } } } }
@@ -210,7 +211,7 @@ fn by_age(report: &RunReport, ended: Timestamp) -> Markup {
                 @for one in [Severity::Error, Severity::Warning, Severity::Info] {
                     tr {
                         td { (severity(one)) }
-                        @for count in findings::ages(findings::shown(report), one, ended) {
+                        @for count in findings::ages(shown.iter().copied(), one, ended) {
                             td.number { (count) }
                         }
                     }
@@ -232,8 +233,11 @@ fn severity(severity: Severity) -> Markup {
 
 /// Accounts by reason: those that need a person open, the others folded.
 fn accounts(title: &str, report: &RunReport, attention: bool) -> Markup {
-    let found = findings::by_account(report);
-    let fix = |row: &AccountRow| findings::fixes(found.get(&row.account)?);
+    let found = findings::by_account(report.findings());
+    let fix = |row: &AccountRow| {
+        let found = found.get(&row.account).map_or(&[][..], Vec::as_slice);
+        findings::fix(row, found)
+    };
     let rows = report.accounts().iter();
     let mut by_reason: BTreeMap<_, Vec<&AccountRow>> = BTreeMap::new();
     for row in rows.filter(|row| needs_attention(row) == attention) {

@@ -1,6 +1,6 @@
 //! JUnit XML, as continuous integration shows it: a suite for each organizational unit with a case for each targeted
 //! account, and one for the run itself. Every finding that somebody should look at is in a case that fails: that of its account, or
-//! else one of the run's.
+//! else one of the run's. One that is only worth knowing is in a case of either that does not fail for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +16,12 @@ use crate::{engine::RunReport, report::findings};
 
 pub(super) fn document(report: &RunReport) -> Result<Vec<u8>, SerializeError> {
     let mut suites: BTreeMap<&str, TestSuite> = BTreeMap::new();
-    let found = findings::by_account(report);
-    let mut failing = BTreeSet::new();
+    let found = findings::by_account(report.findings());
+    let [mut shown, mut failing] = [BTreeSet::new(), BTreeSet::new()];
     for row in report.accounts().iter().filter(|row| row.targeted) {
         let found = found.get(&row.account).map_or(&[][..], Vec::as_slice);
         let case = of_account(row, found, report.dry_run);
+        shown.insert(row.account);
         if matches!(case.status, TestCaseStatus::NonSuccess { .. }) {
             failing.insert(row.account);
         }
@@ -31,7 +32,7 @@ pub(super) fn document(report: &RunReport) -> Result<Vec<u8>, SerializeError> {
     }
     let mut document = Report::new(&report.job);
     document.set_time(report.duration);
-    document.add_test_suite(of_run(report, &failing));
+    document.add_test_suite(of_run(report, &shown, &failing));
     document.add_test_suites(suites.into_values());
     document.to_string().map(String::into_bytes)
 }
@@ -55,11 +56,20 @@ fn of_account(row: &AccountRow, found: &[&Finding], dry_run: bool) -> TestCase {
     let detail = detail.filter(|_| row.reason != Reason::Drifted || found.is_empty());
     let mut described: Vec<String> = detail.map(str::to_owned).into_iter().collect();
     described.extend(found.iter().map(|finding| line(finding)));
-    if !described.is_empty() {
-        status.set_description(described.join("\n"));
+    described.extend(findings::own_fix(row, found).map(|fix| format!("fix: {fix}")));
+    let described = (!described.is_empty()).then(|| described.join("\n"));
+    // A case that succeeds has no description.
+    let output = described
+        .clone()
+        .filter(|_| matches!(status, TestCaseStatus::Success { .. }));
+    if let Some(described) = described {
+        status.set_description(described);
     }
     let mut case = TestCase::new(format!("{} {}", row.account, row.name), status);
     case.set_classname(&*row.ou_path);
+    if let Some(output) = output {
+        case.set_system_out(output);
+    }
     case
 }
 
@@ -79,7 +89,11 @@ fn line(finding: &Finding) -> String {
 
 /// What no account's case says: errors of the run, refusals, steps that failed, and findings, but for those of accounts whose case
 /// fails. An account that left has none, nor has one that is no target; and that of one that is enrolled does not fail.
-fn of_run(report: &RunReport, failing: &BTreeSet<AwsAccountId>) -> TestSuite {
+fn of_run(
+    report: &RunReport,
+    shown: &BTreeSet<AwsAccountId>,
+    failing: &BTreeSet<AwsAccountId>,
+) -> TestSuite {
     let mut suite = TestSuite::new("run");
     let audited = findings::audited(report);
     if !audited.is_empty() {
@@ -92,11 +106,14 @@ fn of_run(report: &RunReport, failing: &BTreeSet<AwsAccountId>) -> TestSuite {
         |name: &str, kind: Option<NonSuccessKind>, message: &str, more: Option<String>| {
             let mut status = kind.map_or_else(TestCaseStatus::success, TestCaseStatus::non_success);
             status.set_message(message);
-            if let Some(more) = more {
+            if let Some(more) = more.clone().filter(|_| kind.is_some()) {
                 status.set_description(more);
             }
             let mut case = TestCase::new(name, status);
             case.set_classname(&report.job);
+            if let Some(more) = more.filter(|_| kind.is_none()) {
+                case.set_system_out(more);
+            }
             suite.add_test_case(case);
         };
     match &report.error {
@@ -121,13 +138,16 @@ fn of_run(report: &RunReport, failing: &BTreeSet<AwsAccountId>) -> TestSuite {
             None,
         );
     }
-    let is_untold = |finding: &&Finding| {
-        let account = finding.account;
-        finding.severity >= Severity::Warning
-            && account.is_none_or(|account| !failing.contains(&account))
-    };
-    for finding in report.findings().iter().filter(is_untold) {
-        let kind = Some(NonSuccessKind::Failure);
+    for finding in report.findings() {
+        let is_serious = finding.severity >= Severity::Warning;
+        let told = if is_serious { failing } else { shown };
+        if finding
+            .account
+            .is_some_and(|account| told.contains(&account))
+        {
+            continue;
+        }
+        let kind = is_serious.then_some(NonSuccessKind::Failure);
         add(&finding.id, kind, &finding.message, Some(line(finding)));
     }
     suite

@@ -8,6 +8,11 @@ use onboarding_core::{
 };
 
 use super::*;
+
+mod docs;
+mod fixes;
+mod kinds;
+
 use crate::engine::{RunId, StepOutcome, StepRecord};
 
 fn row(id: u64, name: &str, ou_path: &str, reason: Reason, standing: Standing) -> AccountRow {
@@ -220,7 +225,7 @@ fn every_account_has_what_mends_it_beside_it() {
         line[at].to_owned()
     };
     for (account, fix) in [(2, "mend 2"), (4, "mend 4"), (6, "mend 6"), (9, "mend 9")] {
-        assert_eq!(value(account, "fix"), fix, "{csv}");
+        assert!(value(account, "fix").ends_with(fix), "{csv}");
     }
     assert_eq!(value(9, "reason"), "departed-spot-account");
     assert_eq!(value(9, "targeted"), "false");
