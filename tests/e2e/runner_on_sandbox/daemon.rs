@@ -32,17 +32,19 @@ pub(super) struct Daemon {
 }
 
 /// A daemon of this runner.
-pub(super) fn start(rehearsal: &Rehearsal, runner: &Runner) -> Daemon {
+pub(super) fn start(runner: &Runner) -> Daemon {
     let process = runner.start(&["--output", "json", "daemon"]).unwrap();
     let mut daemon = Daemon {
         process,
         endpoint: String::new(),
     };
-    daemon.endpoint = rehearsal.until("the daemon listens", || {
-        daemon.process.check().unwrap();
-        let said: Value = serde_json::from_str(&daemon.process.stdout().unwrap()).ok()?;
-        Some(text(&said["endpoint"]))
+    let listens = process::until(LIMIT, "the daemon listens", || {
+        daemon.process.check()?;
+        let said = serde_json::from_str::<Value>(&daemon.process.stdout()?);
+        Ok(said.ok().map(|said| text(&said["endpoint"])))
     });
+    daemon.endpoint =
+        listens.unwrap_or_else(|error| panic!("{error}: {}", daemon.process.stderr().unwrap()));
     daemon
 }
 
@@ -77,7 +79,7 @@ pub(super) fn run_in(rehearsal: &Rehearsal, state: &str) -> Option<Value> {
 fn jobs_run_when_they_are_due_and_the_provider_is_served_meanwhile() {
     let rehearsal = with_job(SMALL, &often(""));
     let before = rehearsal.spot_accounts();
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let done = rehearsal.until("a run has enrolled everything", || {
         daemon.process.check().unwrap();
         run_in(&rehearsal, "done")
@@ -125,7 +127,7 @@ fn in_the_middle() -> (Rehearsal, Daemon, Vec<SpotAccount>) {
     let one = "[daemon]\nlisten = \"127.0.0.1:0\"\n[enrollment]\nserved_by = \"provider\"\n[stack_set]\nmax_concurrent = 1\n";
     rehearsal.configure(one, "", "ous = [\"root\"]");
     let before = rehearsal.spot_accounts();
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     rehearsal.until("an account is linked", || {
         daemon.process.check().unwrap();
         let calls = rehearsal.calls();
@@ -147,7 +149,7 @@ fn a_daemon_that_is_told_to_end_leaves_its_run_to_the_next_one() {
     assert_eq!(daemon.process.wait(LIMIT).unwrap(), 0);
     let waiting = run_in(&rehearsal, "queued").unwrap();
     assert_eq!(waiting["woken_by"], "resume");
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     rehearsal.until("the job is run to its end", || {
         daemon.process.check().unwrap();
         let done = run_in(&rehearsal, "done")?;
@@ -166,7 +168,7 @@ fn a_daemon_that_is_killed_takes_up_what_it_had_begun() {
     assert!(daemon.process.wait(LIMIT).is_err(), "a signal ended it");
     let running = run_in(&rehearsal, "running").unwrap();
 
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let done = process::until(
         Duration::from_secs(300),
         "the job is run to its end",
@@ -189,7 +191,7 @@ fn a_daemon_that_is_killed_takes_up_what_it_had_begun() {
 #[test]
 fn people_pause_cancel_and_change_jobs_beside_a_daemon() {
     let rehearsal = with_job(SMALL, &often(""));
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     rehearsal.until("everything is enrolled", || {
         daemon.process.check().unwrap();
         run_in(&rehearsal, "done")
@@ -255,7 +257,7 @@ fn people_pause_cancel_and_change_jobs_beside_a_daemon() {
 fn a_run_that_goes_on_is_cancelled_by_its_id() {
     let slow = SMALL.replace("120.0", "10.0") + "[stack_sets]\nresource_time = \"60s\"\n";
     let rehearsal = with_job(&slow, &often(""));
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let running = rehearsal.until("the operation goes on", || {
         daemon.process.check().unwrap();
         let calls = rehearsal.calls();
@@ -290,7 +292,7 @@ fn a_run_by_hand_beside_a_daemon_is_the_daemons_and_told_like_any_other() {
     let far = "kind = \"stackset-sync\"\nschedule = { cron = \"0 0 0 1 1 * 2099\" }\n";
     let rehearsal = with_job(SMALL, far);
     let before = rehearsal.spot_accounts();
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let ended = rehearsal.run(&["--output", "json", "exec", "sync"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(
@@ -347,7 +349,7 @@ const FAR: &str = "kind = \"stackset-sync\"\nschedule = { cron = \"0 0 0 1 1 * 2
 fn a_plan_is_approved_and_applied_beside_a_daemon() {
     let rehearsal = with_job(SMALL, &format!("{FAR}approval = \"required\"\n"));
     let before = rehearsal.spot_accounts();
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let asked = rehearsal.run(&["--output", "json", "exec", "sync"]);
     assert_eq!(asked.code, 4, "{}", asked.stderr);
     assert!(
@@ -374,7 +376,7 @@ fn a_daemon_ends_when_another_version_has_changed_the_tables() {
     let Some(state) = StateFile::of(&rehearsal) else {
         return;
     };
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     state.rows(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
          SELECT 9999, description, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1",
@@ -397,7 +399,7 @@ fn asked_for_before(
     rehearsal.write("config/cost.json", &policy.to_string());
     rehearsal.write("token", &rehearsal.environment["SPOTINST_TOKEN"]);
     rehearsal.configure(&format!("{sections}{DAEMON}"), profile, "ous = [\"root\"]");
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let busy = fs::File::create(rehearsal.path("runner.db.sync.lock")).unwrap();
     busy.lock().unwrap();
     let mut asking = rehearsal.runner.start(&["exec", "sync"]).unwrap();
@@ -440,7 +442,7 @@ fn a_run_by_hand_that_is_interrupted_ends_in_the_daemon() {
     let slow = SMALL.replace("120.0", "10.0") + "[stack_sets]\nresource_time = \"60s\"\n";
     let far = "kind = \"stackset-sync\"\nschedule = { cron = \"0 0 0 1 1 * 2099\" }\n";
     let rehearsal = with_job(&slow, far);
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let mut waiting = rehearsal.runner.start(&["exec", "sync"]).unwrap();
     rehearsal.until("the operation goes on", || {
         waiting.check().unwrap();
@@ -479,7 +481,7 @@ fn whoever_shows_no_token_is_told_no_more_than_a_status() {
     let missing = rehearsal.run(&["daemon"]);
     assert_eq!(missing.code, 5, "{}", missing.stderr);
     rehearsal.write("token", "5ecret-of-the-daemon\n");
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let get = |path: &str, token: Option<&str>| {
         let mut request = wire::client()
             .unwrap()

@@ -156,7 +156,7 @@ fn killed_at_random(extent: &Extent, faults: &str) {
         assert!(daemon.wait(LIMIT).is_err(), "a signal ended it");
         in_the_middle += u32::from(rehearsal.linked() < extent.accounts);
     }
-    let mut last = start(&rehearsal, &rehearsal.runner);
+    let mut last = start(&rehearsal.runner);
     let all = rehearsal.settles(&before, &mut [&mut last]);
     let in_state = |state: &str| all.iter().filter(|run| run["state"] == state).count();
     let creations = rehearsal.calls()["spot:POST /setup/account"];

@@ -66,7 +66,7 @@ impl Replicas {
 
     /// One daemon, in the middle of a run, which no tick asks for again.
     fn in_the_middle(&self) -> Daemon {
-        let mut daemon = start(&self.one, &self.one.runner);
+        let mut daemon = start(&self.one.runner);
         self.one.until("an account is linked", || {
             daemon.process.check().unwrap();
             let calls = self.one.calls();
@@ -118,7 +118,7 @@ fn a_daemon_that_is_paused_past_its_lease_has_lost_its_run() {
     let before = rehearsal.spot_accounts();
     let mut paused = replicas.in_the_middle();
     replicas.never_due_again();
-    let mut other = start(rehearsal, &replicas.other);
+    let mut other = start(&replicas.other);
     paused.process.signal(Signal::STOP).unwrap();
     let struck = Instant::now();
     let running = run_in(rehearsal, "running").unwrap();
@@ -153,7 +153,7 @@ fn a_daemon_that_is_killed_is_followed_by_the_other_one() {
     let before = rehearsal.spot_accounts();
     let mut killed = replicas.in_the_middle();
     replicas.never_due_again();
-    let mut other = start(rehearsal, &replicas.other);
+    let mut other = start(&replicas.other);
     killed.process.signal(Signal::KILL).unwrap();
     let struck = Instant::now();
     assert!(killed.process.wait(LIMIT).is_err(), "a signal ended it");

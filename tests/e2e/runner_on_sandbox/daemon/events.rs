@@ -143,7 +143,7 @@ fn an_account_that_comes_is_enrolled_without_a_tick_and_nothing_wakes_itself() {
         ],
     );
     let before = rehearsal.spot_accounts();
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     // The stack set is there, and so are its accounts.
     assert_eq!(rehearsal.run(&["exec", "sync"]).code, 0);
     let first = rehearsal.calm(&mut daemon).len();
@@ -209,7 +209,7 @@ fn an_account_that_comes_is_enrolled_without_a_tick_and_nothing_wakes_itself() {
 fn a_hundred_accounts_at_once_make_few_runs() {
     let rehearsal = with_events("", &[("sync", &far("stackset-sync", ""))]);
     let before = rehearsal.spot_accounts();
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let accounts: Vec<String> = (0..100).map(|_| rehearsal.joins(false)).collect();
     rehearsal.are_enrolled(&mut daemon, &accounts);
     let runs = rehearsal.calm(&mut daemon);
@@ -235,7 +235,7 @@ fn what_comes_twice_or_is_no_event_blocks_nothing() {
             &far("stackset-sync", "wake_on = [\"account-moved\"]\n"),
         )],
     );
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let moved = json!({
         "version": "0", "id": "7bf73129", "source": "aws.organizations", "detail-type": "AWS API Call via CloudTrail",
         "time": "2026-06-01T12:00:00Z",
@@ -305,7 +305,7 @@ fn what_comes_twice_or_is_no_event_blocks_nothing() {
 #[test]
 fn a_paused_job_leaves_events_out_and_a_freeze_lets_nothing_be_changed() {
     let rehearsal = with_events("", &[("sync", &far("stackset-sync", ""))]);
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let paused = [
         "jobs",
         "pause",
@@ -356,7 +356,7 @@ fn an_event_ends_the_run_that_goes_on_where_the_job_says_so() {
     let job = "overlap = \"replace\"\nwake_on = [\"account-joined\"]\n\
                [params.settings]\ndirectory = \"made\"\nlog = \"log\"\n";
     rehearsal.write("config/jobs/slow.toml", &far("rogue-slow-apply", job));
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let log = || fs::read_to_string(rehearsal.path("log")).unwrap_or_default();
     for ended in 0..2 {
         rehearsal.joins(true);
@@ -388,8 +388,8 @@ fn two_daemons_on_one_database_make_one_run() {
         let from = rehearsal.path(&format!("config/{file}"));
         fs::copy(from, other.directory().join("config").join(file)).unwrap();
     }
-    let mut one = start(&rehearsal, &rehearsal.runner);
-    let mut two = start(&rehearsal, &other);
+    let mut one = start(&rehearsal.runner);
+    let mut two = start(&other);
     for daemon in [&mut one, &mut two] {
         rehearsal.until("it takes events", || {
             let said = daemon.process.stderr().unwrap();
@@ -455,7 +455,7 @@ fn a_run_is_linked_with_the_spans_that_asked_for_it() {
 #[test]
 fn a_daemon_without_a_wake_up_queue_goes_by_its_schedules() {
     let rehearsal = with_job(SMALL, &often(""));
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     rehearsal.until("a run has enrolled everything", || {
         daemon.process.check().unwrap();
         run_in(&rehearsal, "done")

@@ -143,7 +143,7 @@ const UNREACHABLE: &str = "[[notify]]\nname = \"ops\"\nwebhook = \"http://127.0.
 fn metrics_are_served_as_documented_and_tell_what_is_so() {
     let rehearsal = with_job(&format!("{}{TROUBLE}", three()), &often(""));
     rehearsal.configure(&format!("{UNREACHABLE}{DAEMON}"), "", "ous = [\"root\"]");
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     // Before anything has run: what can be counted is at zero, so that its first event is an increase.
     let first = scrape(&daemon, &rehearsal);
     let refused = "runner_provider_refused_total{error_type=\"not-a-request\"}";
@@ -244,7 +244,7 @@ fn metrics_are_served_as_documented_and_tell_what_is_so() {
 fn an_account_that_was_closed_fails_no_longer() {
     let blocked = three().replace("depth = 2", "depth = 2\nscp_blocked = 1");
     let rehearsal = with_job(&blocked, &often(""));
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let retrying = "runner_accounts_retrying";
     until_is(&mut daemon, &rehearsal, retrying, 1.0);
     let [account] = &rehearsal.account_ids(|account| account["scp_blocked"] == true)[..] else {
@@ -345,7 +345,7 @@ pub(super) fn start_with_collector(
         environment.insert((*name).to_owned(), (*value).to_owned());
     }
     rehearsal.runner.set_environment(environment);
-    start(rehearsal, &rehearsal.runner)
+    start(&rehearsal.runner)
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn waited_while(rehearsal: &Rehearsal, busy: fs::File, happens: impl FnOnce()) -
 fn a_run_that_waits_when_its_job_is_paused_or_disabled_does_not_begin() {
     let rehearsal = with_job(SMALL, &often(""));
     let first = busy(&rehearsal);
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let paused = waited_while(&rehearsal, first, || {
         let pause = ["jobs", "pause", "sync", "--reason", "migration"];
         let ended = rehearsal.run(&[&pause[..], &["--as", "ana"]].concat());

@@ -132,7 +132,7 @@ fn runs_that_die_again_and_again_are_told_once() {
     rehearsal.configure(&(target + DAEMON), "", "ous = [\"root\"]");
     let mut dead = BTreeSet::new();
     for death in 1..=3 {
-        let mut daemon = start(&rehearsal, &rehearsal.runner);
+        let mut daemon = start(&rehearsal.runner);
         let running = rehearsal.until("another run goes on", || {
             daemon.process.check().unwrap();
             let run = run_in(&rehearsal, "running")?;
@@ -148,7 +148,7 @@ fn runs_that_die_again_and_again_are_told_once() {
         assert_eq!(receiver.got().len(), 0, "{death}");
         dead.insert(running);
     }
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let told = rehearsal.until("it is told", || {
         daemon.process.check().unwrap();
         receiver.got().first().cloned()
@@ -177,7 +177,7 @@ fn a_configuration_that_is_wrong_as_a_whole_is_told_to_everybody() {
     let target = receiver.by_file(&rehearsal, "on-call", "jobs = [\"sync\"]");
     let sections = target + DAEMON;
     rehearsal.configure(&sections, "", "ous = [\"root\"]");
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let wrong = sections.replace("[daemon]\n", "[daemon]\nlissen = 1\n");
     rehearsal.configure(&wrong, "", "ous = [\"root\"]");
     let told = rehearsal.until("it is told", || {

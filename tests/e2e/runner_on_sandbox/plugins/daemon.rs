@@ -16,7 +16,7 @@ fn plugins_run_on_schedule_and_one_that_is_missing_disables_its_job_only() {
     let here = rehearsal.rogue("fine", "");
     rehearsal.define_plugin_job(&here, often, "");
     rehearsal.define_plugin_job("rogue-late", often, "");
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     let done = |job: &str| {
         let runs = runs(&rehearsal);
         runs.into_iter()

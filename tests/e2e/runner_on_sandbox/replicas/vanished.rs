@@ -77,7 +77,7 @@ fn who_is_told_to_end_beside_a_database_that_has_vanished_ends_in_time() {
         "[state]\nurl = \"{state}\"\nlease = \"60s\"\n[daemon]\nlisten = \"127.0.0.1:0\"\n[enrollment]\nserved_by = \"provider\"\n"
     );
     rehearsal.configure(&sections, "", "ous = [\"root\"]");
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     rehearsal.until("an account is being enrolled", || {
         daemon.process.check().unwrap();
         let creates = rehearsal.calls().contains_key("spot:POST /setup/account");

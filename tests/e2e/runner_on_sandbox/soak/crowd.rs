@@ -36,7 +36,7 @@ fn jobs_of_the_same_second_have_one_run_each_and_the_daemon_answers_meanwhile() 
             ),
         );
     }
-    let mut daemon = start(&rehearsal, &rehearsal.runner);
+    let mut daemon = start(&rehearsal.runner);
     rehearsal.until("it looks", || {
         (daemon.get(&rehearsal, "/readyz") == 200).then_some(())
     });

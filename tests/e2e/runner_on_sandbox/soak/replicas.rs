@@ -78,7 +78,7 @@ fn two_daemons_of_which_one_is_killed_or_paused_again_and_again_enroll_every_acc
     let rehearsal = on(&database, &extent);
     let before = rehearsal.spot_accounts();
     let mut random = extent.random();
-    let mut daemons = [0, 1].map(|_| start(&rehearsal, &rehearsal.runner));
+    let mut daemons = [0, 1].map(|_| start(&rehearsal.runner));
     let (mut kills, mut pauses) = (0, 0);
     for _ in 0..extent.faults {
         some_time(&mut random);
@@ -88,7 +88,7 @@ fn two_daemons_of_which_one_is_killed_or_paused_again_and_again_enroll_every_acc
             kills += 1;
             struck.process.signal(Signal::KILL).unwrap();
             assert!(struck.process.wait(LIMIT).is_err(), "a signal ended it");
-            *struck = start(&rehearsal, &rehearsal.runner);
+            *struck = start(&rehearsal.runner);
         } else {
             pauses += 1;
             struck.process.signal(Signal::STOP).unwrap();
@@ -116,7 +116,7 @@ fn a_database_that_goes_away_stops_effects_and_loses_nothing() {
     let extent = Extent::at_least(1, 12).seldom();
     let rehearsal = on(&server.database().unwrap(), &extent);
     let before = rehearsal.spot_accounts();
-    let mut daemons = [0, 1].map(|_| start(&rehearsal, &rehearsal.runner));
+    let mut daemons = [0, 1].map(|_| start(&rehearsal.runner));
     rehearsal.until("an account is linked", || {
         for daemon in &mut daemons {
             daemon.process.check().unwrap();
