@@ -1,4 +1,5 @@
-//! Reading in member accounts, through a role that each of them has; and, through another one, taking stray policies away there.
+//! Reading in member accounts, through a role that each of them has; and, through another one, taking stray policies away there, and
+//! deleting stacks that were left.
 //!
 //! Sessions are kept until they are nearly over, a bounded number of them: several requests about one account assume the
 //! role once. That a role cannot be assumed is an answer and no failure of ours, so it is told from a call that failed.
@@ -100,7 +101,8 @@ type Slot = tokio::sync::Mutex<Option<(Instant, Aws)>>;
 /// The places of the accounts' sessions, each with when it was asked for last.
 type Sessions = HashMap<AwsAccountId, (Instant, Arc<Slot>)>;
 
-/// Takes stray policies away in member accounts, and does nothing else there. Clones share the sessions.
+/// Takes stray policies away in member accounts, and deletes stacks that were left there; it does nothing else. Clones share the
+/// sessions.
 #[derive(Debug, Clone)]
 pub struct AccountRemediation(AccountAccess);
 
@@ -138,6 +140,27 @@ impl AccountRemediation {
         let detach =
             |session: Aws| async move { session.detach_role_policy(role, policy_arn).await };
         self.0.within(account, detach).await
+    }
+
+    /// A stack, as [`AccountAccess::stack`]: what the role may delete, it may look at.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn stack(&self, stack: &StackId) -> Result<Option<AccountStack>, AccessError> {
+        self.0.stack(stack).await
+    }
+
+    /// Begins to delete a stack, in the account that its id names, as [`Aws::delete_account_stack`].
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub async fn delete_stack(&self, stack: &StackId, token: &str) -> Result<(), AccessError> {
+        // An id has an account: it could not have been parsed otherwise.
+        let Some(account) = stack.account() else {
+            return Ok(());
+        };
+        let delete = |session: Aws| async move { session.delete_account_stack(stack, token).await };
+        self.0.within(account, delete).await
     }
 }
 

@@ -4,13 +4,24 @@ use std::collections::BTreeMap;
 
 use onboarding_core::ids::StackId;
 
-use crate::{Aws, AwsError, stacks::is_no_such_stack};
+use crate::{
+    Aws, AwsError,
+    stacks::{is_no_such_stack, key_and_value},
+};
 
 /// A stack (CloudFormation API reference, Stack).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountStack {
+    /// Its name.
+    pub name: String,
     /// Its status, such as `CREATE_IN_PROGRESS`.
     pub status: String,
+    /// Why it is so, in AWS's words, where AWS says it.
+    pub status_reason: Option<String>,
+    /// Its parameters. NoEcho values read back as `****`.
+    pub parameters: BTreeMap<String, String>,
+    /// Whether it is protected from being deleted.
+    pub is_protected: bool,
     /// Its outputs by key; none while it is being made.
     pub outputs: BTreeMap<String, String>,
     /// When it was deleted, in Unix milliseconds, where AWS says so.
@@ -55,7 +66,12 @@ impl Aws {
         let found = found.ok_or_else(|| AwsError::malformed(OPERATION, "no stack"))?;
         let outputs = found.outputs.unwrap_or_default().into_iter();
         let deleted = found.deletion_time;
+        let parameters = found.parameters.unwrap_or_default().into_iter();
         Ok(Some(AccountStack {
+            name: found.stack_name.unwrap_or_default(),
+            status_reason: found.stack_status_reason,
+            parameters: parameters.filter_map(key_and_value).collect(),
+            is_protected: found.enable_termination_protection == Some(true),
             status: found
                 .stack_status
                 .map(|status| status.as_str().to_owned())
@@ -65,5 +81,28 @@ impl Aws {
                 .collect(),
             deleted_at: deleted.and_then(|at| at.to_millis().ok()),
         }))
+    }
+
+    /// Begins to delete a stack by its id, in its own Region. CloudFormation takes a token once: the same request with the same token
+    /// does nothing more. A stack that is not there is no error.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn delete_account_stack(&self, stack: &StackId, token: &str) -> Result<(), AwsError> {
+        let region = aws_types::region::Region::new(stack.region().to_owned());
+        self.governed
+            .call("cloudformation:DeleteStack", || {
+                let config = aws_sdk_cloudformation::config::Builder::new();
+                self.clients
+                    .cloudformation()
+                    .delete_stack()
+                    .stack_name(stack.as_str())
+                    .client_request_token(token)
+                    .customize()
+                    .config_override(config.region(region.clone()))
+                    .send()
+            })
+            .await?;
+        Ok(())
     }
 }

@@ -167,7 +167,7 @@ pub enum Purpose {
     Enrollment,
     /// They make the audit role, in the accounts of all profiles.
     AuditRole,
-    /// They make the remediation role, in the accounts of all profiles.
+    /// They make the remediation role, in the accounts of all profiles and of [`Remediation::leftover_units`].
     RemediationRole,
 }
 
@@ -261,13 +261,16 @@ impl Profile {
     }
 }
 
-/// The role through which stray policies are taken away.
+/// The role through which stray policies are taken away, and stacks that were left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remediation {
-    /// Its stack set. As the audit role's, it is for the accounts of all profiles.
+    /// Its stack set. As the audit role's, it is for the accounts of all profiles, and for those of the units below.
     pub profile: Profile,
     /// At most this many roles lose policies in one run.
     pub max_roles: usize,
+    /// The units beside the profiles' targets whose accounts have the role as well, so that stacks which were left in accounts that
+    /// moved there are deleted through it. Empty where a person deletes them.
+    pub leftover_units: Vec<OuRef>,
 }
 
 /// Limits that every removal obeys.
@@ -289,7 +292,7 @@ pub struct Desired {
     /// The audit role's stack set, when we deploy one. It is for the accounts of all profiles: its own targets only say how
     /// fine those are.
     pub audit: Option<Profile>,
-    /// The role through which stray policies are taken away; none when a person does that.
+    /// The role through which stray policies are taken away, and stacks that were left; none when a person does that.
     pub remediation: Option<Remediation>,
     /// The billing data that Billing Engine shall read; none when Billing Engine is not asked for.
     pub billing_engine: Option<BillingSource>,
@@ -320,6 +323,13 @@ impl Desired {
         let remediation = self.remediation.iter();
         let remediation = remediation.map(|remediation| &remediation.profile);
         self.audit.iter().chain(remediation)
+    }
+
+    /// The units beside all targets whose accounts have the remediation role.
+    #[must_use]
+    pub fn leftover_units(&self) -> &[OuRef] {
+        let remediation = self.remediation.as_ref();
+        remediation.map_or(&[], |remediation| &remediation.leftover_units)
     }
 
     /// The targets of all profiles, asked for or not.

@@ -5,7 +5,8 @@
 //! ([`still_orphan`]).
 //!
 //! Guarantees: pure; no plan touches a protected account or a Spot account that is not ours; a listing of AWS Organizations
-//! or Spot that is empty or has shrunk gives a plan without steps. Stack instances of accounts that are gone are taken out by
+//! or Spot that is empty or has shrunk gives a plan without steps. Stacks that were left in accounts go only right before their Spot
+//! accounts, under the same limits. Stack instances of accounts that are gone are taken out by
 //! the steps of [`stackset_sync`] itself, under its limits, of those accounts whose Spot account is deleted next.
 
 mod action;
@@ -14,6 +15,7 @@ mod clock;
 mod fresh;
 mod instances;
 mod late;
+mod leftover;
 mod limits;
 mod observed;
 pub mod protection;
@@ -23,14 +25,15 @@ mod verdict;
 
 pub use action::{CleanupAction, CleanupConsent};
 pub use clock::OrphanClock;
-pub use fresh::{Evidence, OutsideEvidence, still_orphan, still_outside};
+pub use fresh::{Evidence, OutsideEvidence, still_left, still_orphan, still_outside};
 pub use late::add_late;
+pub use leftover::{Foreign, LeftStack, is_the_left_one};
 pub use limits::{allowance, most_a_day};
 pub use observed::{
     CleanupObserved, CleanupRules, Deleted, EmptyPattern, Known, KnownOwner, KnownTombstone,
     NamePattern, Place, SentCreation,
 };
-pub use verdict::{Judged, Verdict, Why, judge};
+pub use verdict::{Judged, Verdict, Why, delete_stack_command, judge};
 
 use std::collections::BTreeMap;
 
@@ -80,8 +83,8 @@ pub fn unclear_stacks(
 ) -> Result<Vec<(SpotAccountId, StackId)>, PlanError> {
     let judged = judge(observed, desired, rules)?.into_iter();
     let unclear = judged.filter(|one| {
-        matches!(one.verdict, Verdict::Kept(Reason::StackRemains, _))
-            && one.known.tombstone.is_none()
+        let remains = matches!(one.verdict, Verdict::Kept(Reason::StackRemains, _));
+        (remains || one.leftover.is_some()) && one.known.tombstone.is_none()
     });
     Ok(unclear
         .filter_map(|one| {
@@ -92,7 +95,17 @@ pub fn unclear_stacks(
         .collect())
 }
 
-/// The Spot accounts that are due and not protected, the oldest first: what runs in them decides which are deleted.
+/// A Spot account that is due and not protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The Spot account.
+    pub spot_account: SpotAccountId,
+    /// The stack that was left in its account and is deleted first, through the remediation role.
+    pub leftover: Option<StackId>,
+}
+
+/// The Spot accounts that are due and not protected, the oldest first: what runs in them, and whether stacks that were left can be
+/// deleted, decides which are deleted.
 ///
 /// # Errors
 /// As [`plan`].
@@ -100,7 +113,7 @@ pub fn due(
     observed: &CleanupObserved,
     desired: &Desired,
     rules: &CleanupRules,
-) -> Result<Vec<SpotAccountId>, PlanError> {
+) -> Result<Vec<Due>, PlanError> {
     let judged = judge(observed, desired, rules)?;
     let sync = stackset_sync::plan(&observed.sync, desired)?;
     let protection = Protection::new(&observed.sync.organization, desired, rules)?;
@@ -109,7 +122,11 @@ pub fn due(
     let due = all
         .into_iter()
         .filter(|one| matches!(one.stand, Stand::Due { .. }));
-    Ok(due.map(|one| one.judged.record.id.clone()).collect())
+    let due = due.map(|one| Due {
+        spot_account: one.judged.record.id.clone(),
+        leftover: one.judged.leftover.clone(),
+    });
+    Ok(due.collect())
 }
 
 /// Whether what is listed may be believed; else why nothing is removed.
@@ -146,6 +163,7 @@ pub fn plan(
     plan.refusals.extend(refused.cloned());
     instances::of_gone(&sync, &all, &mut plan);
     instances::outside(observed, desired, &all, &mut plan);
+    plan.steps.extend(all.iter().filter_map(leftover::step));
     let deletions: Vec<Step> = all
         .iter()
         .filter_map(|one| action::deletion(one, desired.profiles.len(), &plan.steps))

@@ -35,7 +35,7 @@ pub use observed::{
 pub use operation_targets::{OperationTargets, TargetFilter};
 
 use crate::{
-    desired::{Deployment, Desired},
+    desired::{Deployment, Desired, Purpose},
     plan::{AccountRow, Finding, Plan, Refusal, Severity},
     status::{Reason, Standing},
 };
@@ -241,14 +241,14 @@ fn plan_extent(
             desired.audit.as_ref().zip(observed.audit.as_ref()),
             remediation.zip(observed.remediation.as_ref()),
         ];
+        let organization = &observed.organization;
+        let widest = targets::with_leftover_units(organization, desired, &resolved.union)?;
         for (profile, state) in roles.into_iter().flatten() {
-            account_roles::plan(
-                observed,
-                desired,
-                (profile, state),
-                &resolved.union,
-                &mut plan,
-            )?;
+            let targets = match profile.purpose {
+                Purpose::RemediationRole => &widest,
+                Purpose::Enrollment | Purpose::AuditRole => &resolved.union,
+            };
+            account_roles::plan(observed, desired, (profile, state), targets, &mut plan)?;
         }
     }
     // Before rows are merged: a leftover instance of one profile is a finding beside a proper one of another.

@@ -15,7 +15,7 @@
 //! Invariant: a statement that names Spot's principal carries an external ID condition, in every rendering.
 //!
 //! Beside it, the templates of the audit role ([`AuditRoleSpec`]), through which we read what is really in an account, and of the
-//! remediation role ([`RemediationRoleSpec`]), through which we take stray policies away. They never name Spot's principal.
+//! remediation role ([`RemediationRoleSpec`]), through which we take stray policies away, and delete stacks that were left. They never name Spot's principal.
 
 mod audit_role;
 mod body;
@@ -46,7 +46,8 @@ pub use permissions::{
     POLICY_VERSION_PARAMETER, REPAIR_NONCE_PARAMETER,
 };
 pub use remediation_role::{
-    OurNames, REMEDIATION_ROLE_DESCRIPTION, RemediationRoleSpec, is_remediation_role,
+    LeftoverStacks, OurNames, REMEDIATION_ROLE_DESCRIPTION, RemediationRoleSpec,
+    is_remediation_role,
 };
 pub use render::{Format, MAX_INLINE_BODY_SIZE, RenderedTemplate};
 pub use service_token::{service_token_changes, service_topics};

@@ -290,6 +290,10 @@ pub(crate) fn update(
 pub(crate) fn delete(world: &mut World, key: StackKey, task: Option<InstanceTask>) {
     let now = world.now();
     let stack = &mut world.stacks[key];
+    if task.is_some() {
+        // Its stack set acts, whoever tried to delete it before.
+        stack.plain = None;
+    }
     stack.set_status(now, Status::DeleteInProgress, Some("User Initiated".into()));
     stack.work = Some(work(Action::Delete, OnFailure::Rollback, task));
     engine::begin(world, key, Stage::Remove);

@@ -1,6 +1,7 @@
 //! Spot accounts that nobody needs any more: when they are deleted, what keeps them, and how they are made again.
 
 mod clocks;
+mod leftovers;
 mod moment;
 mod outcomes;
 mod terminal;

@@ -123,7 +123,9 @@ async fn a_failure_is_no_denial_and_is_tried_again_with_a_new_session() {
 #[tokio::test]
 async fn a_stack_is_read_in_its_own_region_and_a_missing_one_is_no_error() {
     let stack = "<Stacks><member><StackId>s</StackId><StackName>s</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime>\
-                 <StackStatus>ROLLBACK_COMPLETE</StackStatus><Outputs><member><OutputKey>ExternalId</OutputKey>\
+                 <StackStatus>ROLLBACK_COMPLETE</StackStatus><StackStatusReason>why</StackStatusReason>\
+                 <EnableTerminationProtection>true</EnableTerminationProtection>\
+                 <Parameters><member><ParameterKey>Token</ParameterKey><ParameterValue>****</ParameterValue></member></Parameters><Outputs><member><OutputKey>ExternalId</OutputKey>\
                  <OutputValue>spotinst:aws:extid:1</OutputValue></member></Outputs></member></Stacks>";
     let (server, access) = served(move |call| match call.operation.as_str() {
         "DescribeStacks" if call.body.contains("gone") => {
@@ -141,6 +143,9 @@ async fn a_stack_is_read_in_its_own_region_and_a_missing_one_is_no_error() {
     let found = access.stack(&id("there")).await.unwrap().unwrap();
     assert_eq!(found.status, "ROLLBACK_COMPLETE");
     assert_eq!(found.outputs["ExternalId"], "spotinst:aws:extid:1");
+    assert_eq!((&*found.name, found.is_protected), ("s", true));
+    assert_eq!(found.status_reason.as_deref(), Some("why"));
+    assert_eq!(found.parameters["Token"], "****");
     assert_eq!(access.stack(&id("gone")).await, Ok(None));
     let calls = server.calls.lock().unwrap().clone();
     let describe = calls.iter().find(|call| call.operation == "DescribeStacks");
@@ -186,6 +191,39 @@ async fn policies_are_taken_away_in_the_session_of_the_remediation_role() {
     assert!(
         detach.contains(&format!("RoleName=SpotRole&{name}")),
         "{detach}"
+    );
+}
+
+#[tokio::test]
+async fn a_stack_is_deleted_in_its_own_region_in_the_session_of_the_remediation_role() {
+    let server = Server::start(|call| match call.operation.as_str() {
+        "AssumeRole" => Answer::xml("AssumeRole", SESSION),
+        operation => Answer::xml(operation, ""),
+    })
+    .await;
+    let remediation = AccountRemediation::new(&server.aws, role("remediation"));
+    let stack = "arn:aws:cloudformation:eu-west-1:000000000007:stack/StackSet-a-1/1";
+    let stack = stack.parse().unwrap();
+    assert_eq!(remediation.delete_stack(&stack, "leftover-1").await, Ok(()));
+    let calls = server.calls.lock().unwrap().clone();
+    let [assume, delete] = &calls[..] else {
+        panic!("{calls:?}")
+    };
+    assert!(
+        assume.body.contains("role%2Fspot%2Fremediation"),
+        "{assume:?}"
+    );
+    assert_eq!(delete.operation, "DeleteStack");
+    for part in [
+        "StackName=arn%3Aaws%3Acloudformation%3Aeu-west-1%3A000000000007%3Astack%2FStackSet-a-1%2F1",
+        "ClientRequestToken=leftover-1",
+    ] {
+        assert!(delete.body.contains(part), "{delete:?}");
+    }
+    let signed = &delete.authorization;
+    assert!(
+        signed.contains("ASIAMEMBER/") && signed.contains("/eu-west-1/cloudformation"),
+        "{signed}"
     );
 }
 

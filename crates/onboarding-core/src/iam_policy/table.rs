@@ -37,7 +37,7 @@ pub enum Need {
     AccountTags,
     /// Accounts are read through the audit role (`audit.enabled`).
     AuditRole,
-    /// Stray policies are taken away through the remediation role (`remediation.enabled`).
+    /// Stray policies are taken away through the remediation role, and stacks that were left (`remediation.enabled`).
     RemediationRole,
     /// A job reads IAM from an aggregator of AWS Config in the home account (`aggregator`).
     Aggregator,

@@ -11,7 +11,7 @@ use super::{
     verdict::Why,
 };
 use crate::{
-    ids::{AwsAccountId, SpotAccountId, StackId},
+    ids::{AwsAccountId, RoleArn, SpotAccountId, StackId},
     plan::{
         Estimate, Risk, Step,
         consent::{Consent, Exactly, Scope},
@@ -19,7 +19,10 @@ use crate::{
     stackset_sync::{self, SyncConsent},
 };
 
-/// After everything that `stackset-sync` does: the Spot account goes last.
+/// After everything that `stackset-sync` does.
+pub(super) const LEFTOVER: u32 = 60;
+
+/// The Spot account goes last.
 const LAST: u32 = 100;
 
 /// What a step does that is not one of `stackset-sync`.
@@ -43,21 +46,42 @@ pub enum CleanupAction {
         /// The stack that linked it last; none when it was never linked through us.
         owner: Option<StackId>,
     },
+    /// Delete the stack that was left in an account which no profile targets, through the remediation role.
+    DeleteLeftoverStack {
+        /// The stack.
+        stack: StackId,
+        /// The role that it made.
+        role: RoleArn,
+        /// The account that it is in.
+        account: AwsAccountId,
+        /// That account's name, where it is known.
+        account_name: Option<String>,
+        /// The Spot account that it linked, which goes after it.
+        spot_account: SpotAccountId,
+        /// Since when nobody needs that (Unix seconds).
+        first_seen: i64,
+    },
 }
 
 impl CleanupAction {
-    /// The name of the only action.
+    /// The name of the action that deletes a Spot account.
     pub const DELETE: &str = "delete-spot-account";
+
+    /// The name of the action that deletes a stack that was left.
+    pub const DELETE_LEFTOVER: &str = "delete-leftover-stack";
+
+    /// The names of all actions.
+    pub const NAMES: [&str; 2] = [Self::DELETE_LEFTOVER, Self::DELETE];
 }
 
-/// The step that deletes a Spot account that was chosen. `earlier` are the steps that take out stack instances, `stack_sets`
+/// The step that deletes a Spot account that was chosen. `earlier` are the steps that take out stack instances and delete stacks, `stack_sets`
 /// how many stack sets are looked at.
 pub(super) fn deletion(
     candidate: &Candidate<'_>,
     stack_sets: usize,
     earlier: &[Step],
 ) -> Option<Step> {
-    let Stand::Chosen { after_instance } = candidate.stand else {
+    let Stand::Chosen { after_stack } = candidate.stand else {
         return None;
     };
     let (judged, why) = (candidate.judged, candidate.why);
@@ -79,7 +103,7 @@ pub(super) fn deletion(
             None => format!("the owner of {}: none", record.id),
         },
     ];
-    if after_instance {
+    if after_stack {
         let earlier = earlier
             .iter()
             .filter(|step| step.accounts.contains(&account));
@@ -130,7 +154,9 @@ impl Consent for CleanupConsent {
             return SyncConsent.scope(step);
         }
         match serde_json::from_value(step.payload.clone()) {
-            Ok(CleanupAction::DeleteSpotAccount { .. }) => Scope::Whole(step.id.clone()),
+            Ok(
+                CleanupAction::DeleteSpotAccount { .. } | CleanupAction::DeleteLeftoverStack { .. },
+            ) => Scope::Whole(step.id.clone()),
             Err(_) => Exactly.scope(step),
         }
     }

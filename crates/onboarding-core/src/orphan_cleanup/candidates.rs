@@ -39,19 +39,21 @@ pub(super) enum Stand {
     },
     /// A stack instance of its account has to go first, and does not in this run.
     InstanceStays,
+    /// The stack that was left in its account has to go first, and cannot be deleted through the remediation role, for this reason.
+    OutOfReach(String),
     /// Something runs in it.
     Running(Vec<String>),
     /// A limit leaves it to a later run.
     OverLimit,
     /// It is deleted when nothing runs in it and the limits let it.
     Due {
-        /// Whether a stack instance of its account goes first.
-        after_instance: bool,
+        /// Whether a stack instance of its account, or the stack that was left there, goes first.
+        after_stack: bool,
     },
     /// It is deleted.
     Chosen {
-        /// Whether a stack instance of its account goes first.
-        after_instance: bool,
+        /// Whether a stack instance of its account, or the stack that was left there, goes first.
+        after_stack: bool,
     },
 }
 
@@ -89,12 +91,17 @@ pub(super) fn candidates<'a>(
             Why::OutsideTargets => there,
             _ => taken_out.get(&account).copied().unwrap_or(0),
         };
-        let stand = match protected {
-            Some(why) => Stand::Protected(why),
-            None if left > 0 => Stand::Waiting { left, unseen },
-            None if goes < there => Stand::InstanceStays,
-            None => Stand::Due {
-                after_instance: there > 0,
+        let out_of_reach = match judged.leftover {
+            Some(_) => observed.out_of_reach.get(&judged.record.id),
+            None => None,
+        };
+        let stand = match (protected, out_of_reach) {
+            (Some(why), _) => Stand::Protected(why),
+            (None, _) if left > 0 => Stand::Waiting { left, unseen },
+            (None, _) if goes < there => Stand::InstanceStays,
+            (None, Some(why)) => Stand::OutOfReach(why.clone()),
+            (None, None) => Stand::Due {
+                after_stack: there > 0 || judged.leftover.is_some(),
             },
         };
         Some(Candidate {

@@ -102,6 +102,35 @@ pub fn still_orphan(
     }
 }
 
+/// Whether a stack that was left in an account may still be deleted, before its Spot account. `running` is what runs in that.
+///
+/// # Errors
+/// Why not, for people.
+pub fn still_left(
+    spot_account: &SpotAccountId,
+    account: AwsAccountId,
+    evidence: &Evidence,
+    running: &[String],
+) -> Result<(), String> {
+    still_orphan(Why::OutsideTargets, spot_account, account, evidence)?;
+    if !evidence.linked.iter().any(|one| one.id == *spot_account) {
+        return Err(format!(
+            "{spot_account} is not linked to AWS account {account} any more"
+        ));
+    }
+    idle(running)
+}
+
+fn idle(running: &[String]) -> Result<(), String> {
+    match running {
+        [] => Ok(()),
+        running => Err(format!(
+            "{} run in its Spot account, which needs the role",
+            running.join(", ")
+        )),
+    }
+}
+
 /// What was read for the removal of one account's stack alone, right before it.
 #[derive(Debug, Clone)]
 pub struct OutsideEvidence {
@@ -137,11 +166,5 @@ pub fn still_outside(account: AwsAccountId, evidence: &OutsideEvidence) -> Resul
             "AWS account {account} is not active any more, and may come back"
         ));
     }
-    match running.as_slice() {
-        [] => Ok(()),
-        running => Err(format!(
-            "{} run in its Spot account, which needs the role",
-            running.join(", ")
-        )),
-    }
+    idle(running)
 }

@@ -70,14 +70,14 @@ pub(super) fn apply(
     let (mut left, guard) = left(observed, rules, ours);
     let mut over = 0_usize;
     for candidate in candidates {
-        let Stand::Due { after_instance } = candidate.stand else {
+        let Stand::Due { after_stack } = candidate.stand else {
             continue;
         };
         candidate.stand = match observed.running.get(&candidate.judged.record.id) {
             Some(running) if !running.is_empty() => Stand::Running(running.clone()),
             Some(_) if left > 0 => {
                 left -= 1;
-                Stand::Chosen { after_instance }
+                Stand::Chosen { after_stack }
             }
             // Not asked, because enough others are due.
             Some(_) | None => {

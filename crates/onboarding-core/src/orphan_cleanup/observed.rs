@@ -34,6 +34,9 @@ pub struct CleanupObserved {
     /// The names of what runs in the Spot accounts that were asked, empty where nothing does. One that was not asked is not
     /// deleted.
     pub running: BTreeMap<SpotAccountId, Vec<String>>,
+    /// Why the stack that was left in its account cannot be deleted through the remediation role, of the Spot accounts that were asked
+    /// for and where it cannot.
+    pub out_of_reach: BTreeMap<SpotAccountId, String>,
     /// The Spot accounts that this job deleted, or may have deleted, in the last 24 hours, by whichever run.
     pub deleted: Vec<Deleted>,
 }

@@ -7,7 +7,7 @@ use super::{
     late,
     observed::CleanupObserved,
     protection,
-    verdict::{Judged, Verdict},
+    verdict::{self, Judged, Verdict},
     words,
 };
 use crate::{
@@ -103,6 +103,10 @@ fn standing(candidate: &Candidate<'_>) -> (Reason, Option<String>) {
                  this run"
             )),
         ),
+        Stand::OutOfReach(why) => (
+            Reason::StackRemains,
+            Some(out_of_reach(candidate.judged, why)),
+        ),
         Stand::Running(names) => (
             Reason::StillRunning,
             Some(format!("{why}: {} run in it", names.join(", "))),
@@ -110,6 +114,12 @@ fn standing(candidate: &Candidate<'_>) -> (Reason, Option<String>) {
         Stand::OverLimit | Stand::Due { .. } => (Reason::OverLimit, Some(why.to_string())),
         Stand::Chosen { .. } => (Reason::Orphaned, Some(why.to_string())),
     }
+}
+
+/// What a person does about a stack that cannot be deleted through the remediation role.
+fn out_of_reach(judged: &Judged<'_>, why: &str) -> String {
+    let words = verdict::leftover(judged.record, judged.known, judged.account, true);
+    format!("{words} (the remediation role cannot: {why})")
 }
 
 /// What a person should know.
@@ -150,6 +160,22 @@ pub(super) fn findings(
         let id = &one.record.id;
         let message = format!("Spot account {id} {:?}: {words}", one.record.name);
         add(reason.code(), severity, one.account, id.as_str(), message);
+    }
+    for one in candidates {
+        let Stand::OutOfReach(why) = &one.stand else {
+            continue;
+        };
+        let (record, code) = (one.judged.record, Reason::StackRemains.code());
+        let words = out_of_reach(one.judged, why);
+        let message = format!("Spot account {} {:?}: {words}", record.id, record.name);
+        let account = one.judged.account;
+        add(
+            code,
+            Severity::Warning,
+            account,
+            record.id.as_str(),
+            message,
+        );
     }
     for one in candidates {
         let Stand::Running(names) = &one.stand else {

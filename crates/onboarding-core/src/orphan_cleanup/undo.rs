@@ -151,6 +151,11 @@ fn step(record: &DeletionRecord) -> Step {
     changes.extend(record.role.iter().map(|role| {
         format!("~ it is linked to {role}, if that trusts the new external ID; else its stack has to be deployed again")
     }));
+    if let (Why::OutsideTargets, Some(stack)) = (record.why, &record.stack) {
+        changes.push(format!(
+            "  stack {stack} is not put back, nor its role and policies: once the account is targeted again, stackset-sync makes one"
+        ));
+    }
     if record.cost_intelligence {
         changes.push("~ Cost Intelligence is switched on, once it is linked".to_owned());
     }

@@ -101,6 +101,9 @@ pub struct Judged<'a> {
     pub account: AwsAccountId,
     /// What becomes of it.
     pub verdict: Verdict,
+    /// Of one that nobody targets, the stack that was left in its account, when that is deleted through the remediation role before
+    /// it.
+    pub leftover: Option<StackId>,
 }
 
 /// Judges all Spot accounts of ours that Spot lists, in the order of their ids.
@@ -130,6 +133,7 @@ pub fn judge<'a>(
         instances: instances(observed, desired),
         targeted,
         observed,
+        desired,
         rules,
     };
     let mut judged: Vec<Judged<'a>> = sync
@@ -139,11 +143,16 @@ pub fn judge<'a>(
             let known = observed.known.get(&record.id)?;
             let account = known.account?;
             let verdict = world.verdict(record, known, account);
+            let leftover = match verdict {
+                Verdict::Orphan(Why::OutsideTargets) => world.leftover(record, known, account),
+                _ => None,
+            };
             Some(Judged {
                 record,
                 known,
                 account,
                 verdict,
+                leftover: leftover.cloned(),
             })
         })
         .collect();
@@ -170,6 +179,7 @@ pub(super) fn instances<'a>(
 
 struct World<'a> {
     observed: &'a CleanupObserved,
+    desired: &'a Desired,
     rules: &'a CleanupRules,
     links: SpotLinks<'a>,
     instances: BTreeMap<AwsAccountId, Vec<Option<&'a str>>>,
@@ -346,8 +356,38 @@ impl World<'_> {
             (false, _) if goes_with_instance || is_stack_gone(known) => {
                 Verdict::Orphan(Why::OutsideTargets)
             }
-            (false, _) => Verdict::Kept(Reason::StackRemains, leftover(record, known, account)),
+            (false, _) if self.leftover(record, known, account).is_some() => {
+                Verdict::Orphan(Why::OutsideTargets)
+            }
+            (false, _) => {
+                let by_role = !self.desired.leftover_units().is_empty();
+                Verdict::Kept(
+                    Reason::StackRemains,
+                    leftover(record, known, account, by_role),
+                )
+            }
         }
+    }
+
+    /// The stack that was left in an account, and that may be deleted through the remediation role: it is that of the link, one of
+    /// a stack set of ours, in that account, and the account has no stack instance that it could be the stack of.
+    fn leftover<'k>(
+        &self,
+        record: &SpotAccountRecord,
+        known: &'k Known,
+        account: AwsAccountId,
+    ) -> Option<&'k StackId> {
+        let stack = &known.owner.as_ref()?.stack;
+        let mut tombstone = known.tombstone.iter();
+        let is_left = stack.is_real()
+            && tombstone.all(|tombstone| tells_the_end(tombstone.reason))
+            && stack.account() == Some(account)
+            && record.aws_account == Some(account)
+            && !self.instances.contains_key(&account)
+            && !is_stack_gone(known);
+        let mut profiles = self.desired.profiles.iter();
+        let is_ours = profiles.any(|profile| profile.names().has_stack(stack));
+        (is_left && is_ours && !self.desired.leftover_units().is_empty()).then_some(stack)
     }
 
     fn is_targeted(&self, account: AwsAccountId) -> bool {
@@ -357,14 +397,15 @@ impl World<'_> {
     }
 }
 
+/// Whether the stack was to be deleted, and nothing more is said; other reasons say that somebody else may use the Spot account.
+fn tells_the_end(reason: TombstoneReason) -> bool {
+    use TombstoneReason::{NotDone, Reconcile, Running};
+    matches!(reason, Reconcile | Running | NotDone)
+}
+
 /// Whether the stack that linked it is known to be deleted.
 fn is_stack_gone(known: &Known) -> bool {
     let owner: Option<&StackId> = known.owner.as_ref().map(|owner| &owner.stack);
-    // Other reasons say that somebody else may use it.
-    let tells_the_end = |reason: TombstoneReason| {
-        use TombstoneReason::{NotDone, Reconcile, Running};
-        matches!(reason, Reconcile | Running | NotDone)
-    };
     match (owner, &known.tombstone) {
         (_, Some(tombstone)) if !tells_the_end(tombstone.reason) => false,
         (Some(owner), Some(tombstone)) => *owner == tombstone.stack,
@@ -373,18 +414,37 @@ fn is_stack_gone(known: &Known) -> bool {
     }
 }
 
-/// What a person does about a stack that is left in an account that nobody targets (AWS CLI Command Reference,
-/// cloudformation).
-fn leftover(record: &SpotAccountRecord, known: &Known, account: AwsAccountId) -> String {
+/// The command that deletes a stack, for a person in its account (AWS CLI Command Reference, cloudformation).
+#[must_use]
+pub fn delete_stack_command(stack: &StackId) -> String {
+    let region = stack.region();
+    format!("aws cloudformation delete-stack --region {region} --stack-name {stack}")
+}
+
+/// What a person does about a stack that is left in an account that nobody targets. `by_role` says that those which can be are deleted
+/// through the remediation role.
+pub(super) fn leftover(
+    record: &SpotAccountRecord,
+    known: &Known,
+    account: AwsAccountId,
+    by_role: bool,
+) -> String {
     match known.owner.as_ref().filter(|owner| owner.stack.is_real()) {
-        Some(owner) => format!(
-            "its stack was kept when AWS account {account} left the targets, with its role and policies; delete it in the \
-             account: aws cloudformation delete-stack --region {} --stack-name {}; then {} is cleaned up where the audit role can see \
-             that the stack is gone, and else deleted in Spot by a person",
-            owner.stack.region(),
-            owner.stack,
-            record.id
-        ),
+        Some(owner) => {
+            let hint = match by_role {
+                true => "",
+                false => {
+                    "; with remediation.leftover_stacks, a run does both where the remediation role is"
+                }
+            };
+            format!(
+                "its stack was kept when AWS account {account} left the targets, with its role and policies; delete it in the \
+                 account: {}; then {} is cleaned up where the audit role can see that the stack is gone, and else deleted in Spot by a \
+                 person{hint}",
+                delete_stack_command(&owner.stack),
+                record.id
+            )
+        }
         None => format!(
             "nothing tells which stack of AWS account {account} has linked it; look for it there, delete it, then delete {} in \
              Spot",

@@ -1,5 +1,6 @@
 //! The stack sets of the roles that the runner itself uses in accounts, the audit role and the remediation role: the same steps as
-//! for a profile, over the accounts of all profiles.
+//! for a profile, over the accounts of all profiles; the remediation role's also over those of the units that `[remediation]`
+//! names.
 //!
 //! Where an account stands is decided by its enrollment alone: one without these roles is enrolled all the same, and
 //! what cannot be done for want of one is said as one finding.

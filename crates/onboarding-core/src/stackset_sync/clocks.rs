@@ -7,7 +7,11 @@ use super::{
     PlanError, guard, ledger, observed::SyncObserved, spot_links::SpotLinks, steps::ProfileContext,
     targets,
 };
-use crate::{desired::Desired, ids::AwsAccountId, status::Reason};
+use crate::{
+    desired::{Desired, Purpose},
+    ids::AwsAccountId,
+    status::Reason,
+};
 
 /// The accounts whose failures count, by the name of each profile that was looked at.
 ///
@@ -30,8 +34,14 @@ pub fn unsettled<'a>(
         desired.audit.as_ref().zip(observed.audit.as_ref()),
         remediation.zip(observed.remediation.as_ref()),
     ];
-    let roles = roles.into_iter().flatten();
-    let roles = roles.map(|(role, state)| (role, state, &resolved.union, &no_links));
+    let widest = targets::with_leftover_units(&observed.organization, desired, &resolved.union)?;
+    let roles = roles.into_iter().flatten().map(|(role, state)| {
+        let targets = match role.purpose {
+            Purpose::RemediationRole => &widest,
+            Purpose::Enrollment | Purpose::AuditRole => &resolved.union,
+        };
+        (role, state, targets, &no_links)
+    });
     let mut unsettled = BTreeMap::new();
     for (profile, state, resolved, links) in profiles.chain(roles) {
         let context = ProfileContext {

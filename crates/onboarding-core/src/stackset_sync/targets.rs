@@ -124,6 +124,27 @@ fn union(organization: &OrganizationSnapshot, profiles: &[ResolvedProfile]) -> R
     }
 }
 
+/// The accounts of all profiles, with those of the units that have the remediation role as well.
+///
+/// # Errors
+/// A unit that is not there, or a path that fits several.
+pub(super) fn with_leftover_units(
+    organization: &OrganizationSnapshot,
+    desired: &Desired,
+    union: &ResolvedProfile,
+) -> Result<ResolvedProfile, PlanError> {
+    let (Some(remediation), [_, ..]) = (&desired.remediation, desired.leftover_units()) else {
+        return Ok(union.clone());
+    };
+    let targets = Targets {
+        ous: remediation.leftover_units.clone(),
+        ..Targets::default()
+    };
+    let name = &remediation.profile.name;
+    let units = resolve_profile(organization, &AccountTags::default(), name, &targets)?;
+    Ok(self::union(organization, &[union.clone(), units]))
+}
+
 /// The names and targets of all profiles: first those that are asked for, in their order.
 fn all_profiles(desired: &Desired) -> impl Iterator<Item = (&str, &Targets)> {
     let asked_for = desired.profiles.iter();

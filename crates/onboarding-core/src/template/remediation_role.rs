@@ -1,7 +1,12 @@
-//! The template of the remediation role: stray policies of our own roles are taken away through it.
+//! The template of the remediation role: stray policies of our own roles are taken away through it, and where that is asked for,
+//! stacks of ours that were left in accounts.
 //!
 //! It may delete inline policies and detach managed ones, of roles with the names that our stacks give, and detach none that our
 //! stacks made. No action in it gives anybody anything, and it reads nothing: that is the audit role's business.
+//!
+//! For stacks that were left, it may look at stacks with the names that our stack sets give, and delete them. CloudFormation then
+//! deletes what they made with the permissions of who asked (AWS CloudFormation User Guide, "CloudFormation service role"): these it
+//! has only when CloudFormation asks for it.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +16,7 @@ use super::{
     Partition, RoleSettings, Template, TemplateError, home_role::HomeRole, parse_body,
     parts::substitute,
 };
-use crate::ids::{AwsAccountId, OrganizationId, StackSetName};
+use crate::ids::{AwsAccountId, OrganizationId, StackId, StackSetName, TopicArn};
 
 /// The description of the remediation role's template and stack set.
 pub const REMEDIATION_ROLE_DESCRIPTION: &str =
@@ -46,11 +51,25 @@ impl OurNames {
         }
     }
 
-    /// How the names begin that CloudFormation makes up in the stacks: these are called `StackSet-<stack set>-<unique id>`.
+    /// How the names of the stacks begin: these are called `StackSet-<stack set>-<unique id>`.
+    fn stacks(&self) -> String {
+        format!("StackSet-{}-", self.stack_set())
+    }
+
+    /// How the names begin that CloudFormation makes up in the stacks.
     #[must_use]
     pub fn beginning(&self) -> String {
-        let stack = format!("StackSet-{}-", self.stack_set());
-        stack.chars().take(LEAST_OF_A_STACK).collect()
+        self.stacks().chars().take(LEAST_OF_A_STACK).collect()
+    }
+
+    /// Whether a stack can be one of theirs.
+    #[must_use]
+    pub fn has_stack(&self, stack: &StackId) -> bool {
+        let rest = stack.name().strip_prefix(&self.stacks());
+        // What StackSets appends is a UUID.
+        rest.is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+        })
     }
 
     /// The roles' names, `*` for any characters.
@@ -93,6 +112,16 @@ pub struct RemediationRoleSpec {
     pub organization: OrganizationId,
     /// The roles that it may take policies from.
     pub names: BTreeSet<OurNames>,
+    /// What it needs to delete stacks that were left; none when a person does that.
+    pub leftovers: Option<LeftoverStacks>,
+}
+
+/// What the remediation role needs to delete stacks that were left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftoverStacks {
+    /// The topic that custom resources of these stacks ask, where they do: they are told when they go, unless their template
+    /// retains them.
+    pub topic: Option<TopicArn>,
 }
 
 impl RemediationRoleSpec {
@@ -132,24 +161,88 @@ impl RemediationRoleSpec {
         let made = self.names.iter().map(OurNames::beginning);
         let made: BTreeSet<String> = made.map(|name| format!("policy/{name}*")).collect();
         let made: Value = made.into_iter().map(own).collect();
-        json!({
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Sid": "Inline",
-                    "Effect": "Allow",
-                    "Action": "iam:DeleteRolePolicy",
-                    "Resource": roles,
-                },
-                {
-                    "Sid": "Attached",
-                    "Effect": "Allow",
-                    "Action": "iam:DetachRolePolicy",
-                    "Resource": roles,
-                    "Condition": {"ArnNotLike": {"iam:PolicyARN": made}},
-                },
-            ],
-        })
+        let mut statements = vec![
+            json!({
+                "Sid": "Inline",
+                "Effect": "Allow",
+                "Action": "iam:DeleteRolePolicy",
+                "Resource": roles,
+            }),
+            json!({
+                "Sid": "Attached",
+                "Effect": "Allow",
+                "Action": "iam:DetachRolePolicy",
+                "Resource": roles,
+                "Condition": {"ArnNotLike": {"iam:PolicyARN": made}},
+            }),
+        ];
+        if let Some(leftovers) = &self.leftovers {
+            statements.extend(self.deletions(leftovers, &roles, &made));
+        }
+        json!({"Version": "2012-10-17", "Statement": statements})
+    }
+
+    /// What deletes stacks with the names that our stack sets give, and what they made (Service Authorization Reference,
+    /// CloudFormation and IAM; IAM User Guide, "AWS global condition context keys", aws:CalledVia).
+    fn deletions(&self, leftovers: &LeftoverStacks, roles: &Value, policies: &Value) -> Vec<Value> {
+        let partition = self.partition;
+        let stacks: BTreeSet<String> = self.names.iter().map(OurNames::stacks).collect();
+        let stacks = stacks.into_iter().map(|name| {
+            let account = "${AWS::AccountId}";
+            substitute(format!(
+                "arn:{partition}:cloudformation:*:{account}:stack/{name}*/*"
+            ))
+        });
+        let stacks: Value = stacks.collect();
+        let by_cloudformation =
+            json!({"ForAnyValue:StringEquals": {"aws:CalledVia": "cloudformation.amazonaws.com"}});
+        let mut statements = vec![
+            json!({
+                "Sid": "LeftoverStacks",
+                "Effect": "Allow",
+                "Action": ["cloudformation:DeleteStack", "cloudformation:DescribeStacks"],
+                "Resource": stacks,
+            }),
+            json!({
+                "Sid": "LeftoverRoles",
+                "Effect": "Allow",
+                "Action": [
+                    "iam:DeleteRole",
+                    "iam:DeleteRolePolicy",
+                    "iam:DetachRolePolicy",
+                    "iam:GetRole",
+                    "iam:GetRolePolicy",
+                    "iam:ListAttachedRolePolicies",
+                    "iam:ListInstanceProfilesForRole",
+                    "iam:ListRolePolicies",
+                ],
+                "Resource": roles,
+                "Condition": by_cloudformation,
+            }),
+            json!({
+                "Sid": "LeftoverPolicies",
+                "Effect": "Allow",
+                "Action": [
+                    "iam:DeletePolicy",
+                    "iam:DeletePolicyVersion",
+                    "iam:GetPolicy",
+                    "iam:ListEntitiesForPolicy",
+                    "iam:ListPolicyVersions",
+                ],
+                "Resource": policies,
+                "Condition": by_cloudformation,
+            }),
+        ];
+        if let Some(topic) = &leftovers.topic {
+            statements.push(json!({
+                "Sid": "LeftoverResources",
+                "Effect": "Allow",
+                "Action": "sns:Publish",
+                "Resource": topic.as_str(),
+                "Condition": by_cloudformation,
+            }));
+        }
+        statements
     }
 }
 

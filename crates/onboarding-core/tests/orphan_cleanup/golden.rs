@@ -21,7 +21,7 @@ use super::{undone::record, world::*};
 /// What happened to account 7, by what it is called.
 type Situation = (&'static str, fn(&mut World));
 
-const SITUATIONS: [Situation; 16] = [
+const SITUATIONS: [Situation; 18] = [
     ("as it should be", |_| {}),
     ("it left", |world| world.leaves(&[7])),
     ("it is closed", |world| {
@@ -68,6 +68,22 @@ const SITUATIONS: [Situation; 16] = [
             world.is_untargeted(7);
             world.without_instance(7);
             world.rules.remove_outside_targets = true;
+        },
+    ),
+    (
+        "no profile targets it, its stack was kept, and the remediation role deletes it",
+        |world| {
+            world.leaves_its_stack(7);
+            world.deletes_leftovers();
+        },
+    ),
+    (
+        "no profile targets it, its stack was kept, and the remediation role is not there",
+        |world| {
+            world.leaves_its_stack(7);
+            world.deletes_leftovers();
+            let why = "the role cannot be assumed".to_owned();
+            world.observed.out_of_reach.insert(spot(7), why);
         },
     ),
     ("two Spot accounts are linked to it", |world| {

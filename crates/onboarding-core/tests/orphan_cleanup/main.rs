@@ -2,6 +2,7 @@
 
 mod doubts;
 mod golden;
+mod leftovers;
 mod moment;
 mod properties;
 mod tables;

@@ -31,6 +31,7 @@ struct Fate {
     is_protected: bool,
     runs: bool,
     has_tombstone: bool,
+    is_out_of_reach: bool,
     age: i64,
 }
 
@@ -53,6 +54,7 @@ fn fate() -> impl Strategy<Value = Fate> {
             seldom(),
             seldom(),
             any::<bool>(),
+            seldom(),
             0_i64..30,
         ),
     )
@@ -68,13 +70,36 @@ fn fate() -> impl Strategy<Value = Fate> {
             is_protected: two.2,
             runs: two.3,
             has_tombstone: two.4,
-            age: two.5,
+            is_out_of_reach: two.5,
+            age: two.6,
         })
 }
 
-fn world(fates: &[Fate], outside: bool) -> World {
+/// What is asked for of accounts that nobody targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outside {
+    /// Nothing.
+    Kept,
+    /// They are cleaned up.
+    Removed,
+    /// Stacks that were left there as well.
+    WithLeftovers,
+}
+
+fn outside() -> impl Strategy<Value = Outside> {
+    prop_oneof![
+        Just(Outside::Kept),
+        Just(Outside::Removed),
+        Just(Outside::WithLeftovers)
+    ]
+}
+
+fn world(fates: &[Fate], outside: Outside) -> World {
     let mut world = World::new(ACCOUNTS);
-    world.rules.remove_outside_targets = outside;
+    if outside == Outside::WithLeftovers {
+        world.deletes_leftovers();
+    }
+    world.rules.remove_outside_targets = outside != Outside::Kept;
     world.rules.max_deletions = 1000;
     world.rules.max_per_day = 1000;
     world.desired.removal.max_removals = 1000;
@@ -105,6 +130,10 @@ fn world(fates: &[Fate], outside: bool) -> World {
         if !fate.is_ours {
             world.observed.known.remove(&spot(number));
         }
+        if fate.is_out_of_reach {
+            let why = "not there".to_owned();
+            world.observed.out_of_reach.insert(spot(number), why);
+        }
         if fate.is_protected {
             world.desired.protected_accounts.insert(id(number));
         }
@@ -128,9 +157,11 @@ fn applied(mut world: World) -> (World, usize) {
     let plan = world.plan();
     let taken_out = plan.steps.iter();
     let taken_out = taken_out.filter(|step| step.action != "delete-spot-account");
-    for account in taken_out.flat_map(|step| &step.accounts) {
-        let instances = &mut world.observed.sync.profiles[0].instances;
-        instances.retain(|instance| instance.account != *account);
+    for step in taken_out {
+        for account in &step.accounts {
+            let instances = &mut world.observed.sync.profiles[0].instances;
+            instances.retain(|instance| instance.account != *account);
+        }
     }
     for number in deleted(&plan) {
         let account = world.observed.known.remove(&spot(number)).unwrap().account;
@@ -154,7 +185,7 @@ fn fates() -> impl Strategy<Value = Vec<Fate>> {
 
 proptest! {
     #[test]
-    fn only_what_is_ours_idle_old_and_unprotected_is_touched(fates in fates(), outside in any::<bool>()) {
+    fn only_what_is_ours_idle_old_and_unprotected_is_touched(fates in fates(), outside in outside()) {
         let world = world(&fates, outside);
         let plan = world.plan();
         let deleted: Vec<_> = deleted(&plan).into_iter().map(id).collect();
@@ -163,12 +194,27 @@ proptest! {
                 prop_assert!(!world.desired.protected_accounts.contains(account), "{step:?}");
             }
             if step.action != "delete-spot-account" {
-                // Instances go only where the Spot account goes as well.
+                // Instances and stacks go only where the Spot account goes as well.
                 prop_assert!(step.accounts.iter().all(|account| deleted.contains(account)), "{step:?}");
+                if step.action == "delete-leftover-stack" {
+                    let number: u64 = step.accounts[0].to_string().parse().unwrap();
+                    let fate = &fates[usize::try_from(number - 2).unwrap()];
+                    prop_assert!(outside == Outside::WithLeftovers, "{step:?}");
+                    let is_left = !fate.is_targeted && !fate.has_instance && !fate.has_tombstone;
+                    let is_sure = fate.state == Some(AccountState::Active) && fate.is_linked && !fate.has_twin;
+                    prop_assert!(is_left && is_sure && !fate.runs && !fate.is_out_of_reach, "{fate:?}");
+                    // Its Spot account waits for it.
+                    let built = format!("step:{}", step.id);
+                    let mut after = plan.steps.iter().filter(|other| other.preconditions.contains(&built));
+                    prop_assert!(after.all(|other| other.accounts == step.accounts && other.order > step.order));
+                    prop_assert!(plan.steps.iter().any(|other| other.preconditions.contains(&built)));
+                }
                 continue;
             }
-            let CleanupAction::DeleteSpotAccount { spot_account, why, .. } =
-                serde_json::from_value(step.payload.clone()).unwrap();
+            let action = serde_json::from_value(step.payload.clone()).unwrap();
+            let CleanupAction::DeleteSpotAccount { spot_account, why, .. } = action else {
+                panic!("{step:?}");
+            };
             let number: u64 = spot_account.as_str()[4..].parse().unwrap();
             let fate = &fates[usize::try_from(number - 2).unwrap()];
             prop_assert!(fate.is_ours && fate.is_created && !fate.is_adopted && !fate.runs, "{fate:?}");
@@ -177,7 +223,7 @@ proptest! {
                 None => why == Why::Departed,
                 Some(AccountState::Closed) => why == Why::Closed,
                 Some(AccountState::Active) if fate.is_linked => {
-                    outside && !fate.is_targeted && why == Why::OutsideTargets
+                    outside != Outside::Kept && !fate.is_targeted && why == Why::OutsideTargets
                 }
                 Some(AccountState::Active) => matches!(why, Why::NeverLinked | Why::OutsideTargets),
                 Some(_) => false,
@@ -192,7 +238,7 @@ proptest! {
 
     #[test]
     fn a_shrunk_or_empty_listing_yields_no_step(fates in fates(), which in 0..4) {
-        let mut world = world(&fates, true);
+        let mut world = world(&fates, Outside::WithLeftovers);
         let accounts = world.observed.sync.organization.accounts.len();
         let listed = world.observed.sync.spot_accounts.len();
         match which {
@@ -211,7 +257,7 @@ proptest! {
         (run, day, share) in (0_usize..6, 0_usize..6, 0_u8..=100),
         (of_run, of_day, unsettled) in (0_usize..3, 0_usize..3, 0_usize..3),
     ) {
-        let mut world = world(&fates, true);
+        let mut world = world(&fates, Outside::WithLeftovers);
         world.rules.max_deletions = run;
         world.rules.max_per_day = day;
         world.rules.max_share = f64::from(share) / 100.0;
@@ -224,7 +270,10 @@ proptest! {
         world.observed.deleted.extend((0..of_run).map(|_| earlier(true, true)));
         world.observed.deleted.extend((0..of_day).map(|_| earlier(false, true)));
         world.observed.deleted.extend((0..unsettled).map(|_| earlier(false, false)));
-        let count = deleted(&world.plan()).len();
+        let plan = world.plan();
+        let count = deleted(&plan).len();
+        let stacks = plan.steps.iter().filter(|step| step.action == "delete-leftover-stack");
+        prop_assert!(stacks.count() <= count);
         let that_day = of_run + of_day + unsettled;
         prop_assert!(count <= run.saturating_sub(of_run));
         prop_assert!(count <= day.saturating_sub(that_day));
@@ -234,7 +283,7 @@ proptest! {
     }
 
     #[test]
-    fn the_plan_after_apply_is_empty(fates in fates(), outside in any::<bool>()) {
+    fn the_plan_after_apply_is_empty(fates in fates(), outside in outside()) {
         let (mut world, mut steps) = applied(world(&fates, outside));
         // What was deleted last may have been the other of two.
         for _ in 0..2 {

@@ -83,6 +83,18 @@ fn what_was_deleted_is_made_again_once_and_says_what_changes() {
 }
 
 #[test]
+fn a_stack_that_went_before_its_spot_account_is_not_put_back_and_that_is_said() {
+    let said = |why| {
+        let record = DeletionRecord { why, ..record(7) };
+        let before = plan(&[record], &BTreeMap::new());
+        before.steps[0].changes.join("\n")
+    };
+    let words = format!("stack {} is not put back", stack(7));
+    assert!(said(Why::OutsideTargets).contains(&words));
+    assert!(!said(Why::Departed).contains(&words));
+}
+
+#[test]
 fn a_record_is_the_same_after_it_was_kept() {
     let record = record(7);
     let kept = serde_json::to_string(&record).unwrap();

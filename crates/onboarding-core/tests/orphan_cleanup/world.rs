@@ -12,7 +12,8 @@ use std::{
 
 use onboarding_core::{
     desired::{
-        AdoptRule, Desired, OuRef, Profile, Purpose, RemovalLimits, StackSetDefinition, Targets,
+        AdoptRule, Desired, OuRef, Profile, Purpose, Remediation, RemovalLimits,
+        StackSetDefinition, Targets,
     },
     ids::{AwsAccountId, OuId, SpotAccountId, StackId},
     inventory::{
@@ -159,6 +160,7 @@ impl World {
                 clocks: BTreeMap::new(),
                 places: (1..=accounts).map(|n| (id(n), place(n))).collect(),
                 running: (2..=accounts).map(|n| (spot(n), Vec::new())).collect(),
+                out_of_reach: BTreeMap::new(),
                 deleted: Vec::new(),
                 sync: SyncObserved {
                     organization: Arc::new(organization),
@@ -221,6 +223,28 @@ impl World {
     pub(crate) fn is_untargeted(&mut self, number: u64) {
         let excluded = &mut self.desired.profiles[0].targets.exclude_accounts;
         excluded.insert(id(number));
+    }
+
+    /// The remediation role deletes stacks that were left.
+    pub(crate) fn deletes_leftovers(&mut self) {
+        let profile = Profile {
+            name: "remediation-role".to_owned(),
+            purpose: Purpose::RemediationRole,
+            stack_set: "spot-onboarding-remediation-role".parse().unwrap(),
+            ..self.desired.profiles[0].clone()
+        };
+        self.desired.remediation = Some(Remediation {
+            profile,
+            max_roles: 10,
+            leftover_units: vec![OuRef::Root],
+        });
+        self.rules.remove_outside_targets = true;
+    }
+
+    /// No profile targets an account any more, and its stack was kept there.
+    pub(crate) fn leaves_its_stack(&mut self, number: u64) {
+        self.is_untargeted(number);
+        self.without_instance(number);
     }
 
     pub(crate) fn without_instance(&mut self, number: u64) {

@@ -11,6 +11,7 @@ mod direct;
 mod drift_sources;
 mod golden;
 mod interleavings;
+mod leftover_units;
 mod mends;
 mod past_links;
 mod removals;

@@ -78,6 +78,7 @@ impl World {
                 ..profile(Targets::default())
             },
             max_roles: 5,
+            leftover_units: Vec::new(),
         });
         world.observed.sync.remediation = Some(ObservedProfile::default());
         let owned = world.observed.owned.get_mut(&id(2)).unwrap();

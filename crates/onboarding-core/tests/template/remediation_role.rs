@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use onboarding_core::template::{
-    Format, OurNames, RemediationRoleSpec, TemplateError, is_audit_role, is_enrollment,
-    is_remediation_role, template_digest_of,
+    Format, LeftoverStacks, OurNames, RemediationRoleSpec, TemplateError, is_audit_role,
+    is_enrollment, is_remediation_role, template_digest_of,
 };
 use serde_json::{Value, json};
 
@@ -27,20 +27,34 @@ fn one_or_many(value: &Value) -> Vec<Value> {
     }
 }
 
+/// What it needs CloudFormation for.
+fn by_cloudformation() -> Value {
+    json!({"ForAnyValue:StringEquals": {"aws:CalledVia": "cloudformation.amazonaws.com"}})
+}
+
+/// The statements of the role's policy.
+fn statements(template: &Value) -> &Vec<Value> {
+    let policies = &template["Resources"][ROLE]["Properties"]["Policies"];
+    let statements = &policies[0]["PolicyDocument"]["Statement"];
+    statements.as_array().unwrap()
+}
+
 #[test]
 fn nothing_that_it_may_do_gives_anybody_anything() {
-    for (name, _, template) in bodies() {
+    for (name, spec, template) in bodies() {
         let resources = template["Resources"].as_object().unwrap();
         assert_eq!(resources.keys().collect::<Vec<_>>(), [ROLE], "{name}");
         let properties = &template["Resources"][ROLE]["Properties"];
         assert!(properties.get("ManagedPolicyArns").is_none(), "{name}");
         assert_eq!(properties["Policies"].as_array().unwrap().len(), 1);
-        let statements = &properties["Policies"][0]["PolicyDocument"]["Statement"];
         let mut actions = BTreeSet::new();
-        for statement in statements.as_array().unwrap() {
+        for statement in statements(&template) {
             assert_eq!(statement["Effect"], "Allow", "{name}");
             for negated in ["NotAction", "NotResource"] {
                 assert!(statement.get(negated).is_none(), "{name}: {statement}");
+            }
+            if statement["Condition"] == by_cloudformation() {
+                continue;
             }
             let of_statement = one_or_many(&statement["Action"]);
             actions.extend(
@@ -51,15 +65,89 @@ fn nothing_that_it_may_do_gives_anybody_anything() {
         }
         // The only two calls of IAM that can take a policy out of a role, and do nothing else (IAM API reference). Everything
         // else that names a role writes, makes, passes or tags one.
-        let expected = ["iam:DeleteRolePolicy", "iam:DetachRolePolicy"];
-        assert_eq!(actions, expected.map(str::to_owned).into(), "{name}");
+        let mut expected: BTreeSet<_> = ["iam:DeleteRolePolicy", "iam:DetachRolePolicy"]
+            .map(str::to_owned)
+            .into();
+        if spec.leftovers.is_some() {
+            let stacks = [
+                "cloudformation:DeleteStack",
+                "cloudformation:DescribeStacks",
+            ];
+            expected.extend(stacks.map(str::to_owned));
+        }
+        assert_eq!(actions, expected, "{name}");
+    }
+}
+
+#[test]
+fn stacks_that_were_left_are_deleted_by_name_and_what_they_made_by_cloudformation_alone() {
+    for (name, spec, template) in bodies() {
+        let all = statements(&template);
+        let Some(leftovers) = &spec.leftovers else {
+            assert_eq!(all.len(), 2, "{name}");
+            continue;
+        };
+        let [_, _, stacks, rest @ ..] = &all[..] else {
+            panic!("{name}: {all:?}");
+        };
+        let partition = spec.partition;
+        let arn = format!(
+            "arn:{partition}:cloudformation:*:${{AWS::AccountId}}:stack/StackSet-spot-onboarding-default-*/*"
+        );
+        assert_eq!(stacks["Resource"], json!([{"Fn::Sub": arn}]), "{name}");
+        let topic = leftovers.topic.as_ref().unwrap();
+        for statement in rest {
+            assert_eq!(statement["Condition"], by_cloudformation(), "{name}");
+            let resource = statement["Resource"].to_string();
+            let is_ours = resource.contains(":role/StackSet-spot-onboarding-default-*")
+                || resource.contains(":policy/StackSet-spot-onboarding-default-*");
+            assert!(is_ours || resource.contains(topic.as_str()), "{statement}");
+            // It deletes, and looks at what it deletes.
+            for action in one_or_many(&statement["Action"]) {
+                let action = action.as_str().unwrap();
+                let name = action.split(':').nth(1).unwrap();
+                let deletes = ["Delete", "Detach", "Get", "List", "Publish"];
+                let deletes = deletes.iter().any(|verb| name.starts_with(verb));
+                assert!(deletes, "{action}");
+            }
+        }
+        let text = template.to_string();
+        assert_eq!(text.matches("sns:Publish").count(), 1, "{name}");
+        let without = RemediationRoleSpec {
+            leftovers: Some(LeftoverStacks { topic: None }),
+            ..spec
+        };
+        let text = without.template().unwrap().to_value().to_string();
+        assert!(!text.contains("sns:"), "{text}");
+    }
+}
+
+#[test]
+fn a_stack_is_told_by_the_name_that_its_stack_set_gives() {
+    let names = OurNames::OfStackSet("spot-onboarding-default".parse().unwrap());
+    let stack = |name: &str| {
+        format!("arn:aws:cloudformation:us-east-1:111122223333:stack/{name}/0b1c2d3e")
+            .parse()
+            .unwrap()
+    };
+    for (name, is_ours) in [
+        (
+            "StackSet-spot-onboarding-default-0b1c2d3e-1f2a-4b3c-8d4e-5f6a7b8c9d0e",
+            true,
+        ),
+        ("StackSet-spot-onboarding-default-", false),
+        ("StackSet-spot-onboarding-default-prod-0b1c2d3e", false),
+        ("StackSet-spot-onboarding-other-0b1c2d3e", false),
+        ("spot-onboarding-default", false),
+        ("Spot", false),
+    ] {
+        assert_eq!(names.has_stack(&stack(name)), is_ours, "{name}");
     }
 }
 
 #[test]
 fn only_roles_with_our_names_are_named_and_our_own_policies_are_spared() {
     for (name, spec, template) in bodies() {
-        let policy = &template["Resources"][ROLE]["Properties"]["Policies"][0]["PolicyDocument"];
         let arn = |rest: &str| {
             let partition = spec.partition;
             json!({"Fn::Sub": format!("arn:{partition}:iam::${{AWS::AccountId}}:{rest}")})
@@ -74,7 +162,8 @@ fn only_roles_with_our_names_are_named_and_our_own_policies_are_spared() {
             made.insert(0, arn("policy/StackSet-a-name-of-a-stack-set-that-is-lo*"));
             made.insert(1, arn("policy/StackSet-direct-*"));
         }
-        for statement in policy["Statement"].as_array().unwrap() {
+        // What may be done without CloudFormation, and neither looks at stacks nor deletes them.
+        for statement in &statements(&template)[..2] {
             assert_eq!(statement["Resource"], json!(roles), "{name}");
             let condition = json!({"ArnNotLike": {"iam:PolicyARN": made}});
             let detaches = statement["Action"] == "iam:DetachRolePolicy";

@@ -4,9 +4,9 @@
 use onboarding_core::{
     policy::PolicyDocument,
     template::{
-        AuditRoleSpec, DEFAULT_DESCRIPTION, Deletion, NamedPolicy, OurNames, Partition,
-        PinnedVersions, PolicyPurpose, PolicyVersion, Products, Provider, RemediationRoleSpec,
-        RoleSettings, TemplateSpec, default_policy_version,
+        AuditRoleSpec, DEFAULT_DESCRIPTION, Deletion, LeftoverStacks, NamedPolicy, OurNames,
+        Partition, PinnedVersions, PolicyPurpose, PolicyVersion, Products, Provider,
+        RemediationRoleSpec, RoleSettings, TemplateSpec, default_policy_version,
     },
 };
 use serde_json::{Value, json};
@@ -212,6 +212,7 @@ pub(crate) fn remediation_samples() -> Vec<(String, RemediationRoleSpec)> {
             principals: vec!["role/spot-onboarding-runner".to_owned()],
             organization: "o-abcdefghij".parse().expect("an organization"),
             names: [name("spot-onboarding-default")].into(),
+            leftovers: None,
         };
         let mut full = plain.clone();
         full.role.path = Some("/spot/".to_owned());
@@ -225,7 +226,18 @@ pub(crate) fn remediation_samples() -> Vec<(String, RemediationRoleSpec)> {
             stack_set: "direct".parse().expect("a stack set"),
             role: "direct-SpotRole".to_owned(),
         });
+        let leftovers = RemediationRoleSpec {
+            leftovers: Some(LeftoverStacks {
+                topic: Some(
+                    format!("arn:{partition}:sns:us-east-1:111122223333:spot-onboarding")
+                        .parse()
+                        .expect("a topic"),
+                ),
+            }),
+            ..plain.clone()
+        };
         samples.push((format!("remediation-{partition}-default"), plain));
+        samples.push((format!("remediation-{partition}-leftovers"), leftovers));
         samples.push((format!("remediation-{partition}-full"), full));
     }
     samples

@@ -31,7 +31,11 @@ fn the_audit_role_is_as_reviewed() {
 #[test]
 fn the_remediation_role_is_as_reviewed() {
     let samples = samples::remediation_samples();
-    for name in ["remediation-aws-default", "remediation-aws-cn-full"] {
+    for name in [
+        "remediation-aws-default",
+        "remediation-aws-leftovers",
+        "remediation-aws-cn-full",
+    ] {
         let (_, spec) = samples.iter().find(|(sample, _)| sample == name).unwrap();
         let rendered = spec.template().unwrap().render(Format::Yaml).unwrap();
         insta::assert_snapshot!(name, rendered.body);

@@ -97,10 +97,6 @@ impl Provider {
         E: Send,
     {
         let (id, account) = (&orphan.spot_account, orphan.account);
-        let refused = |reason: String| CleanUpError::Refused {
-            spot_account: id.clone(),
-            reason,
-        };
         let busy = |reason: String| CleanUpError::Busy {
             spot_account: id.clone(),
             reason,
@@ -108,33 +104,11 @@ impl Provider {
         // The governor may hold us back for many minutes: nothing is looked at or claimed before it lets us through.
         let slot = self.spot.reserve_delete().await;
         let seen = self.intents.intent(account).await?;
-        if let Some(sent) = &seen.sent
-            && !sent.deletes(id)
-            && !self.is_settled(account, &seen).await?
-        {
-            return Err(busy(
-                "the creation of a Spot account of its AWS account has not settled yet".to_owned(),
-            ));
-        }
-        let Some(record) = self.record_now(id).await? else {
+        let Some(record) = self.unopposed(orphan, &seen).await? else {
             self.intents.forget(account, id, None).await?;
             self.listings.forget();
             return Ok(false);
         };
-        let owner = self.intents.owner(id).await?;
-        if owner.as_ref().map(|owner| &owner.stack_id) != orphan.owner.as_ref() {
-            return Err(refused("another stack has linked it since".to_owned()));
-        }
-        if owner.is_some_and(|owner| owner.adopted) {
-            return Err(refused(TombstoneReason::Adopted.explanation().to_owned()));
-        }
-        if let Some(stack) = self.other_holder(orphan, &seen).await? {
-            let reason = TombstoneReason::HeldByAnother.explanation();
-            return Err(refused(format!(
-                "{reason} ({stack}), and nothing tells that this is deleted; delete it in the account"
-            )));
-        }
-        self.check_idle(orphan, &record).await?;
         before(record).await.map_err(CleanUpError::Before)?;
         // That may have taken minutes, in which somebody may have begun to use it.
         let Some(record) = self.record_now(id).await? else {
@@ -168,6 +142,60 @@ impl Provider {
             },
             Err(NotSent::Spot(error)) => Err(error.into()),
         }
+    }
+
+    /// Looks at everything that [`Provider::clean_up`] looks at, and deletes nothing: for what has to go before the Spot account. The Spot
+    /// account as it is now; none when it is gone.
+    ///
+    /// # Errors
+    /// [`CleanUpError`]: something speaks against the deletion.
+    pub async fn may_clean_up<E>(
+        &self,
+        orphan: &Orphan,
+    ) -> Result<Option<SpotAccountRecord>, CleanUpError<E>> {
+        let seen = self.intents.intent(orphan.account).await?;
+        self.unopposed(orphan, &seen).await
+    }
+
+    /// The Spot account as it is now, when nothing but what the caller itself looks at speaks against its deletion; none when it is gone.
+    async fn unopposed<E>(
+        &self,
+        orphan: &Orphan,
+        seen: &Intent,
+    ) -> Result<Option<SpotAccountRecord>, CleanUpError<E>> {
+        let (id, account) = (&orphan.spot_account, orphan.account);
+        let refused = |reason: String| CleanUpError::Refused {
+            spot_account: id.clone(),
+            reason,
+        };
+        if let Some(sent) = &seen.sent
+            && !sent.deletes(id)
+            && !self.is_settled(account, seen).await?
+        {
+            return Err(CleanUpError::Busy {
+                spot_account: id.clone(),
+                reason: "the creation of a Spot account of its AWS account has not settled yet"
+                    .to_owned(),
+            });
+        }
+        let Some(record) = self.record_now(id).await? else {
+            return Ok(None);
+        };
+        let owner = self.intents.owner(id).await?;
+        if owner.as_ref().map(|owner| &owner.stack_id) != orphan.owner.as_ref() {
+            return Err(refused("another stack has linked it since".to_owned()));
+        }
+        if owner.is_some_and(|owner| owner.adopted) {
+            return Err(refused(TombstoneReason::Adopted.explanation().to_owned()));
+        }
+        if let Some(stack) = self.other_holder(orphan, seen).await? {
+            let reason = TombstoneReason::HeldByAnother.explanation();
+            return Err(refused(format!(
+                "{reason} ({stack}), and nothing tells that this is deleted; delete it in the account"
+            )));
+        }
+        self.check_idle(orphan, &record).await?;
+        Ok(Some(record))
     }
 
     /// Checks that a Spot account is still of its AWS account, and that nothing runs in it.

@@ -15,7 +15,7 @@ pub(super) struct Removals {
     spot_accounts: usize,
     /// Stack instances that are taken out, whose stacks stay.
     instances: usize,
-    /// Stacks that are deleted with their instances.
+    /// Stacks that are deleted, with their instances or where they were left.
     stacks: usize,
 }
 
@@ -31,7 +31,7 @@ impl Removals {
             match step.action.as_str() {
                 "delete-spot-account" => removals.spot_accounts += 1,
                 "delete-stack-instances" => removals.instances += step.accounts.len(),
-                "delete-stacks" => removals.stacks += step.accounts.len(),
+                "delete-stacks" | "delete-leftover-stack" => removals.stacks += step.accounts.len(),
                 _ => {}
             }
         }
@@ -111,16 +111,17 @@ mod tests {
         let steps = [
             step("delete-stack-instances", 3),
             step("delete-stacks", 1),
+            step("delete-leftover-stack", 1),
             step("delete-spot-account", 1),
             step("delete-spot-account", 1),
         ];
         let removals = Removals::of(&steps);
-        assert_eq!(removals.count(), 6);
+        assert_eq!(removals.count(), 7);
         assert_eq!(
             removals.words(),
-            "delete 2 Spot accounts, take out 3 stack instances, delete 1 stacks with their roles"
+            "delete 2 Spot accounts, take out 3 stack instances, delete 2 stacks with their roles"
         );
-        let alone = Removals::of(&steps[3..]);
+        let alone = Removals::of(&steps[4..]);
         assert_eq!(
             (alone.count(), &*alone.words()),
             (1, "delete 1 Spot accounts")

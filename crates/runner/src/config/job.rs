@@ -160,7 +160,7 @@ impl JobKind {
     pub fn actions(self) -> Vec<&'static str> {
         match self {
             Self::StacksetSync | Self::DriftAudit | Self::Enroll => SyncAction::NAMES.to_vec(),
-            Self::OrphanCleanup => [&SyncAction::NAMES[..], &[CleanupAction::DELETE]].concat(),
+            Self::OrphanCleanup => [&SyncAction::NAMES[..], &CleanupAction::NAMES].concat(),
             Self::PolicyRollout => [&SyncAction::NAMES[..], &RolloutAction::NAMES].concat(),
         }
     }

@@ -216,6 +216,7 @@ mod tests {
             "removal={}",
             "remediation.max_roles=1000",
             "remediation.enabled=true",
+            "remediation.leftover_stacks=true",
             "protected_accounts=[]",
             "prerequisites.activate_trusted_access=true",
             "profiles=[]",

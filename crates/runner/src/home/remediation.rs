@@ -1,4 +1,5 @@
-//! Taking stray policies away in member accounts, through the remediation role, and what is read for that alone.
+//! Taking stray policies away in member accounts, and deleting stacks that were left there, through the remediation role, and what is
+//! read for that alone.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,6 +17,8 @@ use crate::config::RunnerConfig;
 pub struct Remediation {
     /// The remediation role of the accounts.
     pub role: AccountRemediation,
+    /// Whether stacks that were left are deleted through it.
+    pub deletes_leftover_stacks: bool,
     aws: Aws,
     /// What AWS's own managed policies say, by ARN: the same in every account.
     policies: Arc<Mutex<BTreeMap<String, PolicyReading>>>,
@@ -33,6 +36,7 @@ impl Remediation {
         };
         remediation.enabled.then(|| Self {
             role: AccountRemediation::new(aws, role),
+            deletes_leftover_stacks: remediation.leftover_stacks,
             aws: aws.clone(),
             policies: Arc::default(),
         })

@@ -3,17 +3,21 @@
 //!
 //! What is ours, due and allowed is decided in the core. This module looks, keeps since when each orphan is one, and deletes
 //! one Spot account after everything about it was read once more (`delete`). Stack instances are taken out by `stackset-sync`'s
-//! own steps, after what protects their accounts was asked once more (`instances`).
+//! own steps, after what protects their accounts was asked once more (`instances`); stacks that were left in accounts are deleted
+//! through the remediation role (`leftover`).
 
 mod delete;
 mod instances;
+mod leftover;
 mod observe;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use onboarding_core::{
-    orphan_cleanup::{self, CleanupConsent, CleanupObserved, CleanupRules, protection::Protection},
+    orphan_cleanup::{
+        self, CleanupAction, CleanupConsent, CleanupObserved, CleanupRules, protection::Protection,
+    },
     plan::{Plan, Step, consent::Consent},
     stackset_sync,
 };
@@ -107,7 +111,7 @@ impl Job for OrphanCleanup {
     async fn apply(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {
         match step.kind == stackset_sync::KIND {
             true => self.take_out(cx, step).await,
-            false => self.delete(cx, step).await,
+            false => self.clean(cx, step).await,
         }
     }
 
@@ -121,6 +125,10 @@ impl Job for OrphanCleanup {
     fn left_behind(&self, step: &Step, memo: Option<&serde_json::Value>) -> String {
         match step.kind == stackset_sync::KIND {
             true => self.sync.left_behind(step, memo),
+            false if step.action == CleanupAction::DELETE_LEFTOVER => format!(
+                "CloudFormation may go on deleting the stack of step {}; the next run looks",
+                step.id
+            ),
             false => format!(
                 "step {} may have deleted its Spot account; the next run looks, and writes it down",
                 step.id

@@ -121,6 +121,28 @@ pub(super) fn create(
     Ok(stack_id(&world.stacks[key]))
 }
 
+/// Lets a stack act as who asks for its deletion: one of a stack set, too, whose service role is not its own (CloudFormation API
+/// reference, DeleteStack, RoleARN).
+fn act_as(world: &mut World, call: &Call, key: StackKey, client_token: Option<String>) {
+    let now = world.now();
+    let stack = &mut world.stacks[key];
+    let plain = stack.plain.get_or_insert_with(|| {
+        Box::new(PlainStack {
+            termination_protection: false,
+            caller: call.caller.clone(),
+            client_token: None,
+            token_since: now,
+            disable_rollback: false,
+            timeout_minutes: None,
+            retain_except_on_create: false,
+        })
+    });
+    plain.caller = call.caller.clone();
+    if client_token.is_some() {
+        (plain.client_token, plain.token_since) = (client_token, now);
+    }
+}
+
 /// Gives the events of a stack from now on a token, and lets it act as who asks for the change.
 pub(super) fn mark(world: &mut World, call: &Call, key: StackKey, client_token: Option<String>) {
     let now = world.now();
@@ -207,9 +229,8 @@ pub(super) fn delete(
             stack.status.as_str()
         )));
     }
-    if let Some(plain) = world.stacks[key].plain.as_mut() {
-        plain.caller = call.caller.clone();
-    }
+    let client_token = input::token(request, "ClientRequestToken")?;
+    act_as(world, call, key, client_token);
     stacks::delete(world, key, None);
     Ok(QueryReply::NoResult)
 }

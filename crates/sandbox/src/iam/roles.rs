@@ -186,6 +186,14 @@ pub(crate) fn delete_role(
             "Cannot delete entity, must delete policies first.",
         ));
     }
+    let (arn, attached) = (role.arn(caller.account), role.attached.clone());
+    for policy in &attached {
+        let context = [("iam:PolicyARN", &**policy)];
+        authorize_with(world, caller, "iam:DetachRolePolicy", &arn, &context)?;
+    }
+    if !role.inline.is_empty() {
+        authorize(world, caller, "iam:DeleteRolePolicy", &arn)?;
+    }
     world.iam.account_mut(caller.account).remove_role(name);
     Ok(())
 }

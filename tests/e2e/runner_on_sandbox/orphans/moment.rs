@@ -9,7 +9,7 @@ impl Rehearsal {
     /// Runs the clean-up, and lets this happen when everything is planned and the first account is asked for by itself.
     /// The run's document; it must end so.
     #[track_caller]
-    fn cleanup_meets(&self, code: i32, params: &str, happens: impl FnOnce()) -> Value {
+    pub(super) fn cleanup_meets(&self, code: i32, params: &str, happens: impl FnOnce()) -> Value {
         self.define_cleanup(&format!("[params]\n{params}"));
         let (service, operation) = ASKED.split_once(':').unwrap();
         let fault = json!({ "service": service, "operation": operation, "kind": "throttle" });
@@ -56,7 +56,7 @@ impl Rehearsal {
 }
 
 /// The notes of a run's steps.
-fn notes(document: &Value) -> Vec<String> {
+pub(super) fn notes(document: &Value) -> Vec<String> {
     let steps = document["steps"].as_array().unwrap();
     steps.iter().map(|step| text(&step["note"])).collect()
 }

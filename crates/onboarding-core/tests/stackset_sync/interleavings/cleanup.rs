@@ -53,6 +53,7 @@ impl Model {
                 .iter()
                 .map(|record| (record.id.clone(), Vec::new()))
                 .collect(),
+            out_of_reach: BTreeMap::new(),
             deleted: Vec::new(),
             sync,
         };
@@ -76,7 +77,11 @@ impl Model {
                 account,
                 why,
                 ..
-            } = serde_json::from_value(step.payload.clone()).unwrap();
+            } = serde_json::from_value(step.payload.clone()).unwrap()
+            else {
+                // Nobody has a remediation role here.
+                continue;
+            };
             self.delete(spot_account.as_str(), number_of(account), why);
             match breaks {
                 Some(_) => self.unsettled.push(spot_account.to_string()),

@@ -5,7 +5,7 @@ use onboarding_core::ids::StackSetName;
 use super::{
     super::{
         desired::{AUDIT_PROFILE, REMEDIATION_PROFILE},
-        runner::RunnerConfig,
+        runner::{Deletion, ProviderKind, RunnerConfig},
     },
     Checks,
 };
@@ -36,6 +36,7 @@ pub(super) fn audit(config: &RunnerConfig, checks: &mut Checks<'_>) {
 
 pub(super) fn remediation(config: &RunnerConfig, checks: &mut Checks<'_>) {
     let remediation = &config.remediation;
+    leftover_stacks(config, checks);
     if !remediation.enabled {
         return;
     }
@@ -72,6 +73,41 @@ pub(super) fn remediation(config: &RunnerConfig, checks: &mut Checks<'_>) {
     let name = config.remediation_stack_set_name();
     let role = ("the remediation role", REMEDIATION_PROFILE);
     place_of_its_own(config, role, name.ok(), checks);
+}
+
+/// What it takes to delete stacks that were left.
+fn leftover_stacks(config: &RunnerConfig, checks: &mut Checks<'_>) {
+    let remediation = &config.remediation;
+    if !remediation.leftover_stacks {
+        return;
+    }
+    if !remediation.enabled {
+        checks.report(
+            &["remediation", "leftover_stacks"],
+            "stacks that were left are deleted through the remediation role, and there is none"
+                .to_owned(),
+            "set remediation.enabled, or leave leftover_stacks out",
+        );
+    }
+    if remediation.organizational_units.is_empty() {
+        checks.report(
+            &["remediation", "leftover_stacks"],
+            "stacks are left in accounts that no profile targets, and the remediation role is in none of them: \
+             `remediation.organizational_units` is missing"
+                .to_owned(),
+            "name the units that such accounts are in, or \"root\" for all of them",
+        );
+    }
+    let keeps_spot_accounts = config.enrollment.deletion == Deletion::Reconcile
+        && config.enrollment.provider != ProviderKind::SpotHosted;
+    if !keeps_spot_accounts {
+        checks.report(
+            &["remediation", "leftover_stacks"],
+            "stacks that are deleted would take their Spot accounts along, past every limit and record"
+                .to_owned(),
+            "it needs enrollment.deletion = \"reconcile\" and another provider than \"spot-hosted\"",
+        );
+    }
 }
 
 /// No profile has the name, or the stack set, of one of the runner's own roles.

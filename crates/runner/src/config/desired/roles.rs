@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use onboarding_core::{
-    desired::{AdoptRule, Deployment, Profile, Purpose, Remediation, StackSetDefinition, Targets},
+    desired::{
+        AdoptRule, Deployment, OuRef, Profile, Purpose, Remediation, StackSetDefinition, Targets,
+    },
     ids::{AwsAccountId, InvalidId, StackSetName},
     template::{
-        self, AuditRoleSpec, Format, OurNames, RemediationRoleSpec, RoleSettings, Template,
+        self, AuditRoleSpec, Format, LeftoverStacks, OurNames, RemediationRoleSpec, RoleSettings,
+        Template,
     },
 };
 
@@ -64,7 +67,18 @@ impl Loaded {
         Ok(Some(Remediation {
             profile: self.role_profile(role, &template)?,
             max_roles: usize::try_from(self.runner.remediation.max_roles).unwrap_or(usize::MAX),
+            leftover_units: self.leftover_units(),
         }))
+    }
+
+    /// The units beside all targets whose accounts have the remediation role.
+    fn leftover_units(&self) -> Vec<OuRef> {
+        let remediation = &self.runner.remediation;
+        if !remediation.deletes_leftover_stacks() {
+            return Vec::new();
+        }
+        let units = remediation.organizational_units.iter();
+        units.map(|unit| unit.0.clone()).collect()
     }
 
     /// The stack set of one of the roles that the runner itself uses in accounts.
@@ -237,6 +251,13 @@ impl Loaded {
                 .map(|id| id.0.clone())
                 .ok_or_else(|| missing("the organization", "set remediation.organization_id"))?,
             names: names.map_err(|error| self.role_error("remediation", &error))?,
+            leftovers: remediation
+                .deletes_leftover_stacks()
+                .then(|| LeftoverStacks {
+                    topic: (config.enrollment.provider == ProviderKind::Queue)
+                        .then(|| config.topic(home_account))
+                        .flatten(),
+                }),
         };
         spec.template()
             .map(Some)

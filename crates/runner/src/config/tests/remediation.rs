@@ -41,6 +41,64 @@ fn it_needs_the_audit_role_who_may_assume_it_and_a_place_of_its_own() {
 }
 
 #[test]
+fn leftover_stacks_need_the_role_and_the_units_in_which_accounts_without_a_profile_are() {
+    let on = "leftover_stacks = true\n";
+    let units = "organizational_units = [\"Suspended\", \"ou-ab12-abcdefgh\"]\n";
+    let role = format!("{AUDIT}{REMEDIATION}");
+    for (sections, words) in [
+        (
+            format!("[remediation]\n{on}{units}"),
+            "set remediation.enabled",
+        ),
+        (
+            format!("{role}{on}"),
+            "`remediation.organizational_units` is missing",
+        ),
+        (
+            format!("{role}{on}{units}[enrollment]\nprovider = \"spot-hosted\"\n"),
+            "would take their Spot accounts along",
+        ),
+        (
+            format!("{role}{on}{units}[enrollment]\ndeletion = \"stack\"\n"),
+            "would take their Spot accounts along",
+        ),
+        (
+            format!("{role}{on}organizational_units = [\"a//b\"]\n"),
+            "organizational_units",
+        ),
+    ] {
+        let errors = errors_of(&sections, "");
+        assert!(errors.contains(words), "{words}: {errors}");
+    }
+    let ours = remediation(&format!("{role}{on}{units}"), "").unwrap();
+    let named: Vec<String> = ours
+        .leftover_units
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(named, ["Suspended", "ou-ab12-abcdefgh"]);
+    let body = &ours.profile.definition.template_body;
+    for part in [
+        "stack/StackSet-spot-onboarding-default-*/*",
+        "arn:aws:sns:us-east-1:111122223333:spot-onboarding",
+    ] {
+        assert!(body.contains(part), "{part}: {body}");
+    }
+    let direct = format!("{role}{on}{units}[enrollment]\nprovider = \"direct\"\n");
+    let direct = remediation(&direct, "").unwrap().profile.definition;
+    assert!(!direct.template_body.contains("sns:"), "{direct:?}");
+    // Units alone deploy nothing more.
+    let off = remediation(&format!("{role}{units}"), "").unwrap();
+    assert!(off.leftover_units.is_empty());
+    assert!(
+        !off.profile
+            .definition
+            .template_body
+            .contains("cloudformation:")
+    );
+}
+
+#[test]
 fn it_is_off_unless_it_is_asked_for_and_for_the_roles_of_the_profiles_alone() {
     assert_eq!(remediation(AUDIT, ""), None);
     let sections = format!("{AUDIT}{REMEDIATION}max_roles = 3\n");

@@ -1,4 +1,4 @@
-//! Deleting one Spot account: everything about it is read once more, then it is written down, then it is deleted.
+//! The steps of the clean-up that are not those of `stackset-sync`, and deleting one Spot account: everything about it is read once more, then it is written down, then it is deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use onboarding_core::{
 };
 use onboarding_provider::{CleanUpError, Intents as _, IntentsError, Orphan, Provider};
 
-use super::OrphanCleanup;
+use super::{OrphanCleanup, leftover::Left};
 use crate::{
     engine::{Applied, ErrorClass, StepContext, StepError},
     home::{aws_error, spot_error},
@@ -21,16 +21,8 @@ use crate::{
 };
 
 impl OrphanCleanup {
-    pub(super) async fn delete(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {
-        let CleanupAction::DeleteSpotAccount {
-            spot_account,
-            account,
-            account_name,
-            why,
-            first_seen,
-            owner,
-            ..
-        } = serde_json::from_value(step.payload.clone()).map_err(|error| {
+    pub(super) async fn clean(&self, cx: &StepContext, step: &Step) -> Result<Applied, StepError> {
+        let action = serde_json::from_value(step.payload.clone()).map_err(|error| {
             StepError::new(
                 ErrorClass::Bug,
                 format!(
@@ -40,6 +32,35 @@ impl OrphanCleanup {
             )
             .with_source(error)
         })?;
+        let (spot_account, account, account_name, why, first_seen, owner) = match action {
+            CleanupAction::DeleteSpotAccount {
+                spot_account,
+                account,
+                account_name,
+                why,
+                first_seen,
+                owner,
+                ..
+            } => (spot_account, account, account_name, why, first_seen, owner),
+            CleanupAction::DeleteLeftoverStack {
+                stack,
+                role,
+                account,
+                account_name,
+                spot_account,
+                first_seen,
+            } => {
+                let left = Left {
+                    stack,
+                    role,
+                    account,
+                    account_name,
+                    spot_account,
+                    first_seen,
+                };
+                return self.delete_leftover(cx, left).await;
+            }
+        };
         let orphan = Orphan {
             spot_account: spot_account.clone(),
             account,
@@ -83,10 +104,25 @@ impl OrphanCleanup {
         listed: &SpotAccountRecord,
         account: AwsAccountId,
     ) -> Result<(), StepError> {
-        let home = self.home();
         let spot_account = &listed.id;
+        let evidence = self.evidence(listed, account).await?;
+        still_orphan(why, spot_account, account, &evidence).map_err(|reason| {
+            StepError::new(
+                ErrorClass::Failed,
+                format!("Spot account {spot_account} is not deleted: {reason}; run again"),
+            )
+        })
+    }
+
+    /// What decides, read for this account alone.
+    pub(super) async fn evidence(
+        &self,
+        listed: &SpotAccountRecord,
+        account: AwsAccountId,
+    ) -> Result<Evidence, StepError> {
+        let home = self.home();
         let member = home.aws.member(account).await.map_err(aws_error)?;
-        let evidence = Evidence {
+        Ok(Evidence {
             protected: self
                 .protected(account, &[&*listed.name], member.as_ref())
                 .await?,
@@ -98,12 +134,6 @@ impl OrphanCleanup {
                 .list_accounts_of(account)
                 .await
                 .map_err(spot_error)?,
-        };
-        still_orphan(why, spot_account, account, &evidence).map_err(|reason| {
-            StepError::new(
-                ErrorClass::Failed,
-                format!("Spot account {spot_account} is not deleted: {reason}; run again"),
-            )
         })
     }
 
@@ -142,7 +172,7 @@ impl OrphanCleanup {
     }
 
     /// All that is needed to make the Spot account again.
-    async fn record(
+    pub(super) async fn record(
         &self,
         listed: &SpotAccountRecord,
         account: AwsAccountId,
@@ -212,7 +242,7 @@ impl OrphanCleanup {
         Ok(groups)
     }
 
-    async fn lifecycle(&self) -> Result<&Provider, StepError> {
+    pub(super) async fn lifecycle(&self) -> Result<&Provider, StepError> {
         self.lifecycle
             .get_or_try_init(|| provider::lifecycle(self.home(), None, ServedStacks::default()))
             .await
@@ -227,7 +257,7 @@ pub(in crate::jobs) fn state_error(error: IntentsError) -> StepError {
     .with_source(error)
 }
 
-fn step_error(error: CleanUpError<StepError>) -> StepError {
+pub(super) fn step_error(error: CleanUpError<StepError>) -> StepError {
     match error {
         CleanUpError::Before(error) => error,
         CleanUpError::Spot(error) => spot_error(error),

@@ -105,7 +105,7 @@ impl OrphanCleanup {
 
     /// These stacks are deleted with their instances. The Spot accounts that they own stay until they are deleted, too; in case
     /// that does not happen in this run, a tombstone tells that the stack is gone.
-    async fn note_deleted_stacks(
+    pub(super) async fn note_deleted_stacks(
         &self,
         stacks: &BTreeMap<AwsAccountId, StackId>,
     ) -> Result<(), StepError> {

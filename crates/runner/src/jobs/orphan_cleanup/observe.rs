@@ -29,6 +29,9 @@ use crate::{
 /// How many stacks are looked for in one observation; the others are in a later one, when these are cleaned up.
 const MOST_STACKS: usize = 100;
 
+/// For each one that may be deleted, so many are asked for whose account does not let us delete the stack that was left there.
+const UNREACHED: usize = 10;
+
 impl OrphanCleanup {
     pub(super) async fn look(&self, cx: &RunContext) -> Result<CleanupObserved, JobError> {
         let now = cx.now().div_euclid(1000);
@@ -52,6 +55,7 @@ impl OrphanCleanup {
             clocks: state.orphan_clocks().await?,
             places: state.places().await?,
             running: BTreeMap::new(),
+            out_of_reach: BTreeMap::new(),
             deleted: deleted
                 .into_iter()
                 .map(|row| Deleted {
@@ -78,7 +82,7 @@ impl OrphanCleanup {
         if is_trusted {
             let ours = orphan_cleanup::judge(&observed, desired, &self.rules);
             let ours = ours.map_err(plannable)?.len();
-            observed.running = self.running(&observed, ours).await?;
+            self.look_at_due(&mut observed, ours).await?;
             let protection = Protection::new(&observed.sync.organization, desired, &self.rules);
             *self.looked.lock() = Some(Arc::new(Looked {
                 protection: protection.map_err(plannable)?,
@@ -188,24 +192,31 @@ impl OrphanCleanup {
         Ok(())
     }
 
-    /// What runs in the Spot accounts that are due: of the oldest, until as many are found to be idle as may be deleted.
-    async fn running(
+    /// What runs in the Spot accounts that are due, and whether stacks that were left in their accounts can be deleted: of the oldest, until
+    /// as many are found to be idle and in reach as may be deleted.
+    async fn look_at_due(
         &self,
-        observed: &CleanupObserved,
+        observed: &mut CleanupObserved,
         ours: usize,
-    ) -> Result<BTreeMap<SpotAccountId, Vec<String>>, JobError> {
+    ) -> Result<(), JobError> {
         let due = orphan_cleanup::due(observed, &self.sync.desired, &self.rules);
         let due = due.map_err(|error| unplannable(&error))?;
         let mut left = orphan_cleanup::allowance(observed, &self.rules, ours);
-        let mut running = BTreeMap::new();
-        for id in due {
-            if left == 0 {
+        let mut unreached = left.saturating_mul(UNREACHED);
+        for one in due {
+            if left == 0 || unreached == 0 {
                 break;
             }
-            let names = self.workloads(&id).await.map_err(spot_error)?;
-            left -= usize::from(names.is_empty());
-            running.insert(id, names);
+            let id = &one.spot_account;
+            let names = self.workloads(id).await.map_err(spot_error)?;
+            if names.is_empty() {
+                match self.reaches(&one, observed).await {
+                    true => left -= 1,
+                    false => unreached -= 1,
+                }
+            }
+            observed.running.insert(id.clone(), names);
         }
-        Ok(running)
+        Ok(())
     }
 }

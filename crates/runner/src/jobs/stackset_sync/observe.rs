@@ -219,13 +219,18 @@ impl StackSetSync {
         ))
     }
 
+    /// The units that something else than the profiles' targets names.
+    fn units_beside(&self) -> impl Iterator<Item = &OuRef> {
+        self.named_units.iter().chain(self.desired.leftover_units())
+    }
+
     /// Lists the organization; with all unit names when the remembered ones do not cover what the profiles name.
     async fn list_organization(&self, cache: &OrganizationCache) -> Result<Listing, JobError> {
         let named = || {
             let targets = self.desired.all_targets();
             targets
                 .flat_map(|targets| targets.ous.iter().chain(&targets.exclude_ous))
-                .chain(&self.named_units)
+                .chain(self.units_beside())
         };
         let needed_units: BTreeSet<_> = named()
             .filter_map(|unit| match unit {
@@ -253,7 +258,7 @@ impl StackSetSync {
             .await
             .map_err(organization_error)?;
         let is_unit = |unit: &OuRef| targets::names_a_unit(&listing.snapshot, unit);
-        let incomplete = !self.named_units.iter().all(is_unit)
+        let incomplete = !self.units_beside().all(is_unit)
             || matches!(
                 targets::decided_by_tags(&listing.snapshot, &self.desired),
                 Err(PlanError::UnknownOu { .. })

@@ -1,0 +1,275 @@
+//! Stacks of ours that were left in active accounts which no profile targets, and the remediation role that deletes them.
+
+use onboarding_core::{
+    inventory::AccountState,
+    orphan_cleanup::{
+        Due, Evidence, Foreign, LeftStack, Why, due, is_the_left_one, still_left, unclear_stacks,
+    },
+    plan::{Risk, Severity},
+    status::Reason,
+};
+
+use super::world::*;
+
+/// What is expected when this happened.
+type Case<E, T> = (E, fn(&mut T));
+
+fn world() -> World {
+    let mut world = World::new(30);
+    world.deletes_leftovers();
+    world.leaves_its_stack(7);
+    world
+}
+
+fn steps(world: &World) -> Vec<String> {
+    let plan = world.plan();
+    plan.steps.into_iter().map(|step| step.id).collect()
+}
+
+#[test]
+fn a_stack_that_was_left_goes_right_before_its_spot_account() {
+    let world = world();
+    let plan = world.plan();
+    let leftover = format!("delete-leftover-stack:{}", id(7));
+    assert_eq!(
+        steps(&world),
+        [leftover.as_str(), "delete-spot-account:act-00000007"]
+    );
+    let [first, last] = &plan.steps[..] else {
+        panic!("{:?}", plan.steps)
+    };
+    assert!(first.risk == Risk::High && first.order < last.order);
+    assert!(last.preconditions.contains(&format!("step:{leftover}")));
+    let changes = first.changes.join("\n");
+    for words in ["StackSet-spot-onboarding-1", "us-east-1", "SpotRole"] {
+        assert!(changes.contains(words), "{words}: {changes}");
+    }
+    assert_eq!(
+        stands(&plan, 7),
+        Some((Reason::Orphaned, "outside-targets".to_owned()))
+    );
+    assert!(plan.findings.is_empty(), "{:?}", plan.findings);
+    // Whoever can read the account may know that it is gone, and then only the Spot account goes.
+    let unclear = unclear_stacks(&world.observed, &world.desired, &world.rules);
+    assert_eq!(unclear.unwrap(), [(spot(7), stack(7))]);
+    let mut gone = world;
+    gone.observed.known.get_mut(&spot(7)).unwrap().tombstone = Some(tombstone(7));
+    assert_eq!(steps(&gone), ["delete-spot-account:act-00000007"]);
+}
+
+#[test]
+fn a_person_deletes_what_may_be_used_or_be_another_ones() {
+    let stays: [Case<&str, World>; 8] = [
+        ("nobody asked for it", |world| {
+            world.desired.remediation = None;
+        }),
+        ("the role is not meant to be there", |world| {
+            let remediation = world.desired.remediation.as_mut().unwrap();
+            remediation.leftover_units.clear();
+        }),
+        ("the stack is not one of a stack set of ours", |world| {
+            let known = world.observed.known.get_mut(&spot(7)).unwrap();
+            let by_hand = stack(7)
+                .as_str()
+                .replace("StackSet-spot-onboarding-1", "Spot");
+            known.owner.as_mut().unwrap().stack = by_hand.parse().unwrap();
+        }),
+        ("it is one of another account", |world| {
+            let known = world.observed.known.get_mut(&spot(7)).unwrap();
+            known.owner.as_mut().unwrap().stack = stack(8);
+        }),
+        ("nothing tells which one it is", |world| {
+            world
+                .observed
+                .known
+                .get_mut(&spot(7))
+                .unwrap()
+                .owner
+                .as_mut()
+                .unwrap()
+                .stack = format!(
+                "arn:aws:cloudformation:us-east-1:{}:stack/spot-onboarding/direct",
+                id(7)
+            )
+            .parse()
+            .unwrap();
+        }),
+        ("the account has another stack of ours", |world| {
+            let mut instance = world.observed.sync.profiles[0].instances[0].clone();
+            instance.account = id(7);
+            instance.stack_id = Some(stack(70).as_str().into());
+            world.observed.sync.profiles[0].instances.push(instance);
+        }),
+        ("its Spot account is not linked any more", |world| {
+            let record = world.record(7);
+            record.aws_account = None;
+            record.unlinked = true;
+        }),
+        ("a tombstone says that somebody else may use it", |world| {
+            let mut tombstone = tombstone(7);
+            tombstone.reason = onboarding_core::custom_resource::TombstoneReason::HeldByAnother;
+            let known = world.observed.known.get_mut(&spot(7)).unwrap();
+            known.tombstone = Some(tombstone);
+        }),
+    ];
+    for (name, happened) in stays {
+        let mut world = world();
+        happened(&mut world);
+        let plan = world.plan();
+        let leftover = plan.steps.iter();
+        let leftover = leftover.filter(|step| step.action == "delete-leftover-stack");
+        assert_eq!(leftover.count(), 0, "{name}");
+        assert!(deleted(&plan).is_empty(), "{name}");
+        assert_eq!(stands(&plan, 7).unwrap().0, Reason::StackRemains, "{name}");
+    }
+    // The hint is for whoever has not heard of it.
+    let mut off = world();
+    off.desired.remediation = None;
+    let words = off.plan().findings[0].message.clone();
+    assert!(words.contains("remediation.leftover_stacks"), "{words}");
+}
+
+#[test]
+fn what_keeps_a_spot_account_keeps_the_stack_that_was_left() {
+    let kept: [Case<Reason, World>; 5] = [
+        (Reason::Protected, |world| {
+            world.desired.protected_accounts.insert(id(7));
+        }),
+        (Reason::Protected, |world| {
+            world.rules.protected_ous = vec!["Unit1".parse().unwrap()];
+        }),
+        (Reason::StillRunning, |world| {
+            let names = vec!["Elastigroup web".to_owned()];
+            world.observed.running.insert(spot(7), names);
+        }),
+        (Reason::OverLimit, |world| world.rules.max_deletions = 0),
+        (Reason::Suspended, |world| {
+            world.becomes(7, AccountState::Suspended);
+        }),
+    ];
+    for (reason, happened) in kept {
+        let mut world = world();
+        happened(&mut world);
+        assert_eq!(steps(&world), Vec::<String>::new(), "{reason}");
+        assert_eq!(stands(&world.plan(), 7).unwrap().0, reason);
+    }
+    let mut waits = world();
+    let clock = clock(7, Why::OutsideTargets, NOW - 13 * DAY);
+    waits.observed.clocks.insert(spot(7), clock);
+    assert_eq!(waits.plan_now().steps.len(), 0);
+    assert_eq!(stands(&waits.plan_now(), 7).unwrap().0, Reason::GracePeriod);
+    waits.observed.clocks.get_mut(&spot(7)).unwrap().first_seen -= DAY;
+    assert_eq!(waits.plan_now().steps.len(), 2);
+    // With the word of a listing that shrank, nothing goes.
+    let mut shrunk = world();
+    shrunk.observed.previous_spot_count = Some(400);
+    assert_eq!(steps(&shrunk), Vec::<String>::new());
+}
+
+#[test]
+fn where_the_role_cannot_be_used_a_person_gets_the_command_and_why() {
+    let mut world = world();
+    world.long_ago();
+    let asked = due(&world.observed, &world.desired, &world.rules).unwrap();
+    let expected = Due {
+        spot_account: spot(7),
+        leftover: Some(stack(7)),
+    };
+    assert_eq!(asked, [expected]);
+    let why = "the role cannot be assumed".to_owned();
+    world.observed.out_of_reach.insert(spot(7), why);
+    let plan = world.plan();
+    assert!(plan.steps.is_empty() && plan.refusals.is_empty());
+    assert_eq!(stands(&plan, 7).unwrap().0, Reason::StackRemains);
+    let [finding] = &plan.findings[..] else {
+        panic!("{:?}", plan.findings)
+    };
+    assert_eq!(finding.severity, Severity::Warning);
+    assert_eq!(finding.fix.as_deref(), Some("needs a person"));
+    let command = format!(
+        "aws cloudformation delete-stack --region us-east-1 --stack-name {}",
+        stack(7)
+    );
+    for words in [command.as_str(), "the role cannot be assumed"] {
+        assert!(finding.message.contains(words), "{}", finding.message);
+    }
+}
+
+#[test]
+fn what_is_read_right_before_has_the_last_word_about_a_stack() {
+    let fine = Evidence {
+        protected: None,
+        state: Some(AccountState::Active),
+        in_scope: false,
+        instance: None,
+        linked: vec![linked(7, spot(7))],
+    };
+    let judged = |evidence: &Evidence| still_left(&spot(7), id(7), evidence, &[]);
+    assert_eq!(judged(&fine), Ok(()));
+    let running = ["Ocean cluster web".to_owned()];
+    let refused = still_left(&spot(7), id(7), &fine, &running).unwrap_err();
+    assert!(refused.contains("Ocean cluster web run in"), "{refused}");
+    let changes: [Case<&str, Evidence>; 7] = [
+        ("protected", |it| it.protected = Some("by name".to_owned())),
+        ("targeted again", |it| it.in_scope = true),
+        ("targeted again, or not active", |it| {
+            it.state = Some(AccountState::Suspended);
+        }),
+        ("targeted again, or not active", |it| it.state = None),
+        ("has an instance", |it| {
+            it.instance = Some("spot-onboarding".parse().unwrap());
+        }),
+        ("is linked to act-00000008 as well", |it| {
+            it.linked.push(linked(7, spot(8)));
+        }),
+        ("is not linked to", |it| it.linked.clear()),
+    ];
+    for (words, change) in changes {
+        let mut evidence = fine.clone();
+        change(&mut evidence);
+        let refused = judged(&evidence).unwrap_err();
+        assert!(refused.contains(words), "{words}: {refused}");
+    }
+}
+
+#[test]
+fn a_stack_is_the_one_that_was_left_as_far_as_cloudformation_tells() {
+    let role = ours(7).owner.unwrap().role;
+    let fine = LeftStack {
+        name: "StackSet-spot-onboarding-1",
+        role: Some(role.as_str()),
+        spot_account: Some("act-00000007"),
+        is_protected: false,
+    };
+    let judged = |found: LeftStack<'_>| is_the_left_one(&stack(7), &role, &spot(7), found);
+    assert_eq!(judged(fine), Ok(()));
+    // It has no outputs while it could not be deleted, and none of a Spot account that it did not ask for.
+    let silent = LeftStack {
+        role: None,
+        spot_account: None,
+        ..fine
+    };
+    assert_eq!(judged(silent), Ok(()));
+    let name = LeftStack {
+        name: "StackSet-other-1",
+        ..fine
+    };
+    assert!(matches!(judged(name), Err(Foreign::Name(_))));
+    let other = LeftStack {
+        role: Some("arn:aws:iam::000000000007:role/Other"),
+        ..fine
+    };
+    assert!(matches!(judged(other), Err(Foreign::Role(_))));
+    let other = LeftStack {
+        spot_account: Some("act-00000008"),
+        ..fine
+    };
+    assert!(matches!(judged(other), Err(Foreign::SpotAccount(_))));
+    let protected = LeftStack {
+        is_protected: true,
+        ..fine
+    };
+    let words = judged(protected).unwrap_err().to_string();
+    let command = "aws cloudformation update-termination-protection --no-enable-termination-protection --region us-east-1";
+    assert!(words.contains(command), "{words}");
+}

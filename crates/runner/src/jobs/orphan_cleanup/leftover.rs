@@ -1,0 +1,347 @@
+//! Deleting a stack that was left in an account which no profile targets, before its Spot account: everything is read once more, it is
+//! written down, then CloudFormation is asked through the remediation role, and looked at until it says that the stack is gone.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aws_ops::{AccessError, AccountStack};
+use onboarding_core::{
+    custom_resource::TombstoneReason,
+    ids::{AwsAccountId, RoleArn, SpotAccountId, StackId},
+    orphan_cleanup::{
+        CleanupObserved, Due, KnownTombstone, LeftStack, Why, delete_stack_command,
+        is_the_left_one, still_left,
+    },
+};
+use onboarding_provider::{Intents as _, Orphan};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    OrphanCleanup,
+    delete::{state_error, step_error},
+};
+use crate::{
+    engine::{Applied, ErrorClass, StepContext, StepError},
+    home::{Remediation, aws_error, spot_error},
+};
+
+/// How long, in seconds, CloudFormation may go on telling how a stack was before it was asked to delete it.
+const SETTLED: i64 = 60;
+
+/// The pause before CloudFormation is asked again.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How often one run asks for a stack to be deleted that stays as it is.
+const MOST_TRIES: u32 = 3;
+
+/// The stack of one step.
+pub(super) struct Left {
+    pub(super) stack: StackId,
+    pub(super) role: RoleArn,
+    pub(super) account: AwsAccountId,
+    pub(super) account_name: Option<String>,
+    pub(super) spot_account: SpotAccountId,
+    pub(super) first_seen: i64,
+}
+
+/// What is written down before CloudFormation is asked, with what is needed to make the stack again: its stack set, by the name of the
+/// stack, its parameters (secrets are masked) and its role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Sent {
+    run: String,
+    /// When it was last asked, in Unix seconds.
+    at: i64,
+    /// How often, by this run.
+    tries: u32,
+    /// CloudFormation does once what it is asked with one token.
+    token: String,
+    stack: StackId,
+    role: RoleArn,
+    parameters: BTreeMap<String, String>,
+    /// How the stack was before.
+    status: String,
+}
+
+/// What is to be done about a stack of a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// It is gone.
+    Gone,
+    /// It is looked at again.
+    Wait,
+    /// CloudFormation works on it for another reason.
+    Busy,
+    /// Its deletion failed.
+    Failed,
+    /// CloudFormation does not begin, however often it is asked.
+    Ignored,
+    /// CloudFormation is asked to delete it.
+    Ask,
+}
+
+/// `sent` is what was written down last, by the run `run` or one before it.
+fn next(status: &str, sent: Option<&Sent>, run: &str, now: i64) -> Next {
+    let sent = sent.filter(|sent| sent.run == run);
+    let is_fresh = sent.is_some_and(|sent| now.saturating_sub(sent.at) <= SETTLED);
+    match (status, sent) {
+        ("DELETE_COMPLETE", _) => Next::Gone,
+        ("DELETE_IN_PROGRESS", _) => Next::Wait,
+        (status, _) if status.ends_with("_IN_PROGRESS") => Next::Busy,
+        (status, Some(sent)) if is_fresh && sent.status == status => Next::Wait,
+        ("DELETE_FAILED", Some(_)) => Next::Failed,
+        (_, Some(sent)) if sent.tries >= MOST_TRIES => Next::Ignored,
+        _ => Next::Ask,
+    }
+}
+
+impl OrphanCleanup {
+    pub(super) async fn delete_leftover(
+        &self,
+        cx: &StepContext,
+        left: Left,
+    ) -> Result<Applied, StepError> {
+        let remediation = self.remediation().ok_or_else(|| {
+            StepError::new(
+                ErrorClass::Invalid,
+                "stacks that were left are not deleted any more: remediation.leftover_stacks was taken away; plan again",
+            )
+        })?;
+        let (stack, account) = (&left.stack, left.account);
+        let (run, now) = (cx.run_id().to_string(), cx.now().div_euclid(1000));
+        let sent: Option<Sent> = cx.memo().and_then(|memo| serde_json::from_value(memo).ok());
+        let sent = sent.filter(|sent| sent.stack == *stack);
+        let found = remediation.role.stack(stack).await;
+        let Some(found) = found.map_err(|error| access_error(error, stack))? else {
+            return self.is_gone(&left, sent.is_some()).await;
+        };
+        let by_person = || format!("delete it in the account: {}", delete_stack_command(stack));
+        let failed = |words: String| Err(StepError::new(ErrorClass::Failed, words));
+        match next(&found.status, sent.as_ref(), &run, now) {
+            Next::Gone => return self.is_gone(&left, sent.is_some()).await,
+            Next::Wait => return Ok(again()),
+            Next::Busy => {
+                return Err(StepError::new(
+                    ErrorClass::Conflict,
+                    format!("stack {stack} is in {}: somebody works on it", found.status),
+                ));
+            }
+            Next::Failed => {
+                let why = found.status_reason.unwrap_or_default();
+                return failed(format!(
+                    "stack {stack} could not be deleted ({}): {why}; look at its events, then {}",
+                    found.status,
+                    by_person()
+                ));
+            }
+            Next::Ignored => {
+                return failed(format!(
+                    "stack {stack} stays in {}, although CloudFormation took the request to delete it; {}",
+                    found.status,
+                    by_person()
+                ));
+            }
+            Next::Ask => {}
+        }
+        if cx.is_ending() {
+            return Ok(Applied::Stopped {
+                note: Some("interrupted before the stack was deleted".to_owned()),
+            });
+        }
+        let is_left = is_the_left_one(stack, &left.role, &left.spot_account, as_found(&found));
+        if let Err(why) = is_left {
+            return failed(format!("stack {stack} is not deleted: {why}"));
+        }
+        self.confirm_leftover(cx, &left).await?;
+        let tries = sent.as_ref().filter(|sent| sent.run == run);
+        let sent = Sent {
+            at: now,
+            tries: tries.map_or(0, |sent| sent.tries) + 1,
+            token: format!("leftover-{run}"),
+            stack: stack.clone(),
+            role: left.role.clone(),
+            parameters: found.parameters,
+            status: found.status,
+            run,
+        };
+        let memo = serde_json::to_value(&sent).map_err(|error| {
+            StepError::new(ErrorClass::Bug, "a memo cannot be written").with_source(error)
+        })?;
+        cx.set_memo(memo).await?;
+        let database = self.home().state.database();
+        if let Some(freeze) = database.frozen().await.map_err(state_error)? {
+            return Err(StepError::new(ErrorClass::Conflict, freeze.to_string()));
+        }
+        let asked = remediation.role.delete_stack(stack, &sent.token).await;
+        asked.map_err(|error| access_error(error, stack))?;
+        tracing::warn!(cloud.account.id = %account, %stack, "a stack that was left is deleted");
+        Ok(again())
+    }
+
+    /// The remediation role, where stacks that were left are deleted through it.
+    fn remediation(&self) -> Option<&Remediation> {
+        let remediation = self.home().remediation.as_ref();
+        remediation.filter(|remediation| remediation.deletes_leftover_stacks)
+    }
+
+    /// Nothing is deleted on the word of a listing: what decides is read for this account alone. The Spot account that goes after the
+    /// stack is written down here: it counts against the limits of the day from now on.
+    async fn confirm_leftover(&self, cx: &StepContext, left: &Left) -> Result<(), StepError> {
+        let (account, spot_account) = (left.account, &left.spot_account);
+        let orphan = Orphan {
+            spot_account: spot_account.clone(),
+            account,
+            owner: Some(left.stack.clone()),
+            may_be_linked: true,
+            is_account_gone: false,
+        };
+        let refused = |reason: String| {
+            StepError::new(
+                ErrorClass::Failed,
+                format!("{reason}; nothing was deleted, run again"),
+            )
+        };
+        let listed = self.lifecycle().await?.may_clean_up(&orphan).await;
+        let Some(listed) = listed.map_err(step_error)? else {
+            return Err(refused(format!("Spot account {spot_account} is gone")));
+        };
+        let evidence = self.evidence(&listed, account).await?;
+        // Once more: the rest may have taken minutes.
+        let running = self.workloads(spot_account).await.map_err(spot_error)?;
+        still_left(spot_account, account, &evidence, &running)
+            .map_err(|reason| refused(format!("stack {}: {reason}", left.stack)))?;
+        let (name, first_seen) = (left.account_name.clone(), left.first_seen);
+        let record = self
+            .record(&listed, account, name, Why::OutsideTargets, first_seen)
+            .await?;
+        let (run, now) = (cx.run_id().to_string(), cx.now().div_euclid(1000));
+        let most_a_day = self.looked()?.most_a_day;
+        let state = &self.home().state;
+        state.begin_deletion(&run, &record, most_a_day, now).await?;
+        Ok(())
+    }
+
+    async fn is_gone(&self, left: &Left, by_us: bool) -> Result<Applied, StepError> {
+        let (stack, account) = (&left.stack, left.account);
+        self.note_deleted_stacks(&BTreeMap::from([(account, stack.clone())]))
+            .await?;
+        if !by_us {
+            return Ok(Applied::Unchanged);
+        }
+        Ok(Applied::Done {
+            note: Some(format!(
+                "stack {stack} is deleted, with role {}; targeted again, the account gets another one from stackset-sync",
+                left.role
+            )),
+        })
+    }
+
+    /// Looks whether the stack that was left can be deleted through the remediation role, of a Spot account that is due: it is out of
+    /// reach otherwise, with the reason. Whether it can.
+    pub(super) async fn reaches(&self, due: &Due, observed: &mut CleanupObserved) -> bool {
+        let (Some(stack), Some(remediation)) = (&due.leftover, self.remediation()) else {
+            return true;
+        };
+        let id = &due.spot_account;
+        match remediation.role.stack(stack).await {
+            Ok(Some(found)) if !found.is_deleted() => true,
+            Ok(_) => {
+                if let Some(known) = observed.known.get_mut(id) {
+                    known.tombstone = Some(KnownTombstone {
+                        stack: stack.clone(),
+                        at: observed.sync.now,
+                        reason: TombstoneReason::Reconcile,
+                    });
+                }
+                true
+            }
+            Err(error) => {
+                observed.out_of_reach.insert(id.clone(), error.to_string());
+                false
+            }
+        }
+    }
+}
+
+fn again() -> Applied {
+    Applied::Requeue {
+        after: PAUSE,
+        progress: None,
+    }
+}
+
+fn as_found(found: &AccountStack) -> LeftStack<'_> {
+    let output = |name: &str| found.outputs.get(name).map(String::as_str);
+    LeftStack {
+        name: &found.name,
+        role: output("SpotRoleArn"),
+        spot_account: output("AccountId"),
+        is_protected: found.is_protected,
+    }
+}
+
+fn access_error(error: AccessError, stack: &StackId) -> StepError {
+    match error {
+        AccessError::Failed(error) => aws_error(*error),
+        denied => StepError::new(
+            ErrorClass::Denied,
+            format!(
+                "{denied}; delete the stack in the account: {}",
+                delete_stack_command(stack)
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_is_asked_for_once_and_followed_to_its_end() {
+        let sent = |run: &str, status: &str, at: i64, tries: u32| Sent {
+            run: run.to_owned(),
+            at,
+            tries,
+            token: "leftover-run".to_owned(),
+            stack: "arn:aws:cloudformation:us-east-1:123456789012:stack/StackSet-a-1/1"
+                .parse()
+                .unwrap(),
+            role: "arn:aws:iam::123456789012:role/SpotRole".parse().unwrap(),
+            parameters: BTreeMap::new(),
+            status: status.to_owned(),
+        };
+        let (complete, failed) = ("CREATE_COMPLETE", "DELETE_FAILED");
+        for (status, sent, expected) in [
+            (complete, None, Next::Ask),
+            ("ROLLBACK_COMPLETE", None, Next::Ask),
+            ("DELETE_COMPLETE", None, Next::Gone),
+            ("DELETE_IN_PROGRESS", None, Next::Wait),
+            ("UPDATE_IN_PROGRESS", None, Next::Busy),
+            ("REVIEW_IN_PROGRESS", None, Next::Busy),
+            // What somebody else failed to delete may be tried.
+            (failed, None, Next::Ask),
+            (failed, Some(sent("before", complete, 100, 1)), Next::Ask),
+            (failed, Some(sent("run", complete, 100, 1)), Next::Failed),
+            // CloudFormation may go on telling how it was.
+            (failed, Some(sent("run", failed, 100, 1)), Next::Wait),
+            (failed, Some(sent("run", failed, 39, 1)), Next::Failed),
+            (complete, Some(sent("run", complete, 100, 1)), Next::Wait),
+            (complete, Some(sent("run", complete, 39, 1)), Next::Ask),
+            (complete, Some(sent("run", complete, 39, 3)), Next::Ignored),
+            // Whoever asked before died, or failed.
+            (complete, Some(sent("before", complete, 100, 3)), Next::Ask),
+            (
+                "DELETE_IN_PROGRESS",
+                Some(sent("before", complete, 0, 1)),
+                Next::Wait,
+            ),
+            (
+                "DELETE_COMPLETE",
+                Some(sent("before", complete, 0, 1)),
+                Next::Gone,
+            ),
+        ] {
+            let decided = next(status, sent.as_ref(), "run", 100);
+            assert_eq!(decided, expected, "{status} {sent:?}");
+        }
+    }
+}
