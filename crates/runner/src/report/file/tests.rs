@@ -9,6 +9,7 @@ use onboarding_core::{
 
 use super::*;
 
+mod docs;
 mod fixes;
 mod kinds;
 
