@@ -31,7 +31,9 @@ const OTHERS: [&str; 15] = [
 ];
 
 pub(super) fn kinds() -> Vec<&'static str> {
-    let of_rows = Reason::ALL.into_iter().filter(|reason| reason.is_finding());
+    let of_rows = Reason::ALL
+        .into_iter()
+        .filter(|reason| reason.standing() != Standing::Ok);
     let mut kinds: Vec<&str> = AuditReason::ALL.map(AuditReason::code).to_vec();
     kinds.extend(DriftKind::ALL.map(DriftKind::code));
     kinds.extend(of_rows.map(Reason::code));
