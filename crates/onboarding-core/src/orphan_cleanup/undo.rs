@@ -34,6 +34,9 @@ pub struct DeletionRecord {
     pub external_id: Option<ExternalId>,
     /// The stack that linked it; none when none did through us.
     pub stack: Option<StackId>,
+    /// The stack that was deleted before it, through the remediation role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_stack: Option<DeletedStack>,
     /// Whether Cost Intelligence was switched on.
     pub cost_intelligence: bool,
     /// The user groups that saw it by name, of those that profiles name, with their access policies in it.
@@ -48,6 +51,19 @@ pub struct DeletionRecord {
     pub deleted_at: Option<i64>,
     /// What was made instead.
     pub undone: Option<Undone>,
+}
+
+/// A stack that was deleted, or was about to be, with what CloudFormation told of it: its stack set has the template.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletedStack {
+    /// The run that asked for it.
+    pub run: String,
+    /// Its id.
+    pub stack: StackId,
+    /// Its parameters; secrets are masked.
+    pub parameters: BTreeMap<String, String>,
+    /// Its outputs.
+    pub outputs: BTreeMap<String, String>,
 }
 
 /// What was made instead of a Spot account that was deleted.
@@ -154,6 +170,17 @@ fn step(record: &DeletionRecord) -> Step {
     if let (Why::OutsideTargets, Some(stack)) = (record.why, &record.stack) {
         changes.push(format!(
             "  stack {stack} is not put back, nor its role and policies: once the account is targeted again, stackset-sync makes one"
+        ));
+    }
+    if let Some(deleted) = &record.deleted_stack {
+        let parameters = deleted.parameters.iter();
+        let parameters: Vec<String> = parameters
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        changes.push(format!(
+            "  run {} deleted that stack; its parameters were {}",
+            deleted.run,
+            parameters.join(", ")
         ));
     }
     if record.cost_intelligence {

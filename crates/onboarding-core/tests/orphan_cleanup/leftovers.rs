@@ -185,7 +185,7 @@ fn where_the_role_cannot_be_used_a_person_gets_the_command_and_why() {
         panic!("{:?}", plan.findings)
     };
     assert_eq!(finding.severity, Severity::Warning);
-    assert_eq!(finding.fix.as_deref(), Some("needs a person"));
+    assert_eq!(finding.fix.as_deref(), Reason::StackRemains.fix());
     let command = format!(
         "aws cloudformation delete-stack --region us-east-1 --stack-name {}",
         stack(7)

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use onboarding_core::{
     orphan_cleanup::{
         Why,
-        undo::{DeletionRecord, Undone, plan},
+        undo::{DeletedStack, DeletionRecord, Undone, plan},
     },
     plan::Severity,
     status::Reason,
@@ -27,6 +27,7 @@ pub(crate) fn record(number: u64) -> DeletionRecord {
         role: Some(ours(number).owner.unwrap().role),
         external_id: Some("spotinst:aws:extid:0123456789abcdef".parse().unwrap()),
         stack: Some(stack(number)),
+        deleted_stack: None,
         cost_intelligence: true,
         user_groups: [(
             "ugr-a1b2c3d4".parse().unwrap(),
@@ -92,6 +93,21 @@ fn a_stack_that_went_before_its_spot_account_is_not_put_back_and_that_is_said() 
     let words = format!("stack {} is not put back", stack(7));
     assert!(said(Why::OutsideTargets).contains(&words));
     assert!(!said(Why::Departed).contains(&words));
+    let deleted = DeletedStack {
+        run: "01a20a0b".to_owned(),
+        stack: stack(7),
+        parameters: [("ExternalId".to_owned(), "****".to_owned())].into(),
+        outputs: BTreeMap::new(),
+    };
+    let record = DeletionRecord {
+        deleted_stack: Some(deleted),
+        ..record(7)
+    };
+    let changes = plan(&[record], &BTreeMap::new()).steps[0]
+        .changes
+        .join("\n");
+    let words = "run 01a20a0b deleted that stack; its parameters were ExternalId=****";
+    assert!(changes.contains(words), "{changes}");
 }
 
 #[test]

@@ -182,6 +182,11 @@ impl OrphanCleanup {
     ) -> Result<DeletionRecord, StepError> {
         let (home, id) = (self.home(), &listed.id);
         let database = home.state.database();
+        // The stack may have gone in a run before this one.
+        let earlier = home.state.unsettled_deletions().await?.into_iter();
+        let earlier = earlier
+            .map(|row| row.record)
+            .find(|row| row.spot_account == *id);
         let owner = database.owner(id).await.map_err(state_error)?;
         let remembered = database.external_id(id).await.map_err(state_error)?;
         let (role, external_id, cost_intelligence) = tokio::try_join!(
@@ -199,6 +204,7 @@ impl OrphanCleanup {
             external_id: external_id
                 .or_else(|| remembered.map(|remembered| remembered.external_id)),
             stack: owner.map(|owner| owner.stack_id),
+            deleted_stack: earlier.and_then(|earlier| earlier.deleted_stack),
             cost_intelligence: cost_intelligence.iter().any(|one| one.account_id == *id),
             user_groups: self.user_groups_of(id).await?,
             why,

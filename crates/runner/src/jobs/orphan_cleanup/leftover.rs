@@ -7,9 +7,10 @@ use aws_ops::{AccessError, AccountStack};
 use onboarding_core::{
     custom_resource::TombstoneReason,
     ids::{AwsAccountId, RoleArn, SpotAccountId, StackId},
+    inventory::SpotAccountRecord,
     orphan_cleanup::{
         CleanupObserved, Due, KnownTombstone, LeftStack, Why, delete_stack_command,
-        is_the_left_one, still_left,
+        is_the_left_one, still_left, undo::DeletedStack,
     },
 };
 use onboarding_provider::{Intents as _, Orphan};
@@ -43,8 +44,7 @@ pub(super) struct Left {
     pub(super) first_seen: i64,
 }
 
-/// What is written down before CloudFormation is asked, with what is needed to make the stack again: its stack set, by the name of the
-/// stack, its parameters (secrets are masked) and its role.
+/// What is written down before CloudFormation is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Sent {
     run: String,
@@ -55,8 +55,6 @@ struct Sent {
     /// CloudFormation does once what it is asked with one token.
     token: String,
     stack: StackId,
-    role: RoleArn,
-    parameters: BTreeMap<String, String>,
     /// How the stack was before.
     status: String,
 }
@@ -68,7 +66,7 @@ enum Next {
     Gone,
     /// It is looked at again.
     Wait,
-    /// CloudFormation works on it for another reason.
+    /// CloudFormation works on it for another reason, or it is as nobody of ours knows it.
     Busy,
     /// Its deletion failed.
     Failed,
@@ -85,7 +83,7 @@ fn next(status: &str, sent: Option<&Sent>, run: &str, now: i64) -> Next {
     match (status, sent) {
         ("DELETE_COMPLETE", _) => Next::Gone,
         ("DELETE_IN_PROGRESS", _) => Next::Wait,
-        (status, _) if status.ends_with("_IN_PROGRESS") => Next::Busy,
+        (status, _) if !status.ends_with("_COMPLETE") && !status.ends_with("_FAILED") => Next::Busy,
         (status, Some(sent)) if is_fresh && sent.status == status => Next::Wait,
         ("DELETE_FAILED", Some(_)) => Next::Failed,
         (_, Some(sent)) if sent.tries >= MOST_TRIES => Next::Ignored,
@@ -110,18 +108,28 @@ impl OrphanCleanup {
         let sent: Option<Sent> = cx.memo().and_then(|memo| serde_json::from_value(memo).ok());
         let sent = sent.filter(|sent| sent.stack == *stack);
         let found = remediation.role.stack(stack).await;
-        let Some(found) = found.map_err(|error| access_error(error, stack))? else {
+        let Some(found) = found.map_err(|error| access_error(error, stack, sent.is_some()))? else {
             return self.is_gone(&left, sent.is_some()).await;
         };
         let by_person = || format!("delete it in the account: {}", delete_stack_command(stack));
         let failed = |words: String| Err(StepError::new(ErrorClass::Failed, words));
         match next(&found.status, sent.as_ref(), &run, now) {
             Next::Gone => return self.is_gone(&left, sent.is_some()).await,
+            Next::Wait if cx.is_ending() => {
+                return Ok(Applied::Stopped {
+                    note: Some(format!(
+                        "CloudFormation goes on deleting stack {stack}; the next run looks"
+                    )),
+                });
+            }
             Next::Wait => return Ok(again()),
             Next::Busy => {
                 return Err(StepError::new(
                     ErrorClass::Conflict,
-                    format!("stack {stack} is in {}: somebody works on it", found.status),
+                    format!(
+                        "stack {stack} is in {:?}, in which nothing is asked of it; look what goes on",
+                        found.status
+                    ),
                 ));
             }
             Next::Failed => {
@@ -142,23 +150,59 @@ impl OrphanCleanup {
             Next::Ask => {}
         }
         if cx.is_ending() {
-            return Ok(Applied::Stopped {
-                note: Some("interrupted before the stack was deleted".to_owned()),
-            });
+            return Ok(before_it());
+        }
+        // What takes long comes first: what decides is read right before CloudFormation is asked.
+        let Some(listed) = self.may_go(&left).await? else {
+            return Err(refused(format!(
+                "Spot account {} is gone",
+                left.spot_account
+            )));
+        };
+        let mut record = self
+            .record(
+                &listed,
+                account,
+                left.account_name.clone(),
+                Why::OutsideTargets,
+                left.first_seen,
+            )
+            .await?;
+        self.confirm_leftover(&left).await?;
+        let looked = remediation.role.stack(stack).await;
+        let Some(found) = looked.map_err(|error| access_error(error, stack, sent.is_some()))?
+        else {
+            return self.is_gone(&left, sent.is_some()).await;
+        };
+        if next(&found.status, sent.as_ref(), &run, now) != Next::Ask {
+            return Err(refused(format!(
+                "stack {stack} is in {} by now",
+                found.status
+            )));
         }
         let is_left = is_the_left_one(stack, &left.role, &left.spot_account, as_found(&found));
         if let Err(why) = is_left {
             return failed(format!("stack {stack} is not deleted: {why}"));
         }
-        self.confirm_leftover(cx, &left).await?;
+        if cx.is_ending() {
+            return Ok(before_it());
+        }
+        record.deleted_stack = Some(DeletedStack {
+            run: run.clone(),
+            stack: stack.clone(),
+            parameters: found.parameters,
+            outputs: found.outputs,
+        });
+        // The Spot account that goes after the stack is written down here: it counts against the limits of the day from now on.
+        let most_a_day = self.looked()?.most_a_day;
+        let state = &self.home().state;
+        state.begin_deletion(&run, &record, most_a_day, now).await?;
         let tries = sent.as_ref().filter(|sent| sent.run == run);
         let sent = Sent {
             at: now,
             tries: tries.map_or(0, |sent| sent.tries) + 1,
             token: format!("leftover-{run}"),
             stack: stack.clone(),
-            role: left.role.clone(),
-            parameters: found.parameters,
             status: found.status,
             run,
         };
@@ -166,12 +210,11 @@ impl OrphanCleanup {
             StepError::new(ErrorClass::Bug, "a memo cannot be written").with_source(error)
         })?;
         cx.set_memo(memo).await?;
-        let database = self.home().state.database();
-        if let Some(freeze) = database.frozen().await.map_err(state_error)? {
+        if let Some(freeze) = state.database().frozen().await.map_err(state_error)? {
             return Err(StepError::new(ErrorClass::Conflict, freeze.to_string()));
         }
         let asked = remediation.role.delete_stack(stack, &sent.token).await;
-        asked.map_err(|error| access_error(error, stack))?;
+        asked.map_err(|error| access_error(error, stack, false))?;
         tracing::warn!(cloud.account.id = %account, %stack, "a stack that was left is deleted");
         Ok(again())
     }
@@ -182,41 +225,29 @@ impl OrphanCleanup {
         remediation.filter(|remediation| remediation.deletes_leftover_stacks)
     }
 
-    /// Nothing is deleted on the word of a listing: what decides is read for this account alone. The Spot account that goes after the
-    /// stack is written down here: it counts against the limits of the day from now on.
-    async fn confirm_leftover(&self, cx: &StepContext, left: &Left) -> Result<(), StepError> {
-        let (account, spot_account) = (left.account, &left.spot_account);
+    /// The Spot account that goes after the stack, as it is now, when nothing in our state or at Spot speaks against it; none when it is gone.
+    async fn may_go(&self, left: &Left) -> Result<Option<SpotAccountRecord>, StepError> {
         let orphan = Orphan {
-            spot_account: spot_account.clone(),
-            account,
+            spot_account: left.spot_account.clone(),
+            account: left.account,
             owner: Some(left.stack.clone()),
             may_be_linked: true,
             is_account_gone: false,
         };
-        let refused = |reason: String| {
-            StepError::new(
-                ErrorClass::Failed,
-                format!("{reason}; nothing was deleted, run again"),
-            )
-        };
         let listed = self.lifecycle().await?.may_clean_up(&orphan).await;
-        let Some(listed) = listed.map_err(step_error)? else {
+        listed.map_err(step_error)
+    }
+
+    /// Nothing is deleted on the word of a listing: what decides is read for this account alone.
+    async fn confirm_leftover(&self, left: &Left) -> Result<(), StepError> {
+        let (account, spot_account) = (left.account, &left.spot_account);
+        let Some(listed) = self.may_go(left).await? else {
             return Err(refused(format!("Spot account {spot_account} is gone")));
         };
-        let evidence = self.evidence(&listed, account).await?;
-        // Once more: the rest may have taken minutes.
         let running = self.workloads(spot_account).await.map_err(spot_error)?;
+        let evidence = self.evidence(&listed, account).await?;
         still_left(spot_account, account, &evidence, &running)
-            .map_err(|reason| refused(format!("stack {}: {reason}", left.stack)))?;
-        let (name, first_seen) = (left.account_name.clone(), left.first_seen);
-        let record = self
-            .record(&listed, account, name, Why::OutsideTargets, first_seen)
-            .await?;
-        let (run, now) = (cx.run_id().to_string(), cx.now().div_euclid(1000));
-        let most_a_day = self.looked()?.most_a_day;
-        let state = &self.home().state;
-        state.begin_deletion(&run, &record, most_a_day, now).await?;
-        Ok(())
+            .map_err(|reason| refused(format!("stack {}: {reason}", left.stack)))
     }
 
     async fn is_gone(&self, left: &Left, by_us: bool) -> Result<Applied, StepError> {
@@ -261,6 +292,19 @@ impl OrphanCleanup {
     }
 }
 
+fn before_it() -> Applied {
+    Applied::Stopped {
+        note: Some("interrupted before the stack was deleted".to_owned()),
+    }
+}
+
+fn refused(reason: String) -> StepError {
+    StepError::new(
+        ErrorClass::Failed,
+        format!("{reason}; nothing was deleted, run again"),
+    )
+}
+
 fn again() -> Applied {
     Applied::Requeue {
         after: PAUSE,
@@ -278,16 +322,18 @@ fn as_found(found: &AccountStack) -> LeftStack<'_> {
     }
 }
 
-fn access_error(error: AccessError, stack: &StackId) -> StepError {
+/// `is_sent`: CloudFormation may be at it already.
+fn access_error(error: AccessError, stack: &StackId, is_sent: bool) -> StepError {
+    let command = delete_stack_command(stack);
+    let way_out = match is_sent {
+        true => format!(
+            "CloudFormation was asked before to delete it: look there first, then {command}"
+        ),
+        false => format!("delete the stack in the account: {command}"),
+    };
     match error {
         AccessError::Failed(error) => aws_error(*error),
-        denied => StepError::new(
-            ErrorClass::Denied,
-            format!(
-                "{denied}; delete the stack in the account: {}",
-                delete_stack_command(stack)
-            ),
-        ),
+        denied => StepError::new(ErrorClass::Denied, format!("{denied}; {way_out}")),
     }
 }
 
@@ -305,8 +351,6 @@ mod tests {
             stack: "arn:aws:cloudformation:us-east-1:123456789012:stack/StackSet-a-1/1"
                 .parse()
                 .unwrap(),
-            role: "arn:aws:iam::123456789012:role/SpotRole".parse().unwrap(),
-            parameters: BTreeMap::new(),
             status: status.to_owned(),
         };
         let (complete, failed) = ("CREATE_COMPLETE", "DELETE_FAILED");
@@ -317,6 +361,10 @@ mod tests {
             ("DELETE_IN_PROGRESS", None, Next::Wait),
             ("UPDATE_IN_PROGRESS", None, Next::Busy),
             ("REVIEW_IN_PROGRESS", None, Next::Busy),
+            ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", None, Next::Busy),
+            // What AWS does not tell, or tells in words of tomorrow.
+            ("", None, Next::Busy),
+            ("DELETE_SKIPPED", None, Next::Busy),
             // What somebody else failed to delete may be tried.
             (failed, None, Next::Ask),
             (failed, Some(sent("before", complete, 100, 1)), Next::Ask),

@@ -38,6 +38,7 @@ fn record(number: u64) -> DeletionRecord {
         role: Some("arn:aws:iam::000000000001:role/SpotRole".parse().unwrap()),
         external_id: None,
         stack: None,
+        deleted_stack: None,
         cost_intelligence: false,
         user_groups: BTreeMap::new(),
         why: Why::Departed,
