@@ -244,8 +244,9 @@ impl OrphanCleanup {
         let Some(listed) = self.may_go(left).await? else {
             return Err(refused(format!("Spot account {spot_account} is gone")));
         };
-        let running = self.workloads(spot_account).await.map_err(spot_error)?;
         let evidence = self.evidence(&listed, account).await?;
+        // Once more, and last: the rest may have taken minutes.
+        let running = self.workloads(spot_account).await.map_err(spot_error)?;
         still_left(spot_account, account, &evidence, &running)
             .map_err(|reason| refused(format!("stack {}: {reason}", left.stack)))
     }
