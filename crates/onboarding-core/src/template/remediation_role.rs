@@ -62,14 +62,12 @@ impl OurNames {
         self.stacks().chars().take(LEAST_OF_A_STACK).collect()
     }
 
-    /// Whether a stack can be one of theirs.
+    /// Whether a stack is one of theirs, by its name: what StackSets appends is a UUID. With anything else there it is one of another
+    /// stack set, whose name begins alike.
     #[must_use]
     pub fn has_stack(&self, stack: &StackId) -> bool {
         let rest = stack.name().strip_prefix(&self.stacks());
-        // What StackSets appends is a UUID.
-        rest.is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
-        })
+        rest.is_some_and(is_uuid)
     }
 
     /// The roles' names, `*` for any characters.
@@ -95,6 +93,17 @@ impl OurNames {
         let name = arn.rsplit('/').next().unwrap_or_default();
         name.starts_with(&self.beginning())
     }
+}
+
+/// A UUID, for IAM: `?` stands for one character.
+const ANY_UUID: &str = "????????-????-????-????-????????????";
+
+fn is_uuid(text: &str) -> bool {
+    let fits = |(is, pattern): (u8, u8)| match pattern {
+        b'?' => is.is_ascii_hexdigit(),
+        _ => is == pattern,
+    };
+    text.len() == ANY_UUID.len() && text.bytes().zip(ANY_UUID.bytes()).all(fits)
 }
 
 /// Everything that decides how the template looks.
@@ -190,7 +199,7 @@ impl RemediationRoleSpec {
         let stacks = stacks.into_iter().map(|name| {
             let account = "${AWS::AccountId}";
             substitute(format!(
-                "arn:{partition}:cloudformation:*:{account}:stack/{name}*/*"
+                "arn:{partition}:cloudformation:*:{account}:stack/{name}{ANY_UUID}/*"
             ))
         });
         let stacks: Value = stacks.collect();

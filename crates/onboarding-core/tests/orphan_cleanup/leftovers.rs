@@ -41,7 +41,7 @@ fn a_stack_that_was_left_goes_right_before_its_spot_account() {
     assert!(first.risk == Risk::High && first.order < last.order);
     assert!(last.preconditions.contains(&format!("step:{leftover}")));
     let changes = first.changes.join("\n");
-    for words in ["StackSet-spot-onboarding-1", "us-east-1", "SpotRole"] {
+    for words in [STACK, "us-east-1", "SpotRole"] {
         assert!(changes.contains(words), "{words}: {changes}");
     }
     assert_eq!(
@@ -59,7 +59,7 @@ fn a_stack_that_was_left_goes_right_before_its_spot_account() {
 
 #[test]
 fn a_person_deletes_what_may_be_used_or_be_another_ones() {
-    let stays: [Case<&str, World>; 8] = [
+    let stays: [Case<&str, World>; 10] = [
         ("nobody asked for it", |world| {
             world.desired.remediation = None;
         }),
@@ -69,11 +69,27 @@ fn a_person_deletes_what_may_be_used_or_be_another_ones() {
         }),
         ("the stack is not one of a stack set of ours", |world| {
             let known = world.observed.known.get_mut(&spot(7)).unwrap();
-            let by_hand = stack(7)
-                .as_str()
-                .replace("StackSet-spot-onboarding-1", "Spot");
+            let by_hand = stack(7).as_str().replace(STACK, "Spot");
             known.owner.as_mut().unwrap().stack = by_hand.parse().unwrap();
         }),
+        (
+            "it is one of another profile, which the configuration has no more",
+            |world| {
+                let known = world.observed.known.get_mut(&spot(7)).unwrap();
+                let other = stack(7).as_str().replace("onboarding-", "onboarding-2-");
+                known.owner.as_mut().unwrap().stack = other.parse().unwrap();
+            },
+        ),
+        (
+            "it is one of another profile, whose name reads like a UUID's",
+            |world| {
+                let known = world.observed.known.get_mut(&spot(7)).unwrap();
+                let other = stack(7)
+                    .as_str()
+                    .replace("onboarding-", "onboarding-cafe-");
+                known.owner.as_mut().unwrap().stack = other.parse().unwrap();
+            },
+        ),
         ("it is one of another account", |world| {
             let known = world.observed.known.get_mut(&spot(7)).unwrap();
             known.owner.as_mut().unwrap().stack = stack(8);
@@ -236,7 +252,7 @@ fn what_is_read_right_before_has_the_last_word_about_a_stack() {
 fn a_stack_is_the_one_that_was_left_as_far_as_cloudformation_tells() {
     let role = ours(7).owner.unwrap().role;
     let fine = LeftStack {
-        name: "StackSet-spot-onboarding-1",
+        name: STACK,
         role: Some(role.as_str()),
         spot_account: Some("act-00000007"),
         is_protected: false,

@@ -92,7 +92,7 @@ fn stacks_that_were_left_are_deleted_by_name_and_what_they_made_by_cloudformatio
         };
         let partition = spec.partition;
         let arn = format!(
-            "arn:{partition}:cloudformation:*:${{AWS::AccountId}}:stack/StackSet-spot-onboarding-default-*/*"
+            "arn:{partition}:cloudformation:*:${{AWS::AccountId}}:stack/StackSet-spot-onboarding-default-????????-????-????-????-????????????/*"
         );
         assert_eq!(stacks["Resource"], json!([{"Fn::Sub": arn}]), "{name}");
         let topic = leftovers.topic.as_ref().unwrap();
@@ -136,6 +136,16 @@ fn a_stack_is_told_by_the_name_that_its_stack_set_gives() {
             true,
         ),
         ("StackSet-spot-onboarding-default-", false),
+        ("StackSet-spot-onboarding-default-0b1c2d3e", false),
+        // Of stack sets whose names begin alike.
+        (
+            "StackSet-spot-onboarding-default-2-0b1c2d3e-1f2a-4b3c-8d4e-5f6a7b8c9d0e",
+            false,
+        ),
+        (
+            "StackSet-spot-onboarding-default-cafe-0b1c2d3e-1f2a-4b3c-8d4e-5f6a7b8c9d0e",
+            false,
+        ),
         ("StackSet-spot-onboarding-default-prod-0b1c2d3e", false),
         ("StackSet-spot-onboarding-other-0b1c2d3e", false),
         ("spot-onboarding-default", false),

@@ -79,7 +79,7 @@ fn leftover_stacks_need_the_role_and_the_units_in_which_accounts_without_a_profi
     assert_eq!(named, ["Suspended", "ou-ab12-abcdefgh"]);
     let body = &ours.profile.definition.template_body;
     for part in [
-        "stack/StackSet-spot-onboarding-default-*/*",
+        "stack/StackSet-spot-onboarding-default-????????-????-????-????-????????????/*",
         "arn:aws:sns:us-east-1:111122223333:spot-onboarding",
     ] {
         assert!(body.contains(part), "{part}: {body}");
