@@ -163,7 +163,7 @@ impl World {
                 clocks: BTreeMap::new(),
                 places: (1..=accounts).map(|n| (id(n), place(n))).collect(),
                 running: (2..=accounts).map(|n| (spot(n), Vec::new())).collect(),
-                out_of_reach: BTreeMap::new(),
+                reach: BTreeMap::new(),
                 deleted: Vec::new(),
                 sync: SyncObserved {
                     organization: Arc::new(organization),
