@@ -20,6 +20,7 @@ mod limits;
 mod observed;
 pub mod protection;
 mod report;
+mod turn;
 pub mod undo;
 mod verdict;
 
@@ -31,8 +32,9 @@ pub use leftover::{Foreign, LeftStack, is_the_left_one};
 pub use limits::{allowance, most_a_day};
 pub use observed::{
     CleanupObserved, CleanupRules, Deleted, EmptyPattern, Known, KnownOwner, KnownTombstone,
-    NamePattern, Place, SentCreation,
+    NamePattern, Place, Reach, SentCreation,
 };
+pub use turn::turn;
 pub use verdict::{Judged, Verdict, Why, delete_stack_command, judge};
 
 use std::collections::BTreeMap;
@@ -102,9 +104,11 @@ pub struct Due {
     pub spot_account: SpotAccountId,
     /// The stack that was left in its account and is deleted first, through the remediation role.
     pub leftover: Option<StackId>,
+    /// Whether its deletion was begun in the last 24 hours, and nobody has seen what became of it: it is counted already.
+    pub is_begun: bool,
 }
 
-/// The Spot accounts that are due and not protected, the oldest first: what runs in them, and whether stacks that were left can be
+/// The Spot accounts that are due and not protected, those whose deletion was begun first, then the oldest: what runs in them, and whether stacks that were left can be
 /// deleted, decides which are deleted.
 ///
 /// # Errors
@@ -125,6 +129,7 @@ pub fn due(
     let due = due.map(|one| Due {
         spot_account: one.judged.record.id.clone(),
         leftover: one.judged.leftover.clone(),
+        is_begun: candidates::begun(observed, one.judged).is_some(),
     });
     Ok(due.collect())
 }

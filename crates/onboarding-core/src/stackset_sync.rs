@@ -242,11 +242,16 @@ fn plan_extent(
             remediation.zip(observed.remediation.as_ref()),
         ];
         let organization = &observed.organization;
-        let widest = targets::with_leftover_units(organization, desired, &resolved.union)?;
+        let widest = targets::with_leftover_units(organization, desired, &resolved.union);
         for (profile, state) in roles.into_iter().flatten() {
-            let targets = match profile.purpose {
-                Purpose::RemediationRole => &widest,
-                Purpose::Enrollment | Purpose::AuditRole => &resolved.union,
+            let targets = match (profile.purpose, &widest) {
+                (Purpose::RemediationRole, Ok(widest)) => widest,
+                // The accounts that are enrolled do not wait for it.
+                (Purpose::RemediationRole, Err(error)) => {
+                    account_roles::unresolved(error, &mut plan);
+                    continue;
+                }
+                (Purpose::Enrollment | Purpose::AuditRole, _) => &resolved.union,
             };
             account_roles::plan(observed, desired, (profile, state), targets, &mut plan)?;
         }

@@ -46,8 +46,7 @@ pub use permissions::{
     POLICY_VERSION_PARAMETER, REPAIR_NONCE_PARAMETER,
 };
 pub use remediation_role::{
-    LeftoverStacks, OurNames, REMEDIATION_ROLE_DESCRIPTION, RemediationRoleSpec,
-    is_remediation_role,
+    OurNames, REMEDIATION_ROLE_DESCRIPTION, RemediationRoleSpec, is_remediation_role,
 };
 pub use render::{Format, MAX_INLINE_BODY_SIZE, RenderedTemplate};
 pub use service_token::{service_token_changes, service_topics};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     clock,
-    observed::{CleanupObserved, CleanupRules, Place},
+    observed::{CleanupObserved, CleanupRules, Deleted, Place, Reach},
     protection::{self, Protection},
     verdict::{Judged, Verdict, Why, instances},
 };
@@ -39,8 +39,8 @@ pub(super) enum Stand {
     },
     /// A stack instance of its account has to go first, and does not in this run.
     InstanceStays,
-    /// The stack that was left in its account has to go first, and cannot be deleted through the remediation role, for this reason.
-    OutOfReach(String),
+    /// The stack that was left in its account has to go first, and does not in this run, for this reason.
+    OutOfReach(Reach),
     /// Something runs in it.
     Running(Vec<String>),
     /// A limit leaves it to a later run.
@@ -57,7 +57,20 @@ pub(super) enum Stand {
     },
 }
 
-/// The orphans, the oldest first. `taken_out`: how many stack instances of each account go in this run by themselves.
+/// A deletion of the Spot account that was begun in the last 24 hours, and whose outcome nobody has seen.
+pub(super) fn begun<'a>(observed: &'a CleanupObserved, judged: &Judged<'_>) -> Option<&'a Deleted> {
+    let mut deleted = observed.deleted.iter();
+    deleted.find(|one| !one.is_settled && one.spot_account == judged.record.id)
+}
+
+/// Whether the stack that was left in its account could not be deleted before.
+pub(super) fn has_failed(observed: &CleanupObserved, judged: &Judged<'_>) -> bool {
+    let reach = observed.reach.get(&judged.record.id);
+    judged.leftover.is_some() && reach == Some(&Reach::FailedBefore)
+}
+
+/// The orphans: first those whose deletion was begun, last those whose stack could not be deleted before, and else the oldest first.
+/// `taken_out`: how many stack instances of each account go in this run by themselves.
 pub(super) fn candidates<'a>(
     observed: &CleanupObserved,
     desired: &Desired,
@@ -91,15 +104,14 @@ pub(super) fn candidates<'a>(
             Why::OutsideTargets => there,
             _ => taken_out.get(&account).copied().unwrap_or(0),
         };
-        let out_of_reach = match judged.leftover {
-            Some(_) => observed.out_of_reach.get(&judged.record.id),
-            None => None,
-        };
+        let reach = judged.leftover.as_ref();
+        let reach = reach.and_then(|_| observed.reach.get(&judged.record.id));
+        let out_of_reach = reach.filter(|reach| **reach != Reach::FailedBefore);
         let stand = match (protected, out_of_reach) {
             (Some(why), _) => Stand::Protected(why),
             (None, _) if left > 0 => Stand::Waiting { left, unseen },
             (None, _) if goes < there => Stand::InstanceStays,
-            (None, Some(why)) => Stand::OutOfReach(why.clone()),
+            (None, Some(reach)) => Stand::OutOfReach(reach.clone()),
             (None, None) => Stand::Due {
                 after_stack: there > 0 || judged.leftover.is_some(),
             },
@@ -113,8 +125,11 @@ pub(super) fn candidates<'a>(
         })
     };
     let mut candidates: Vec<_> = judged.iter().filter_map(orphan).collect();
-    candidates.sort_by(|one, other| {
-        (one.since, &one.judged.record.id).cmp(&(other.since, &other.judged.record.id))
+    candidates.sort_by_cached_key(|one| {
+        let judged = one.judged;
+        let is_begun = begun(observed, judged).is_some();
+        let has_failed = has_failed(observed, judged);
+        (has_failed, !is_begun, one.since, judged.record.id.clone())
     });
     candidates
 }

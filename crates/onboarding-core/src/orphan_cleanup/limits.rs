@@ -1,8 +1,8 @@
 //! How much a run, and a day, may delete, and which listings are believed.
 
 use super::{
-    candidates::{Candidate, Stand},
-    observed::{CleanupObserved, CleanupRules},
+    candidates::{Candidate, Stand, begun, has_failed},
+    observed::{CleanupObserved, CleanupRules, Deleted},
 };
 use crate::{
     desired::Desired,
@@ -59,7 +59,41 @@ fn share_of(count: usize, share: f64) -> usize {
     (count as f64 * share.clamp(0.0, 1.0)).ceil() as usize
 }
 
-/// Chooses what is deleted, the oldest first, and says what is left to later runs.
+/// What the limits were used up by, and what they are.
+struct Budget {
+    run: usize,
+    day: usize,
+    most_a_run: usize,
+    most_a_day: usize,
+}
+
+impl Budget {
+    fn new(observed: &CleanupObserved, rules: &CleanupRules, ours: usize) -> Self {
+        let deleted = observed.deleted.iter();
+        Self {
+            run: deleted.filter(|deleted| deleted.of_this_run).count(),
+            day: observed.deleted.len(),
+            most_a_run: rules.max_deletions,
+            most_a_day: most_a_day(observed, rules, ours),
+        }
+    }
+
+    /// Whether one more may be deleted, which is counted then. One whose deletion was begun is counted already, and not against
+    /// itself: whoever began it may have died right after.
+    fn take(&mut self, begun: Option<&Deleted>) -> bool {
+        let in_run = usize::from(begun.is_some_and(|begun| begun.of_this_run));
+        let run = self.run.saturating_sub(in_run);
+        let day = self.day.saturating_sub(usize::from(begun.is_some()));
+        let may = run < self.most_a_run && day < self.most_a_day;
+        if may {
+            (self.run, self.day) = (run + 1, day + 1);
+        }
+        may
+    }
+}
+
+/// Chooses what is deleted, in the order of the candidates, and says what is left to later runs. What could not be deleted before
+/// is tried again when nothing else waits: each try uses the limits of a day up.
 pub(super) fn apply(
     observed: &CleanupObserved,
     rules: &CleanupRules,
@@ -67,16 +101,18 @@ pub(super) fn apply(
     candidates: &mut [Candidate<'_>],
     plan: &mut Plan,
 ) {
-    let (mut left, guard) = left(observed, rules, ours);
+    let (_, guard) = left(observed, rules, ours);
+    let mut budget = Budget::new(observed, rules, ours);
     let mut over = 0_usize;
     for candidate in candidates {
         let Stand::Due { after_stack } = candidate.stand else {
             continue;
         };
-        candidate.stand = match observed.running.get(&candidate.judged.record.id) {
+        let judged = candidate.judged;
+        let waits = over > 0 && has_failed(observed, judged);
+        candidate.stand = match observed.running.get(&judged.record.id) {
             Some(running) if !running.is_empty() => Stand::Running(running.clone()),
-            Some(_) if left > 0 => {
-                left -= 1;
+            Some(_) if !waits && budget.take(begun(observed, judged)) => {
                 Stand::Chosen { after_stack }
             }
             // Not asked, because enough others are due.

@@ -34,11 +34,24 @@ pub struct CleanupObserved {
     /// The names of what runs in the Spot accounts that were asked, empty where nothing does. One that was not asked is not
     /// deleted.
     pub running: BTreeMap<SpotAccountId, Vec<String>>,
-    /// Why the stack that was left in its account cannot be deleted through the remediation role, of the Spot accounts that were asked
-    /// for and where it cannot.
-    pub out_of_reach: BTreeMap<SpotAccountId, String>,
+    /// What is to be known of the stack that was left in the account, by Spot account; none where it can be deleted through the
+    /// remediation role.
+    pub reach: BTreeMap<SpotAccountId, Reach>,
     /// The Spot accounts that this job deleted, or may have deleted, in the last 24 hours, by whichever run.
     pub deleted: Vec<Deleted>,
+}
+
+/// What a look at a stack that was left in an account told, unless that it can be deleted through the remediation role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// The role cannot do it, for this reason.
+    Denied(String),
+    /// The stack is not to be deleted as it is, for this reason.
+    Kept(String),
+    /// Nobody knows in this run, for this reason.
+    Unknown(String),
+    /// It can be tried again: CloudFormation could not delete it before.
+    FailedBefore,
 }
 
 /// What our state has of a Spot account that we made or linked.

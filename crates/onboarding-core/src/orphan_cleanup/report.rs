@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     candidates::{Candidate, Stand},
     late,
-    observed::CleanupObserved,
+    observed::{CleanupObserved, Reach},
     protection,
     verdict::{self, Judged, Verdict},
     words,
@@ -103,9 +103,9 @@ fn standing(candidate: &Candidate<'_>) -> (Reason, Option<String>) {
                  this run"
             )),
         ),
-        Stand::OutOfReach(why) => (
+        Stand::OutOfReach(reach) => (
             Reason::StackRemains,
-            Some(out_of_reach(candidate.judged, why)),
+            Some(out_of_reach(candidate.judged, reach)),
         ),
         Stand::Running(names) => (
             Reason::StillRunning,
@@ -116,10 +116,23 @@ fn standing(candidate: &Candidate<'_>) -> (Reason, Option<String>) {
     }
 }
 
-/// What a person does about a stack that cannot be deleted through the remediation role.
-fn out_of_reach(judged: &Judged<'_>, why: &str) -> String {
-    let words = verdict::leftover(judged.record, judged.known, judged.account, true);
-    format!("{words} (the remediation role cannot: {why})")
+/// Why the stack that was left in the account does not go in this run, and what a person does about it.
+fn out_of_reach(judged: &Judged<'_>, reach: &Reach) -> String {
+    let account = judged.account;
+    match reach {
+        Reach::Denied(why) => {
+            let words = verdict::leftover(judged.record, judged.known, account, true);
+            format!("{words} (the remediation role cannot: {why})")
+        }
+        Reach::Kept(why) => {
+            format!("the stack that was left in AWS account {account} is not deleted: {why}")
+        }
+        Reach::Unknown(why) => format!(
+            "nobody knows in this run whether the stack that was left in AWS account {account} can be deleted: {why}"
+        ),
+        // It is tried again.
+        Reach::FailedBefore => String::new(),
+    }
 }
 
 /// What a person should know.
@@ -162,11 +175,12 @@ pub(super) fn findings(
         add(reason.code(), severity, one.account, id.as_str(), message);
     }
     for one in candidates {
-        let Stand::OutOfReach(why) = &one.stand else {
+        // What a later run looks at needs nobody.
+        let Stand::OutOfReach(reach @ (Reach::Denied(_) | Reach::Kept(_))) = &one.stand else {
             continue;
         };
         let (record, code) = (one.judged.record, Reason::StackRemains.code());
-        let words = out_of_reach(one.judged, why);
+        let words = out_of_reach(one.judged, reach);
         let message = format!("Spot account {} {:?}: {words}", record.id, record.name);
         let account = one.judged.account;
         add(

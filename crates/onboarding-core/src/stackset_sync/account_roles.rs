@@ -86,6 +86,21 @@ pub(super) fn plan(
     Ok(())
 }
 
+/// Says that nothing is planned for the remediation role, for the units that it is also in are not known.
+pub(super) fn unresolved(error: &PlanError, plan: &mut Plan) {
+    let code = "remediation-role-units";
+    plan.findings.push(Finding {
+        id: code.to_owned(),
+        severity: Severity::Error,
+        reason: code.to_owned(),
+        message: format!(
+            "a unit of remediation.organizational_units is not known ({error}), so the remediation role stays as and where it is"
+        ),
+        fix: Some("correct remediation.organizational_units, then run stackset-sync".to_owned()),
+        ..Finding::default()
+    });
+}
+
 /// Whether the enrollment of the account is reported for the same reason.
 fn is_reported(reason: Reason) -> bool {
     reason == Reason::StateUnknown

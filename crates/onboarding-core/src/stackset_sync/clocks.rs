@@ -34,13 +34,14 @@ pub fn unsettled<'a>(
         desired.audit.as_ref().zip(observed.audit.as_ref()),
         remediation.zip(observed.remediation.as_ref()),
     ];
-    let widest = targets::with_leftover_units(&observed.organization, desired, &resolved.union)?;
-    let roles = roles.into_iter().flatten().map(|(role, state)| {
+    let widest = targets::with_leftover_units(&observed.organization, desired, &resolved.union);
+    let roles = roles.into_iter().flatten().filter_map(|(role, state)| {
         let targets = match role.purpose {
-            Purpose::RemediationRole => &widest,
+            // Nothing is planned for it then.
+            Purpose::RemediationRole => widest.as_ref().ok()?,
             Purpose::Enrollment | Purpose::AuditRole => &resolved.union,
         };
-        (role, state, targets, &no_links)
+        Some((role, state, targets, &no_links))
     });
     let mut unsettled = BTreeMap::new();
     for (profile, state, resolved, links) in profiles.chain(roles) {

@@ -124,7 +124,7 @@ fn union(organization: &OrganizationSnapshot, profiles: &[ResolvedProfile]) -> R
     }
 }
 
-/// The accounts of all profiles, with those of the units that have the remediation role as well.
+/// The accounts of all profiles, with those of the units that have the remediation role as well, but for protected accounts in them.
 ///
 /// # Errors
 /// A unit that is not there, or a path that fits several.
@@ -138,6 +138,7 @@ pub(super) fn with_leftover_units(
     };
     let targets = Targets {
         ous: remediation.leftover_units.clone(),
+        exclude_accounts: desired.protected_accounts.clone(),
         ..Targets::default()
     };
     let name = &remediation.profile.name;

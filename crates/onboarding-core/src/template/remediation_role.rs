@@ -16,7 +16,7 @@ use super::{
     Partition, RoleSettings, Template, TemplateError, home_role::HomeRole, parse_body,
     parts::substitute,
 };
-use crate::ids::{AwsAccountId, OrganizationId, StackId, StackSetName, TopicArn};
+use crate::ids::{AwsAccountId, OrganizationId, StackId, StackSetName};
 
 /// The description of the remediation role's template and stack set.
 pub const REMEDIATION_ROLE_DESCRIPTION: &str =
@@ -62,14 +62,12 @@ impl OurNames {
         self.stacks().chars().take(LEAST_OF_A_STACK).collect()
     }
 
-    /// Whether a stack can be one of theirs.
+    /// Whether a stack is one of theirs, by its name: what StackSets appends is a UUID. With anything else there it is one of another
+    /// stack set, whose name begins alike.
     #[must_use]
     pub fn has_stack(&self, stack: &StackId) -> bool {
         let rest = stack.name().strip_prefix(&self.stacks());
-        // What StackSets appends is a UUID.
-        rest.is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
-        })
+        rest.is_some_and(is_uuid)
     }
 
     /// The roles' names, `*` for any characters.
@@ -97,6 +95,17 @@ impl OurNames {
     }
 }
 
+/// A UUID, for IAM: `?` stands for one character.
+const ANY_UUID: &str = "????????-????-????-????-????????????";
+
+fn is_uuid(text: &str) -> bool {
+    let fits = |(is, pattern): (u8, u8)| match pattern {
+        b'?' => is.is_ascii_hexdigit(),
+        _ => is == pattern,
+    };
+    text.len() == ANY_UUID.len() && text.bytes().zip(ANY_UUID.bytes()).all(fits)
+}
+
 /// Everything that decides how the template looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemediationRoleSpec {
@@ -112,16 +121,8 @@ pub struct RemediationRoleSpec {
     pub organization: OrganizationId,
     /// The roles that it may take policies from.
     pub names: BTreeSet<OurNames>,
-    /// What it needs to delete stacks that were left; none when a person does that.
-    pub leftovers: Option<LeftoverStacks>,
-}
-
-/// What the remediation role needs to delete stacks that were left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftoverStacks {
-    /// The topic that custom resources of these stacks ask, where they do: they are told when they go, unless their template
-    /// retains them.
-    pub topic: Option<TopicArn>,
+    /// Whether it deletes stacks that were left; a person does that otherwise.
+    pub deletes_leftover_stacks: bool,
 }
 
 impl RemediationRoleSpec {
@@ -176,27 +177,27 @@ impl RemediationRoleSpec {
                 "Condition": {"ArnNotLike": {"iam:PolicyARN": made}},
             }),
         ];
-        if let Some(leftovers) = &self.leftovers {
-            statements.extend(self.deletions(leftovers, &roles, &made));
+        if self.deletes_leftover_stacks {
+            statements.extend(self.deletions(&roles, &made));
         }
         json!({"Version": "2012-10-17", "Statement": statements})
     }
 
     /// What deletes stacks with the names that our stack sets give, and what they made (Service Authorization Reference,
     /// CloudFormation and IAM; IAM User Guide, "AWS global condition context keys", aws:CalledVia).
-    fn deletions(&self, leftovers: &LeftoverStacks, roles: &Value, policies: &Value) -> Vec<Value> {
+    fn deletions(&self, roles: &Value, policies: &Value) -> Vec<Value> {
         let partition = self.partition;
         let stacks: BTreeSet<String> = self.names.iter().map(OurNames::stacks).collect();
         let stacks = stacks.into_iter().map(|name| {
             let account = "${AWS::AccountId}";
             substitute(format!(
-                "arn:{partition}:cloudformation:*:{account}:stack/{name}*/*"
+                "arn:{partition}:cloudformation:*:{account}:stack/{name}{ANY_UUID}/*"
             ))
         });
         let stacks: Value = stacks.collect();
         let by_cloudformation =
             json!({"ForAnyValue:StringEquals": {"aws:CalledVia": "cloudformation.amazonaws.com"}});
-        let mut statements = vec![
+        vec![
             json!({
                 "Sid": "LeftoverStacks",
                 "Effect": "Allow",
@@ -232,17 +233,7 @@ impl RemediationRoleSpec {
                 "Resource": policies,
                 "Condition": by_cloudformation,
             }),
-        ];
-        if let Some(topic) = &leftovers.topic {
-            statements.push(json!({
-                "Sid": "LeftoverResources",
-                "Effect": "Allow",
-                "Action": "sns:Publish",
-                "Resource": topic.as_str(),
-                "Condition": by_cloudformation,
-            }));
-        }
-        statements
+        ]
     }
 }
 

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use onboarding_core::{
     inventory::AccountState,
     orphan_cleanup::{
-        Deleted, Why,
+        Deleted, Reach, Why,
         undo::{self, Undone},
     },
     plan::Plan,
@@ -83,7 +83,7 @@ const SITUATIONS: [Situation; 18] = [
             world.leaves_its_stack(7);
             world.deletes_leftovers();
             let why = "the role cannot be assumed".to_owned();
-            world.observed.out_of_reach.insert(spot(7), why);
+            world.observed.reach.insert(spot(7), Reach::Denied(why));
         },
     ),
     ("two Spot accounts are linked to it", |world| {

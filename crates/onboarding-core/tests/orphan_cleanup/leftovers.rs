@@ -3,7 +3,8 @@
 use onboarding_core::{
     inventory::AccountState,
     orphan_cleanup::{
-        Due, Evidence, Foreign, LeftStack, Why, due, is_the_left_one, still_left, unclear_stacks,
+        Deleted, Due, Evidence, Foreign, LeftStack, Reach, Why, allowance, due, is_the_left_one,
+        still_left, turn, unclear_stacks,
     },
     plan::{Risk, Severity},
     status::Reason,
@@ -41,7 +42,7 @@ fn a_stack_that_was_left_goes_right_before_its_spot_account() {
     assert!(first.risk == Risk::High && first.order < last.order);
     assert!(last.preconditions.contains(&format!("step:{leftover}")));
     let changes = first.changes.join("\n");
-    for words in ["StackSet-spot-onboarding-1", "us-east-1", "SpotRole"] {
+    for words in [STACK, "us-east-1", "SpotRole"] {
         assert!(changes.contains(words), "{words}: {changes}");
     }
     assert_eq!(
@@ -59,7 +60,7 @@ fn a_stack_that_was_left_goes_right_before_its_spot_account() {
 
 #[test]
 fn a_person_deletes_what_may_be_used_or_be_another_ones() {
-    let stays: [Case<&str, World>; 8] = [
+    let stays: [Case<&str, World>; 10] = [
         ("nobody asked for it", |world| {
             world.desired.remediation = None;
         }),
@@ -69,11 +70,25 @@ fn a_person_deletes_what_may_be_used_or_be_another_ones() {
         }),
         ("the stack is not one of a stack set of ours", |world| {
             let known = world.observed.known.get_mut(&spot(7)).unwrap();
-            let by_hand = stack(7)
-                .as_str()
-                .replace("StackSet-spot-onboarding-1", "Spot");
+            let by_hand = stack(7).as_str().replace(STACK, "Spot");
             known.owner.as_mut().unwrap().stack = by_hand.parse().unwrap();
         }),
+        (
+            "it is one of another profile, which the configuration has no more",
+            |world| {
+                let known = world.observed.known.get_mut(&spot(7)).unwrap();
+                let other = stack(7).as_str().replace("onboarding-", "onboarding-2-");
+                known.owner.as_mut().unwrap().stack = other.parse().unwrap();
+            },
+        ),
+        (
+            "it is one of another profile, whose name reads like a UUID's",
+            |world| {
+                let known = world.observed.known.get_mut(&spot(7)).unwrap();
+                let other = stack(7).as_str().replace("onboarding-", "onboarding-cafe-");
+                known.owner.as_mut().unwrap().stack = other.parse().unwrap();
+            },
+        ),
         ("it is one of another account", |world| {
             let known = world.observed.known.get_mut(&spot(7)).unwrap();
             known.owner.as_mut().unwrap().stack = stack(8);
@@ -174,10 +189,11 @@ fn where_the_role_cannot_be_used_a_person_gets_the_command_and_why() {
     let expected = Due {
         spot_account: spot(7),
         leftover: Some(stack(7)),
+        is_begun: false,
     };
     assert_eq!(asked, [expected]);
     let why = "the role cannot be assumed".to_owned();
-    world.observed.out_of_reach.insert(spot(7), why);
+    world.observed.reach.insert(spot(7), Reach::Denied(why));
     let plan = world.plan();
     assert!(plan.steps.is_empty() && plan.refusals.is_empty());
     assert_eq!(stands(&plan, 7).unwrap().0, Reason::StackRemains);
@@ -193,6 +209,107 @@ fn where_the_role_cannot_be_used_a_person_gets_the_command_and_why() {
     for words in [command.as_str(), "the role cannot be assumed"] {
         assert!(finding.message.contains(words), "{}", finding.message);
     }
+}
+
+#[test]
+fn a_stack_that_is_not_to_be_deleted_is_told_and_one_that_was_not_looked_at_needs_nobody() {
+    let mut world = world();
+    let why = "its termination protection is on".to_owned();
+    world.observed.reach.insert(spot(7), Reach::Kept(why));
+    let plan = world.plan();
+    assert!(plan.steps.is_empty() && plan.refusals.is_empty());
+    let [finding] = &plan.findings[..] else {
+        panic!("{:?}", plan.findings)
+    };
+    let words = &finding.message;
+    assert!(
+        words.contains("its termination protection is on"),
+        "{words}"
+    );
+    assert!(!words.contains("delete-stack"), "{words}");
+    let why = "looked at on another day".to_owned();
+    world.observed.reach.insert(spot(7), Reach::Unknown(why));
+    world.observed.running.remove(&spot(7));
+    let plan = world.plan();
+    assert!(plan.steps.is_empty() && plan.refusals.is_empty() && plan.findings.is_empty());
+    let (reason, words) = stands(&plan, 7).unwrap();
+    assert_eq!(reason, Reason::StackRemains);
+    assert!(words.contains("looked at on another day"), "{words}");
+}
+
+#[test]
+fn a_stack_that_could_not_be_deleted_before_lets_the_others_go_first() {
+    let mut world = world();
+    world.observed.reach.insert(spot(7), Reach::FailedBefore);
+    assert_eq!(deleted(&world.plan()), [7]);
+    world.leaves_its_stack(8);
+    world.rules.max_deletions = 1;
+    assert_eq!(deleted(&world.plan()), [8]);
+    // Also when it was begun: each try would use up the day's only one.
+    world.rules.max_per_day = 1;
+    world.observed.deleted = vec![begun(7)];
+    assert_eq!(deleted(&world.plan()), Vec::<u64>::new());
+    world.rules.max_deletions = 2;
+    world.rules.max_per_day = 2;
+    assert_eq!(deleted(&world.plan()), [7, 8]);
+}
+
+/// A run before this one wrote down that the Spot account of a number is deleted, and nobody has seen what became of it.
+fn begun(number: u64) -> Deleted {
+    Deleted {
+        spot_account: spot(number),
+        account: id(number),
+        of_this_run: false,
+        is_settled: false,
+    }
+}
+
+#[test]
+fn what_was_begun_goes_first_and_is_not_counted_against_itself() {
+    let mut world = world();
+    world.rules.max_deletions = 1;
+    world.rules.max_per_day = 1;
+    world.leaves_its_stack(8);
+    world.long_ago();
+    world.observed.clocks.get_mut(&spot(7)).unwrap().first_seen -= DAY;
+    assert_eq!(deleted(&world.plan_now()), [7]);
+    world.observed.deleted = vec![begun(8)];
+    assert_eq!(allowance(&world.observed, &world.rules, 29), 0);
+    assert_eq!(deleted(&world.plan_now()), [8]);
+    let asked = due(&world.observed, &world.desired, &world.rules).unwrap();
+    let asked: Vec<_> = asked
+        .iter()
+        .map(|one| (one.is_begun, &one.spot_account))
+        .collect();
+    assert_eq!(asked, [(true, &spot(8)), (false, &spot(7))]);
+    // Another one has used the day up.
+    world.observed.deleted.push(begun(9));
+    assert_eq!(deleted(&world.plan_now()), Vec::<u64>::new());
+}
+
+#[test]
+fn of_many_stacks_the_oldest_and_each_day_others_are_looked_at() {
+    let one = |number| Due {
+        spot_account: spot(number),
+        leftover: (number != 5).then(|| stack(number)),
+        is_begun: number == 1,
+    };
+    let due: Vec<Due> = (1..=30).map(one).collect();
+    let on_day = |day: i64| turn(&due, 10, day * DAY + 3600);
+    // All of them, but for the one that waits for no stack.
+    assert_eq!(turn(&due, 28, 0).len(), 29);
+    let mut looked_at = std::collections::BTreeSet::new();
+    for day in 20_000..20_005 {
+        let now = on_day(day);
+        assert_eq!((now.len(), &now), (11, &turn(&due, 10, day * DAY)));
+        for oldest in [1, 2, 3, 4, 6, 7] {
+            assert!(now.contains(&spot(oldest)), "{day} {oldest}");
+        }
+        looked_at.extend(now);
+    }
+    assert_eq!(looked_at.len(), 29);
+    assert_eq!(turn(&due, 0, 0).len(), 1);
+    assert_eq!(turn(&[], 10, 0).len(), 0);
 }
 
 #[test]
@@ -236,7 +353,7 @@ fn what_is_read_right_before_has_the_last_word_about_a_stack() {
 fn a_stack_is_the_one_that_was_left_as_far_as_cloudformation_tells() {
     let role = ours(7).owner.unwrap().role;
     let fine = LeftStack {
-        name: "StackSet-spot-onboarding-1",
+        name: STACK,
         role: Some(role.as_str()),
         spot_account: Some("act-00000007"),
         is_protected: false,

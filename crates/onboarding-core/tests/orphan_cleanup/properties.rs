@@ -7,7 +7,7 @@
 
 use onboarding_core::{
     inventory::AccountState,
-    orphan_cleanup::{CleanupAction, Deleted, Why},
+    orphan_cleanup::{CleanupAction, Deleted, Reach, Why},
     status::Standing,
 };
 use proptest::prelude::*;
@@ -132,7 +132,10 @@ fn world(fates: &[Fate], outside: Outside) -> World {
         }
         if fate.is_out_of_reach {
             let why = "not there".to_owned();
-            world.observed.out_of_reach.insert(spot(number), why);
+            world
+                .observed
+                .reach
+                .insert(spot(number), Reach::Denied(why));
         }
         if fate.is_protected {
             world.desired.protected_accounts.insert(id(number));

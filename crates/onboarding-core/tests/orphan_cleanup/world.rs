@@ -48,9 +48,12 @@ pub(crate) fn spot(number: u64) -> SpotAccountId {
     format!("act-{number:08}").parse().unwrap()
 }
 
+/// How the stack instances' stacks are named.
+pub(crate) const STACK: &str = "StackSet-spot-onboarding-0b1c2d3e-1f2a-4b3c-8d4e-5f6a7b8c9d0e";
+
 pub(crate) fn stack(number: u64) -> StackId {
     let account = id(number);
-    format!("arn:aws:cloudformation:us-east-1:{account}:stack/StackSet-spot-onboarding-1/{number}")
+    format!("arn:aws:cloudformation:us-east-1:{account}:stack/{STACK}/{number}")
         .parse()
         .unwrap()
 }
@@ -160,7 +163,7 @@ impl World {
                 clocks: BTreeMap::new(),
                 places: (1..=accounts).map(|n| (id(n), place(n))).collect(),
                 running: (2..=accounts).map(|n| (spot(n), Vec::new())).collect(),
-                out_of_reach: BTreeMap::new(),
+                reach: BTreeMap::new(),
                 deleted: Vec::new(),
                 sync: SyncObserved {
                     organization: Arc::new(organization),

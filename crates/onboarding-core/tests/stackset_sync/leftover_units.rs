@@ -8,7 +8,7 @@
 use onboarding_core::{
     desired::{Deployment, OuRef, Profile, Purpose, Remediation, Targets},
     inventory::AccountState::Active,
-    stackset_sync::{ObservedProfile, PlanError, plan},
+    stackset_sync::{ObservedProfile, clocks::unsettled, plan},
 };
 
 use super::world::*;
@@ -75,10 +75,32 @@ fn the_role_is_where_accounts_go_that_no_profile_targets_and_nothing_else_is() {
         assert_eq!(deployed(deployment, &["Unit2"]), (vec![2, 3], vec![2]));
         assert_eq!(deployed(deployment, &["root"]), (vec![2, 3, 4], vec![2]));
     }
-    let (observed, desired) = world(Deployment::Auto, &["Gone"]);
-    let refused = plan(&observed, &desired).unwrap_err();
-    assert!(
-        matches!(&refused, PlanError::UnknownOu { target, .. } if target == "Gone"),
-        "{refused}"
-    );
+}
+
+#[test]
+fn a_protected_account_beside_all_targets_does_not_get_the_role() {
+    let (observed, mut desired) = world(Deployment::Runner, &["root"]);
+    desired.protected_accounts.insert(id(3));
+    let plan = plan(&observed, &desired).unwrap();
+    let steps = plan.steps.iter();
+    let mut accounts = steps.flat_map(|step| &step.accounts);
+    assert!(accounts.all(|account| *account != id(3)));
+}
+
+#[test]
+fn a_unit_that_is_not_there_keeps_the_role_as_it_is_and_everything_else_goes_on() {
+    for deployment in [Deployment::Runner, Deployment::Auto] {
+        assert_eq!(deployed(deployment, &["Unit2", "Gone"]), (vec![], vec![2]));
+        let (observed, desired) = world(deployment, &["Unit2", "Gone"]);
+        let plan = plan(&observed, &desired).unwrap();
+        let of_role = |step: &&onboarding_core::plan::Step| step.id.contains("remediation-role");
+        assert_eq!(plan.steps.iter().filter(of_role).count(), 0);
+        let mut found = plan.findings.iter();
+        let found = found
+            .find(|one| one.reason == "remediation-role-units")
+            .unwrap();
+        assert!(found.message.contains("Gone"), "{}", found.message);
+        let unsettled = unsettled(&observed, &desired).unwrap();
+        assert!(!unsettled.contains_key("remediation-role"), "{unsettled:?}");
+    }
 }

@@ -4,9 +4,9 @@
 use onboarding_core::{
     policy::PolicyDocument,
     template::{
-        AuditRoleSpec, DEFAULT_DESCRIPTION, Deletion, LeftoverStacks, NamedPolicy, OurNames,
-        Partition, PinnedVersions, PolicyPurpose, PolicyVersion, Products, Provider,
-        RemediationRoleSpec, RoleSettings, TemplateSpec, default_policy_version,
+        AuditRoleSpec, DEFAULT_DESCRIPTION, Deletion, NamedPolicy, OurNames, Partition,
+        PinnedVersions, PolicyPurpose, PolicyVersion, Products, Provider, RemediationRoleSpec,
+        RoleSettings, TemplateSpec, default_policy_version,
     },
 };
 use serde_json::{Value, json};
@@ -212,7 +212,7 @@ pub(crate) fn remediation_samples() -> Vec<(String, RemediationRoleSpec)> {
             principals: vec!["role/spot-onboarding-runner".to_owned()],
             organization: "o-abcdefghij".parse().expect("an organization"),
             names: [name("spot-onboarding-default")].into(),
-            leftovers: None,
+            deletes_leftover_stacks: false,
         };
         let mut full = plain.clone();
         full.role.path = Some("/spot/".to_owned());
@@ -227,13 +227,7 @@ pub(crate) fn remediation_samples() -> Vec<(String, RemediationRoleSpec)> {
             role: "direct-SpotRole".to_owned(),
         });
         let leftovers = RemediationRoleSpec {
-            leftovers: Some(LeftoverStacks {
-                topic: Some(
-                    format!("arn:{partition}:sns:us-east-1:111122223333:spot-onboarding")
-                        .parse()
-                        .expect("a topic"),
-                ),
-            }),
+            deletes_leftover_stacks: true,
             ..plain.clone()
         };
         samples.push((format!("remediation-{partition}-default"), plain));

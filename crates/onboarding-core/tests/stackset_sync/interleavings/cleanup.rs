@@ -53,7 +53,7 @@ impl Model {
                 .iter()
                 .map(|record| (record.id.clone(), Vec::new()))
                 .collect(),
-            out_of_reach: BTreeMap::new(),
+            reach: BTreeMap::new(),
             deleted: Vec::new(),
             sync,
         };

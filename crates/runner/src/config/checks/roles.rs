@@ -98,6 +98,14 @@ fn leftover_stacks(config: &RunnerConfig, checks: &mut Checks<'_>) {
             "name the units that such accounts are in, or \"root\" for all of them",
         );
     }
+    if config.enrollment.provider == ProviderKind::Direct {
+        checks.report(
+            &["remediation", "leftover_stacks"],
+            "with enrollment.provider = \"direct\" nothing tells which stack has linked a Spot account, so none is ever deleted"
+                .to_owned(),
+            "leave leftover_stacks out, and delete such stacks by hand; or enroll with provider = \"queue\"",
+        );
+    }
     let keeps_spot_accounts = config.enrollment.deletion == Deletion::Reconcile
         && config.enrollment.provider != ProviderKind::SpotHosted;
     if !keeps_spot_accounts {

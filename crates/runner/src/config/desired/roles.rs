@@ -8,8 +8,7 @@ use onboarding_core::{
     },
     ids::{AwsAccountId, InvalidId, StackSetName},
     template::{
-        self, AuditRoleSpec, Format, LeftoverStacks, OurNames, RemediationRoleSpec, RoleSettings,
-        Template,
+        self, AuditRoleSpec, Format, OurNames, RemediationRoleSpec, RoleSettings, Template,
     },
 };
 
@@ -251,13 +250,7 @@ impl Loaded {
                 .map(|id| id.0.clone())
                 .ok_or_else(|| missing("the organization", "set remediation.organization_id"))?,
             names: names.map_err(|error| self.role_error("remediation", &error))?,
-            leftovers: remediation
-                .deletes_leftover_stacks()
-                .then(|| LeftoverStacks {
-                    topic: (config.enrollment.provider == ProviderKind::Queue)
-                        .then(|| config.topic(home_account))
-                        .flatten(),
-                }),
+            deletes_leftover_stacks: remediation.deletes_leftover_stacks(),
         };
         spec.template()
             .map(Some)

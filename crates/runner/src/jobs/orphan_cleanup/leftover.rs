@@ -9,7 +9,7 @@ use onboarding_core::{
     ids::{AwsAccountId, RoleArn, SpotAccountId, StackId},
     inventory::SpotAccountRecord,
     orphan_cleanup::{
-        CleanupObserved, Due, KnownTombstone, LeftStack, Why, delete_stack_command,
+        CleanupObserved, Due, KnownTombstone, LeftStack, Reach, Why, delete_stack_command,
         is_the_left_one, still_left, undo::DeletedStack,
     },
 };
@@ -266,15 +266,15 @@ impl OrphanCleanup {
         })
     }
 
-    /// Looks whether the stack that was left can be deleted through the remediation role, of a Spot account that is due: it is out of
-    /// reach otherwise, with the reason. Whether it can.
+    /// Looks whether the stack that was left can be deleted through the remediation role, of a Spot account that is due. Whether it can,
+    /// and was not tried before.
     pub(super) async fn reaches(&self, due: &Due, observed: &mut CleanupObserved) -> bool {
         let (Some(stack), Some(remediation)) = (&due.leftover, self.remediation()) else {
             return true;
         };
         let id = &due.spot_account;
-        match remediation.role.stack(stack).await {
-            Ok(Some(found)) if !found.is_deleted() => true,
+        let reach = match remediation.role.stack(stack).await {
+            Ok(Some(found)) if !found.is_deleted() => reach(due, stack, &found, observed),
             Ok(_) => {
                 if let Some(known) = observed.known.get_mut(id) {
                     known.tombstone = Some(KnownTombstone {
@@ -283,13 +283,21 @@ impl OrphanCleanup {
                         reason: TombstoneReason::Reconcile,
                     });
                 }
-                true
+                None
             }
+            Err(error) if error.is_denial() => Some(Reach::Denied(error.to_string())),
             Err(error) => {
-                observed.out_of_reach.insert(id.clone(), error.to_string());
-                false
+                tracing::warn!(spot_account = %id, %stack, error = &error as &dyn std::error::Error, "looking at a stack that was left failed");
+                Some(Reach::Unknown(format!(
+                    "looking at it failed ({error}); the next run looks again"
+                )))
             }
-        }
+        };
+        let is_in_reach = reach.is_none();
+        observed
+            .reach
+            .extend(reach.map(|reach| (id.clone(), reach)));
+        is_in_reach
     }
 }
 
@@ -304,6 +312,30 @@ fn refused(reason: String) -> StepError {
         ErrorClass::Failed,
         format!("{reason}; nothing was deleted, run again"),
     )
+}
+
+/// What is to be known of a stack that was left and that the role can look at, unless that it can be deleted.
+fn reach(
+    due: &Due,
+    stack: &StackId,
+    found: &AccountStack,
+    observed: &CleanupObserved,
+) -> Option<Reach> {
+    if found.status == "DELETE_IN_PROGRESS" {
+        return None;
+    }
+    if found.status.ends_with("_IN_PROGRESS") {
+        return Some(Reach::Kept(format!(
+            "{stack} is in {}: somebody works on it; a later run looks again",
+            found.status
+        )));
+    }
+    let owner = observed.known.get(&due.spot_account)?.owner.as_ref()?;
+    let is_left = is_the_left_one(stack, &owner.role, &due.spot_account, as_found(found));
+    if let Err(why) = is_left {
+        return Some(Reach::Kept(format!("{stack}: {why}")));
+    }
+    (found.status == "DELETE_FAILED").then_some(Reach::FailedBefore)
 }
 
 fn again() -> Applied {

@@ -8,7 +8,7 @@ use onboarding_core::{
     custom_resource::TombstoneReason,
     ids::SpotAccountId,
     orphan_cleanup::{
-        self, CleanupObserved, Deleted, KnownTombstone, OrphanClock, Place,
+        self, CleanupObserved, Deleted, KnownTombstone, OrphanClock, Place, Reach,
         protection::{self, Protection},
     },
     stackset_sync::{
@@ -29,8 +29,8 @@ use crate::{
 /// How many stacks are looked for in one observation; the others are in a later one, when these are cleaned up.
 const MOST_STACKS: usize = 100;
 
-/// For each one that may be deleted, so many are asked for whose account does not let us delete the stack that was left there.
-const UNREACHED: usize = 10;
+/// For each one that may be deleted, so many stacks that were left in accounts are looked at: not each can be deleted.
+const LOOKS: usize = 10;
 
 impl OrphanCleanup {
     pub(super) async fn look(&self, cx: &RunContext) -> Result<CleanupObserved, JobError> {
@@ -55,7 +55,7 @@ impl OrphanCleanup {
             clocks: state.orphan_clocks().await?,
             places: state.places().await?,
             running: BTreeMap::new(),
-            out_of_reach: BTreeMap::new(),
+            reach: BTreeMap::new(),
             deleted: deleted
                 .into_iter()
                 .map(|row| Deleted {
@@ -192,8 +192,9 @@ impl OrphanCleanup {
         Ok(())
     }
 
-    /// What runs in the Spot accounts that are due, and whether stacks that were left in their accounts can be deleted: of the oldest, until
-    /// as many are found to be idle and in reach as may be deleted.
+    /// What runs in the Spot accounts that are due, and whether stacks that were left in their accounts can be deleted: in their order, until
+    /// as many are found to be idle and in reach as may be deleted. At more stacks than can be looked at in a run, it is another day's
+    /// turn; those that wait for no stack are looked at all the same.
     async fn look_at_due(
         &self,
         observed: &mut CleanupObserved,
@@ -202,18 +203,24 @@ impl OrphanCleanup {
         let due = orphan_cleanup::due(observed, &self.sync.desired, &self.rules);
         let due = due.map_err(|error| unplannable(&error))?;
         let mut left = orphan_cleanup::allowance(observed, &self.rules, ours);
-        let mut unreached = left.saturating_mul(UNREACHED);
+        let turn = orphan_cleanup::turn(&due, left.saturating_mul(LOOKS), observed.sync.now);
         for one in due {
-            if left == 0 || unreached == 0 {
+            // Those whose deletion was begun come first, and are counted already.
+            if left == 0 && !one.is_begun {
                 break;
             }
             let id = &one.spot_account;
+            if one.leftover.is_some() && !turn.contains(id) {
+                let why = format!(
+                    "more stacks were left than the {} that this run looks at, and it is looked at on another day",
+                    turn.len()
+                );
+                observed.reach.insert(id.clone(), Reach::Unknown(why));
+                continue;
+            }
             let names = self.workloads(id).await.map_err(spot_error)?;
-            if names.is_empty() {
-                match self.reaches(&one, observed).await {
-                    true => left -= 1,
-                    false => unreached -= 1,
-                }
+            if names.is_empty() && self.reaches(&one, observed).await && !one.is_begun {
+                left -= 1;
             }
             observed.running.insert(id.clone(), names);
         }
