@@ -393,6 +393,8 @@ fn a_run_that_died_or_heard_nothing_after_it_asked_is_followed_and_nothing_is_as
     run.signal(Signal::KILL).unwrap();
     assert!(run.wait(COMMAND_LIMIT).is_err(), "a signal ended it");
     assert_eq!(rehearsal.links_of(died).len(), 1);
+    // It has used the day up for others, and not for the one that takes it up.
+    let params = format!("{params}\nmax_per_day = 2");
     let done = rehearsal.cleanup_ends(0, &params, &["--yes"]);
     assert_eq!(count(&done, "changed"), 1, "{done:#}");
     assert_eq!(asked(), before + 1);
@@ -401,4 +403,33 @@ fn a_run_that_died_or_heard_nothing_after_it_asked_is_followed_and_nothing_is_as
         Some("DELETE_COMPLETE")
     );
     assert_eq!(rehearsal.links_of(died).len(), 0);
+}
+
+#[test]
+fn stacks_out_of_reach_keep_no_other_spot_account_from_being_deleted() {
+    let left = Left::new();
+    let rehearsal = &left.rehearsal;
+    let (gone, members) = left.members.split_first().unwrap();
+    let unreached = &members[..11];
+    for account in unreached {
+        left.moves(account, &left.without_role);
+    }
+    // One may be deleted, and ten stacks are looked at: these are the oldest, and none of them can go.
+    let params = format!("{AT_ONCE}\n{OUTSIDE}\nmax_deletions = 1");
+    let kept = rehearsal.cleanup_ends(3, &params, &["--yes"]);
+    assert_eq!(
+        listed(&kept, "skipped", "stack-remains").len(),
+        11,
+        "{kept:#}"
+    );
+    assert_eq!(found(&kept, "stack-remains").len(), 10, "{kept:#}");
+
+    let spot = rehearsal.departs(gone);
+    // Whether it is looked at before or after these, and so whether they are told of again, is a matter of seconds.
+    let ended = rehearsal.run(&["--output", "json", "exec", "orphan-cleanup", "--yes"]);
+    let done = ended.json().unwrap();
+    assert!([0, 3].contains(&ended.code), "{done:#}");
+    assert_eq!(count(&done, "changed"), 1, "{done:#}");
+    assert!(!rehearsal.is_at_spot(&spot.id));
+    assert_eq!(rehearsal.deletions(), 1);
 }

@@ -274,7 +274,11 @@ impl OrphanCleanup {
         };
         let id = &due.spot_account;
         let reach = match remediation.role.stack(stack).await {
-            Ok(Some(found)) if !found.is_deleted() => reach(due, stack, &found, observed),
+            Ok(Some(found)) if !found.is_deleted() => {
+                let known = observed.known.get(id);
+                let owner = known.and_then(|known| known.owner.as_ref());
+                owner.and_then(|owner| reach(due, stack, &found, &owner.role))
+            }
             Ok(_) => {
                 if let Some(known) = observed.known.get_mut(id) {
                     known.tombstone = Some(KnownTombstone {
@@ -315,12 +319,7 @@ fn refused(reason: String) -> StepError {
 }
 
 /// What is to be known of a stack that was left and that the role can look at, unless that it can be deleted.
-fn reach(
-    due: &Due,
-    stack: &StackId,
-    found: &AccountStack,
-    observed: &CleanupObserved,
-) -> Option<Reach> {
+fn reach(due: &Due, stack: &StackId, found: &AccountStack, role: &RoleArn) -> Option<Reach> {
     if found.status == "DELETE_IN_PROGRESS" {
         return None;
     }
@@ -330,8 +329,7 @@ fn reach(
             found.status
         )));
     }
-    let owner = observed.known.get(&due.spot_account)?.owner.as_ref()?;
-    let is_left = is_the_left_one(stack, &owner.role, &due.spot_account, as_found(found));
+    let is_left = is_the_left_one(stack, role, &due.spot_account, as_found(found));
     if let Err(why) = is_left {
         return Some(Reach::Kept(format!("{stack}: {why}")));
     }
@@ -373,6 +371,46 @@ fn access_error(error: AccessError, stack: &StackId, is_sent: bool) -> StepError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_stack_that_can_be_deleted_now_uses_a_limit_up() {
+        let stack: StackId = "arn:aws:cloudformation:us-east-1:123456789012:stack/StackSet-a-1/1"
+            .parse()
+            .unwrap();
+        let role: RoleArn = "arn:aws:iam::123456789012:role/SpotRole".parse().unwrap();
+        let due = Due {
+            spot_account: "act-0a1b2c3d".parse().unwrap(),
+            leftover: Some(stack.clone()),
+            is_begun: false,
+        };
+        let found = |status: &str, role: &str, is_protected| AccountStack {
+            name: "StackSet-a-1".to_owned(),
+            status: status.to_owned(),
+            status_reason: None,
+            parameters: BTreeMap::new(),
+            is_protected,
+            outputs: BTreeMap::from([("SpotRoleArn".to_owned(), role.to_owned())]),
+            deleted_at: None,
+        };
+        let other = "arn:aws:iam::123456789012:role/Other";
+        for (found, expected) in [
+            (found("CREATE_COMPLETE", role.as_str(), false), "none"),
+            (found("DELETE_IN_PROGRESS", role.as_str(), false), "none"),
+            (found("DELETE_FAILED", role.as_str(), false), "failed"),
+            (found("UPDATE_IN_PROGRESS", role.as_str(), false), "kept"),
+            (found("CREATE_COMPLETE", role.as_str(), true), "kept"),
+            (found("CREATE_COMPLETE", other, false), "kept"),
+            (found("DELETE_FAILED", other, false), "kept"),
+        ] {
+            let reach = match reach(&due, &stack, &found, &role) {
+                None => "none",
+                Some(Reach::Kept(_)) => "kept",
+                Some(Reach::FailedBefore) => "failed",
+                Some(Reach::Denied(_) | Reach::Unknown(_)) => "else",
+            };
+            assert_eq!(reach, expected, "{found:?}");
+        }
+    }
 
     #[test]
     fn a_stack_is_asked_for_once_and_followed_to_its_end() {
