@@ -210,7 +210,7 @@ impl OrphanCleanup {
                 break;
             }
             let id = &one.spot_account;
-            if one.leftover.is_some() && !one.is_begun && !turn.contains(id) {
+            if one.leftover.is_some() && !turn.contains(id) {
                 let why = format!(
                     "more stacks were left than the {} that this run looks at, and it is looked at on another day",
                     turn.len()
