@@ -23,7 +23,7 @@ use crate::world::*;
 
 /// What may happen to an account, by number; those that are not there join.
 #[derive(Debug, Clone, Copy)]
-enum Event {
+enum Change {
     Join(u64),
     Move(u64),
     Rename(u64),
@@ -38,13 +38,26 @@ enum Event {
     SwitchOff(u64),
     /// In the account: the role that Spot uses is deleted, or changed; stacks that no stack set has are deleted.
     DeleteRole(u64),
-    ChangeRole(u64),
+    TamperWithRole(u64),
     DeleteLeftovers(u64),
+    /// Its stack instance is taken out, and the stack is kept.
+    TakeOut(u64),
+}
+
+/// What happens next.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    To(Change),
     /// A run of one job breaks off after so many steps; the next one may have reached some of its accounts.
     Run {
         job: Job,
         steps: usize,
         reaches: Option<usize>,
+    },
+    /// A whole run of the clean-up, in which this happens after so many steps.
+    CleanUpMeets {
+        change: Change,
+        after: usize,
     },
 }
 
@@ -64,25 +77,34 @@ fn job() -> impl Strategy<Value = Job> {
     ]
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn change() -> impl Strategy<Value = Change> {
     let account = || 2..6_u64;
     prop_oneof![
-        4 => account().prop_map(Event::Join),
-        2 => account().prop_map(Event::Move),
-        1 => account().prop_map(Event::Rename),
-        1 => account().prop_map(Event::Suspend),
-        1 => account().prop_map(Event::Activate),
-        1 => account().prop_map(Event::Close),
-        1 => account().prop_map(Event::Leave),
-        1 => account().prop_map(Event::Unlink),
-        1 => account().prop_map(Event::DeleteAtSpot),
-        1 => account().prop_map(Event::RenameAtSpot),
-        1 => account().prop_map(Event::SwitchOff),
-        1 => account().prop_map(Event::DeleteRole),
-        1 => account().prop_map(Event::ChangeRole),
-        1 => account().prop_map(Event::DeleteLeftovers),
+        4 => account().prop_map(Change::Join),
+        3 => account().prop_map(Change::Move),
+        1 => account().prop_map(Change::Rename),
+        1 => account().prop_map(Change::Suspend),
+        1 => account().prop_map(Change::Activate),
+        1 => account().prop_map(Change::Close),
+        1 => account().prop_map(Change::Leave),
+        1 => account().prop_map(Change::Unlink),
+        1 => account().prop_map(Change::DeleteAtSpot),
+        1 => account().prop_map(Change::RenameAtSpot),
+        1 => account().prop_map(Change::SwitchOff),
+        1 => account().prop_map(Change::DeleteRole),
+        1 => account().prop_map(Change::TamperWithRole),
+        1 => account().prop_map(Change::DeleteLeftovers),
+        3 => account().prop_map(Change::TakeOut),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        18 => change().prop_map(Event::To),
         7 => (job(), 0..4_usize, prop::option::of(0..3_usize))
             .prop_map(|(job, steps, reaches)| Event::Run { job, steps, reaches }),
+        5 => (change(), 0..3_usize)
+            .prop_map(|(change, after)| Event::CleanUpMeets { change, after }),
     ]
 }
 
@@ -114,6 +136,9 @@ fn converges(setting: Setting, events: &[Event]) -> Result<(), TestCaseError> {
     prop_assert!(setting == Setting::Hosted || gone.is_empty(), "{gone:?}");
     for row in &rest.accounts {
         let number = number_of(row.account);
+        if model.is_outside(number) {
+            continue;
+        }
         if model
             .members
             .get(&number)
@@ -164,13 +189,17 @@ fn converges(setting: Setting, events: &[Event]) -> Result<(), TestCaseError> {
             prop_assert_eq!(named, leftovers);
         }
     }
-    // Nobody who is active is missing from the rows.
+    // Neither a link nor the stack that made it is left where nobody targets an account.
+    let mut outside = model.members.keys().filter(|one| model.is_outside(**one));
+    prop_assert!(outside.all(|number| model.link(*number).is_none()));
+    // Nobody else is missing from the rows.
     let rows: BTreeSet<u64> = rest
         .accounts
         .iter()
         .map(|row| number_of(row.account))
         .collect();
-    prop_assert!(model.members.keys().all(|number| rows.contains(number)));
+    let mut members = model.members.keys();
+    prop_assert!(members.all(|number| rows.contains(number) || model.is_untargeted(*number)));
     Ok(())
 }
 
@@ -197,5 +226,12 @@ proptest! {
     #[test]
     fn any_interleaving_converges_with_two_profiles(events in events()) {
         converges(Setting::Two, &events)?;
+    }
+
+    #[test]
+    fn any_interleaving_converges_where_the_remediation_role_deletes_what_was_left(
+        events in events(),
+    ) {
+        converges(Setting::Outside, &events)?;
     }
 }

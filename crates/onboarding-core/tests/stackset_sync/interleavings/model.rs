@@ -22,7 +22,7 @@ use onboarding_core::{
     },
 };
 
-use super::{Event, Job};
+use super::{Change, Event, Job};
 use crate::world::*;
 
 /// How accounts are enrolled.
@@ -36,6 +36,8 @@ pub(super) enum Setting {
     Direct,
     /// By custom resources, with a profile for each of two units.
     Two,
+    /// By custom resources, in one of two units; where accounts leave it, the remediation role deletes the stacks that were left.
+    Outside,
 }
 
 pub(super) struct Member {
@@ -53,13 +55,13 @@ pub(super) struct AtSpot {
 
 /// A stack of ours in an account.
 pub(super) struct Stack {
-    account: u64,
+    pub(super) account: u64,
     /// When it linked last, and when that ended, in made-up seconds.
     linked_at: i64,
     pub(super) ended_at: Option<i64>,
     pub(super) spot: String,
-    is_deleted: bool,
-    has_role: bool,
+    pub(super) is_deleted: bool,
+    pub(super) has_role: bool,
     is_changed: bool,
 }
 
@@ -102,6 +104,7 @@ impl Model {
                 one("first", "spot-onboarding-a", unit(1)),
                 one("second", "spot-onboarding-b", unit(2)),
             ],
+            Setting::Outside => vec![one("default", "spot-onboarding", unit(1))],
             Setting::Queue | Setting::Hosted | Setting::Direct => {
                 vec![one("default", "spot-onboarding", root_targets())]
             }
@@ -136,60 +139,77 @@ impl Model {
 
     pub(super) fn happens(&mut self, event: Event) {
         match event {
-            Event::Join(number) => {
+            Event::To(change) => self.changes(change),
+            Event::Run {
+                job,
+                steps,
+                reaches,
+            } => {
+                self.run(job, steps, reaches);
+            }
+            Event::CleanUpMeets { change, after } => {
+                let observed = self.observe();
+                self.clean_up(observed.sync, usize::MAX, None, Some((after, change)));
+            }
+        }
+    }
+
+    pub(super) fn changes(&mut self, change: Change) {
+        match change {
+            Change::Join(number) => {
                 self.members.entry(number).or_insert_with(|| Member {
                     unit: 0,
                     state: ACTIVE,
                     name: format!("account {number}"),
                 });
             }
-            Event::Move(number) => {
+            Change::Move(number) => {
                 if let Some(member) = self.members.get_mut(&number) {
                     member.unit = 1 - member.unit;
                 }
             }
-            Event::Rename(number) => {
+            Change::Rename(number) => {
                 if let Some(member) = self.members.get_mut(&number) {
                     member.name.push('x');
                 }
             }
-            Event::Suspend(number) => self.state(number, AccountState::Suspended),
-            Event::Activate(number) => self.state(number, ACTIVE),
-            Event::Close(number) => self.state(number, AccountState::Closed),
-            Event::Leave(number) => {
+            Change::Suspend(number) => self.state(number, AccountState::Suspended),
+            Change::Activate(number) => self.state(number, ACTIVE),
+            Change::Close(number) => self.state(number, AccountState::Closed),
+            Change::Leave(number) => {
                 self.members.remove(&number);
             }
-            Event::Unlink(number) => {
+            Change::Unlink(number) => {
                 if let Some(spot) = self.ours(number) {
                     spot.linked = None;
                 }
             }
-            Event::DeleteAtSpot(number) => {
+            Change::DeleteAtSpot(number) => {
                 if let Some((id, _)) = self.owned.get(&number) {
                     self.spot.remove(id);
                 }
             }
-            Event::RenameAtSpot(number) => {
+            Change::RenameAtSpot(number) => {
                 if let Some(spot) = self.ours(number) {
                     spot.name = "somebody's".to_owned();
                 }
             }
-            Event::SwitchOff(number) => {
+            Change::SwitchOff(number) => {
                 if let Some(spot) = self.ours(number) {
                     spot.cost_intelligence = false;
                 }
             }
-            Event::DeleteRole(number) => {
+            Change::DeleteRole(number) => {
                 if let Some(stack) = self.linked_stack(number) {
                     stack.has_role = false;
                 }
             }
-            Event::ChangeRole(number) => {
+            Change::TamperWithRole(number) => {
                 if let Some(stack) = self.linked_stack(number) {
                     stack.is_changed = stack.has_role;
                 }
             }
-            Event::DeleteLeftovers(number) => {
+            Change::DeleteLeftovers(number) => {
                 let instances: BTreeSet<u64> = self.instances.values().copied().collect();
                 let stacks = self.stacks.iter_mut();
                 for (_, stack) in
@@ -198,14 +218,20 @@ impl Model {
                     (stack.is_deleted, stack.has_role) = (true, false);
                 }
             }
-            Event::Run {
-                job,
-                steps,
-                reaches,
-            } => {
-                self.run(job, steps, reaches);
-            }
+            Change::TakeOut(number) => self.instances.retain(|(_, of), _| *of != number),
         }
+    }
+
+    /// Whether an account is where no profile targets it.
+    pub(super) fn is_untargeted(&self, number: u64) -> bool {
+        let member = self.members.get(&number);
+        self.setting == Setting::Outside && member.is_some_and(|one| one.unit == 1)
+    }
+
+    /// Whether it is, and is active.
+    pub(super) fn is_outside(&self, number: u64) -> bool {
+        let member = self.members.get(&number);
+        self.is_untargeted(number) && member.is_some_and(|one| one.state == ACTIVE)
     }
 
     fn ours(&mut self, number: u64) -> Option<&mut AtSpot> {
@@ -236,7 +262,7 @@ impl Model {
         let plan = match job {
             Job::Enroll => enroll::plan(&observed, &self.desired),
             Job::Sync => stackset_sync::plan(&observed.sync, &self.desired),
-            Job::CleanUp => return self.clean_up(observed.sync, steps, reaches),
+            Job::CleanUp => return self.clean_up(observed.sync, steps, reaches, None),
         };
         let plan = plan.unwrap();
         let mut due = actions(&plan).into_iter();
@@ -258,8 +284,8 @@ impl Model {
 
     fn observe(&self) -> AuditObserved {
         let mut accounts = vec![(1, 0, ACTIVE)];
-        // One profile targets the root: units matter where there are two.
-        let below = usize::from(self.setting == Setting::Two);
+        // Where one profile targets the root, units do not matter.
+        let below = usize::from(matches!(self.setting, Setting::Two | Setting::Outside));
         let members = self.members.iter();
         accounts.extend(members.map(|(number, one)| (*number, one.unit + below, one.state)));
         let mut organization = organization(&[0, 0], &accounts);
@@ -519,10 +545,11 @@ impl Model {
                 for number in self.reached(targets) {
                     let instance = self.instances.remove(&(self.index(profile), number));
                     let instance = instance.unwrap();
-                    // No way in of Spot's goes that works.
-                    let is_used = self.owned.get(&number).is_some_and(|(spot, stack)| {
-                        *stack == instance && self.link(number) == Some(spot)
-                    });
+                    // No way in of Spot's goes that works, where somebody targets the account.
+                    let is_used = !self.is_outside(number)
+                        && self.owned.get(&number).is_some_and(|(spot, stack)| {
+                            *stack == instance && self.link(number) == Some(spot)
+                        });
                     let stack = self.stacks.get_mut(&instance).unwrap();
                     assert!(!stack.has_role || !is_used);
                     (stack.is_deleted, stack.has_role) = (true, false);
@@ -632,12 +659,12 @@ pub(super) fn number_of(account: AwsAccountId) -> u64 {
 
 pub(super) fn stack_id(number: u64, stack: u64) -> String {
     format!(
-        "arn:aws:cloudformation:us-east-1:{}:stack/StackSet-spot-onboarding-{stack}/0b1c",
+        "arn:aws:cloudformation:us-east-1:{}:stack/StackSet-spot-onboarding-00000000-0000-4000-8000-{stack:012}/0b1c",
         id(number)
     )
 }
 
-fn stack_number(id: &str) -> u64 {
+pub(super) fn stack_number(id: &str) -> u64 {
     let name = id.split('/').nth(1).unwrap();
     name.rsplit('-').next().unwrap().parse().unwrap()
 }
