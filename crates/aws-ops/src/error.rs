@@ -78,6 +78,13 @@ impl AwsError {
         self.class
     }
 
+    /// Whether another try may succeed although nobody changes anything.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        use ErrorClass::{Conflict, Throttled, Transient, Unreachable};
+        matches!(self.class, Transient | Throttled | Unreachable | Conflict)
+    }
+
     /// Whether AWS sent this error code.
     #[must_use]
     pub fn is_code(&self, code: &str) -> bool {
@@ -132,6 +139,26 @@ impl AwsError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stays_as_it_is_until_somebody_changes_something_is_told() {
+        use ErrorClass::*;
+        for (class, passes) in [
+            (Transient, true),
+            (Throttled, true),
+            (Unreachable, true),
+            (Conflict, true),
+            (Denied, false),
+            (Invalid, false),
+            (NotFound, false),
+            (Quota, false),
+            (Credentials, false),
+            (Unexpected, false),
+        ] {
+            let error = AwsError::new("cloudformation:DescribeStacks", class, "");
+            assert_eq!(error.passes(), passes, "{}", class.as_str());
+        }
+    }
 
     #[test]
     fn a_message_that_is_gone_is_told_from_other_invalid_parameters() {

@@ -34,7 +34,7 @@ pub use observed::{
     CleanupObserved, CleanupRules, Deleted, EmptyPattern, Known, KnownOwner, KnownTombstone,
     NamePattern, Place, Reach, SentCreation,
 };
-pub use turn::turn;
+pub use turn::{of_the_day, turn};
 pub use verdict::{Judged, Verdict, Why, delete_stack_command, judge};
 
 use std::collections::BTreeMap;
@@ -176,6 +176,7 @@ pub fn plan(
     plan.steps.extend(deletions);
     report::rows(observed, &judged, &all, &mut plan);
     report::findings(observed, &judged, &all, &mut plan);
+    report::unjudged(observed, &all, &mut plan);
     if !plan.steps.is_empty()
         && let Some(refusal) = limits::distrust(observed, desired, true)
     {

@@ -35,7 +35,7 @@ pub use unsettled::UnsettledCreation;
 use crate::intents::IntentsError;
 
 /// The newest migration that this code was written for.
-pub const VERSION: i64 = 29;
+pub const VERSION: i64 = 30;
 
 /// How long a connection is waited for, and a row that another transaction has locked.
 const PATIENCE: Duration = Duration::from_secs(10);

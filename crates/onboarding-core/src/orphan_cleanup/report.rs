@@ -250,3 +250,22 @@ pub(super) fn findings(
     plan.findings = found;
     plan.findings.sort();
 }
+
+/// What was not looked at: whether anything runs in a Spot account, and whether the stack that was left in its AWS account can be
+/// deleted. What an earlier run has found about that is not gone.
+pub(super) fn unjudged(observed: &CleanupObserved, candidates: &[Candidate<'_>], plan: &mut Plan) {
+    for one in candidates {
+        let (id, account) = (&one.judged.record.id, one.judged.account);
+        let is_asked = observed.running.contains_key(id);
+        let reasons = match &one.stand {
+            Stand::OverLimit | Stand::Due { .. } if is_asked => continue,
+            Stand::OutOfReach(Reach::Unknown(_)) if is_asked => vec![Reason::StackRemains],
+            Stand::OverLimit | Stand::Due { .. } | Stand::OutOfReach(Reach::Unknown(_)) => {
+                vec![Reason::StackRemains, Reason::StillRunning]
+            }
+            _ => continue,
+        };
+        let parts = plan.unjudged.parts.entry(account).or_default();
+        parts.extend(reasons.into_iter().map(Reason::code));
+    }
+}

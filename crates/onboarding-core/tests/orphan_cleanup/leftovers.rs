@@ -1,12 +1,14 @@
 //! Stacks of ours that were left in active accounts which no profile targets, and the remediation role that deletes them.
 
+use std::collections::BTreeSet;
+
 use onboarding_core::{
     inventory::AccountState,
     orphan_cleanup::{
         Deleted, Due, Evidence, Foreign, LeftStack, Reach, Why, allowance, due, is_the_left_one,
         still_left, turn, unclear_stacks,
     },
-    plan::{Risk, Severity},
+    plan::{Finding, Remembered, Risk, Severity, Unjudged},
     status::Reason,
 };
 
@@ -298,16 +300,19 @@ fn of_many_stacks_the_oldest_and_each_day_others_are_looked_at() {
     let on_day = |day: i64| turn(&due, 10, day * DAY + 3600);
     // All of them, but for the one that waits for no stack.
     assert_eq!(turn(&due, 28, 0).len(), 29);
-    let mut looked_at = std::collections::BTreeSet::new();
-    for day in 20_000..20_005 {
-        let now = on_day(day);
-        assert_eq!((now.len(), &now), (11, &turn(&due, 10, day * DAY)));
-        for oldest in [1, 2, 3, 4, 6, 7] {
-            assert!(now.contains(&spot(oldest)), "{day} {oldest}");
+    // Whichever the rhythm of the runs is.
+    for days in [1, 2, 7] {
+        let mut looked_at = BTreeSet::new();
+        for day in (20_000..20_000 + 40 * days).step_by(usize::try_from(days).unwrap()) {
+            let now = on_day(day);
+            assert_eq!((now.len(), &now), (11, &turn(&due, 10, day * DAY)));
+            for oldest in [1, 2, 3, 4, 6, 7] {
+                assert!(now.contains(&spot(oldest)), "{day} {oldest}");
+            }
+            looked_at.extend(now);
         }
-        looked_at.extend(now);
+        assert_eq!(looked_at.len(), 29, "{days}");
     }
-    assert_eq!(looked_at.len(), 29);
     assert_eq!(turn(&due, 0, 0).len(), 1);
     assert_eq!(turn(&[], 10, 0).len(), 0);
 }
@@ -389,4 +394,49 @@ fn a_stack_is_the_one_that_was_left_as_far_as_cloudformation_tells() {
     let words = judged(protected).unwrap_err().to_string();
     let command = "aws cloudformation update-termination-protection --no-enable-termination-protection --region us-east-1";
     assert!(words.contains(command), "{words}");
+}
+
+#[test]
+fn what_a_run_did_not_look_at_is_not_gone() {
+    let mut world = world();
+    for number in [8, 9, 10] {
+        world.leaves_its_stack(number);
+    }
+    world.long_ago();
+    world.rules.max_deletions = 1;
+    // The second is out of reach, the third is looked at on another day, and the fourth, after as many as may go, was not asked for.
+    let (denied, later) = (
+        Reach::Denied("no role".to_owned()),
+        Reach::Unknown(String::new()),
+    );
+    world.observed.reach = [(spot(8), denied), (spot(9), later)].into();
+    let asked = [spot(7), spot(8)];
+    world.observed.running.retain(|id, _| asked.contains(id));
+    let plan = world.plan_now();
+    assert_eq!(deleted(&plan), [7]);
+    assert_eq!(
+        plan.unjudged.parts.keys().copied().collect::<Vec<_>>(),
+        [id(9), id(10)]
+    );
+    let known = |number: u64, reason: &str| {
+        let account = Some(id(number));
+        let finding = Finding {
+            id: format!("{reason}:{}", spot(number)),
+            reason: reason.to_owned(),
+            account,
+            ..Finding::default()
+        };
+        Remembered {
+            finding,
+            profiles: BTreeSet::new(),
+        }
+    };
+    let unjudged = Unjudged::of(&plan);
+    for reason in ["stack-remains", "still-running"] {
+        for (number, stays) in [(7, false), (8, false), (9, true), (10, true)] {
+            let is_kept = unjudged.has(&known(number, reason));
+            assert_eq!(is_kept, stays, "{reason} {number}");
+        }
+    }
+    assert!(!unjudged.has(&known(10, "linked-to-several")));
 }

@@ -15,8 +15,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use onboarding_core::{
+    ids::SpotAccountId,
     orphan_cleanup::{
-        self, CleanupAction, CleanupConsent, CleanupObserved, CleanupRules, protection::Protection,
+        self, CleanupAction, CleanupConsent, CleanupObserved, CleanupRules, Reach,
+        protection::Protection,
     },
     plan::{Plan, Step, consent::Consent},
     stackset_sync,
@@ -39,6 +41,9 @@ struct Looked {
     protection: Protection,
     /// The most that may be deleted in 24 hours.
     most_a_day: usize,
+    /// What runs in the Spot accounts that were due, and which stacks that were left are out of reach.
+    running: BTreeMap<SpotAccountId, Vec<String>>,
+    reach: BTreeMap<SpotAccountId, Reach>,
 }
 
 /// The job, configured.

@@ -75,46 +75,46 @@ impl State {
         Ok(known)
     }
 
-    /// The grace period of each Spot account that was an orphan when the last run looked.
+    /// The grace period of each Spot account that was an orphan by the rules of a job when that looked last.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn orphan_clocks(&self) -> Result<BTreeMap<SpotAccountId, OrphanClock>, StateError> {
-        let clock = |row: &AnyRow| {
-            let owner = optional(row, "owner")?.map(|owner| owner.parse());
-            let why: String = row.try_get("why").map_err(failed())?;
-            let clock = OrphanClock {
-                first_seen: row.try_get("first_seen").map_err(failed())?,
-                last_seen: row.try_get("last_seen").map_err(failed())?,
-                why: serde_json::from_value(why.into()).map_err(StateError::value("an orphan"))?,
-                account: account(row)?,
-                owner: owner.transpose().map_err(StateError::value("a stack"))?,
-            };
-            Ok((spot_account(row)?, clock))
-        };
-        let rows = self.all("SELECT * FROM orphans").await?;
-        rows.iter().map(clock).collect()
+    pub async fn orphan_clocks(
+        &self,
+        job: &str,
+    ) -> Result<BTreeMap<SpotAccountId, OrphanClock>, StateError> {
+        let rows = sqlx::query("SELECT * FROM orphans WHERE job = $1")
+            .bind(job)
+            .fetch_all(self.pool())
+            .await
+            .map_err(failed())?;
+        rows.iter()
+            .map(|row| Ok((spot_account(row)?, clock(row)?)))
+            .collect()
     }
 
-    /// Remembers these orphans, and forgets all others.
+    /// Remembers these orphans of a job, and forgets all others of it.
     ///
     /// # Errors
     /// When the state cannot be written.
     pub async fn remember_orphans(
         &self,
+        job: &str,
         orphans: &BTreeMap<SpotAccountId, OrphanClock>,
     ) -> Result<(), StateError> {
-        let before = self.orphan_clocks().await?;
+        let before = self.orphan_clocks(job).await?;
         let gone = before.keys().filter(|id| !orphans.contains_key(id));
-        self.forget_orphans(gone).await?;
+        self.forget_orphans(gone.map(|id| (job, id))).await?;
         let failed = StateError::query("remembering since when Spot accounts are orphans");
         let mut tx = self.write().await.map_err(&failed)?;
         for (id, clock) in orphans {
             sqlx::query(
-                "INSERT INTO orphans (spot_account, account, why, owner, first_seen, last_seen) VALUES ($1, $2, $3, $4, $5, $6) \
-                 ON CONFLICT (spot_account) DO UPDATE SET account = excluded.account, why = excluded.why, owner = excluded.owner, \
-                 first_seen = excluded.first_seen, last_seen = excluded.last_seen",
+                "INSERT INTO orphans (job, spot_account, account, why, owner, first_seen, last_seen) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) \
+                 ON CONFLICT (job, spot_account) DO UPDATE SET account = excluded.account, why = excluded.why, \
+                 owner = excluded.owner, first_seen = excluded.first_seen, last_seen = excluded.last_seen",
             )
+            .bind(job)
             .bind(id.as_str())
             .bind(clock.account.to_string())
             .bind(clock.why.code())
@@ -129,7 +129,7 @@ impl State {
     }
 
     /// Forgets the orphans whose AWS accounts had left or were closed, and are in the organization again: whoever looks sees it,
-    /// also when no run of the job that deletes does.
+    /// also when no run of a job that deletes does.
     ///
     /// # Errors
     /// When the state cannot be read or written.
@@ -137,22 +137,28 @@ impl State {
         &self,
         organization: &OrganizationSnapshot,
     ) -> Result<(), StateError> {
-        let clocks = self.orphan_clocks().await?;
-        let is_back = |clock: &OrphanClock| {
+        let mut back = Vec::new();
+        for row in &self.all("SELECT * FROM orphans").await? {
+            let clock = clock(row)?;
             let member = organization.account(clock.account);
-            matches!(clock.why, Why::Departed | Why::Closed)
+            if matches!(clock.why, Why::Departed | Why::Closed)
                 && member.is_some_and(|member| member.state != AccountState::Closed)
-        };
-        let back = clocks.iter().filter(|(_, clock)| is_back(clock));
-        self.forget_orphans(back.map(|(id, _)| id)).await
+            {
+                let job: String = row.try_get("job").map_err(failed())?;
+                back.push((job, spot_account(row)?));
+            }
+        }
+        let back = back.iter().map(|(job, id)| (job.as_str(), id));
+        self.forget_orphans(back).await
     }
 
     async fn forget_orphans<'a>(
         &self,
-        ids: impl Iterator<Item = &'a SpotAccountId> + Send,
+        orphans: impl Iterator<Item = (&'a str, &'a SpotAccountId)> + Send,
     ) -> Result<(), StateError> {
-        for id in ids {
-            sqlx::query("DELETE FROM orphans WHERE spot_account = $1")
+        for (job, id) in orphans {
+            sqlx::query("DELETE FROM orphans WHERE job = $1 AND spot_account = $2")
+                .bind(job)
                 .bind(id.as_str())
                 .execute(self.pool())
                 .await
@@ -309,6 +315,18 @@ where
 {
     let text: String = row.try_get(column).map_err(failed())?;
     text.parse().map_err(StateError::value(what))
+}
+
+fn clock(row: &AnyRow) -> Result<OrphanClock, StateError> {
+    let owner = optional(row, "owner")?.map(|owner| owner.parse());
+    let why: String = row.try_get("why").map_err(failed())?;
+    Ok(OrphanClock {
+        first_seen: row.try_get("first_seen").map_err(failed())?,
+        last_seen: row.try_get("last_seen").map_err(failed())?,
+        why: serde_json::from_value(why.into()).map_err(StateError::value("an orphan"))?,
+        account: account(row)?,
+        owner: owner.transpose().map_err(StateError::value("a stack"))?,
+    })
 }
 
 fn spot_account(row: &AnyRow) -> Result<SpotAccountId, StateError> {

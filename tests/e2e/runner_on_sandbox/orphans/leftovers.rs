@@ -94,8 +94,8 @@ impl Left {
         self.until_moved(account, before.as_ref(), unit != self.without_role);
     }
 
-    /// The id of the stack that made an account's role.
-    fn stack(&self, account: &str) -> String {
+    /// The ids of the stacks that made an account's roles.
+    fn stacks(&self, account: &str) -> Vec<String> {
         let listed = in_account(
             &self.rehearsal,
             account,
@@ -105,9 +105,15 @@ impl Left {
         );
         let listed = listed.unwrap();
         let ids = listed.split("<StackId>").skip(1);
-        let mut ids = ids.map(|rest| rest.split('<').next().unwrap());
-        let stack = ids.find(|id| id.contains("StackSet-spot-onboarding-default-"));
-        stack.unwrap().to_owned()
+        let ids = ids.map(|rest| rest.split('<').next().unwrap());
+        ids.filter(|id| id.contains("StackSet-spot-onboarding-default-"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The id of the stack that made an account's role.
+    fn stack(&self, account: &str) -> String {
+        self.stacks(account).remove(0)
     }
 
     /// An account moves to where the remediation role is. The id of its stack.
@@ -425,11 +431,57 @@ fn stacks_out_of_reach_keep_no_other_spot_account_from_being_deleted() {
     assert_eq!(found(&kept, "stack-remains").len(), 10, "{kept:#}");
 
     let spot = rehearsal.departs(gone);
-    // Whether it is looked at before or after these, and so whether they are told of again, is a matter of seconds.
-    let ended = rehearsal.run(&["--output", "json", "exec", "orphan-cleanup", "--yes"]);
-    let done = ended.json().unwrap();
-    assert!([0, 3].contains(&ended.code), "{done:#}");
+    let done = rehearsal.cleanup_ends(3, &params, &["--yes"]);
     assert_eq!(count(&done, "changed"), 1, "{done:#}");
+    // After it, when nothing more may be deleted, what was looked at before it is told all the same.
+    assert_eq!(found(&done, "stack-remains").len(), 10, "{done:#}");
     assert!(!rehearsal.is_at_spot(&spot.id));
     assert_eq!(rehearsal.deletions(), 1);
+}
+
+#[test]
+fn an_older_stack_of_ours_in_the_account_keeps_both_until_it_is_gone() {
+    let left = Left::new();
+    let rehearsal = &left.rehearsal;
+    let account = &left.members[0];
+    let (before, older) = (rehearsal.links_of(account).remove(0), left.stack(account));
+    // It moves between two units that are targeted: its stack is kept, and another one takes the link over.
+    let accounts = rehearsal.accounts();
+    let unit = accounts.iter().find(|one| one["id"] == account.as_str());
+    let unit = text(&unit.unwrap()["parent"]);
+    let other = left.inside.iter().find(|one| **one != unit).unwrap();
+    let mut provider = rehearsal.runner.start(&["provider"]).unwrap();
+    left.moves(account, other);
+    rehearsal.until("the newer stack links it", || {
+        provider.check().unwrap();
+        let links = rehearsal.links_of(account);
+        links
+            .iter()
+            .any(|one| one.role != before.role)
+            .then_some(())
+    });
+    drop(provider);
+    let newer = left.stacks(account).into_iter().find(|id| *id != older);
+    let newer = newer.unwrap();
+    left.moves(account, &left.with_role);
+
+    // It may use the Spot account yet: nothing is tried, and that is told.
+    let params = format!("{AT_ONCE}\n{OUTSIDE}");
+    let kept = rehearsal.cleanup_ends(3, &params, &["--yes"]);
+    assert_eq!(steps(&kept), Vec::<String>::new());
+    let said = &found(&kept, "stack-remains")[0];
+    assert!(said.contains(&older), "{said}");
+
+    // A person deletes it. Nobody but the remediation role can see that.
+    let named = [("StackName", older.as_str())];
+    in_account(rehearsal, account, "cloudformation", "DeleteStack", &named).unwrap();
+    rehearsal.until("the older stack is gone", || {
+        let status = left.status(account, &older);
+        (status.as_deref() == Some("DELETE_COMPLETE")).then_some(())
+    });
+    let done = rehearsal.cleanup_ends(0, &params, &["--yes"]);
+    assert_eq!(count(&done, "changed"), 1, "{done:#}");
+    let status = left.status(account, &newer);
+    assert_eq!(status.as_deref(), Some("DELETE_COMPLETE"));
+    assert_eq!(rehearsal.links_of(account).len(), 0);
 }

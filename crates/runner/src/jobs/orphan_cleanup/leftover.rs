@@ -13,7 +13,7 @@ use onboarding_core::{
         is_the_left_one, still_left, undo::DeletedStack,
     },
 };
-use onboarding_provider::{Intents as _, Orphan};
+use onboarding_provider::{CleanUpError, Intents as _, Orphan};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -21,12 +21,15 @@ use super::{
     delete::{state_error, step_error},
 };
 use crate::{
-    engine::{Applied, ErrorClass, StepContext, StepError},
+    engine::{Applied, ErrorClass, JobError, StepContext, StepError},
     home::{Remediation, aws_error, spot_error},
 };
 
 /// How long, in seconds, CloudFormation may go on telling how a stack was before it was asked to delete it.
 const SETTLED: i64 = 60;
+
+/// How we get into the account.
+const ASSUME: &str = "sts:AssumeRole";
 
 /// The pause before CloudFormation is asked again.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -227,13 +230,7 @@ impl OrphanCleanup {
 
     /// The Spot account that goes after the stack, as it is now, when nothing in our state or at Spot speaks against it; none when it is gone.
     async fn may_go(&self, left: &Left) -> Result<Option<SpotAccountRecord>, StepError> {
-        let orphan = Orphan {
-            spot_account: left.spot_account.clone(),
-            account: left.account,
-            owner: Some(left.stack.clone()),
-            may_be_linked: true,
-            is_account_gone: false,
-        };
+        let orphan = orphan(&left.spot_account, left.account, &left.stack);
         let listed = self.lifecycle().await?.may_clean_up(&orphan).await;
         listed.map_err(step_error)
     }
@@ -268,16 +265,24 @@ impl OrphanCleanup {
 
     /// Looks whether the stack that was left can be deleted through the remediation role, of a Spot account that is due. Whether it can,
     /// and was not tried before.
-    pub(super) async fn reaches(&self, due: &Due, observed: &mut CleanupObserved) -> bool {
+    pub(super) async fn reaches(
+        &self,
+        due: &Due,
+        observed: &mut CleanupObserved,
+    ) -> Result<bool, JobError> {
         let (Some(stack), Some(remediation)) = (&due.leftover, self.remediation()) else {
-            return true;
+            return Ok(true);
         };
         let id = &due.spot_account;
         let reach = match remediation.role.stack(stack).await {
             Ok(Some(found)) if !found.is_deleted() => {
                 let known = observed.known.get(id);
                 let owner = known.and_then(|known| known.owner.as_ref());
-                owner.and_then(|owner| reach(due, stack, &found, &owner.role))
+                match owner.and_then(|owner| reach(due, stack, &found, &owner.role)) {
+                    Some(reach) => Some(reach),
+                    None if due.is_begun => None,
+                    None => self.opposed(id, stack).await?,
+                }
             }
             Ok(_) => {
                 if let Some(known) = observed.known.get_mut(id) {
@@ -289,19 +294,60 @@ impl OrphanCleanup {
                 }
                 None
             }
-            Err(error) if error.is_denial() => Some(Reach::Denied(error.to_string())),
             Err(error) => {
                 tracing::warn!(spot_account = %id, %stack, error = &error as &dyn std::error::Error, "looking at a stack that was left failed");
-                Some(Reach::Unknown(format!(
-                    "looking at it failed ({error}); the next run looks again"
-                )))
+                Some(unseen(&error))
             }
         };
         let is_in_reach = reach.is_none();
         observed
             .reach
             .extend(reach.map(|reach| (id.clone(), reach)));
-        is_in_reach
+        Ok(is_in_reach)
+    }
+
+    /// What in our state or at Spot speaks against deleting a stack that can be deleted: the step would be refused because of it.
+    async fn opposed(
+        &self,
+        spot_account: &SpotAccountId,
+        stack: &StackId,
+    ) -> Result<Option<Reach>, JobError> {
+        let Some(account) = stack.account() else {
+            return Ok(None);
+        };
+        let orphan = orphan(spot_account, account, stack);
+        match self.lifecycle().await?.may_clean_up(&orphan).await {
+            Ok(_) => Ok(None),
+            Err(CleanUpError::Refused { reason, .. }) => {
+                Ok(Some(Reach::Kept(format!("{stack}: {reason}"))))
+            }
+            Err(CleanUpError::Busy { reason, .. }) => Ok(Some(Reach::Unknown(format!(
+                "{reason}; the next run looks again"
+            )))),
+            Err(error) => Err(step_error(error)),
+        }
+    }
+}
+
+/// A Spot account that is deleted after the stack that was left in its account.
+fn orphan(spot_account: &SpotAccountId, account: AwsAccountId, stack: &StackId) -> Orphan {
+    Orphan {
+        spot_account: spot_account.clone(),
+        account,
+        owner: Some(stack.clone()),
+        may_be_linked: true,
+        is_account_gone: false,
+    }
+}
+
+/// What is to be known of a stack that could not be looked at.
+fn unseen(error: &AccessError) -> Reach {
+    match error {
+        AccessError::Failed(failed) if failed.passes() => Reach::Unknown(format!(
+            "looking at it failed ({error}); the next run looks again"
+        )),
+        AccessError::Failed(_) => Reach::Kept(format!("looking at it failed ({error})")),
+        denied => Reach::Denied(denied.to_string()),
     }
 }
 
@@ -363,6 +409,12 @@ fn access_error(error: AccessError, stack: &StackId, is_sent: bool) -> StepError
         false => format!("delete the stack in the account: {command}"),
     };
     match error {
+        // The role let us in, so it is not our identity that AWS refuses: a Region that the account has not enabled does that, too.
+        AccessError::Failed(error)
+            if error.class() == aws_ops::ErrorClass::Credentials && error.operation != ASSUME =>
+        {
+            StepError::new(ErrorClass::Failed, format!("{error}; {way_out}"))
+        }
         AccessError::Failed(error) => aws_error(*error),
         denied => StepError::new(ErrorClass::Denied, format!("{denied}; {way_out}")),
     }

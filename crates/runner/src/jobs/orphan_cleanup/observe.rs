@@ -26,7 +26,7 @@ use crate::{
     state::{SpotListing, accounts_of},
 };
 
-/// How many stacks are looked for in one observation; the others are in a later one, when these are cleaned up.
+/// How many stacks are looked for in one observation; the others on other days.
 const MOST_STACKS: usize = 100;
 
 /// For each one that may be deleted, so many stacks that were left in accounts are looked at: not each can be deleted.
@@ -52,7 +52,7 @@ impl OrphanCleanup {
             previous_spot_count,
             previous_organization,
             known: state.known_spot_accounts().await?,
-            clocks: state.orphan_clocks().await?,
+            clocks: state.orphan_clocks(cx.job()).await?,
             places: state.places().await?,
             running: BTreeMap::new(),
             reach: BTreeMap::new(),
@@ -77,7 +77,7 @@ impl OrphanCleanup {
             clocks = Some(at.map_err(plannable)?);
         }
         if self.keeps_clocks {
-            self.keep(&observed, clocks.as_ref(), now).await?;
+            self.keep(cx.job(), &observed, clocks.as_ref(), now).await?;
         }
         if is_trusted {
             let ours = orphan_cleanup::judge(&observed, desired, &self.rules);
@@ -87,6 +87,8 @@ impl OrphanCleanup {
             *self.looked.lock() = Some(Arc::new(Looked {
                 protection: protection.map_err(plannable)?,
                 most_a_day: orphan_cleanup::most_a_day(&observed, &self.rules, ours),
+                running: observed.running.clone(),
+                reach: observed.reach.clone(),
             }));
         }
         Ok(observed)
@@ -100,7 +102,8 @@ impl OrphanCleanup {
         }
         let unclear = orphan_cleanup::unclear_stacks(observed, &self.sync.desired, &self.rules);
         let unclear = unclear.map_err(|error| unplannable(&error))?;
-        for (spot_account, stack) in unclear.into_iter().take(MOST_STACKS) {
+        let unclear = orphan_cleanup::of_the_day(unclear, |(id, _)| id, MOST_STACKS, now);
+        for (spot_account, stack) in unclear {
             if provider::is_stack_gone(home, &stack).await?
                 && let Some(known) = observed.known.get_mut(&spot_account)
             {
@@ -117,6 +120,7 @@ impl OrphanCleanup {
     /// Tells the state what was seen. What a listing says that is not believed is not kept: then there are no clocks.
     async fn keep(
         &self,
+        job: &str,
         observed: &CleanupObserved,
         clocks: Option<&BTreeMap<SpotAccountId, OrphanClock>>,
         now: i64,
@@ -145,7 +149,7 @@ impl OrphanCleanup {
             .filter_map(|account| Some((account, protection::place_in(organization, account)?)))
             .collect();
         state.remember_places(&observed.places, &places).await?;
-        state.remember_orphans(clocks).await?;
+        state.remember_orphans(job, clocks).await?;
         Ok(())
     }
 
@@ -194,7 +198,7 @@ impl OrphanCleanup {
 
     /// What runs in the Spot accounts that are due, and whether stacks that were left in their accounts can be deleted: in their order, until
     /// as many are found to be idle and in reach as may be deleted. At more stacks than can be looked at in a run, it is another day's
-    /// turn; those that wait for no stack are looked at all the same.
+    /// turn; those that wait for no stack are looked at all the same. What the run has looked at before its steps, it knows after them.
     async fn look_at_due(
         &self,
         observed: &mut CleanupObserved,
@@ -204,12 +208,19 @@ impl OrphanCleanup {
         let due = due.map_err(|error| unplannable(&error))?;
         let mut left = orphan_cleanup::allowance(observed, &self.rules, ours);
         let turn = orphan_cleanup::turn(&due, left.saturating_mul(LOOKS), observed.sync.now);
+        let before = self.looked.lock().clone();
         for one in due {
+            let id = &one.spot_account;
             // Those whose deletion was begun come first, and are counted already.
             if left == 0 && !one.is_begun {
-                break;
+                let Some(before) = &before else { break };
+                let (running, reach) = (before.running.get(id), before.reach.get(id));
+                let running = running.map(|names| (id.clone(), names.clone()));
+                observed.running.extend(running);
+                let reach = reach.map(|reach| (id.clone(), reach.clone()));
+                observed.reach.extend(reach);
+                continue;
             }
-            let id = &one.spot_account;
             if one.leftover.is_some() && !turn.contains(id) {
                 let why = format!(
                     "more stacks were left than the {} that this run looks at, and it is looked at on another day",
@@ -219,7 +230,7 @@ impl OrphanCleanup {
                 continue;
             }
             let names = self.workloads(id).await.map_err(spot_error)?;
-            if names.is_empty() && self.reaches(&one, observed).await && !one.is_begun {
+            if names.is_empty() && self.reaches(&one, observed).await? && !one.is_begun {
                 left -= 1;
             }
             observed.running.insert(id.clone(), names);

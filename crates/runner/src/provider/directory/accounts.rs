@@ -1,5 +1,5 @@
 //! What only an account itself knows, read through the audit role: its alias, the external ID that a role trusts, the status
-//! of a stack. Without an audit role, or where it is denied, nothing is known, and the provider does without.
+//! of a stack. Without a role that may read it, nothing is known, and the provider does without.
 
 use std::{
     collections::HashMap,
@@ -43,11 +43,24 @@ impl Accounts {
         self.aliases.get(account, read).await
     }
 
-    /// The status of a stack as it is now, when it can be read. One that is not there any more was deleted.
+    /// The status of a stack as it is now, when it can be read: where the audit role is not, through the remediation role, which may
+    /// look at stacks that were left. One that is not there any more was deleted.
     pub(super) async fn stack_status(&self, stack: &StackId) -> Option<String> {
-        let access = self.home.access.as_ref()?;
         let account = stack.account()?;
-        match access.stack(stack).await {
+        let audited = match &self.home.access {
+            Some(access) => Some(access.stack(stack).await),
+            None => None,
+        };
+        let remediation = self.home.remediation.as_ref();
+        let remediation = remediation.filter(|role| role.deletes_leftover_stacks);
+        let is_unread = audited
+            .as_ref()
+            .is_none_or(|read| read.as_ref().is_err_and(AccessError::is_denial));
+        let read = match remediation {
+            Some(remediation) if is_unread => Some(remediation.role.stack(stack).await),
+            _ => audited,
+        };
+        match read? {
             Ok(Some(found)) => Some(found.status),
             Ok(None) => Some("DELETE_COMPLETE".to_owned()),
             Err(error) => {

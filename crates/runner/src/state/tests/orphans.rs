@@ -60,6 +60,8 @@ on_both! {
     what_is_deleted_by_several_at_once_stays_within_the_day,
 }
 
+const JOB: &str = "orphan-cleanup";
+
 fn clock(why: Why, number: u64, owner: Option<&str>) -> OrphanClock {
     OrphanClock {
         first_seen: 10,
@@ -76,15 +78,21 @@ async fn an_orphan_that_comes_back_loses_its_clock(place: Place) {
     let one = clock(Why::Departed, 1, None);
     let two = clock(Why::Duplicate, 2, Some(stack));
     let both = BTreeMap::from([(spot(1), one), (spot(2), two.clone())]);
-    state.remember_orphans(&both).await.unwrap();
-    assert_eq!(place.open().await.orphan_clocks().await.unwrap(), both);
+    state.remember_orphans(JOB, &both).await.unwrap();
+    assert_eq!(place.open().await.orphan_clocks(JOB).await.unwrap(), both);
+    // Another job has rules of its own, by which these are none.
+    let (other, third) = ("cleanup-outside", clock(Why::OutsideTargets, 3, None));
+    let others = BTreeMap::from([(spot(3), third)]);
+    state.remember_orphans(other, &others).await.unwrap();
+    assert_eq!(state.orphan_clocks(JOB).await.unwrap(), both);
     let later = OrphanClock {
         last_seen: 30,
         ..two
     };
     let one = BTreeMap::from([(spot(2), later)]);
-    state.remember_orphans(&one).await.unwrap();
-    assert_eq!(state.orphan_clocks().await.unwrap(), one);
+    state.remember_orphans(JOB, &one).await.unwrap();
+    assert_eq!(state.orphan_clocks(JOB).await.unwrap(), one);
+    assert_eq!(state.orphan_clocks(other).await.unwrap(), others);
 }
 
 async fn whoever_lists_the_organization_sees_that_an_account_came_back(place: Place) {
@@ -98,7 +106,7 @@ async fn whoever_lists_the_organization_sees_that_an_account_came_back(place: Pl
     ];
     let clocks = clocks.map(|(number, why)| (spot(number), clock(why, number, None)));
     let clocks = BTreeMap::from(clocks);
-    state.remember_orphans(&clocks).await.unwrap();
+    state.remember_orphans(JOB, &clocks).await.unwrap();
     let member = |number, state| Account {
         id: AwsAccountId::from_number(number).unwrap(),
         name: "payments".into(),
@@ -118,7 +126,7 @@ async fn whoever_lists_the_organization_sees_that_an_account_came_back(place: Pl
         ],
     };
     state.forget_returned(&organization).await.unwrap();
-    let left = state.orphan_clocks().await.unwrap();
+    let left = state.orphan_clocks(JOB).await.unwrap();
     assert_eq!(left.into_keys().collect::<Vec<_>>(), [1, 3, 5].map(spot));
 }
 
