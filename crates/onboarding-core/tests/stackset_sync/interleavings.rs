@@ -54,8 +54,9 @@ enum Event {
         steps: usize,
         reaches: Option<usize>,
     },
-    /// A whole run of the clean-up, in which this happens after so many steps.
-    CleanUpMeets {
+    /// A whole run, in which this happens after so many steps.
+    Meets {
+        job: Job,
         change: Change,
         after: usize,
     },
@@ -103,8 +104,8 @@ fn event() -> impl Strategy<Value = Event> {
         18 => change().prop_map(Event::To),
         7 => (job(), 0..4_usize, prop::option::of(0..3_usize))
             .prop_map(|(job, steps, reaches)| Event::Run { job, steps, reaches }),
-        5 => (change(), 0..3_usize)
-            .prop_map(|(change, after)| Event::CleanUpMeets { change, after }),
+        5 => (job(), change(), 0..3_usize)
+            .prop_map(|(job, change, after)| Event::Meets { job, change, after }),
     ]
 }
 

@@ -84,6 +84,8 @@ pub(super) struct Model {
     pub(super) clock: i64,
     /// How many accounts the step that breaks off still reaches.
     reaches: Option<usize>,
+    /// Whether something has happened since the run planned: what AWS, Spot and the steps look at themselves then counts.
+    is_met: bool,
 }
 
 impl Model {
@@ -134,6 +136,7 @@ impl Model {
             made: 0,
             clock: 0,
             reaches: None,
+            is_met: false,
         }
     }
 
@@ -145,11 +148,11 @@ impl Model {
                 steps,
                 reaches,
             } => {
-                self.run(job, steps, reaches);
+                self.run(job, steps, reaches, None);
             }
-            Event::CleanUpMeets { change, after } => {
-                let observed = self.observe();
-                self.clean_up(observed.sync, usize::MAX, None, Some((after, change)));
+            Event::Meets { job, change, after } => {
+                self.run(job, usize::MAX, None, Some((after, change)));
+                self.is_met = false;
             }
         }
     }
@@ -253,24 +256,37 @@ impl Model {
 
     /// Runs a job from its beginning to its end.
     pub(super) fn whole(&mut self, job: Job) -> Plan {
-        self.run(job, usize::MAX, None)
+        self.run(job, usize::MAX, None, None)
     }
 
-    /// Runs a job up to so many steps, and lets the next one reach so many accounts. Returns what it had planned.
-    fn run(&mut self, job: Job, steps: usize, reaches: Option<usize>) -> Plan {
+    /// Runs a job up to so many steps, and lets the next one reach so many accounts. After so many steps, something may happen.
+    /// Returns what it had planned.
+    fn run(
+        &mut self,
+        job: Job,
+        steps: usize,
+        reaches: Option<usize>,
+        meets: Option<(usize, Change)>,
+    ) -> Plan {
         let observed = self.observe();
         let plan = match job {
             Job::Enroll => enroll::plan(&observed, &self.desired),
             Job::Sync => stackset_sync::plan(&observed.sync, &self.desired),
-            Job::CleanUp => return self.clean_up(observed.sync, steps, reaches, None),
+            Job::CleanUp => return self.clean_up(observed.sync, steps, reaches, meets),
         };
         let plan = plan.unwrap();
-        let mut due = actions(&plan).into_iter();
-        for action in due.by_ref().take(steps) {
-            self.apply(&action);
-        }
-        if let (Some(reaches), Some(action)) = (reaches, due.next()) {
-            self.apply_to_some(&action, reaches);
+        for (index, action) in actions(&plan).iter().enumerate() {
+            if let Some((after, change)) = meets
+                && after == index
+            {
+                self.changes(change);
+                self.is_met = true;
+            }
+            match reaches {
+                _ if index < steps => self.apply(action),
+                Some(reaches) if index == steps => self.apply_to_some(action, reaches),
+                _ => break,
+            }
         }
         plan
     }
@@ -282,10 +298,14 @@ impl Model {
         self.reaches = None;
     }
 
+    /// How far below the root the accounts are. Where one profile targets the root, units do not matter.
+    fn below(&self) -> usize {
+        usize::from(matches!(self.setting, Setting::Two | Setting::Outside))
+    }
+
     fn observe(&self) -> AuditObserved {
         let mut accounts = vec![(1, 0, ACTIVE)];
-        // Where one profile targets the root, units do not matter.
-        let below = usize::from(matches!(self.setting, Setting::Two | Setting::Outside));
+        let below = self.below();
         let members = self.members.iter();
         accounts.extend(members.map(|(number, one)| (*number, one.unit + below, one.state)));
         let mut organization = organization(&[0, 0], &accounts);
@@ -513,7 +533,15 @@ impl Model {
             } => {
                 assert_ne!(self.setting, Setting::Direct);
                 for number in self.reached(targets) {
-                    assert_eq!(self.members[&number].state, ACTIVE);
+                    let member = &self.members[&number];
+                    // CloudFormation deploys to active accounts that are in the unit.
+                    let units = &targets.organizational_units;
+                    let unit = ou(member.unit + self.below());
+                    let is_there = units.contains(&ou(0)) || units.contains(&unit);
+                    if self.is_met && (member.state != ACTIVE || !is_there) {
+                        continue;
+                    }
+                    assert_eq!(member.state, ACTIVE);
                     self.deploy(self.index(profile), number);
                 }
             }
@@ -522,19 +550,27 @@ impl Model {
             } => {
                 assert_eq!(self.setting, Setting::Direct);
                 let number = number_of(*account);
-                assert_eq!(self.members[&number].state, ACTIVE);
+                let state = self.members.get(&number).map(|member| member.state);
                 // Else its stack would fail: "already exists".
                 let mut stacks = self.stacks.values();
                 let is_taken = stacks.any(|stack| stack.account == number && stack.has_role);
-                assert!(!is_taken || self.instances.contains_key(&(0, number)));
+                let may = !is_taken || self.instances.contains_key(&(0, number));
+                if self.is_met && (state != Some(ACTIVE) || !may) {
+                    return;
+                }
+                assert_eq!(state, Some(ACTIVE));
+                assert!(may);
                 self.deploy(self.index(profile), number);
             }
             SyncAction::RepairStackInstances {
                 profile, targets, ..
             } => {
                 for number in self.reached(targets) {
-                    let instance = self.instances[&(self.index(profile), number)];
-                    self.stacks.get_mut(&instance).unwrap().is_changed = false;
+                    let instance = self.instances.get(&(self.index(profile), number));
+                    assert!(instance.is_some() || self.is_met);
+                    if let Some(instance) = instance {
+                        self.stacks.get_mut(instance).unwrap().is_changed = false;
+                    }
                 }
             }
             SyncAction::DeleteStacks {
@@ -543,23 +579,36 @@ impl Model {
                 // These take their Spot account along, or get their external ID from us.
                 assert!(!matches!(self.setting, Setting::Hosted | Setting::Direct));
                 for number in self.reached(targets) {
-                    let instance = self.instances.remove(&(self.index(profile), number));
-                    let instance = instance.unwrap();
+                    let key = (self.index(profile), number);
+                    let Some(instance) = self.instances.get(&key).copied() else {
+                        assert!(self.is_met);
+                        continue;
+                    };
                     // No way in of Spot's goes that works, where somebody targets the account.
                     let is_used = !self.is_outside(number)
                         && self.owned.get(&number).is_some_and(|(spot, stack)| {
                             *stack == instance && self.link(number) == Some(spot)
                         });
                     let stack = self.stacks.get_mut(&instance).unwrap();
+                    // The step looks itself.
+                    if self.is_met && stack.has_role && is_used {
+                        continue;
+                    }
                     assert!(!stack.has_role || !is_used);
+                    self.instances.remove(&key);
                     (stack.is_deleted, stack.has_role) = (true, false);
                 }
             }
             SyncAction::DeleteStackInstances { profile, targets } => {
                 let most = self.reaches.unwrap_or(usize::MAX);
                 for account in targets.accounts.iter().take(most) {
-                    let key = (self.index(profile), number_of(*account));
-                    self.instances.remove(&key);
+                    let number = number_of(*account);
+                    // Likewise.
+                    let member = self.members.get(&number);
+                    let is_back = member.is_some_and(|one| one.state != AccountState::Closed);
+                    if !(self.is_met && is_back) {
+                        self.instances.remove(&(self.index(profile), number));
+                    }
                 }
             }
             SyncAction::LinkSpotAccount {
@@ -573,6 +622,12 @@ impl Model {
                 let stack = stack.map(|stack| stack_number(stack.as_str()));
                 let stack = stack.unwrap_or_else(|| self.owned[&number].1);
                 assert_eq!(*role.as_str(), *self.role(number, stack));
+                let is_there = self.spot.contains_key(spot_account.as_str());
+                let link = self.link(number);
+                let is_other = link.is_some_and(|link| link != spot_account.as_str());
+                if self.is_met && (!is_there || is_other) {
+                    return;
+                }
                 // Spot assumes the role before it links.
                 if self.stacks[&stack].has_role {
                     let at_spot = self.spot.get_mut(spot_account.as_str()).unwrap();
@@ -585,12 +640,19 @@ impl Model {
                 spot_account,
                 ..
             } => {
-                let name = self.members[&number_of(*account)].name.clone();
-                self.spot.get_mut(spot_account.as_str()).unwrap().name = name;
+                let member = self.members.get(&number_of(*account));
+                let at_spot = self.spot.get_mut(spot_account.as_str());
+                assert!(self.is_met || (member.is_some() && at_spot.is_some()));
+                if let (Some(member), Some(at_spot)) = (member, at_spot) {
+                    at_spot.name.clone_from(&member.name);
+                }
             }
             SyncAction::EnableCostIntelligence { spot_account, .. } => {
                 let at_spot = self.spot.get_mut(spot_account.as_str());
-                at_spot.unwrap().cost_intelligence = true;
+                assert!(self.is_met || at_spot.is_some());
+                if let Some(at_spot) = at_spot {
+                    at_spot.cost_intelligence = true;
+                }
             }
             other => assert_eq!(other.name(), "a step that this model knows"),
         }
