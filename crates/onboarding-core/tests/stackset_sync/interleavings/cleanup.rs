@@ -55,6 +55,7 @@ impl Model {
                 .collect(),
             reach: BTreeMap::new(),
             deleted: Vec::new(),
+            tried: BTreeMap::new(),
             sync,
         };
         let plan = orphan_cleanup::plan(&observed, &self.desired, &rules()).unwrap();
