@@ -194,6 +194,8 @@ impl OrphanCleanup {
         else {
             return self.is_gone(left, sent.is_some()).await;
         };
+        // All that was read may have taken minutes.
+        let now = cx.now().div_euclid(1000);
         if next(&found.status, sent.as_ref(), &run, now) != Next::Ask {
             return Err(refused(format!(
                 "stack {stack} is in {} by now",
@@ -205,6 +207,13 @@ impl OrphanCleanup {
             return failed(format!("stack {stack} is not deleted: {why}"));
         }
         let state = &self.home().state;
+        // Before anything is written down: what is frozen was not asked for, and uses nothing up.
+        if let Some(freeze) = state.database().frozen().await.map_err(state_error)? {
+            cx.interrupt().freeze(freeze.to_string());
+            return Ok(Applied::Stopped {
+                note: Some(format!("frozen before the stack was deleted: {freeze}")),
+            });
+        }
         if cx.is_ending() {
             return Ok(before_it());
         }
@@ -232,9 +241,6 @@ impl OrphanCleanup {
             StepError::new(ErrorClass::Bug, "a memo cannot be written").with_source(error)
         })?;
         cx.set_memo(memo).await?;
-        if let Some(freeze) = state.database().frozen().await.map_err(state_error)? {
-            return Err(StepError::new(ErrorClass::Conflict, freeze.to_string()));
-        }
         if let Err(error) = remediation.role.delete_stack(stack, &sent.token).await {
             if is_refusal(&error) {
                 self.note_failure(cx, left, true).await;

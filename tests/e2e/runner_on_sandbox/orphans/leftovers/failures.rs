@@ -31,6 +31,13 @@ impl Left {
         let answer = self.rehearsal.runtime.block_on(sent).unwrap();
         assert!(answer.status().is_success(), "{answer:?}");
     }
+
+    fn no_deletion_is_written_down(&self) {
+        if let Some(state) = StateFile::of(&self.rehearsal) {
+            let rows = state.rows("SELECT * FROM deletions");
+            assert_eq!(rows, Vec::<Value>::new());
+        }
+    }
 }
 
 #[test]
@@ -109,4 +116,34 @@ fn a_spot_account_that_a_person_deleted_after_its_stack_could_not_be_is_not_our_
     let run = text(&failed["run_id"]);
     let undone = rehearsal.undo_ends(0, &run, &["--dry-run"]);
     assert_eq!(undone["steps"], json!([]), "{undone:#}");
+}
+
+#[test]
+fn a_freeze_in_the_moment_leaves_nothing_begun() {
+    let left = Left::new();
+    let rehearsal = &left.rehearsal;
+    let account = &left.members[0];
+    let stack = left.stack_of_moved(account);
+    let freeze = |arguments: &[&str]| {
+        let ended = rehearsal.run(&[&["freeze"], arguments].concat());
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+    };
+    let params = format!("{AT_ONCE}\n{OUTSIDE}\n{ONE}");
+    let met = rehearsal.cleanup_meets(4, &params, || freeze(&["on", "--reason", "incident 4711"]));
+    assert_eq!(met["refusals"][0]["guard"], "freeze", "{met:#}");
+    let said = super::super::moment::notes(&met);
+    for words in ["frozen before the stack was deleted", "incident 4711"] {
+        assert!(said[0].contains(words), "{words}: {met:#}");
+    }
+    assert_eq!(left.asked(), 0);
+    assert_eq!(
+        left.status(account, &stack).as_deref(),
+        Some("CREATE_COMPLETE")
+    );
+    left.no_deletion_is_written_down();
+
+    freeze(&["off"]);
+    let done = rehearsal.cleanup_ends(0, &params, &["--yes"]);
+    assert_eq!(count(&done, "changed"), 1, "{done:#}");
+    assert_eq!(left.asked(), 1);
 }
