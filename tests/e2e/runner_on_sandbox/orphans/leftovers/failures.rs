@@ -38,6 +38,15 @@ impl Left {
             assert_eq!(rows, Vec::<Value>::new());
         }
     }
+
+    fn protect(&self, account: &str, stack: &str, protected: &str) {
+        let input = [
+            ("StackName", stack),
+            ("EnableTerminationProtection", protected),
+        ];
+        let (service, action) = ("cloudformation", "UpdateTerminationProtection");
+        in_account(&self.rehearsal, account, service, action, &input).unwrap();
+    }
 }
 
 #[test]
@@ -146,4 +155,105 @@ fn a_freeze_in_the_moment_leaves_nothing_begun() {
     let done = rehearsal.cleanup_ends(0, &params, &["--yes"]);
     assert_eq!(count(&done, "changed"), 1, "{done:#}");
     assert_eq!(left.asked(), 1);
+}
+
+#[test]
+fn a_run_that_is_told_to_end_leaves_a_deletion_to_cloudformation_and_the_next_one_goes_on() {
+    let left = Left::new();
+    let rehearsal = &left.rehearsal;
+    let account = &left.members[0];
+    let stack = left.stack_of_moved(account);
+    rehearsal.define_cleanup(&format!("[params]\n{AT_ONCE}\n{OUTSIDE}\n{ONE}"));
+    rehearsal.post("clock", &json!({ "speed": 1.0 }));
+    let arguments = ["--output", "json", "exec", "orphan-cleanup", "--yes"];
+    let mut run = rehearsal.runner.start(&arguments).unwrap();
+    rehearsal.until("CloudFormation is asked", || {
+        run.check().unwrap();
+        (left.asked() > 0).then_some(())
+    });
+    run.signal(Signal::TERM).unwrap();
+    let ended = run.wait(COMMAND_LIMIT).unwrap();
+    let told: Value = serde_json::from_str(&run.stdout().unwrap()).unwrap();
+    assert_eq!(ended, 130, "{told:#}");
+    let said = super::super::moment::notes(&told);
+    let words = format!("CloudFormation goes on deleting stack {stack}; the next run looks");
+    assert_eq!(said[0], words, "{told:#}");
+    assert_eq!(rehearsal.links_of(account).len(), 1);
+
+    rehearsal.post("clock", &json!({ "speed": 120.0 }));
+    let params = format!("{AT_ONCE}\n{OUTSIDE}\n{ONE}");
+    let done = rehearsal.cleanup_ends(0, &params, &["--yes"]);
+    assert_eq!(count(&done, "changed"), 1, "{done:#}");
+    assert_eq!((left.asked(), rehearsal.links_of(account).len()), (1, 0));
+    let told = left.undoing(&done);
+    assert!(
+        told.contains(&stack) && told.contains("its parameters were"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_spot_account_whose_stack_is_gone_goes_with_a_later_run_and_undoing_tells_of_the_stack() {
+    let left = Left::new();
+    let rehearsal = &left.rehearsal;
+    let account = &left.members[0];
+    let stack = left.stack_of_moved(account);
+    let (service, operation) = DELETE.split_once(':').unwrap();
+    let fault = json!({ "service": service, "operation": operation, "kind": "server_error" });
+    rehearsal.post("faults", &fault);
+    let params = format!("{AT_ONCE}\n{OUTSIDE}\n{ONE}");
+    let failed = rehearsal.cleanup_ends(1, &params, &["--yes"]);
+    assert_eq!(failed["steps"][0]["outcome"], "changed", "{failed:#}");
+    assert_eq!(failed["steps"][1]["outcome"], "failed", "{failed:#}");
+    assert_eq!(
+        left.status(account, &stack).as_deref(),
+        Some("DELETE_COMPLETE")
+    );
+    let cleared = rehearsal.wire.admin_delete("faults");
+    rehearsal.runtime.block_on(cleared).unwrap();
+
+    let done = rehearsal.cleanup_ends(0, &params, &["--yes"]);
+    assert_eq!(count(&done, "changed"), 1, "{done:#}");
+    assert_eq!((left.asked(), rehearsal.links_of(account).len()), (1, 0));
+    let first = text(&failed["run_id"]);
+    let words = format!("run {first} deleted stack {stack}; its parameters were");
+    let told = left.undoing(&done);
+    assert!(told.contains(&words), "{words}: {told}");
+}
+
+#[test]
+fn a_stack_that_somebody_protects_is_kept_and_uses_no_limit_up() {
+    let left = Left::new();
+    let rehearsal = &left.rehearsal;
+    let [account, gone, ..] = &left.members[..] else {
+        panic!("{:?}", left.members)
+    };
+    let stack = left.stack_of_moved(account);
+    left.protect(account, &stack, "true");
+    let params = format!("{AT_ONCE}\n{OUTSIDE}\n{ONE}");
+    // From now on it is the older one.
+    let kept = rehearsal.cleanup_ends(3, &params, &["--yes"]);
+    assert_eq!(kept["steps"], json!([]), "{kept:#}");
+    let said = &found(&kept, "stack-remains")[0];
+    let command = format!(
+        "aws cloudformation update-termination-protection --no-enable-termination-protection --region us-east-1 --stack-name {stack}"
+    );
+    assert!(said.contains(&command), "{said}");
+    let spot = rehearsal.departs(gone);
+    let done = rehearsal.cleanup_ends(0, &params, &["--yes"]);
+    assert_eq!(count(&done, "changed"), 1, "{done:#}");
+    assert!(!rehearsal.is_at_spot(&spot.id));
+    assert_eq!(
+        (left.asked(), rehearsal.links_of(account).len()),
+        (0, 1),
+        "{done:#}"
+    );
+
+    left.protect(account, &stack, "false");
+    let done = rehearsal.cleanup_ends(0, &format!("{AT_ONCE}\n{OUTSIDE}"), &["--yes"]);
+    assert_eq!(count(&done, "changed"), 1, "{done:#}");
+    assert_eq!(
+        left.status(account, &stack).as_deref(),
+        Some("DELETE_COMPLETE")
+    );
 }
