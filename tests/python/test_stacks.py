@@ -173,6 +173,12 @@ def test_termination_protection_refuses_a_delete(cfn, name):
     create(cfn, name, EnableTerminationProtection=True)
     settled_stack(cfn, name)
     assert "TerminationProtection" in error_of(cfn.delete_stack, StackName=name)["Message"]
+    for protected in (False, True):
+        cfn.update_termination_protection(StackName=name, EnableTerminationProtection=protected)
+        assert cfn.describe_stacks(StackName=name)["Stacks"][0]["EnableTerminationProtection"] is protected
+    assert "TerminationProtection" in error_of(cfn.delete_stack, StackName=name)["Message"]
+    cfn.update_termination_protection(StackName=name, EnableTerminationProtection=False)
+    cfn.delete_stack(StackName=name)
 
 
 def test_events_come_the_newest_first(cfn, name):

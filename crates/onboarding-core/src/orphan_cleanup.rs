@@ -32,7 +32,7 @@ pub use leftover::{Foreign, LeftStack, is_the_left_one};
 pub use limits::{allowance, most_a_day};
 pub use observed::{
     CleanupObserved, CleanupRules, Deleted, EmptyPattern, Known, KnownOwner, KnownTombstone,
-    NamePattern, Place, Reach, SentCreation,
+    NamePattern, Place, Reach, SentCreation, Tried,
 };
 pub use turn::{of_the_day, turn};
 pub use verdict::{Judged, Verdict, Why, delete_stack_command, judge};

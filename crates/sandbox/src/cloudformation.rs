@@ -59,6 +59,7 @@ pub(crate) fn handle(
         "CreateStack" => plain::create(world, call, request),
         "UpdateStack" => plain::update(world, call, request),
         "DeleteStack" => plain::delete(world, call, request),
+        "UpdateTerminationProtection" => plain::protect(world, call, request),
         "CreateChangeSet" => change_sets::create(world, call, request),
         "DescribeChangeSet" => change_set_views::describe(world, call, request),
         "ListChangeSets" => change_set_views::list(world, call, request),

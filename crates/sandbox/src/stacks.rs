@@ -198,6 +198,7 @@ fn add(world: &mut World, new: NewStack, status: Status) -> StackKey {
         deleted: None,
         execution_role: new.execution_role,
         plain: new.plain,
+        termination_protection: false,
         work: None,
         epoch: 0,
     };

@@ -65,11 +65,14 @@ pub(super) fn begun<'a>(observed: &'a CleanupObserved, judged: &Judged<'_>) -> O
 
 /// Whether the stack that was left in its account could not be deleted before.
 pub(super) fn has_failed(observed: &CleanupObserved, judged: &Judged<'_>) -> bool {
-    let reach = observed.reach.get(&judged.record.id);
-    judged.leftover.is_some() && reach == Some(&Reach::FailedBefore)
+    let id = &judged.record.id;
+    let has_failed =
+        observed.reach.get(id) == Some(&Reach::FailedBefore) || observed.failed_at(id).is_some();
+    judged.leftover.is_some() && has_failed
 }
 
 /// The orphans: first those whose deletion was begun, last those whose stack could not be deleted before, and else the oldest first.
+/// Those that could not take turns: the one that was not tried for longest goes first.
 /// `taken_out`: how many stack instances of each account go in this run by themselves.
 pub(super) fn candidates<'a>(
     observed: &CleanupObserved,
@@ -129,7 +132,10 @@ pub(super) fn candidates<'a>(
         let judged = one.judged;
         let is_begun = begun(observed, judged).is_some();
         let has_failed = has_failed(observed, judged);
-        (has_failed, !is_begun, one.since, judged.record.id.clone())
+        let tried_at = observed.failed_at(&judged.record.id);
+        let tried_at = tried_at.filter(|_| has_failed);
+        let id = judged.record.id.clone();
+        (has_failed, tried_at, !is_begun, one.since, id)
     });
     candidates
 }

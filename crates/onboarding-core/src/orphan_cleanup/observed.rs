@@ -16,6 +16,9 @@ use crate::{
     stackset_sync::SyncObserved,
 };
 
+/// The time for which a try is followed of which nobody has seen the end, in seconds.
+const DAY: i64 = 24 * 60 * 60;
+
 /// Everything that one run knows.
 #[derive(Debug, Clone)]
 pub struct CleanupObserved {
@@ -39,6 +42,29 @@ pub struct CleanupObserved {
     pub reach: BTreeMap<SpotAccountId, Reach>,
     /// The Spot accounts that this job deleted, or may have deleted, in the last 24 hours, by whichever run.
     pub deleted: Vec<Deleted>,
+    /// The Spot accounts before which a run has begun to delete the stack that was left in the account, however long ago, and has
+    /// not gone on to them.
+    pub tried: BTreeMap<SpotAccountId, Tried>,
+}
+
+impl CleanupObserved {
+    /// When the stack that was left in the account of a Spot account was last tried (Unix seconds), if that came to nothing. A try of
+    /// which nobody has seen the end is followed for a day: whoever began it may have died right after.
+    #[must_use]
+    pub fn failed_at(&self, id: &SpotAccountId) -> Option<i64> {
+        let tried = self.tried.get(id)?;
+        let is_followed = !tried.has_failed && tried.at > self.sync.now.saturating_sub(DAY);
+        (!is_followed).then_some(tried.at)
+    }
+}
+
+/// The last try to delete a stack that was left in an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// When, in Unix seconds.
+    pub at: i64,
+    /// Whether it is known to have failed; else nobody has seen what became of it.
+    pub has_failed: bool,
 }
 
 /// What a look at a stack that was left in an account told, unless that it can be deleted through the remediation role.

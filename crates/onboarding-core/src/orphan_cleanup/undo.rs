@@ -37,6 +37,12 @@ pub struct DeletionRecord {
     /// The stack that was deleted before it, through the remediation role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_stack: Option<DeletedStack>,
+    /// Whether only that stack was begun with: Spot was not asked to delete its account.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub only_stack: bool,
+    /// When that stack could not be deleted (Unix seconds); none where nothing like that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack_failed_at: Option<i64>,
     /// Whether Cost Intelligence was switched on.
     pub cost_intelligence: bool,
     /// The user groups that saw it by name, of those that profiles name, with their access policies in it.
@@ -64,6 +70,32 @@ pub struct DeletedStack {
     pub parameters: BTreeMap<String, String>,
     /// Its outputs.
     pub outputs: BTreeMap<String, String>,
+    /// Whether it was seen to be gone after that; else all that is known is that CloudFormation was asked.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_gone: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl DeletionRecord {
+    /// What is still true of the stack that a run before this one asked CloudFormation to delete, now that the Spot account goes for a
+    /// reason of its own. `gone` is the stack that a tombstone of the Spot account names.
+    #[must_use]
+    pub fn stack_before(self, why: Why, gone: Option<&StackId>) -> Option<DeletedStack> {
+        let deleted = self.deleted_stack?;
+        let is_gone = gone == Some(&deleted.stack);
+        // Of an active account, the Spot account goes only when the stack is gone, whoever has seen that.
+        (is_gone || why == Why::OutsideTargets).then(|| DeletedStack {
+            is_gone: deleted.is_gone || (is_gone && self.stack_failed_at.is_none()),
+            ..deleted
+        })
+    }
 }
 
 /// What was made instead of a Spot account that was deleted.
@@ -177,9 +209,14 @@ fn step(record: &DeletionRecord) -> Step {
         let parameters: Vec<String> = parameters
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
+        let what = match deleted.is_gone {
+            true => "deleted",
+            false => "asked CloudFormation to delete",
+        };
         changes.push(format!(
-            "  run {} deleted that stack; its parameters were {}",
+            "  run {} {what} stack {}; its parameters were {}",
             deleted.run,
+            deleted.stack,
             parameters.join(", ")
         ));
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use onboarding_core::{
     inventory::AccountState,
     orphan_cleanup::{
-        Deleted, Due, Evidence, Foreign, LeftStack, Reach, Why, allowance, due, is_the_left_one,
-        still_left, turn, unclear_stacks,
+        Deleted, Due, Evidence, Foreign, LeftStack, Reach, Tried, Why, allowance, due,
+        is_the_left_one, still_left, turn, unclear_stacks,
     },
     plan::{Finding, Remembered, Risk, Severity, Unjudged},
     status::Reason,
@@ -254,6 +254,67 @@ fn a_stack_that_could_not_be_deleted_before_lets_the_others_go_first() {
     world.rules.max_deletions = 2;
     world.rules.max_per_day = 2;
     assert_eq!(deleted(&world.plan()), [7, 8]);
+}
+
+/// When a stack was tried, and whether that is known to have failed.
+fn tried(at: i64, has_failed: bool) -> Tried {
+    Tried { at, has_failed }
+}
+
+#[test]
+fn a_try_that_came_to_nothing_lets_the_others_go_first_however_its_stack_looks() {
+    let mut world = world();
+    world.leaves_its_stack(8);
+    world.rules.max_deletions = 1;
+    world.long_ago();
+    world.observed.clocks.get_mut(&spot(7)).unwrap().first_seen -= DAY;
+    let order = |world: &World| {
+        let asked = due(&world.observed, &world.desired, &world.rules).unwrap();
+        let asked = asked.into_iter().map(|one| one.spot_account);
+        asked.collect::<Vec<_>>()
+    };
+    for (last, first) in [
+        (tried(NOW - 2 * DAY, false), 8),
+        (tried(NOW - DAY, false), 8),
+        (tried(NOW - 3600, true), 8),
+        // Whoever asked may have died: it is followed.
+        (tried(NOW - 3600, false), 7),
+    ] {
+        world.observed.tried = [(spot(7), last)].into();
+        assert_eq!(deleted(&world.plan_now()), [first], "{last:?}");
+        assert_eq!(order(&world)[0], spot(first), "{last:?}");
+    }
+    // Where nothing else waits it is tried again.
+    world.observed.tried = [(spot(7), tried(NOW - 2 * DAY, true))].into();
+    world.rules.max_deletions = 2;
+    assert_eq!(deleted(&world.plan_now()), [7, 8]);
+}
+
+#[test]
+fn stacks_that_could_not_be_deleted_take_turns() {
+    let mut world = world();
+    world.leaves_its_stack(8);
+    world.rules.max_deletions = 1;
+    for number in [7, 8] {
+        let reach = &mut world.observed.reach;
+        reach.insert(spot(number), Reach::FailedBefore);
+    }
+    let days = |seven: i64, eight: i64| {
+        [
+            (spot(7), tried(NOW - seven * DAY, true)),
+            (spot(8), tried(NOW - eight * DAY, true)),
+        ]
+    };
+    for (last, first) in [
+        (days(1, 2).to_vec(), 8),
+        (days(2, 1).to_vec(), 7),
+        // One that no run of ours has tried.
+        (days(1, 2)[..1].to_vec(), 8),
+        (Vec::new(), 7),
+    ] {
+        world.observed.tried = last.into_iter().collect();
+        assert_eq!(deleted(&world.plan()), [first]);
+    }
 }
 
 /// A run before this one wrote down that the Spot account of a number is deleted, and nobody has seen what became of it.

@@ -28,6 +28,8 @@ pub(crate) fn record(number: u64) -> DeletionRecord {
         external_id: Some("spotinst:aws:extid:0123456789abcdef".parse().unwrap()),
         stack: Some(stack(number)),
         deleted_stack: None,
+        only_stack: false,
+        stack_failed_at: None,
         cost_intelligence: true,
         user_groups: [(
             "ugr-a1b2c3d4".parse().unwrap(),
@@ -98,16 +100,49 @@ fn a_stack_that_went_before_its_spot_account_is_not_put_back_and_that_is_said() 
         stack: stack(7),
         parameters: [("ExternalId".to_owned(), "****".to_owned())].into(),
         outputs: BTreeMap::new(),
+        is_gone: false,
     };
-    let record = DeletionRecord {
+    let told = |stack: Option<DeletedStack>| {
+        let record = DeletionRecord {
+            deleted_stack: stack,
+            ..record(7)
+        };
+        let plan = plan(&[record], &BTreeMap::new());
+        plan.steps[0].changes.join("\n")
+    };
+    let asked = DeletionRecord {
         deleted_stack: Some(deleted),
+        only_stack: true,
         ..record(7)
     };
-    let changes = plan(&[record], &BTreeMap::new()).steps[0]
-        .changes
-        .join("\n");
-    let words = "run 01a20a0b deleted that stack; its parameters were ExternalId=****";
-    assert!(changes.contains(words), "{changes}");
+    let failed = DeletionRecord {
+        stack_failed_at: Some(NOW),
+        ..asked.clone()
+    };
+    let (was_asked, was_deleted) = ("asked CloudFormation to delete", "deleted");
+    for (before, why, gone, words) in [
+        (&asked, Why::OutsideTargets, Some(7), Some(was_deleted)),
+        (&asked, Why::Departed, Some(7), Some(was_deleted)),
+        // Somebody has seen that it is gone, and nothing more is known.
+        (&asked, Why::OutsideTargets, None, Some(was_asked)),
+        (&failed, Why::OutsideTargets, Some(7), Some(was_asked)),
+        // It may well be there.
+        (&asked, Why::Departed, None, None),
+        (&failed, Why::Departed, None, None),
+        (&failed, Why::Departed, Some(8), None),
+    ] {
+        let gone = gone.map(stack);
+        let kept = before.clone().stack_before(why, gone.as_ref());
+        let changes = told(kept);
+        let words = words.map(|words| {
+            let stack = stack(7);
+            format!("run 01a20a0b {words} stack {stack}; its parameters were ExternalId=****")
+        });
+        match words {
+            Some(words) => assert!(changes.contains(&words), "{words}: {changes}"),
+            None => assert!(!changes.contains("01a20a0b"), "{changes}"),
+        }
+    }
 }
 
 #[test]

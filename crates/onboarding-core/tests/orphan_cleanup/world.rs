@@ -165,6 +165,7 @@ impl World {
                 running: (2..=accounts).map(|n| (spot(n), Vec::new())).collect(),
                 reach: BTreeMap::new(),
                 deleted: Vec::new(),
+                tried: BTreeMap::new(),
                 sync: SyncObserved {
                     organization: Arc::new(organization),
                     account_tags: Arc::default(),

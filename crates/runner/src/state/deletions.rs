@@ -4,7 +4,7 @@ use onboarding_core::{
     ids::SpotAccountId,
     orphan_cleanup::undo::{DeletionRecord, Undone},
 };
-use sqlx::{Row as _, any::AnyRow};
+use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
 use super::{State, StateError, orphans};
 
@@ -18,6 +18,8 @@ pub struct DeletionRow {
     pub run: String,
     /// What was deleted.
     pub record: DeletionRecord,
+    /// When it was written down that it is about to be (Unix seconds); 0 where it uses no day up.
+    pub written_at: i64,
 }
 
 impl State {
@@ -106,6 +108,65 @@ impl State {
         Ok(is_new)
     }
 
+    /// Writes down that a run could not delete the stack that was left in an account, at a moment (Unix seconds), where it has begun with
+    /// that and with nothing else. Where nothing was deleted, it uses no day up.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn note_failed_try(
+        &self,
+        run: &str,
+        spot_account: &SpotAccountId,
+        nothing_was_deleted: bool,
+        now: i64,
+    ) -> Result<(), StateError> {
+        let failed = failed();
+        let mut tx = self.write().await.map_err(&failed)?;
+        let Some(tried) = lock_try(&mut tx, spot_account).await? else {
+            return Ok(());
+        };
+        let record = DeletionRecord {
+            stack_failed_at: Some(now),
+            ..tried.record
+        };
+        let text = serde_json::to_string(&record).map_err(StateError::value("a deletion"))?;
+        let written_at = match nothing_was_deleted {
+            true => 0,
+            false => tried.written_at,
+        };
+        sqlx::query(
+            "UPDATE deletions SET record = $3, written_at = $4 WHERE spot_account = $1 AND run_id = $2",
+        )
+        .bind(spot_account.as_str())
+        .bind(run)
+        .bind(text)
+        .bind(written_at)
+        .execute(&mut *tx)
+        .await
+        .map_err(&failed)?;
+        tx.commit().await.map_err(failed)
+    }
+
+    /// Forgets that a run has begun with the stack that was left in the account of a Spot account, and with nothing else: somebody else
+    /// has deleted that. Whether one had.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn forget_try(&self, spot_account: &SpotAccountId) -> Result<bool, StateError> {
+        let failed = failed();
+        let mut tx = self.write().await.map_err(&failed)?;
+        if lock_try(&mut tx, spot_account).await?.is_none() {
+            return Ok(false);
+        }
+        sqlx::query("DELETE FROM deletions WHERE spot_account = $1")
+            .bind(spot_account.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(&failed)?;
+        tx.commit().await.map_err(failed)?;
+        Ok(true)
+    }
+
     /// What was deleted in the 24 hours before a moment (Unix seconds), or may have been: what was sent, and of which nobody knows
     /// what became of it.
     ///
@@ -186,6 +247,22 @@ fn failed() -> impl Fn(sqlx::Error) -> StateError {
     StateError::query("reading or writing what was deleted")
 }
 
+/// Locks the row of a deletion of which only the stack was begun with.
+async fn lock_try(
+    tx: &mut Transaction<'static, Any>,
+    spot_account: &SpotAccountId,
+) -> Result<Option<DeletionRow>, StateError> {
+    let row = sqlx::query(
+        "UPDATE deletions SET written_at = written_at WHERE spot_account = $1 AND deleted_at IS NULL RETURNING *",
+    )
+    .bind(spot_account.as_str())
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(failed())?;
+    let row = row.as_ref().map(deletion_of).transpose()?;
+    Ok(row.filter(|row| row.record.only_stack))
+}
+
 fn deletion_of(row: &AnyRow) -> Result<DeletionRow, StateError> {
     let text: String = row.try_get("record").map_err(failed())?;
     let undone: Option<String> = row.try_get("undone").map_err(failed())?;
@@ -194,6 +271,7 @@ fn deletion_of(row: &AnyRow) -> Result<DeletionRow, StateError> {
     let undone = undone.map(|undone| serde_json::from_str(&undone));
     Ok(DeletionRow {
         run: row.try_get("run_id").map_err(failed())?,
+        written_at: row.try_get("written_at").map_err(failed())?,
         record: DeletionRecord {
             deleted_at: row.try_get("deleted_at").map_err(failed())?,
             undone: undone

@@ -159,7 +159,6 @@ fn review(
         generation,
         execution_role: "".into(),
         plain: Some(Box::new(PlainStack {
-            termination_protection: false,
             caller: call.caller.clone(),
             client_token: None,
             token_since: world.now(),

@@ -106,7 +106,6 @@ pub(super) fn create(
         },
         execution_role: "".into(),
         plain: Some(Box::new(PlainStack {
-            termination_protection: request.boolean("EnableTerminationProtection")? == Some(true),
             caller: call.caller.clone(),
             client_token,
             token_since: world.now(),
@@ -117,8 +116,23 @@ pub(super) fn create(
         on_failure,
         task: None,
     };
+    let is_protected = request.boolean("EnableTerminationProtection")? == Some(true);
     let key = stacks::create(world, new);
+    world.stacks[key].termination_protection = is_protected;
     Ok(stack_id(&world.stacks[key]))
+}
+
+/// UpdateTerminationProtection: of any stack, those of stack sets included.
+pub(super) fn protect(
+    world: &mut World,
+    call: &Call,
+    request: &QueryRequest,
+) -> Result<QueryReply, AwsError> {
+    let key = find(world, call, request.require("StackName")?)?;
+    request.require("EnableTerminationProtection")?;
+    let stack = &mut world.stacks[key];
+    stack.termination_protection = request.boolean("EnableTerminationProtection")? == Some(true);
+    Ok(stack_id(stack))
 }
 
 /// Lets a stack act as who asks for its deletion: one of a stack set, too, whose service role is not its own (CloudFormation API
@@ -128,7 +142,6 @@ fn act_as(world: &mut World, call: &Call, key: StackKey, client_token: Option<St
     let stack = &mut world.stacks[key];
     let plain = stack.plain.get_or_insert_with(|| {
         Box::new(PlainStack {
-            termination_protection: false,
             caller: call.caller.clone(),
             client_token: None,
             token_since: now,
@@ -212,11 +225,7 @@ pub(super) fn delete(
     ) {
         return Ok(QueryReply::NoResult);
     }
-    if stack
-        .plain
-        .as_ref()
-        .is_some_and(|plain| plain.termination_protection)
-    {
+    if stack.termination_protection {
         return Err(AwsError::validation(format!(
             "Stack [{}] cannot be deleted while TerminationProtection is enabled",
             stack.name
@@ -297,10 +306,7 @@ fn write(xml: &mut Xml, stack: &Stack) {
         "DisableRollback",
         plain.is_some_and(|plain| plain.disable_rollback),
     )
-    .text(
-        "EnableTerminationProtection",
-        plain.is_some_and(|plain| plain.termination_protection),
-    )
+    .text("EnableTerminationProtection", stack.termination_protection)
     .optional(
         "TimeoutInMinutes",
         plain.and_then(|plain| plain.timeout_minutes),

@@ -116,7 +116,6 @@ pub(crate) struct StackEvent {
 /// Attributes that only stacks created through the API have.
 #[derive(Debug)]
 pub(crate) struct PlainStack {
-    pub(crate) termination_protection: bool,
     /// Who changed the stack last.
     pub(crate) caller: Caller,
     /// The token of the last request that changed the stack, and when that was: events since then carry it.
@@ -146,6 +145,8 @@ pub(crate) struct Stack {
     /// The execution role that acts in the account for a stack set; empty for plain stacks.
     pub(crate) execution_role: Arc<str>,
     pub(crate) plain: Option<Box<PlainStack>>,
+    /// Whether nobody may delete it.
+    pub(crate) termination_protection: bool,
     pub(crate) work: Option<Box<Work>>,
     /// Raised whenever a stage begins, so that late events of an earlier stage are ignored.
     pub(crate) epoch: u32,

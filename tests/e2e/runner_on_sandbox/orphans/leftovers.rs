@@ -1,12 +1,15 @@
 //! Stacks that were kept in accounts which left the targets: the remediation role deletes them, then the Spot accounts go.
 
+mod failures;
+
 use rustix::process::Signal;
 
 use super::*;
 
-/// Four units below the root, and accounts in all of them.
+/// Four units below the root, and accounts in all of them. Where a service control policy is switched on, it denies DeleteStack.
 const UNITS: &str = "seed = 7\nclock_speed = 120.0\n\
-                     [organization]\naccounts = 40\nous = 4\ndepth = 1\ntrusted_access = true\n";
+                     [organization]\naccounts = 40\nous = 4\ndepth = 1\ntrusted_access = true\n\
+                     scp_denied_actions = [\"cloudformation:DeleteStack\"]\n";
 
 const DELETE_STACK: &str = "cloudformation:DeleteStack";
 

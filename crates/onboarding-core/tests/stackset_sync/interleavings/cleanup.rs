@@ -61,6 +61,7 @@ impl Model {
                 .collect(),
             reach: BTreeMap::new(),
             deleted: Vec::new(),
+            tried: BTreeMap::new(),
             sync,
         };
         let desired = self.desired_of_clean_up();

@@ -84,7 +84,9 @@ impl OrphanCleanup {
         };
         let cleaned = self.lifecycle().await?.clean_up(&orphan, before).await;
         let deleted = cleaned.map_err(step_error)?;
-        let is_ours = state.end_deletion(&spot_account, now()).await?;
+        // Somebody else has deleted it, when all that a run of ours has begun with is its stack.
+        let is_others = !deleted && state.forget_try(&spot_account).await?;
+        let is_ours = !is_others && state.end_deletion(&spot_account, now()).await?;
         if !deleted && !is_ours {
             return Ok(Applied::Unchanged);
         }
@@ -187,6 +189,9 @@ impl OrphanCleanup {
         let earlier = earlier
             .map(|row| row.record)
             .find(|row| row.spot_account == *id);
+        let mut gone = home.state.tombstones().await?.into_iter();
+        let gone = gone.find(|tombstone| tombstone.spot_account == *id);
+        let gone = gone.map(|tombstone| tombstone.stack_id);
         let owner = database.owner(id).await.map_err(state_error)?;
         let remembered = database.external_id(id).await.map_err(state_error)?;
         let (role, external_id, cost_intelligence) = tokio::try_join!(
@@ -204,7 +209,9 @@ impl OrphanCleanup {
             external_id: external_id
                 .or_else(|| remembered.map(|remembered| remembered.external_id)),
             stack: owner.map(|owner| owner.stack_id),
-            deleted_stack: earlier.and_then(|earlier| earlier.deleted_stack),
+            deleted_stack: earlier.and_then(|earlier| earlier.stack_before(why, gone.as_ref())),
+            only_stack: false,
+            stack_failed_at: None,
             cost_intelligence: cost_intelligence.iter().any(|one| one.account_id == *id),
             user_groups: self.user_groups_of(id).await?,
             why,

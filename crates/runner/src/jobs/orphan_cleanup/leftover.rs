@@ -95,11 +95,30 @@ fn next(status: &str, sent: Option<&Sent>, run: &str, now: i64) -> Next {
 }
 
 impl OrphanCleanup {
+    /// Whatever fails after CloudFormation was asked is written down, so that others go before this one from now on.
     pub(super) async fn delete_leftover(
         &self,
         cx: &StepContext,
         left: Left,
     ) -> Result<Applied, StepError> {
+        let done = self.delete_or_follow(cx, &left).await;
+        if done.is_err() {
+            self.note_failure(cx, &left, false).await;
+        }
+        done
+    }
+
+    /// `nothing_was_deleted`: then it does not use the day up.
+    async fn note_failure(&self, cx: &StepContext, left: &Left, nothing_was_deleted: bool) {
+        let (run, now) = (cx.run_id().to_string(), cx.now().div_euclid(1000));
+        let (state, id) = (&self.home().state, &left.spot_account);
+        let noted = state.note_failed_try(&run, id, nothing_was_deleted, now);
+        if let Err(error) = noted.await {
+            tracing::warn!(spot_account = %id, error = &error as &dyn std::error::Error, "that a stack could not be deleted was not written down");
+        }
+    }
+
+    async fn delete_or_follow(&self, cx: &StepContext, left: &Left) -> Result<Applied, StepError> {
         let remediation = self.remediation().ok_or_else(|| {
             StepError::new(
                 ErrorClass::Invalid,
@@ -112,12 +131,12 @@ impl OrphanCleanup {
         let sent = sent.filter(|sent| sent.stack == *stack);
         let found = remediation.role.stack(stack).await;
         let Some(found) = found.map_err(|error| access_error(error, stack, sent.is_some()))? else {
-            return self.is_gone(&left, sent.is_some()).await;
+            return self.is_gone(left, sent.is_some()).await;
         };
         let by_person = || format!("delete it in the account: {}", delete_stack_command(stack));
         let failed = |words: String| Err(StepError::new(ErrorClass::Failed, words));
         match next(&found.status, sent.as_ref(), &run, now) {
-            Next::Gone => return self.is_gone(&left, sent.is_some()).await,
+            Next::Gone => return self.is_gone(left, sent.is_some()).await,
             Next::Wait if cx.is_ending() => {
                 return Ok(Applied::Stopped {
                     note: Some(format!(
@@ -144,6 +163,7 @@ impl OrphanCleanup {
                 ));
             }
             Next::Ignored => {
+                self.note_failure(cx, left, true).await;
                 return failed(format!(
                     "stack {stack} stays in {}, although CloudFormation took the request to delete it; {}",
                     found.status,
@@ -156,7 +176,7 @@ impl OrphanCleanup {
             return Ok(before_it());
         }
         // What takes long comes first: what decides is read right before CloudFormation is asked.
-        let Some(listed) = self.may_go(&left).await? else {
+        let Some(listed) = self.may_go(left).await? else {
             return Err(refused(format!(
                 "Spot account {} is gone",
                 left.spot_account
@@ -171,12 +191,14 @@ impl OrphanCleanup {
                 left.first_seen,
             )
             .await?;
-        self.confirm_leftover(&left).await?;
+        self.confirm_leftover(left).await?;
         let looked = remediation.role.stack(stack).await;
         let Some(found) = looked.map_err(|error| access_error(error, stack, sent.is_some()))?
         else {
-            return self.is_gone(&left, sent.is_some()).await;
+            return self.is_gone(left, sent.is_some()).await;
         };
+        // All that was read may have taken minutes.
+        let now = cx.now().div_euclid(1000);
         if next(&found.status, sent.as_ref(), &run, now) != Next::Ask {
             return Err(refused(format!(
                 "stack {stack} is in {} by now",
@@ -187,18 +209,27 @@ impl OrphanCleanup {
         if let Err(why) = is_left {
             return failed(format!("stack {stack} is not deleted: {why}"));
         }
+        let state = &self.home().state;
+        // Before anything is written down: what is frozen was not asked for, and uses nothing up.
+        if let Some(freeze) = state.database().frozen().await.map_err(state_error)? {
+            cx.interrupt().freeze(freeze.to_string());
+            return Ok(Applied::Stopped {
+                note: Some(format!("frozen before the stack was deleted: {freeze}")),
+            });
+        }
         if cx.is_ending() {
             return Ok(before_it());
         }
+        record.only_stack = true;
         record.deleted_stack = Some(DeletedStack {
             run: run.clone(),
             stack: stack.clone(),
             parameters: found.parameters,
             outputs: found.outputs,
+            is_gone: false,
         });
         // The Spot account that goes after the stack is written down here: it counts against the limits of the day from now on.
         let most_a_day = self.looked()?.most_a_day;
-        let state = &self.home().state;
         state.begin_deletion(&run, &record, most_a_day, now).await?;
         let tries = sent.as_ref().filter(|sent| sent.run == run);
         let sent = Sent {
@@ -213,11 +244,12 @@ impl OrphanCleanup {
             StepError::new(ErrorClass::Bug, "a memo cannot be written").with_source(error)
         })?;
         cx.set_memo(memo).await?;
-        if let Some(freeze) = state.database().frozen().await.map_err(state_error)? {
-            return Err(StepError::new(ErrorClass::Conflict, freeze.to_string()));
+        if let Err(error) = remediation.role.delete_stack(stack, &sent.token).await {
+            if is_refusal(&error) {
+                self.note_failure(cx, left, true).await;
+            }
+            return Err(access_error(error, stack, false));
         }
-        let asked = remediation.role.delete_stack(stack, &sent.token).await;
-        asked.map_err(|error| access_error(error, stack, false))?;
         tracing::warn!(cloud.account.id = %account, %stack, "a stack that was left is deleted");
         Ok(again())
     }
@@ -276,6 +308,10 @@ impl OrphanCleanup {
         let id = &due.spot_account;
         let reach = match remediation.role.stack(stack).await {
             Ok(Some(found)) if !found.is_deleted() => {
+                if found.status == "DELETE_IN_PROGRESS" {
+                    // Whatever failed before, it goes on.
+                    observed.tried.remove(id);
+                }
                 let known = observed.known.get(id);
                 let owner = known.and_then(|known| known.owner.as_ref());
                 match owner.and_then(|owner| reach(due, stack, &found, &owner.role)) {
@@ -299,7 +335,7 @@ impl OrphanCleanup {
                 Some(unseen(&error))
             }
         };
-        let is_in_reach = reach.is_none();
+        let is_in_reach = reach.is_none() && observed.failed_at(id).is_none();
         observed
             .reach
             .extend(reach.map(|reach| (id.clone(), reach)));
@@ -396,6 +432,14 @@ fn as_found(found: &AccountStack) -> LeftStack<'_> {
         role: output("SpotRoleArn"),
         spot_account: output("AccountId"),
         is_protected: found.is_protected,
+    }
+}
+
+/// Whether CloudFormation has said that it does not begin.
+fn is_refusal(error: &AccessError) -> bool {
+    match error {
+        AccessError::Failed(error) => error.class() == aws_ops::ErrorClass::Invalid,
+        _ => error.is_denial(),
     }
 }
 

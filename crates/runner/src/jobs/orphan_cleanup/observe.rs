@@ -8,7 +8,7 @@ use onboarding_core::{
     custom_resource::TombstoneReason,
     ids::SpotAccountId,
     orphan_cleanup::{
-        self, CleanupObserved, Deleted, KnownTombstone, OrphanClock, Place, Reach,
+        self, CleanupObserved, Deleted, KnownTombstone, OrphanClock, Place, Reach, Tried,
         protection::{self, Protection},
     },
     stackset_sync::{
@@ -23,7 +23,7 @@ use crate::{
     engine::{ErrorClass, JobError, RunContext},
     home::spot_error,
     provider,
-    state::{SpotListing, accounts_of},
+    state::{DeletionRow, SpotListing, accounts_of},
 };
 
 /// How many stacks are looked for in one observation; the others on other days.
@@ -31,6 +31,20 @@ const MOST_STACKS: usize = 100;
 
 /// For each one that may be deleted, so many stacks that were left in accounts are looked at: not each can be deleted.
 const LOOKS: usize = 10;
+
+/// The stacks that were begun with, of deletions whose outcome nobody has seen.
+fn tried(unsettled: Vec<DeletionRow>) -> BTreeMap<SpotAccountId, Tried> {
+    let stacks = unsettled.into_iter().filter(|row| row.record.only_stack);
+    let tried = stacks.map(|row| {
+        let failed_at = row.record.stack_failed_at;
+        let tried = Tried {
+            at: failed_at.unwrap_or(row.written_at),
+            has_failed: failed_at.is_some(),
+        };
+        (row.record.spot_account, tried)
+    });
+    tried.collect()
+}
 
 impl OrphanCleanup {
     pub(super) async fn look(&self, cx: &RunContext) -> Result<CleanupObserved, JobError> {
@@ -65,6 +79,7 @@ impl OrphanCleanup {
                     is_settled: row.record.deleted_at.is_some(),
                 })
                 .collect(),
+            tried: tried(state.unsettled_deletions().await?),
         };
         orphan_cleanup::add_late(&mut observed, &state.sent_creations().await?);
         let desired = &self.sync.desired;
@@ -154,10 +169,11 @@ impl OrphanCleanup {
     }
 
     /// Settles deletions whose outcome nobody has seen: each Spot account is asked for by itself, and what is neither there nor
-    /// listed is deleted. Not on the word of a listing that lacks more than these.
+    /// listed is deleted. Not on the word of a listing that lacks more than these. One of which only the stack was begun with is somebody
+    /// else's deletion.
     async fn settle(&self, sync: &SyncObserved, now: i64) -> Result<(), JobError> {
         let state = &self.home().state;
-        let mut gone = Vec::new();
+        let (mut gone, mut by_others) = (Vec::new(), Vec::new());
         for row in state.unsettled_deletions().await? {
             let id = &row.record.spot_account;
             let mut listed = sync.spot_accounts.iter();
@@ -165,6 +181,7 @@ impl OrphanCleanup {
                 continue;
             }
             match self.home().spot.account(id).await {
+                Ok(None) if row.record.only_stack => by_others.push(row),
                 Ok(None) => gone.push(row),
                 Ok(Some(_)) => {}
                 Err(error) => {
@@ -176,12 +193,11 @@ impl OrphanCleanup {
         let expected = previous.map(|count| count.saturating_sub(gone.len()));
         let removal = &self.sync.desired.removal;
         let is_shrunk = shrink_of(Lister::Spot, removal, expected, sync.spot_accounts.len());
-        if gone.is_empty() || is_shrunk.is_some() {
+        if is_shrunk.is_some() {
             return Ok(());
         }
-        for row in gone {
+        for row in gone.into_iter().chain(by_others) {
             let id = &row.record.spot_account;
-            tracing::info!(spot_account = %id, run.id = row.run, "a deletion whose end nobody saw has happened");
             let account = row.record.account;
             let forgotten = state.database().forget(account, id, None).await;
             forgotten.map_err(|error| {
@@ -191,7 +207,13 @@ impl OrphanCleanup {
                 )
                 .with_source(error)
             })?;
-            state.end_deletion(id, now).await?;
+            if row.record.only_stack {
+                tracing::info!(spot_account = %id, run.id = row.run, "somebody else has deleted a Spot account of which we had begun with the stack");
+                state.forget_try(id).await?;
+            } else {
+                tracing::info!(spot_account = %id, run.id = row.run, "a deletion whose end nobody saw has happened");
+                state.end_deletion(id, now).await?;
+            }
         }
         Ok(())
     }
@@ -211,9 +233,9 @@ impl OrphanCleanup {
         let before = self.looked.lock().clone();
         for one in due {
             let id = &one.spot_account;
-            // Those whose deletion was begun come first, and are counted already.
+            // Those whose deletion was begun are counted already.
             if left == 0 && !one.is_begun {
-                let Some(before) = &before else { break };
+                let Some(before) = &before else { continue };
                 let (running, reach) = (before.running.get(id), before.reach.get(id));
                 let running = running.map(|names| (id.clone(), names.clone()));
                 observed.running.extend(running);

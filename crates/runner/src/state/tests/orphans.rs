@@ -39,6 +39,8 @@ fn record(number: u64) -> DeletionRecord {
         external_id: None,
         stack: None,
         deleted_stack: None,
+        only_stack: false,
+        stack_failed_at: None,
         cost_intelligence: false,
         user_groups: BTreeMap::new(),
         why: Why::Departed,
@@ -58,6 +60,8 @@ on_both! {
     a_deletion_is_written_down_counted_once_and_undone_once,
     a_deletion_of_an_unknown_outcome_counts_for_a_day,
     what_is_deleted_by_several_at_once_stays_within_the_day,
+    a_stack_that_could_not_be_deleted_is_known_and_uses_no_day_up_where_nothing_was,
+    what_somebody_else_deleted_is_not_counted_as_deleted_by_us,
 }
 
 const JOB: &str = "orphan-cleanup";
@@ -385,6 +389,91 @@ async fn a_deletion_of_an_unknown_outcome_counts_for_a_day(place: Place) {
     assert_eq!(of_the_day(110 + DAY).await, (0, 0));
     let third = state.begin_deletion("run", &record(3), 2, 110 + DAY).await;
     third.unwrap();
+}
+
+async fn a_stack_that_could_not_be_deleted_is_known_and_uses_no_day_up_where_nothing_was(
+    place: Place,
+) {
+    let state = place.open().await;
+    // Later than the day that begins with 0.
+    let at = 10 * DAY;
+    let only_stack = |number| DeletionRecord {
+        only_stack: true,
+        ..record(number)
+    };
+    let tried = async |number: u64| {
+        let rows = state.unsettled_deletions().await.unwrap();
+        let mut begun = rows.iter().filter(|row| row.record == only_stack(number));
+        let failed = DeletionRecord {
+            stack_failed_at: Some(at + 120),
+            ..only_stack(number)
+        };
+        let has_failed = rows.iter().any(|row| row.record == failed);
+        (begun.next().map(|row| row.written_at - at), has_failed)
+    };
+    let note = async |run: &str, number: u64, nothing_was_deleted: bool, now: i64| {
+        let (state, id) = (&state, spot(number));
+        let noted = state.note_failed_try(run, &id, nothing_was_deleted, at + now);
+        noted.await.unwrap();
+    };
+    let begin = async |run: &str, number: u64, now: i64| {
+        let record = only_stack(number);
+        let begun = state.begin_deletion(run, &record, 3, at + now).await;
+        begun.unwrap();
+    };
+    let of_the_day = async || state.deletions_of_the_day(at + 200).await.unwrap().len();
+    for number in [1, 2] {
+        begin("run", number, 100).await;
+    }
+    assert_eq!(tried(1).await, (Some(100), false));
+    // Another run's word is nothing.
+    note("other", 1, true, 110).await;
+    assert_eq!(tried(1).await, (Some(100), false));
+    note("run", 1, false, 120).await;
+    assert_eq!((tried(1).await, of_the_day().await), ((None, true), 2));
+    let third = state.begin_deletion("run", &record(3), 2, at + 200).await;
+    assert!(matches!(third.unwrap_err(), StateError::DayUsedUp { .. }));
+    // Nothing was deleted, and what is told later of the same try does not change that.
+    for nothing_was_deleted in [true, false] {
+        note("run", 2, nothing_was_deleted, 120).await;
+        assert_eq!((tried(2).await, of_the_day().await), ((None, true), 1));
+    }
+    let third = state.begin_deletion("run", &record(3), 2, at + 200).await;
+    third.unwrap();
+    // Of a Spot account that Spot was asked to delete, nothing is known of a stack.
+    note("run", 3, true, 210).await;
+    assert_eq!(of_the_day().await, 2);
+    // The next try begins anew.
+    begin("later", 2, 300).await;
+    assert_eq!(tried(2).await, (Some(300), false));
+}
+
+async fn what_somebody_else_deleted_is_not_counted_as_deleted_by_us(place: Place) {
+    let state = place.open().await;
+    let listing = SpotListing {
+        count: 10,
+        organization: None,
+    };
+    state.remember_spot_listing(&listing, 1).await.unwrap();
+    let only_stack = DeletionRecord {
+        only_stack: true,
+        ..record(1)
+    };
+    let begun = state.begin_deletion("run", &only_stack, MANY, 100);
+    begun.await.unwrap();
+    assert!(state.forget_try(&spot(1)).await.unwrap());
+    assert!(!state.forget_try(&spot(1)).await.unwrap());
+    assert!(!state.end_deletion(&spot(1), 110).await.unwrap());
+    assert_eq!(state.deletions_of("run").await.unwrap(), []);
+    assert_eq!(listed(&state).await, 10);
+    // What Spot was asked to delete is ours.
+    for record in [only_stack, record(1)] {
+        let begun = state.begin_deletion("run", &record, MANY, 120);
+        begun.await.unwrap();
+    }
+    assert!(!state.forget_try(&spot(1)).await.unwrap());
+    assert!(state.end_deletion(&spot(1), 130).await.unwrap());
+    assert_eq!(listed(&state).await, 9);
 }
 
 async fn what_is_deleted_by_several_at_once_stays_within_the_day(place: Place) {
