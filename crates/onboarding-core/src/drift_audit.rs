@@ -38,7 +38,7 @@ use crate::{
     ids::{AwsAccountId, Region, RoleArn, SpotAccountId, StackId},
     inventory::AccountState,
     plan::{AccountRow, Audited, Finding, Plan, Recorded, Severity, Step},
-    stackset_sync::{self, PlanError, SyncObserved, past_links::LEFTOVER},
+    stackset_sync::{self, ObservedProfile, PlanError, SyncObserved, past_links::LEFTOVER},
     status::{Reason, Standing},
 };
 
@@ -135,7 +135,7 @@ pub fn plan(
         plan.findings.push(finding);
     }
     let targeted = plan.accounts.iter().filter(|row| row.targeted);
-    let due: Vec<Finding> = targeted.filter_map(of_row).collect();
+    let due: Vec<Finding> = targeted.filter_map(|row| of_row(observed, row)).collect();
     plan.findings.extend(due);
     still_deployed(observed, desired, &mut plan);
     at_spot::findings(observed, &mut plan);
@@ -250,10 +250,14 @@ fn of_step(step: &Step, desired: &Desired) -> Option<Finding> {
 }
 
 /// The finding of an account that `stackset-sync` would work on, or is worked on.
-fn of_row(row: &AccountRow) -> Option<Finding> {
+fn of_row(observed: &AuditObserved, row: &AccountRow) -> Option<Finding> {
     let severity = match row.reason {
         Reason::Enrolling => Severity::Info,
-        Reason::InstanceOutdated | Reason::EnrollmentUnfinished => Severity::Warning,
+        Reason::RollingOut if is_worked_on(observed, row) => Severity::Info,
+        // Left half-way, until a person or the next run goes on with it.
+        Reason::RollingOut | Reason::InstanceOutdated | Reason::EnrollmentUnfinished => {
+            Severity::Warning
+        }
         Reason::MissingInstance
         | Reason::InstanceFailed
         | Reason::EnrollmentFailed
@@ -346,13 +350,13 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
     let mut found = Vec::new();
     for row in &plan.accounts {
         let known = drifts.get(&row.account);
-        let passed_by = known.is_none() && is_to_be_read(row);
-        let (why, way_out) = why_unread(observed, row.account);
+        let passed_by = known.is_none() && is_to_be_read(observed, row);
+        let (why, way_out) = why_unread(observed, row);
         let unread = match passed_by {
             true => {
                 audited.asked += 1;
                 audited.unreadable += 1;
-                vec![Drift::unreadable(row.account, why.to_owned())]
+                vec![Drift::unreadable(row.account, why)]
             }
             false => Vec::new(),
         };
@@ -383,30 +387,65 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
     found
 }
 
-/// Whether an account's role should have been read: it counts as enrolled by us.
-fn is_to_be_read(row: &AccountRow) -> bool {
-    row.targeted && row.standing == Standing::Ok && row.reason == Reason::Enrolled
+/// Whether an account's role should have been read: it counts as enrolled by us, or is, and its stack is being changed or was left
+/// half-way, so that its role is there and nobody says what it may do.
+fn is_to_be_read(observed: &AuditObserved, row: &AccountRow) -> bool {
+    let sync = &observed.sync;
+    let is_linked = row.spot_account.is_some() || sync.owned_links.contains_key(&row.account);
+    let is_ours = is_linked && !sync.kept_links.contains(&row.account);
+    row.targeted
+        && match row.reason {
+            Reason::Enrolled => row.standing == Standing::Ok,
+            Reason::Enrolling | Reason::RollingOut => is_ours,
+            _ => false,
+        }
 }
 
-/// Why the role of an account that is enrolled was not looked at, and what a person does about that.
-fn why_unread(observed: &AuditObserved, account: AwsAccountId) -> (&'static str, &'static str) {
-    let mut rollouts = observed.sync.profiles.iter();
-    let is_changing = rollouts.any(|profile| {
+/// The profiles whose rollout may be giving an account another version right now.
+fn changing(
+    observed: &AuditObserved,
+    account: AwsAccountId,
+) -> impl Iterator<Item = &ObservedProfile> {
+    let profiles = observed.sync.profiles.iter();
+    profiles.filter(move |profile| {
         let rollout = profile.rollout.as_ref();
         rollout.is_some_and(|rollout| rollout.is_changing(account))
-    });
-    if is_changing {
-        (
-            "it was not looked at: it may be given another version of the policies right now",
+    })
+}
+
+/// Whether a rollout works on an account: an operation that it was asked for is going on.
+fn is_worked_on(observed: &AuditObserved, row: &AccountRow) -> bool {
+    changing(observed, row.account).any(|profile| !profile.running.is_empty())
+}
+
+/// Why the role of an account that is ours was not looked at, and what a person does about that.
+fn why_unread(observed: &AuditObserved, row: &AccountRow) -> (String, &'static str) {
+    let is_changing = changing(observed, row.account).next().is_some();
+    let (why, way_out) = match row.reason {
+        _ if is_changing => (
+            "it may be given another version of the policies right now",
             "nothing: an audit after that operation looks at it",
-        )
-    } else {
-        (
-            "it was not looked at: none of its stacks is current and has made its link",
+        ),
+        Reason::RollingOut => (
+            "a rollout of policies has left it half-way, so that nobody can say which version it should have",
+            "policy-rollout, which goes on with it or takes it back; an audit after that looks at it",
+        ),
+        Reason::Enrolling => (
+            "its stack is being changed, or is to be by the operation that is going on",
+            "nothing: an audit after that operation looks at it",
+        ),
+        _ => (
+            "none of its stacks is current and has made its link",
             "needs a person: see in its stack set why its stack instance is not current (`runner status`, and CloudFormation in the \
              home account); `runner exec stackset-sync` brings one up to date",
-        )
-    }
+        ),
+    };
+    let detail = row
+        .detail
+        .as_deref()
+        .filter(|_| row.reason == Reason::RollingOut);
+    let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+    (format!("it was not looked at: {why}{detail}"), way_out)
 }
 
 /// When AWS Config saw what differs, where its aggregator told it.

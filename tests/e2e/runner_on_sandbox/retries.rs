@@ -1,6 +1,6 @@
 //! Accounts that fail: the others go on, the failed ones wait for their clock, and `--retry-failed` does not wait.
 
-use super::*;
+use super::{audits::audited, plain_stacks::StateFile, *};
 
 #[test]
 fn an_account_blocked_by_a_service_control_policy_stops_nobody_and_is_enrolled_once_it_is_lifted() {
@@ -130,4 +130,44 @@ fn a_role_that_a_resource_control_policy_keeps_from_spot_is_a_finding_for_a_pers
         .find(|row| row["account"] == members[0].as_str());
     let detail = text(&row.unwrap()["detail"]);
     assert!(detail.contains("cannot assume the role"), "{detail}");
+}
+
+#[test]
+fn a_unit_that_the_remediation_role_does_not_find_stops_no_clock_of_that_role() {
+    let rehearsal = Rehearsal::new(SMALL);
+    let Some(state) = StateFile::of(&rehearsal) else {
+        eprintln!("skipped: the state file cannot be read without Python");
+        return;
+    };
+    audited(&rehearsal, "", "");
+    let config = fs::read_to_string(rehearsal.path("config/runner.toml")).unwrap();
+    rehearsal.sync_ends(0, &[]);
+    let blocked = &rehearsal.members()[0];
+    rehearsal.post(
+        &format!("accounts/{blocked}/scp"),
+        &json!({ "blocked": true }),
+    );
+    let with_role = |units: &str| {
+        let remediation = format!(
+            "[remediation]\nenabled = true\nprincipals = [\"user/administrator\"]\n{units}"
+        );
+        rehearsal.write("config/runner.toml", &format!("{config}\n{remediation}"));
+    };
+    let clocks = || {
+        state.rows(
+            "SELECT account, failures, next_due FROM account_retry WHERE profile = 'remediation-role'",
+        )
+    };
+    with_role("");
+    rehearsal.sync_ends(3, &[]);
+    let wound = clocks();
+    assert_eq!(wound.len(), 1, "{wound:?}");
+    assert_eq!(wound[0]["account"], blocked.as_str());
+    // Somebody gave the unit another name.
+    with_role("leftover_stacks = true\norganizational_units = [\"Root/Gone\"]\n");
+    let told = rehearsal.sync_ends(3, &[]);
+    let findings = told["findings"].as_array().unwrap();
+    let mut reasons = findings.iter().map(|finding| text(&finding["reason"]));
+    assert!(reasons.any(|reason| reason == "remediation-role-units"));
+    assert_eq!(clocks(), wound);
 }

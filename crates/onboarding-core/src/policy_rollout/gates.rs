@@ -118,24 +118,34 @@ pub fn judge(wave: &WaveProgress, evidence: &Evidence, is_rest: bool) -> Verdict
             problems.insert(*account, found);
         }
     }
-    let mut members = wave.sweep.members.iter();
-    let is_tried = members.any(|(account, member)| {
-        let is_there = !evidence.gone.contains(account) && !evidence.has_moved(*account, member);
+    let is_there = |(account, member): &(&AwsAccountId, &Member)| {
+        let is_there = !evidence.gone.contains(account) && !evidence.has_moved(**account, member);
         member.outcome == Outcome::Updated && is_there
+    };
+    // Into those whose link was kept nobody looks.
+    let is_unseen = |account| evidence.is_read && evidence.kept.contains(account);
+    let updated: Vec<_> = wave.sweep.members.iter().filter(is_there).collect();
+    let is_tried = updated.iter().any(|(account, _)| !is_unseen(account));
+    let mut others = wave.sweep.members.iter().filter(|one| !is_there(one));
+    let may_be_empty = is_rest && others.all(|(_, member)| member.outcome == Outcome::Gone);
+    let untried = (!is_tried && !may_be_empty).then(|| match updated.is_empty() {
+        true => "none of its accounts has the version: nothing was tried out".to_owned(),
+        false => KEPT_ONLY.to_owned(),
     });
-    let mut outcomes = wave.sweep.members.values().map(|member| member.outcome);
-    let may_be_empty = is_rest && outcomes.all(|outcome| outcome == Outcome::Gone);
-    let untried = (!is_tried && !may_be_empty)
-        .then(|| "none of its accounts has the version: nothing was tried out".to_owned());
     Verdict { problems, untried }
 }
+
+/// What is said of a wave that has the version only where nobody looks.
+const KEPT_ONLY: &str = "only accounts have the version whose link was kept, and IAM is not read in those: nothing was tried out; roll \
+                         back and give the wave an account that we linked, or set iam = false to go by CloudFormation's word alone";
 
 /// What is said of an account that should have been read.
 const NOT_ASKED: &str =
     "it could not be asked: it has not one link to Spot, or its stack is not current";
 
 /// Judges accounts that were put back: whether the managed policies are what the good version means. What else differs was not
-/// the rollout's doing, and is not undone by going back. What could not be read has not been seen.
+/// the rollout's doing, and is not undone by going back. What could not be read has not been seen; those whose link was kept, into
+/// which nobody looked before either, keep nobody from going back.
 #[must_use]
 pub fn judge_put_back(accounts: &BTreeSet<AwsAccountId>, evidence: &Evidence) -> Verdict {
     let asked = accounts.iter().filter(|account| {

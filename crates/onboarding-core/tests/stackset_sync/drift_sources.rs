@@ -5,14 +5,18 @@
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use onboarding_core::{
     drift::{Collected, Drift, DriftKind, Fix},
     drift_audit::{self, Connection, Detection, Seen, Suppression, TokenAge},
     enroll,
-    inventory::{AccountState, DriftStatus, StackDrift},
+    inventory::{AccountState, DriftStatus, InstanceDetailedStatus, InstanceStatus, StackDrift},
     plan::{Finding, IamVerdict, Plan, Severity},
+    policy_rollout::{Phase, Rollout, Sweep, WaveProgress, WaveState},
     stackset_sync::{PlainStack, RunningOperation},
 };
 
@@ -259,6 +263,105 @@ fn an_account_that_counts_as_enrolled_and_was_not_looked_at_is_not_known() {
     // At coverage depth, nobody was to be looked at.
     world.observed.drifts = None;
     assert!(finding(&plan_of(&world), "role-unreadable").is_none());
+}
+
+/// How bad it is what an audit says, for the reason for which it did not look into an account, and because it did not.
+fn unread(world: &World, reason: &str) -> [Option<Severity>; 2] {
+    let plan = plan_of(world);
+    assert_eq!(plan.accounts[1].reason.code(), reason);
+    let unread = finding(&plan, "role-unreadable");
+    if let Some(audited) = plan.audited {
+        let counts = (audited.asked, audited.read, audited.unreadable);
+        let is_unread = usize::from(unread.is_some());
+        assert_eq!(counts, (is_unread, 0, is_unread));
+    }
+    if let Some(unread) = unread {
+        let told = unread.actual.as_deref().unwrap();
+        assert!(told.contains("it was not looked at: "), "{told}");
+        assert!(unread.fix.is_some());
+    }
+    [finding(&plan, reason), unread].map(|found| found.map(|one| one.severity))
+}
+
+#[test]
+fn an_account_that_an_operation_works_on_or_is_to_is_not_known() {
+    use InstanceDetailedStatus::{Pending, Running};
+    for detailed in [Running, Pending] {
+        let mut world = World::new();
+        let state = &mut world.observed.sync.profiles[0];
+        state.instances = vec![instance(2, InstanceStatus::Outdated, detailed)];
+        state.running = vec![RunningOperation {
+            id: "somebody's".to_owned(),
+            action: "UPDATE".to_owned(),
+        }];
+        world.observed.drifts = Some(Arc::default());
+        let worth_knowing = Some(Severity::Info);
+        let warned = Some(Severity::Warning);
+        assert_eq!(unread(&world, "enrolling"), [worth_knowing, warned]);
+        // One whose link is somebody else's is not ours to look into, nor is one that is not linked yet.
+        let mut kept = world.observed.clone();
+        kept.sync.kept_links.insert(id(2));
+        let mut unlinked = world.observed.clone();
+        unlinked.sync.spot_accounts.clear();
+        unlinked.sync.owned_links.clear();
+        let mut coverage = world.observed.clone();
+        coverage.drifts = None;
+        for observed in [kept, unlinked, coverage] {
+            world.observed = observed;
+            assert_eq!(unread(&world, "enrolling"), [worth_knowing, None]);
+        }
+    }
+}
+
+#[test]
+fn an_account_that_a_rollout_left_half_way_is_told_at_both_depths() {
+    let warned = Some(Severity::Warning);
+    let mut world = World::new();
+    world.failed("denied by a service control policy");
+    let mut rollout = Rollout::new("r".to_owned(), "default", "good", "next", NOW);
+    rollout.waves.push(WaveProgress {
+        name: "canary".to_owned(),
+        state: WaveState::Begun,
+        sweep: Sweep::over([id(2)]),
+        known: BTreeSet::new(),
+        updated_at: None,
+    });
+    rollout.halt(vec!["one went wrong".to_owned()]);
+    let sync = &mut world.observed.sync;
+    sync.profiles[0].rollout = Some(rollout.clone());
+    world.observed.drifts = Some(Arc::default());
+    assert_eq!(unread(&world, "rolling-out"), [warned, warned]);
+    let told = finding(&plan_of(&world), "role-unreadable")
+        .cloned()
+        .unwrap();
+    let why = told.actual.unwrap();
+    assert!(
+        why.contains("half-way") && why.contains("service control"),
+        "{why}"
+    );
+    assert!(told.fix.unwrap().starts_with("policy-rollout"));
+    world.observed.drifts = None;
+    assert_eq!(unread(&world, "rolling-out"), [warned, None]);
+
+    // While it works on the account, that it does is only worth knowing; what the role may do is not known all the same.
+    rollout.phase = Phase::Rolling;
+    rollout.waves[0].sweep.asked = [id(2)].into();
+    let state = &mut world.observed.sync.profiles[0];
+    state.rollout = Some(rollout);
+    let operation = RunningOperation {
+        id: "ours".to_owned(),
+        action: "UPDATE".to_owned(),
+    };
+    state.running = vec![operation];
+    assert_eq!(unread(&world, "rolling-out"), [Some(Severity::Info), None]);
+    world.observed.drifts = Some(Arc::default());
+    assert_eq!(
+        unread(&world, "rolling-out"),
+        [Some(Severity::Info), warned]
+    );
+    // That operation is over, and nobody has looked what became of it.
+    world.observed.sync.profiles[0].running.clear();
+    assert_eq!(unread(&world, "rolling-out"), [warned, warned]);
 }
 
 #[test]

@@ -20,6 +20,7 @@ use onboarding_core::{
     drift::{Drift, DriftKind, Fix},
     drift_audit::{AuditObserved, Connection, HomePlace, OwnedLink, TokenAge},
     enroll,
+    ids::AwsAccountId,
     inventory::{AccountState, InstanceDetailedStatus, InstanceStatus, StackInstance},
     plan::{AccountRow, Plan, Summary},
     stackset_sync::{
@@ -412,7 +413,133 @@ fn every_situation_has_its_plan() {
     insta::assert_snapshot!(text);
 }
 
+/// These have come over as many accounts, beside the management account.
+fn together(happened: &[usize]) -> World {
+    let mut accounts = vec![(1, 0, ACTIVE)];
+    let mut all = World::new();
+    all.observed.sync.profiles[0].instances.clear();
+    all.observed.sync.spot_accounts.clear();
+    all.observed.sync.owned_links.clear();
+    all.observed.owned.clear();
+    let mut drifts = BTreeMap::new();
+    for (index, situation) in happened.iter().enumerate() {
+        let number = index as u64 + 2;
+        let mut one = World::new();
+        SITUATIONS[*situation].1(&mut one);
+        let sync = &one.observed.sync;
+        if let Some(account) = sync.organization.account(id(2)) {
+            accounts.push((number, 0, account.state));
+        }
+        for found in &sync.profiles[0].instances {
+            all.observed.sync.profiles[0].instances.push(StackInstance {
+                account: id(number),
+                ..found.clone()
+            });
+        }
+        for record in &sync.spot_accounts {
+            let spot: String = format!("{}{number:02}", &record.id.as_str()[..10]);
+            let mut record = record.clone();
+            record.id = spot.parse().unwrap();
+            record.aws_account = record.aws_account.map(|_| id(number));
+            all.observed.sync.spot_accounts.push(record);
+        }
+        for (owner, spot) in &sync.owned_links {
+            assert_eq!(*owner, id(2));
+            let spot = format!("{}{number:02}", &spot.as_str()[..10]);
+            let links = &mut all.observed.sync.owned_links;
+            links.insert(id(number), spot.parse().unwrap());
+        }
+        for owned in one.observed.owned.values() {
+            all.observed.owned.insert(id(number), owned.clone());
+        }
+        for found in one.observed.drifts.iter().flat_map(|all| all.values()) {
+            drifts.insert(id(number), found.clone());
+        }
+    }
+    all.observed.drifts = Some(Arc::new(drifts));
+    all.observed.sync.previous_account_count = Some(accounts.len());
+    all.observed.sync.organization = Arc::new(organization(&[], &accounts));
+    all
+}
+
+/// What `stackset-sync` and `enroll` would do.
+fn both(world: &World) -> [Plan; 2] {
+    [
+        stackset_sync::plan(&world.observed.sync, &world.desired).unwrap(),
+        enroll::plan(&world.observed, &world.desired).unwrap(),
+    ]
+}
+
+/// The accounts that steps of these actions remove something of.
+fn removed(plan: &Plan, action: &str) -> Vec<AwsAccountId> {
+    let steps = plan.steps.iter();
+    let steps = steps.filter(|step| step.action.starts_with(action));
+    steps.flat_map(|step| step.accounts.clone()).collect()
+}
+
+/// What a listing is that is not to be trusted.
+#[derive(Debug, Clone, Copy)]
+enum Listing {
+    AwsEmpty,
+    AwsWithoutMembers,
+    SpotEmpty,
+    SpotHalved,
+}
+
+#[test]
+fn a_stack_whose_spot_account_is_gone_is_removed_when_spot_lists_the_others() {
+    let position = |name: &str| SITUATIONS.iter().position(|one| one.0 == name).unwrap();
+    let mut happened = vec![position("as it should be"); 30];
+    happened.push(position("its Spot account is gone"));
+    let mut all = together(&happened);
+    let [_, plan] = both(&all);
+    assert_eq!(removed(&plan, "delete-stacks"), [id(32)]);
+    all.observed.sync.spot_accounts.clear();
+    let [_, plan] = both(&all);
+    assert_eq!(removed(&plan, "delete-stacks"), []);
+    assert_eq!(plan.refusals[0].guard, "shrink-guard");
+}
+
 proptest! {
+    #[test]
+    fn nothing_is_removed_on_the_word_of_a_listing_that_is_empty_or_shrank(
+        happened in prop::collection::vec(0..SITUATIONS.len(), 3..14),
+        listing in prop::sample::select(vec![
+            Listing::AwsEmpty, Listing::AwsWithoutMembers, Listing::SpotEmpty, Listing::SpotHalved,
+        ]),
+    ) {
+        let mut all = together(&happened);
+        let sync = &mut all.observed.sync;
+        let before = happened.len() + 1;
+        sync.previous_account_count = Some(before);
+        // What may go: only by what the listing says.
+        let mut action = "delete-";
+        match listing {
+            Listing::AwsEmpty => sync.organization = Arc::new(organization(&[], &[])),
+            Listing::AwsWithoutMembers => {
+                sync.organization = Arc::new(organization(&[], &[(1, 0, ACTIVE)]));
+            }
+            Listing::SpotEmpty => sync.spot_accounts.clear(),
+            Listing::SpotHalved => {
+                let kept = sync.spot_accounts.len() / 2;
+                sync.spot_accounts.truncate(kept);
+            }
+        }
+        if let Listing::SpotEmpty | Listing::SpotHalved = listing {
+            let listed: BTreeSet<_> = sync.spot_accounts.iter().map(|spot| &spot.id).collect();
+            let missing = sync.owned_links.values().filter(|spot| !listed.contains(spot)).count();
+            // One may always be missing.
+            prop_assume!(missing > 1);
+            sync.previous_account_count = Some(sync.organization.accounts.len());
+            all.desired.remakes = [StackRemoval::SpotAccountGone].into();
+            action = "delete-stacks";
+        }
+        all.desired.removal.max_removals = 100;
+        for plan in both(&all) {
+            prop_assert_eq!(removed(&plan, action), [], "{:?}: {}", listing, written(&plan));
+        }
+    }
+
     /// Whatever came over several accounts at once.
     #[test]
     fn no_plan_removes_what_is_protected_or_more_than_the_limit(
@@ -421,63 +548,14 @@ proptest! {
         max_removals in 0..4_usize,
         shrinks in any::<bool>(),
     ) {
-        let mut accounts = vec![(1, 0, ACTIVE)];
-        let mut all = World::new();
-        all.observed.sync.profiles[0].instances.clear();
-        all.observed.sync.spot_accounts.clear();
-        all.observed.sync.owned_links.clear();
-        all.observed.owned.clear();
-        let mut drifts = BTreeMap::new();
-        for (index, situation) in happened.iter().enumerate() {
-            let number = index as u64 + 2;
-            let mut one = World::new();
-            SITUATIONS[*situation].1(&mut one);
-            let sync = &one.observed.sync;
-            if let Some(account) = sync.organization.account(id(2)) {
-                accounts.push((number, 0, account.state));
-            }
-            for found in &sync.profiles[0].instances {
-                all.observed.sync.profiles[0].instances.push(StackInstance {
-                    account: id(number),
-                    ..found.clone()
-                });
-            }
-            for record in &sync.spot_accounts {
-                let spot: String = format!("{}{number:02}", &record.id.as_str()[..10]);
-                let mut record = record.clone();
-                record.id = spot.parse().unwrap();
-                record.aws_account = record.aws_account.map(|_| id(number));
-                all.observed.sync.spot_accounts.push(record);
-            }
-            for (owner, spot) in &sync.owned_links {
-                prop_assert_eq!(*owner, id(2));
-                let spot = format!("{}{number:02}", &spot.as_str()[..10]);
-                all.observed.sync.owned_links.insert(id(number), spot.parse().unwrap());
-            }
-            for owned in one.observed.owned.values() {
-                all.observed.owned.insert(id(number), owned.clone());
-            }
-            for found in one.observed.drifts.iter().flat_map(|all| all.values()) {
-                drifts.insert(id(number), found.clone());
-            }
-        }
-        all.observed.drifts = Some(Arc::new(drifts));
-        let listed = accounts.len();
-        all.observed.sync.organization = Arc::new(organization(&[], &accounts));
+        let mut all = together(&happened);
+        let listed = all.observed.sync.organization.accounts.len();
         all.observed.sync.previous_account_count = Some(if shrinks { listed * 2 } else { listed });
         all.desired.removal.max_removals = max_removals;
         all.desired.protected_accounts = protected.iter().map(|number| id(*number)).collect();
-        for plan in [
-            stackset_sync::plan(&all.observed.sync, &all.desired).unwrap(),
-            enroll::plan(&all.observed, &all.desired).unwrap(),
-        ] {
-            let removed: Vec<_> = plan
-                .steps
-                .iter()
-                .filter(|step| step.action.starts_with("delete-"))
-                .flat_map(|step| &step.accounts)
-                .collect();
-            let is_protected = |account: &&&_| all.desired.protected_accounts.contains(**account);
+        for plan in both(&all) {
+            let removed = removed(&plan, "delete-");
+            let is_protected = |account: &&_| all.desired.protected_accounts.contains(*account);
             prop_assert_eq!(removed.iter().find(is_protected), None);
             prop_assert!(removed.len() <= max_removals, "{}", written(&plan));
             prop_assert!(!shrinks || removed.is_empty(), "{}", written(&plan));

@@ -6,7 +6,10 @@
     reason = "scaffolding of tests fails the test by panicking"
 )]
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use onboarding_core::{
     desired::{Deployment, Profile, Purpose, Remediation, Targets},
@@ -18,6 +21,8 @@ use onboarding_core::{
     stackset_sync::{ObservedProfile, RunningOperation, SyncAction, SyncConsent, stray_policies},
     status::{Reason, Standing},
 };
+
+use proptest::prelude::*;
 
 use crate::{golden::World, world::*};
 
@@ -60,6 +65,11 @@ fn drift(policy: StrayPolicy) -> Drift {
             policy,
         })),
     }
+}
+
+/// The role of an account, as its stack makes it.
+fn role_of(account: u64) -> String {
+    ROLE.replace("000000000002", &id(account).to_string())
 }
 
 /// What makes it not ours for certain, by what it is called.
@@ -380,4 +390,102 @@ fn the_role_is_deployed_like_the_audit_role_and_missed_where_it_is_not() {
     let reasons: Vec<&str> = plan.findings.iter().map(|one| &*one.reason).collect();
     assert!(reasons.contains(&"remediation-role-missing"), "{reasons:?}");
     assert!(reasons.contains(&"stack-set-missing"), "{reasons:?}");
+}
+
+/// What somebody added to a role.
+#[derive(Debug, Clone, Copy)]
+enum Added {
+    Nothing,
+    Inline,
+    Attached,
+    /// One that denies, which a person takes away.
+    Denying,
+}
+
+/// Accounts from 2 on with these policies in their roles.
+fn with_added(added: &[Added]) -> World {
+    let mut world = World::with_strays();
+    let numbers = (2..).take(added.len());
+    let accounts = [1].into_iter().chain(numbers.clone());
+    let accounts: Vec<_> = accounts.map(|number| (number, 0, ACTIVE)).collect();
+    let owned = world.observed.owned[&id(2)].clone();
+    let sync = &mut world.observed.sync;
+    sync.organization = Arc::new(organization(&[], &accounts));
+    sync.previous_account_count = Some(accounts.len());
+    let first = sync.profiles[0].instances.remove(0);
+    sync.spot_accounts.clear();
+    sync.owned_links.clear();
+    let mut drifts = BTreeMap::new();
+    for (number, added) in numbers.zip(added) {
+        let mut instance = first.clone();
+        instance.account = id(number);
+        sync.profiles[0].instances.push(instance);
+        let mut spot = linked(number, &format!("act-{number:08}"));
+        spot.name = format!("account {number}").into();
+        sync.owned_links.insert(id(number), spot.id.clone());
+        sync.spot_accounts.push(spot);
+        let mut link = owned.clone();
+        link.role = role_of(number).parse().unwrap();
+        world.observed.owned.insert(id(number), link);
+        let mut found = match added {
+            Added::Nothing => None,
+            Added::Inline => Some(drift(inline("debug", DOCUMENT))),
+            Added::Attached => Some(drift(attached(READER))),
+            Added::Denying => Some(Drift {
+                fix: Fix::NeedsPerson("aws iam delete-role-policy".to_owned()),
+                ..drift(inline("debug", DOCUMENT))
+            }),
+        };
+        if let Some(Fix::Remove(stray)) = found.as_mut().map(|found| &mut found.fix) {
+            stray.role = role_of(number).parse().unwrap();
+        }
+        drifts.insert(id(number), found.into_iter().collect());
+    }
+    world.observed.cost_intelligence = None;
+    world.observed.wants_cost_intelligence.clear();
+    world.observed.drifts = Some(Arc::new(drifts));
+    world
+}
+
+fn additions() -> impl Strategy<Value = Vec<Added>> {
+    let one = prop::sample::select(vec![
+        Added::Nothing,
+        Added::Inline,
+        Added::Attached,
+        Added::Denying,
+    ]);
+    prop::collection::vec(one, 1..12)
+}
+
+proptest! {
+    #[test]
+    fn after_the_steps_nothing_is_left_to_take_away_and_nothing_protected_was(
+        added in additions(),
+        protected in prop::collection::btree_set(2..14_u64, 0..5),
+        max_roles in 0..12_usize,
+    ) {
+        let mut world = with_added(&added);
+        world.desired.remediation.as_mut().unwrap().max_roles = max_roles;
+        world.desired.protected_accounts = protected.iter().map(|number| id(*number)).collect();
+        let plan = world.audit(true);
+        let touched: BTreeSet<_> = plan.steps.iter().flat_map(|step| step.accounts.clone()).collect();
+        let expected = (2..).zip(&added).filter(|(number, added)| {
+            matches!(added, Added::Inline | Added::Attached) && !protected.contains(number)
+        });
+        let expected: BTreeSet<_> = expected.map(|(number, _)| id(number)).collect();
+        if expected.len() > max_roles {
+            prop_assert!(touched.is_empty(), "{:#?}", plan.steps);
+            prop_assert_eq!(&plan.refusals[0].guard, "max-remediations");
+            return Ok(());
+        }
+        prop_assert_eq!(&touched, &expected);
+        prop_assert_eq!(plan.steps.len(), expected.len());
+        // IAM has them no more.
+        let drifts = world.observed.drifts.as_mut().unwrap();
+        for account in touched {
+            Arc::make_mut(drifts).insert(account, Vec::new());
+        }
+        let after = world.audit(true);
+        prop_assert!(after.steps.is_empty(), "{:#?}", after.steps);
+    }
 }

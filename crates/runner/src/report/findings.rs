@@ -81,7 +81,9 @@ pub fn audited(report: &RunReport) -> Vec<String> {
     else {
         return Vec::new();
     };
-    let accounts = format!("{read} of the {asked} accounts that are enrolled by us and current");
+    let accounts = format!(
+        "{read} of the {asked} accounts that are enrolled by us and current or being changed"
+    );
     let mut lines = vec![match by_aggregator {
         true => format!(
             "AWS Config told what IAM has in {accounts}; of {unreadable} it could not be known"

@@ -143,7 +143,7 @@ fn both_verdicts_stand_side_by_side_and_in_sync_hides_no_policy_that_was_added()
 #[test]
 fn nothing_is_started_while_another_operation_is_going_on() {
     let rehearsal = Rehearsal::new(SMALL);
-    rehearsal.configure("", "", "ous = [\"root\"]");
+    audited(&rehearsal, "", "");
     rehearsal.sync_ends(0, &[]);
     rehearsal.define_audit("[params]\ncloudformation_drift = true\n");
     // Slow enough for an operation to be seen, which is then held.
@@ -168,7 +168,7 @@ fn nothing_is_started_while_another_operation_is_going_on() {
         listed.contains("<Status>RUNNING<").then_some(())
     });
     rehearsal.post("clock", &json!({ "speed": 0.0 }));
-    let (_, busy, writes) = rehearsal.look(&[]);
+    let (busy, writes) = rehearsal.look_ends(0, &[]);
     assert_eq!(busy["steps"], json!([]), "{busy:#}");
     assert_eq!(writes, BTreeSet::new());
     let findings = busy["findings"].as_array().unwrap();
@@ -178,8 +178,20 @@ fn nothing_is_started_while_another_operation_is_going_on() {
             .any(|finding| finding["reason"] == "operation-running"),
         "{busy:#}"
     );
+    // At full depth, the accounts that the operation works on, or is to, are not looked into, and that is told of each.
+    let full = ["--set", "params.depth=full"];
+    let (unread, _) = rehearsal.look_ends(3, &full);
+    let members = rehearsal.members();
+    let audited = &unread["audited"];
+    assert_eq!(audited["asked"], members.len(), "{unread:#}");
+    let waiting = listed(&unread, "skipped", "enrolling");
+    assert!(!waiting.is_empty(), "{unread:#}");
+    assert_eq!(audited["unreadable"], waiting.len(), "{unread:#}");
+    let expected = waiting.iter().map(|account| (account, "role-unreadable"));
+    assert_eq!(found(&unread), pairs(&expected.collect::<Vec<_>>()));
     rehearsal.post("clock", &json!({ "speed": 120.0 }));
     rehearsal.until_operations_end();
-    let (_, writes) = rehearsal.look_ends(0, &[]);
+    rehearsal.look_ends(0, &full);
+    let (_, writes) = rehearsal.look_ends(0, &["--set", "params.cloudformation_drift_max_age=0s"]);
     assert_eq!(writes, BTreeSet::from([DETECT.to_owned()]));
 }

@@ -2,7 +2,10 @@
 //! begins.
 
 use super::*;
-use crate::runner_on_sandbox::notify::{Got, Receiver, always_ok};
+use crate::runner_on_sandbox::{
+    drift::finding,
+    notify::{Got, Receiver, always_ok},
+};
 
 #[test]
 fn a_gate_that_is_not_passed_halts_and_the_way_back_is_a_plan() {
@@ -133,6 +136,30 @@ fn an_account_in_which_the_update_is_denied_halts_the_wave_and_can_be_resumed() 
     );
     let having = having_next(&rehearsal.all_in_iam());
     assert!(having.len() <= 3 && !having.contains(denied), "{having:?}");
+    // However long it stays halted, nobody says that all is well: that account was left half-way, and its role is not looked at.
+    let name = linked_role(&rehearsal, denied);
+    let stray = [("RoleName", &*name), ("PolicyName", "stray")];
+    let anything = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:*", "Resource": "*"}]});
+    let anything = anything.to_string();
+    let put = [&stray[..], &[("PolicyDocument", &*anything)]].concat();
+    let scp = |blocked: bool| {
+        let path = format!("accounts/{denied}/scp");
+        rehearsal.post(&path, &json!({ "blocked": blocked }));
+    };
+    scp(false);
+    in_account(&rehearsal, denied, "iam", "PutRolePolicy", &put).unwrap();
+    scp(true);
+    let full = ["--set", "params.depth=full"];
+    let audit = rehearsal.audit_ends(3, &full);
+    let unread = finding(&audit, denied, "role-unreadable");
+    assert!(text(&unread["actual"]).contains("half-way"), "{unread:#}");
+    assert_eq!(audit["audited"]["asked"], 12, "{audit:#}");
+    assert!(listed(&audit, "skipped", "rolling-out").contains(denied));
+    let coverage = rehearsal.audit_ends(3, &[]);
+    assert_eq!(
+        finding(&coverage, denied, "rolling-out")["severity"],
+        "warning"
+    );
     // Nobody goes on with it behind the halt: not even with what failed or was not reached.
     rehearsal.roll(4);
     let sync = rehearsal.sync_ends(0, &["--retry-failed"]);
@@ -148,10 +175,8 @@ fn an_account_in_which_the_update_is_denied_halts_the_wave_and_can_be_resumed() 
     assert_eq!(sync["refusals"][0]["guard"], "rollout-open", "{sync:#}");
     assert_eq!(having_next(&rehearsal.all_in_iam()), having);
     rehearsal.write("config/runner.toml", &config);
-    rehearsal.post(
-        &format!("accounts/{denied}/scp"),
-        &json!({"blocked": false}),
-    );
+    scp(false);
+    in_account(&rehearsal, denied, "iam", "DeleteRolePolicy", &stray).unwrap();
     rehearsal.policy(0, &["resume", "default"]);
     let done = rehearsal.roll(0);
     assert_eq!(count(&done, "ok"), 12, "{done:#}");

@@ -71,6 +71,33 @@ fn a_wave_that_nobody_has_tried_out_has_not_passed() {
 }
 
 #[test]
+fn accounts_that_nobody_looks_into_have_tried_nothing_out() {
+    use Outcome::{Failed, Gone, Updated};
+    let with_kept = |read: &[u64]| Evidence {
+        kept: BTreeSet::from([id(2)]),
+        ..sound(read)
+    };
+    let kept = with_kept(&[]);
+    let verdict = judge(&of(&[Updated]), &kept, false);
+    assert!(!verdict.passes(5));
+    assert!(verdict.reasons()[0].contains("link was kept"));
+    assert!(!judge(&of(&[Updated, Gone]), &kept, false).passes(5));
+    // One that was looked into is enough, and the last wave may be of such accounts alone.
+    let both = of(&[Updated, Updated]);
+    assert!(judge(&both, &with_kept(&[3]), false).passes(0));
+    assert!(judge(&of(&[Updated, Gone]), &kept, true).passes(0));
+    assert!(!judge(&of(&[Updated, Failed]), &kept, true).passes(5));
+    // By CloudFormation's word alone, they count as any other.
+    let unread = Evidence {
+        is_read: false,
+        ..with_kept(&[])
+    };
+    assert!(judge(&of(&[Updated]), &unread, false).passes(0));
+    // A wave of them alone can be taken back.
+    assert!(judge_put_back(&BTreeSet::from([id(2)]), &kept).passes(0));
+}
+
+#[test]
 fn what_could_not_be_read_has_not_passed() {
     let wave = of(&[Outcome::Updated, Outcome::Updated]);
     assert!(!judge(&wave, &sound(&[2]), false).passes(0));

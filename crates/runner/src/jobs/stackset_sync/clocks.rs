@@ -30,7 +30,6 @@ impl StackSetSync {
         };
         let stops = run.is_some() && clocks::tells_of_absence(observed, &self.desired);
         let now = observed.now;
-        let none = BTreeSet::new();
         let remediation = self.desired.remediation.as_ref();
         let roles = [
             self.desired.audit.as_ref().zip(observed.audit.as_mut()),
@@ -40,7 +39,10 @@ impl StackSetSync {
         ];
         let profiles = self.desired.profiles.iter().zip(&mut observed.profiles);
         for (profile, seen) in profiles.chain(roles.into_iter().flatten()) {
-            let unsettled = unsettled.get(profile.name.as_str()).unwrap_or(&none);
+            // Whose accounts stand how nobody can say: its clocks go on as they are.
+            let Some(unsettled) = unsettled.get(profile.name.as_str()) else {
+                continue;
+            };
             if stops {
                 self.stop_clocks(profile, seen, unsettled).await?;
             }

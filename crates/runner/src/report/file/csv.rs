@@ -1,7 +1,10 @@
 //! Comma-separated values: one line for each account, targeted or not, for each other one that something was found about, and for each
-//! finding about no account.
+//! finding about no account. What earlier runs found, and this one did not look for again, has columns of its own in the same lines.
 
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use csv::Writer;
 use onboarding_core::{
@@ -12,7 +15,7 @@ use onboarding_core::{
 use super::standing;
 use crate::{engine::RunReport, report::findings};
 
-const HEADER: [&str; 18] = [
+const HEADER: [&str; 20] = [
     "account",
     "name",
     "organizational_unit",
@@ -31,31 +34,58 @@ const HEADER: [&str; 18] = [
     "cloudformation_checked",
     "fix",
     "finding_reasons",
+    "not_looked_at",
+    "not_looked_at_since",
 ];
+
+/// A line.
+type Record = [String; HEADER.len()];
 
 pub(super) fn document(report: &RunReport) -> io::Result<Vec<u8>> {
     let mut writer = Writer::from_writer(Vec::new());
     writer.write_record(HEADER)?;
     let found = findings::by_account(report.findings());
+    let left = findings::by_account(report.not_looked_at());
     let verdicts = report.plan().map(|plan| &plan.verdicts);
     for row in report.accounts() {
-        let found = found.get(&row.account).map_or(&[][..], Vec::as_slice);
+        let [found, left] = [&found, &left].map(|all| of_account(all, row.account));
         let said = verdicts.and_then(|verdicts| verdicts.get(&row.account));
-        writer.write_record(record(row, found, said))?;
+        writer.write_record(record(row, &found, &left, said))?;
     }
     let rows = report.accounts().iter().map(|row| row.account);
     let rows: BTreeSet<AwsAccountId> = rows.collect();
-    for (account, found) in found.iter().filter(|(account, _)| !rows.contains(account)) {
-        writer.write_record(without_row(Some(*account), found))?;
+    let others: BTreeSet<_> = found.keys().chain(left.keys()).collect();
+    for account in others.into_iter().filter(|account| !rows.contains(account)) {
+        let [found, left] = [&found, &left].map(|all| of_account(all, *account));
+        writer.write_record(without_row(Some(*account), &found, &left))?;
     }
-    let all = report.findings().iter();
-    for finding in all.filter(|finding| finding.account.is_none()) {
-        writer.write_record(without_row(None, &[finding]))?;
+    for finding in about_none(report.findings()) {
+        writer.write_record(without_row(None, &[finding], &[]))?;
+    }
+    for finding in about_none(report.not_looked_at()) {
+        writer.write_record(without_row(None, &[], &[finding]))?;
     }
     writer.into_inner().map_err(|error| error.into_error())
 }
 
-fn record(row: &AccountRow, found: &[&Finding], said: Option<&Verdicts>) -> [String; 18] {
+fn of_account<'a>(
+    all: &BTreeMap<AwsAccountId, Vec<&'a Finding>>,
+    account: AwsAccountId,
+) -> Vec<&'a Finding> {
+    all.get(&account).cloned().unwrap_or_default()
+}
+
+fn about_none(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    let all = findings.iter();
+    all.filter(|finding| finding.account.is_none())
+}
+
+fn record(
+    row: &AccountRow,
+    found: &[&Finding],
+    left: &[&Finding],
+    said: Option<&Verdicts>,
+) -> Record {
     let [count, worst, oldest] = counted(found);
     let spot_account = row.spot_account.as_ref().map(ToString::to_string);
     [
@@ -80,18 +110,22 @@ fn record(row: &AccountRow, found: &[&Finding], said: Option<&Verdicts>) -> [Str
             .unwrap_or_default(),
         inert(&findings::fix(row, found).unwrap_or_default()),
         reasons(found),
+        reasons(left),
+        not_since(left),
     ]
 }
 
-/// What was found about an account that is in no listing any more, or about none.
-fn without_row(account: Option<AwsAccountId>, found: &[&Finding]) -> [String; 18] {
+/// What was found about an account that is in no listing any more, or about none. Where it was not looked for again, what it was is
+/// what earlier runs said.
+fn without_row(account: Option<AwsAccountId>, found: &[&Finding], left: &[&Finding]) -> Record {
     let [count, worst, oldest] = counted(found);
-    let worst_of_all = found.iter().max_by_key(|finding| finding.severity);
+    let told = if found.is_empty() { left } else { found };
+    let worst_of_all = told.iter().max_by_key(|finding| finding.severity);
     let of = |part: fn(&Finding) -> Option<&str>| {
         let part = worst_of_all.and_then(|finding| part(finding));
         inert(part.unwrap_or_default())
     };
-    let mut record: [String; 18] = std::array::from_fn(|_| String::new());
+    let mut record: Record = std::array::from_fn(|_| String::new());
     let known = [
         (
             "account",
@@ -108,8 +142,10 @@ fn without_row(account: Option<AwsAccountId>, found: &[&Finding]) -> [String; 18
         ("findings", count),
         ("worst_finding", worst),
         ("oldest_finding", oldest),
-        ("fix", inert(&findings::fixes(found).unwrap_or_default())),
+        ("fix", inert(&findings::fixes(told).unwrap_or_default())),
         ("finding_reasons", reasons(found)),
+        ("not_looked_at", reasons(left)),
+        ("not_looked_at_since", not_since(left)),
     ];
     for (column, value) in known {
         let place = HEADER
@@ -127,6 +163,13 @@ fn without_row(account: Option<AwsAccountId>, found: &[&Finding]) -> [String; 18
 fn reasons(found: &[&Finding]) -> String {
     let reasons: Vec<&str> = found.iter().map(|finding| &*finding.reason).collect();
     inert(&reasons.join(" "))
+}
+
+/// Since when one of these was not looked at (UTC).
+fn not_since(left: &[&Finding]) -> String {
+    let oldest = left.iter().min_by_key(|finding| finding.last_seen);
+    let oldest = oldest.and_then(|oldest| findings::last(oldest));
+    oldest.unwrap_or_default()
 }
 
 /// How many findings, how bad the worst is, and since when the oldest is there.

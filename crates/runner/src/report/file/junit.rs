@@ -1,6 +1,7 @@
 //! JUnit XML, as continuous integration shows it: a suite for each organizational unit with a case for each targeted
 //! account, and one for the run itself. Every finding that somebody should look at is in a case that fails: that of its account, or
-//! else one of the run's. One that is only worth knowing is in a case of either that does not fail for it.
+//! else one of the run's. One that is only worth knowing is in a case of either that does not fail for it. What earlier runs found, and
+//! this one did not look for again, is in cases of the run, which fail like those of findings: nobody knows that it is mended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -149,6 +150,14 @@ fn of_run(
         }
         let kind = is_serious.then_some(NonSuccessKind::Failure);
         add(&finding.id, kind, &finding.message, Some(line(finding)));
+    }
+    for finding in report.not_looked_at() {
+        let is_serious = finding.severity >= Severity::Warning;
+        let kind = is_serious.then_some(NonSuccessKind::Failure);
+        let last = findings::last(finding).unwrap_or_default();
+        let message = format!("not looked at since {last}: {}", finding.message);
+        let more = format!("not looked at since {last}: {}", line(finding));
+        add(&finding.id, kind, &message, Some(more));
     }
     suite
 }

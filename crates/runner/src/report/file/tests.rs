@@ -237,3 +237,77 @@ fn every_account_has_what_mends_it_beside_it() {
     let html = written_of("report.html", &of_others());
     assert!(html.contains("<td>mend 4</td>"), "{html}");
 }
+
+#[test]
+fn what_was_not_looked_at_again_is_in_every_form_and_in_none_fine() {
+    let mut report = of_others();
+    let plan = report.plan_before.as_mut().unwrap();
+    let about = |account: Option<u64>, reason: &str, severity| {
+        let account = account.map(|account| format!("{account:012}"));
+        Finding {
+            id: format!("{reason}:{}", account.as_deref().unwrap_or("all")),
+            severity,
+            account: account.map(|account| account.parse().unwrap()),
+            account_name: Some("known".to_owned()),
+            reason: reason.to_owned(),
+            message: format!("what was wrong: {reason}"),
+            fix: Some("mend it".to_owned()),
+            first_seen: Some(0),
+            last_seen: Some(86_400),
+            ..Finding::default()
+        }
+    };
+    plan.findings.clear();
+    plan.not_looked_at = vec![
+        about(Some(2), "policy-inline-extra", Severity::Error),
+        about(Some(9), "role-missing", Severity::Error),
+        about(Some(9), "tag-differs", Severity::Info),
+        about(None, "product-off", Severity::Warning),
+    ];
+
+    let xml = written_of("report.xml", &report);
+    let read = quick_junit::Report::deserialize(&mut xml.as_bytes()).unwrap();
+    let mut suites = read.test_suites.iter();
+    let run = suites.find(|suite| suite.name.as_str() == "run").unwrap();
+    assert_eq!((run.failures, run.errors), (3, 0), "{xml}");
+    for id in [
+        "policy-inline-extra:000000000002",
+        "role-missing:000000000009",
+        "tag-differs:000000000009",
+        "product-off:all",
+    ] {
+        assert!(xml.contains(id), "{id}: {xml}");
+    }
+    assert!(xml.contains("not looked at since 1970-01-02 00:00: what was wrong"));
+
+    let csv = written_of("report.csv", &report);
+    let mut lines = ::csv::Reader::from_reader(csv.as_bytes());
+    let header = lines.headers().unwrap().clone();
+    let columns = ["findings", "not_looked_at", "not_looked_at_since", "name"];
+    let places = columns.map(|column| header.iter().position(|name| name == column).unwrap());
+    let lines: Vec<_> = lines.records().map(Result::unwrap).collect();
+    assert_eq!(
+        lines.len(),
+        5,
+        "three rows, one that left, and one of none: {csv}"
+    );
+    let since = "1970-01-02 00:00";
+    for (account, expected) in [
+        ("000000000002", ["0", "policy-inline-extra", since, "two"]),
+        ("000000000004", ["0", "", "", "four"]),
+        (
+            "000000000009",
+            ["0", "role-missing tag-differs", since, "known"],
+        ),
+        ("", ["0", "product-off", since, "known"]),
+    ] {
+        let line = lines.iter().find(|line| &line[0] == account).unwrap();
+        assert_eq!(places.map(|place| &line[place]), expected, "{csv}");
+    }
+
+    let html = written_of("report.html", &report);
+    assert!(html.contains("not looked at since"), "{html}");
+    let document: serde_json::Value =
+        serde_json::from_str(&written_of("report.json", &report)).unwrap();
+    assert_eq!(document["not_looked_at"].as_array().unwrap().len(), 4);
+}
