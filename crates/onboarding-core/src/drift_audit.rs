@@ -391,7 +391,9 @@ pub(crate) fn in_iam(observed: &AuditObserved, desired: &Desired, plan: &mut Pla
 /// half-way, so that its role is there and nobody says what it may do.
 fn is_to_be_read(observed: &AuditObserved, row: &AccountRow) -> bool {
     let sync = &observed.sync;
-    let is_linked = row.spot_account.is_some() || sync.owned_links.contains_key(&row.account);
+    // Its link is one that we made.
+    let linked = row.spot_account.as_ref();
+    let is_linked = linked.is_some() && linked == sync.owned_links.get(&row.account);
     let is_ours = is_linked && !sync.kept_links.contains(&row.account);
     row.targeted
         && match row.reason {
@@ -422,11 +424,11 @@ fn is_worked_on(observed: &AuditObserved, row: &AccountRow) -> bool {
 fn why_unread(observed: &AuditObserved, row: &AccountRow) -> (String, &'static str) {
     let is_changing = changing(observed, row.account).next().is_some();
     let (why, way_out) = match row.reason {
-        _ if is_changing => (
+        _ if is_worked_on(observed, row) => (
             "it may be given another version of the policies right now",
             "nothing: an audit after that operation looks at it",
         ),
-        Reason::RollingOut => (
+        _ if is_changing || row.reason == Reason::RollingOut => (
             "a rollout of policies has left it half-way, so that nobody can say which version it should have",
             "policy-rollout, which goes on with it or takes it back; an audit after that looks at it",
         ),

@@ -15,10 +15,12 @@ pub(crate) use mending::Mending;
 
 use crate::{
     desired::Desired,
+    drift::DriftKind,
     drift_audit::{self, AuditObserved},
     ids::AwsAccountId,
     plan::Plan,
     stackset_sync::{self, PlanError, repairs},
+    status::Reason,
 };
 
 /// The kind's name, as in job files.
@@ -34,6 +36,23 @@ pub fn plan(observed: &AuditObserved, desired: &Desired) -> Result<Plan, PlanErr
     let worked_on = worked_on(&plan);
     let mut found = drift_audit::in_iam(observed, desired, &mut plan);
     found.extend(drift_audit::at_spot::of_names_and_products(observed, &plan));
+    // Whose stack is being changed by somebody else's operation is for an audit to look at, after that.
+    let passed_by: BTreeSet<AwsAccountId> = plan
+        .accounts
+        .iter()
+        .filter(|row| matches!(row.reason, Reason::Enrolling | Reason::RollingOut))
+        .map(|row| row.account)
+        .filter(|account| {
+            let read = observed.drifts.as_ref();
+            read.is_some_and(|read| !read.contains_key(account))
+        })
+        .collect();
+    found.retain(|finding| {
+        let is_passed_by = finding
+            .account
+            .is_some_and(|account| passed_by.contains(&account));
+        !is_passed_by || finding.reason != DriftKind::RoleUnreadable.code()
+    });
     found.retain(|finding| {
         let is_worked_on = finding
             .account

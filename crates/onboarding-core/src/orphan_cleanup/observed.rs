@@ -53,7 +53,7 @@ impl CleanupObserved {
     #[must_use]
     pub fn failed_at(&self, id: &SpotAccountId) -> Option<i64> {
         let tried = self.tried.get(id)?;
-        let is_followed = !tried.has_failed && tried.at > self.sync.now.saturating_sub(DAY);
+        let is_followed = !tried.has_failed && tried.is_of_the_day(self.sync.now);
         (!is_followed).then_some(tried.at)
     }
 }
@@ -65,6 +65,14 @@ pub struct Tried {
     pub at: i64,
     /// Whether it is known to have failed; else nobody has seen what became of it.
     pub has_failed: bool,
+}
+
+impl Tried {
+    /// Whether that was in the 24 hours before a moment (Unix seconds).
+    #[must_use]
+    pub fn is_of_the_day(&self, now: i64) -> bool {
+        self.at > now.saturating_sub(DAY)
+    }
 }
 
 /// What a look at a stack that was left in an account told, unless that it can be deleted through the remediation role.

@@ -43,6 +43,12 @@ pub struct DeletionRecord {
     /// When that stack could not be deleted (Unix seconds); none where nothing like that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack_failed_at: Option<i64>,
+    /// When a run before this one had begun with that stack, and may have deleted a part of it (Unix seconds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried_before: Option<i64>,
+    /// Whether somebody else has deleted the Spot account, after a run of ours had deleted the stack: it is not made again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub by_others: bool,
     /// Whether Cost Intelligence was switched on.
     pub cost_intelligence: bool,
     /// The user groups that saw it by name, of those that profiles name, with their access policies in it.
@@ -146,6 +152,15 @@ pub fn plan(records: &[DeletionRecord], in_place: &BTreeMap<SpotAccountId, SpotA
                 let detail = format!("it was {deleted}");
                 (Reason::Recreated, &undone.spot_account, Some(detail))
             }
+            (None, _) if record.by_others => {
+                let stack = record.deleted_stack.as_ref().map(told_of);
+                let why = format!(
+                    "somebody else has deleted it after its stack: {}",
+                    stack.unwrap_or_default()
+                );
+                plan.findings.push(not_recreated(record, &why));
+                continue;
+            }
             (None, Some(other)) => {
                 let why = format!("AWS account {} has Spot account {other}", record.account);
                 plan.findings.push(not_recreated(record, &why));
@@ -205,20 +220,7 @@ fn step(record: &DeletionRecord) -> Step {
         ));
     }
     if let Some(deleted) = &record.deleted_stack {
-        let parameters = deleted.parameters.iter();
-        let parameters: Vec<String> = parameters
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        let what = match deleted.is_gone {
-            true => "deleted",
-            false => "asked CloudFormation to delete",
-        };
-        changes.push(format!(
-            "  run {} {what} stack {}; its parameters were {}",
-            deleted.run,
-            deleted.stack,
-            parameters.join(", ")
-        ));
+        changes.push(format!("  {}", told_of(deleted)));
     }
     if record.cost_intelligence {
         changes.push("~ Cost Intelligence is switched on, once it is linked".to_owned());
@@ -247,6 +249,24 @@ fn step(record: &DeletionRecord) -> Step {
         },
         payload: serde_json::to_value(action).unwrap_or_default(),
     }
+}
+
+/// What is known of a stack that a run began with.
+fn told_of(deleted: &DeletedStack) -> String {
+    let parameters = deleted.parameters.iter();
+    let parameters: Vec<String> = parameters
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let what = match deleted.is_gone {
+        true => "deleted",
+        false => "asked CloudFormation to delete",
+    };
+    format!(
+        "run {} {what} stack {}; its parameters were {}",
+        deleted.run,
+        deleted.stack,
+        parameters.join(", ")
+    )
 }
 
 /// What is not made again.

@@ -30,6 +30,8 @@ pub(crate) fn record(number: u64) -> DeletionRecord {
         deleted_stack: None,
         only_stack: false,
         stack_failed_at: None,
+        tried_before: None,
+        by_others: false,
         cost_intelligence: true,
         user_groups: [(
             "ugr-a1b2c3d4".parse().unwrap(),
@@ -119,6 +121,26 @@ fn a_stack_that_went_before_its_spot_account_is_not_put_back_and_that_is_said() 
         stack_failed_at: Some(NOW),
         ..asked.clone()
     };
+    // Of one that somebody else deleted after its stack, only that is told.
+    let others = DeletionRecord {
+        by_others: true,
+        ..asked.clone()
+    };
+    let kept = plan(&[others], &BTreeMap::new());
+    let [finding] = &kept.findings[..] else {
+        panic!("{:?}", kept.findings)
+    };
+    assert_eq!((&*finding.reason, kept.steps.len()), ("not-recreated", 0));
+    assert!(
+        finding.message.contains("somebody else"),
+        "{}",
+        finding.message
+    );
+    assert!(
+        finding.message.contains("ExternalId=****"),
+        "{}",
+        finding.message
+    );
     let (was_asked, was_deleted) = ("asked CloudFormation to delete", "deleted");
     for (before, why, gone, words) in [
         (&asked, Why::OutsideTargets, Some(7), Some(was_deleted)),

@@ -362,6 +362,18 @@ fn an_account_that_a_rollout_left_half_way_is_told_at_both_depths() {
     // That operation is over, and nobody has looked what became of it.
     world.observed.sync.profiles[0].running.clear();
     assert_eq!(unread(&world, "rolling-out"), [warned, warned]);
+    let told = finding(&plan_of(&world), "role-unreadable").cloned();
+    assert!(told.unwrap().fix.unwrap().starts_with("policy-rollout"));
+    // Whoever enrolls leaves that to an audit.
+    let enrolled = enroll::plan(&world.observed, &world.desired).unwrap();
+    assert_eq!(finding(&enrolled, "role-unreadable"), None);
+    // A link that somebody else made, or that is not made yet, is none of ours to read.
+    let owned = std::mem::take(&mut world.observed.sync.owned_links);
+    assert_eq!(unread(&world, "rolling-out"), [warned, None]);
+    world.observed.sync.owned_links = owned;
+    world.observed.sync.spot_accounts[0].aws_account = None;
+    world.observed.sync.spot_accounts[0].unlinked = true;
+    assert_eq!(unread(&world, "rolling-out")[1], None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use onboarding_core::{
     ids::SpotAccountId,
-    orphan_cleanup::undo::{DeletionRecord, Undone},
+    orphan_cleanup::undo::{DeletedStack, DeletionRecord, Undone},
 };
 use sqlx::{Any, Row as _, Transaction, any::AnyRow};
 
@@ -108,8 +108,8 @@ impl State {
         Ok(is_new)
     }
 
-    /// Writes down that a run could not delete the stack that was left in an account, at a moment (Unix seconds), where it has begun with
-    /// that and with nothing else. Where nothing was deleted, it uses no day up.
+    /// Writes down that a run could not delete the stack that was left in an account, at a moment (Unix seconds), where all that was begun
+    /// with is that. Where nothing was deleted, it uses no day up: an earlier try may.
     ///
     /// # Errors
     /// When the state cannot be written.
@@ -120,50 +120,71 @@ impl State {
         nothing_was_deleted: bool,
         now: i64,
     ) -> Result<(), StateError> {
-        let failed = failed();
-        let mut tx = self.write().await.map_err(&failed)?;
+        let mut tx = self.write().await.map_err(failed())?;
         let Some(tried) = lock_try(&mut tx, spot_account).await? else {
             return Ok(());
+        };
+        let written_at = match nothing_was_deleted && tried.run == run {
+            true => tried.record.tried_before.unwrap_or(0),
+            false => tried.written_at,
         };
         let record = DeletionRecord {
             stack_failed_at: Some(now),
             ..tried.record
         };
-        let text = serde_json::to_string(&record).map_err(StateError::value("a deletion"))?;
-        let written_at = match nothing_was_deleted {
-            true => 0,
-            false => tried.written_at,
-        };
-        sqlx::query(
-            "UPDATE deletions SET record = $3, written_at = $4 WHERE spot_account = $1 AND run_id = $2",
-        )
-        .bind(spot_account.as_str())
-        .bind(run)
-        .bind(text)
-        .bind(written_at)
-        .execute(&mut *tx)
-        .await
-        .map_err(&failed)?;
-        tx.commit().await.map_err(failed)
+        write_try(&mut tx, &record, written_at).await?;
+        tx.commit().await.map_err(failed())
     }
 
-    /// Forgets that a run has begun with the stack that was left in the account of a Spot account, and with nothing else: somebody else
-    /// has deleted that. Whether one had.
+    /// Writes down that the stack that was left in an account is gone, where all that was begun with is that.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn forget_try(&self, spot_account: &SpotAccountId) -> Result<bool, StateError> {
-        let failed = failed();
-        let mut tx = self.write().await.map_err(&failed)?;
-        if lock_try(&mut tx, spot_account).await?.is_none() {
+    pub async fn note_stack_gone(&self, spot_account: &SpotAccountId) -> Result<(), StateError> {
+        let mut tx = self.write().await.map_err(failed())?;
+        let Some(tried) = lock_try(&mut tx, spot_account).await? else {
+            return Ok(());
+        };
+        let deleted = tried.record.deleted_stack.clone();
+        let record = DeletionRecord {
+            stack_failed_at: None,
+            deleted_stack: deleted.map(|deleted| DeletedStack {
+                is_gone: true,
+                ..deleted
+            }),
+            ..tried.record
+        };
+        write_try(&mut tx, &record, tried.written_at).await?;
+        tx.commit().await.map_err(failed())
+    }
+
+    /// Ends a deletion of which all that was begun with is the stack that was left in the account, and whose Spot account somebody else has
+    /// deleted. What could not be deleted is forgotten; else it goes on to count in its day, and the record is kept. Whether there was
+    /// one.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn end_try(&self, spot_account: &SpotAccountId) -> Result<bool, StateError> {
+        let mut tx = self.write().await.map_err(failed())?;
+        let Some(tried) = lock_try(&mut tx, spot_account).await? else {
             return Ok(false);
-        }
-        sqlx::query("DELETE FROM deletions WHERE spot_account = $1")
+        };
+        let end = if tried.record.stack_failed_at.is_some() {
+            "DELETE FROM deletions WHERE spot_account = $1"
+        } else {
+            let record = DeletionRecord {
+                by_others: true,
+                ..tried.record
+            };
+            write_try(&mut tx, &record, tried.written_at).await?;
+            "UPDATE deletions SET deleted_at = written_at WHERE spot_account = $1"
+        };
+        sqlx::query(end)
             .bind(spot_account.as_str())
             .execute(&mut *tx)
             .await
-            .map_err(&failed)?;
-        tx.commit().await.map_err(failed)?;
+            .map_err(failed())?;
+        tx.commit().await.map_err(failed())?;
         Ok(true)
     }
 
@@ -261,6 +282,22 @@ async fn lock_try(
     .map_err(failed())?;
     let row = row.as_ref().map(deletion_of).transpose()?;
     Ok(row.filter(|row| row.record.only_stack))
+}
+
+async fn write_try(
+    tx: &mut Transaction<'static, Any>,
+    record: &DeletionRecord,
+    written_at: i64,
+) -> Result<(), StateError> {
+    let text = serde_json::to_string(record).map_err(StateError::value("a deletion"))?;
+    sqlx::query("UPDATE deletions SET record = $2, written_at = $3 WHERE spot_account = $1")
+        .bind(record.spot_account.as_str())
+        .bind(text)
+        .bind(written_at)
+        .execute(&mut **tx)
+        .await
+        .map_err(failed())?;
+    Ok(())
 }
 
 fn deletion_of(row: &AnyRow) -> Result<DeletionRow, StateError> {

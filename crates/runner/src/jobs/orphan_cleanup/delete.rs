@@ -76,6 +76,10 @@ impl OrphanCleanup {
             let record = self
                 .record(&listed, account, account_name, why, first_seen)
                 .await?;
+            // Before anything is written down: what is frozen uses nothing up.
+            if let Some(freeze) = state.database().frozen().await.map_err(state_error)? {
+                return Err(StepError::new(ErrorClass::Conflict, freeze.to_string()));
+            }
             let run = cx.run_id().to_string();
             state
                 .begin_deletion(&run, &record, most_a_day, now())
@@ -85,7 +89,7 @@ impl OrphanCleanup {
         let cleaned = self.lifecycle().await?.clean_up(&orphan, before).await;
         let deleted = cleaned.map_err(step_error)?;
         // Somebody else has deleted it, when all that a run of ours has begun with is its stack.
-        let is_others = !deleted && state.forget_try(&spot_account).await?;
+        let is_others = !deleted && state.end_try(&spot_account).await?;
         let is_ours = !is_others && state.end_deletion(&spot_account, now()).await?;
         if !deleted && !is_ours {
             return Ok(Applied::Unchanged);
@@ -185,10 +189,14 @@ impl OrphanCleanup {
         let (home, id) = (self.home(), &listed.id);
         let database = home.state.database();
         // The stack may have gone in a run before this one.
-        let earlier = home.state.unsettled_deletions().await?.into_iter();
+        let earlier = home.state.unsettled_deletions().await?;
         let earlier = earlier
-            .map(|row| row.record)
-            .find(|row| row.spot_account == *id);
+            .into_iter()
+            .find(|row| row.record.spot_account == *id);
+        // Of a stack, it may have deleted a part.
+        let tried = earlier.as_ref().filter(|row| row.record.only_stack);
+        let tried_before = tried.map(|row| row.written_at);
+        let earlier = earlier.map(|row| row.record);
         let mut gone = home.state.tombstones().await?.into_iter();
         let gone = gone.find(|tombstone| tombstone.spot_account == *id);
         let gone = gone.map(|tombstone| tombstone.stack_id);
@@ -212,6 +220,8 @@ impl OrphanCleanup {
             deleted_stack: earlier.and_then(|earlier| earlier.stack_before(why, gone.as_ref())),
             only_stack: false,
             stack_failed_at: None,
+            tried_before,
+            by_others: false,
             cost_intelligence: cost_intelligence.iter().any(|one| one.account_id == *id),
             user_groups: self.user_groups_of(id).await?,
             why,

@@ -284,6 +284,9 @@ impl OrphanCleanup {
         let (stack, account) = (&left.stack, left.account);
         self.note_deleted_stacks(&BTreeMap::from([(account, stack.clone())]))
             .await?;
+        // Whatever went wrong while it was followed.
+        let state = &self.home().state;
+        state.note_stack_gone(&left.spot_account).await?;
         if !by_us {
             return Ok(Applied::Unchanged);
         }
@@ -308,16 +311,22 @@ impl OrphanCleanup {
         let id = &due.spot_account;
         let reach = match remediation.role.stack(stack).await {
             Ok(Some(found)) if !found.is_deleted() => {
-                if found.status == "DELETE_IN_PROGRESS" {
-                    // Whatever failed before, it goes on.
-                    observed.tried.remove(id);
+                let goes_on = found.status == "DELETE_IN_PROGRESS";
+                if goes_on {
+                    // Whatever failed before, unless that takes more than a day.
+                    let now = observed.sync.now;
+                    let tried = observed.tried.get(id);
+                    if tried.is_some_and(|tried| tried.is_of_the_day(now)) {
+                        observed.tried.remove(id);
+                    }
                 }
                 let known = observed.known.get(id);
                 let owner = known.and_then(|known| known.owner.as_ref());
                 match owner.and_then(|owner| reach(due, stack, &found, &owner.role)) {
-                    Some(reach) => Some(reach),
-                    None if due.is_begun => None,
-                    None => self.opposed(id, stack).await?,
+                    reach @ (None | Some(Reach::FailedBefore)) if !goes_on => {
+                        self.opposed(id, stack).await?.or(reach)
+                    }
+                    reach => reach,
                 }
             }
             Ok(_) => {
@@ -379,9 +388,11 @@ fn orphan(spot_account: &SpotAccountId, account: AwsAccountId, stack: &StackId) 
 /// What is to be known of a stack that could not be looked at.
 fn unseen(error: &AccessError) -> Reach {
     match error {
-        AccessError::Failed(failed) if failed.passes() => Reach::Unknown(format!(
-            "looking at it failed ({error}); the next run looks again"
-        )),
+        AccessError::Failed(failed) if failed.passes() || failed.operation == ASSUME => {
+            Reach::Unknown(format!(
+                "looking at it failed ({error}); the next run looks again"
+            ))
+        }
         AccessError::Failed(_) => Reach::Kept(format!("looking at it failed ({error})")),
         denied => Reach::Denied(denied.to_string()),
     }

@@ -209,7 +209,7 @@ impl OrphanCleanup {
             })?;
             if row.record.only_stack {
                 tracing::info!(spot_account = %id, run.id = row.run, "somebody else has deleted a Spot account of which we had begun with the stack");
-                state.forget_try(id).await?;
+                state.end_try(id).await?;
             } else {
                 tracing::info!(spot_account = %id, run.id = row.run, "a deletion whose end nobody saw has happened");
                 state.end_deletion(id, now).await?;

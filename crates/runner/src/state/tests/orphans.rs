@@ -41,6 +41,8 @@ fn record(number: u64) -> DeletionRecord {
         deleted_stack: None,
         only_stack: false,
         stack_failed_at: None,
+        tried_before: None,
+        by_others: false,
         cost_intelligence: false,
         user_groups: BTreeMap::new(),
         why: Why::Departed,
@@ -426,9 +428,9 @@ async fn a_stack_that_could_not_be_deleted_is_known_and_uses_no_day_up_where_not
         begin("run", number, 100).await;
     }
     assert_eq!(tried(1).await, (Some(100), false));
-    // Another run's word is nothing.
-    note("other", 1, true, 110).await;
-    assert_eq!(tried(1).await, (Some(100), false));
+    // Another run was refused before it asked: that is a try as well, and what the first has used up stays so.
+    note("other", 1, true, 120).await;
+    assert_eq!((tried(1).await, of_the_day().await), ((None, true), 2));
     note("run", 1, false, 120).await;
     assert_eq!((tried(1).await, of_the_day().await), ((None, true), 2));
     let third = state.begin_deletion("run", &record(3), 2, at + 200).await;
@@ -459,10 +461,17 @@ async fn what_somebody_else_deleted_is_not_counted_as_deleted_by_us(place: Place
         only_stack: true,
         ..record(1)
     };
+    let of_a_stack = DeletionRecord {
+        only_stack: true,
+        ..record(2)
+    };
     let begun = state.begin_deletion("run", &only_stack, MANY, 100);
     begun.await.unwrap();
-    assert!(state.forget_try(&spot(1)).await.unwrap());
-    assert!(!state.forget_try(&spot(1)).await.unwrap());
+    let (first, second) = (spot(1), spot(2));
+    let noted = state.note_failed_try("run", &first, false, 105);
+    noted.await.unwrap();
+    assert!(state.end_try(&spot(1)).await.unwrap());
+    assert!(!state.end_try(&spot(1)).await.unwrap());
     assert!(!state.end_deletion(&spot(1), 110).await.unwrap());
     assert_eq!(state.deletions_of("run").await.unwrap(), []);
     assert_eq!(listed(&state).await, 10);
@@ -471,9 +480,25 @@ async fn what_somebody_else_deleted_is_not_counted_as_deleted_by_us(place: Place
         let begun = state.begin_deletion("run", &record, MANY, 120);
         begun.await.unwrap();
     }
-    assert!(!state.forget_try(&spot(1)).await.unwrap());
+    assert!(!state.end_try(&spot(1)).await.unwrap());
     assert!(state.end_deletion(&spot(1), 130).await.unwrap());
     assert_eq!(listed(&state).await, 9);
+    // Of a stack that is gone the record stays, and counts in its day, although something had gone wrong on the way.
+    let begun = state.begin_deletion("later", &of_a_stack, MANY, 140);
+    begun.await.unwrap();
+    let noted = state.note_failed_try("later", &second, false, 150);
+    noted.await.unwrap();
+    state.note_stack_gone(&spot(2)).await.unwrap();
+    assert!(state.end_try(&spot(2)).await.unwrap());
+    assert_eq!(listed(&state).await, 9);
+    let kept = DeletionRecord {
+        by_others: true,
+        deleted_at: Some(140),
+        ..of_a_stack
+    };
+    assert_eq!(state.deletions_of("later").await.unwrap(), [kept]);
+    let of_the_day = state.deletions_of_the_day(200).await.unwrap();
+    assert_eq!(of_the_day.len(), 2);
 }
 
 async fn what_is_deleted_by_several_at_once_stays_within_the_day(place: Place) {
