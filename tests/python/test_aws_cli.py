@@ -276,6 +276,10 @@ def stacks(cli, named, template):
     until(lambda: described() == "UPDATE_COMPLETE", "the change set is executed")
     cli("update-stack", stack_name="cli", tags="Key=changed,Value=again", **named)
     until(lambda: described() == "UPDATE_COMPLETE", "the stack is updated")
+    protection = "update-termination-protection"
+    assert cli(protection, stack_name="cli", enable_termination_protection=True)["StackId"] == stack
+    assert "TerminationProtection" in cli("delete-stack", stack_name="cli", fails=True)
+    cli(protection, stack_name="cli", no_enable_termination_protection=True)
     cli("delete-stack", stack_name="cli")
     gone = lambda: cli("describe-stacks", stack_name=stack)["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE"
     until(gone, "the stack is deleted")
