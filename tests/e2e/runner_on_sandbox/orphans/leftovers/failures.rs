@@ -240,7 +240,9 @@ fn a_stack_that_somebody_protects_is_kept_and_uses_no_limit_up() {
     );
     assert!(said.contains(&command), "{said}");
     let spot = rehearsal.departs(gone);
-    let done = rehearsal.cleanup_ends(0, &params, &["--yes"]);
+    // What keeps the other one is told all the same.
+    let done = rehearsal.cleanup_ends(3, &params, &["--yes"]);
+    assert_eq!(found(&done, "stack-remains").len(), 1, "{done:#}");
     assert_eq!(count(&done, "changed"), 1, "{done:#}");
     assert!(!rehearsal.is_at_spot(&spot.id));
     assert_eq!(
